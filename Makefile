@@ -1,0 +1,47 @@
+# The README's two commands are `make demo` and `make test`; each makes the environment if it is missing.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.complete
+# One thread a process: oversubscribed cores are many times slower, and workers ask for more by themselves.
+ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1
+
+.PHONY: env demo test check format bench docs wheel clean
+
+env: $(STAMP)
+
+$(STAMP): pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "polyscan needs Python 3.11 or newer, this is " + sys.version.split()[0])'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	touch $(STAMP)
+
+demo: env
+	$(BIN)/polyscan scan digits --run runs/digits
+
+test: env
+	$(ONE_THREAD) $(BIN)/python -m pytest -q
+
+check: env
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/pyright
+	$(BIN)/lint-imports
+	$(MAKE) docs
+
+format: env
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+docs: env
+	$(ONE_THREAD) $(BIN)/python -m sphinx -W --keep-going -q docs build/docs
+
+bench: env
+	$(ONE_THREAD) $(BIN)/python -m benchmarks
+
+wheel: env
+	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
+
+clean:
+	rm -rf build dist runs/digits

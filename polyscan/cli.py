@@ -1,0 +1,246 @@
+"""The command line: words to calls; parses, prints, exits.
+
+Exit status: 0 all done; 2 the job or the command is wrong; 3 some shards failed; 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import tomllib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from polyscan.errors import JobError, PolyscanError, ShardError
+
+app = typer.Typer(
+    help="Tells, for every unit of a convolutional network, whether it answers to one thing or to several.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+out = Console(highlight=False, soft_wrap=True)
+err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+JobPath = Annotated[str | None, typer.Argument(help="a job file; default: the digits that come with polyscan")]
+Network = Annotated[str | None, typer.Option(help="torchvision:NAME, timm:NAME or module:callable")]
+Images = Annotated[str | None, typer.Option(help="class folder, Parquet, torchvision:NAME or sklearn:digits")]
+Sets = Annotated[list[str] | None, typer.Option("--set", help="a setting of the job, as collect.k=64; may be repeated")]
+
+
+@app.command()
+def scan(
+    job: JobPath = None,
+    run: Annotated[str, typer.Option(help="the results folder; a run that was begun is brought to its end")] = "",
+    network: Network = None,
+    images: Images = None,
+    on: Annotated[str | None, typer.Option(help="local or ray; default: ray where RAY_ADDRESS is set")] = None,
+    workers: Annotated[int | None, typer.Option(help="Ray workers; default: as many as fit")] = None,
+    redo: Annotated[str | None, typer.Option(help="a stage to make anew, with all that follows")] = None,
+    sets: Sets = None,
+    quiet: Annotated[bool, typer.Option("--quiet", help="no progress")] = False,
+) -> None:
+    """Scan every unit of a network and draw its maps."""
+    from polyscan.pipeline import Silence
+    from polyscan.studies import scanning
+
+    asked = scanning.filled_job(job, network, images, _overrides(sets))
+    address = run or _default_run(job)
+    with _watching(quiet=quiet) as watcher:
+        results = scanning.scan(asked, address, on=on, workers=workers, redo=redo, watcher=watcher or Silence())
+    frame = results.map
+    out.print(f"{len(frame)} units in {frame['layer'].nunique()} layers, {int(frame['is_dead'].sum())} dead")
+    out.print(f"{results.run.address}/maps/index.html")
+
+
+@app.command()
+def plan(job: JobPath = None, network: Network = None, images: Images = None, sets: Sets = None) -> None:
+    """Layers, units, shards, and an estimate of time and disk, before anything runs."""
+    from polyscan.studies.plan import planned
+    from polyscan.studies.scanning import filled_job
+
+    plan_ = planned(filled_job(job, network, images, _overrides(sets)))
+    out.print(f"{plan_.n_layers} layers, {plan_.n_units:,} units, {plan_.n_images:,} images")
+    table = Table("stage", "shards", "rows", "disk", "time on one worker")
+    for row in plan_.rows:
+        table.add_row(row.stage, f"{row.shards:,}", f"{row.rows:,}", _bytes(row.bytes), _time(row.seconds))
+    table.add_row("all", "", "", _bytes(sum(r.bytes for r in plan_.rows)), _time(sum(r.seconds for r in plan_.rows)))
+    out.print(table)
+    out.print("Time is measured on one batch each and multiplied; rows and disk are upper estimates.")
+
+
+@app.command()
+def units(job: JobPath = None, network: Network = None, images: Images = None, sets: Sets = None) -> None:
+    """The layers and how many units each has."""
+    from polyscan.run.inputs import open_reader
+    from polyscan.studies.scanning import filled_job
+
+    reader = open_reader(filled_job(job, network, images or ("unused" if network else None), _overrides(sets)))
+    table = Table("depth", "layer", "units", "map", "receptive field", "read")
+    for p in reader.points:
+        field = "whole image" if p.field is None else f"{p.field[0].field:.0f} px"
+        table.add_row(str(p.depth), p.layer, str(p.n_channels), f"{p.map_size[0]}x{p.map_size[1]}", field, p.read_out)
+    out.print(table)
+    out.print(f"{len(reader.points)} layers, {sum(p.n_channels for p in reader.points):,} units")
+    if not reader.is_traced:
+        out.print(f"The network can't be traced ({reader.untraced_because}): modules are read at their own outputs.")
+
+
+@app.command()
+def status(
+    run: Annotated[str, typer.Argument(help="the results folder")],
+    verify: Annotated[bool, typer.Option("--verify", help="read every part and compare its sha256")] = False,
+) -> None:
+    """What is done, missing and failed; works from any machine that sees the run."""
+    from polyscan.studies.status import status_of
+
+    rows = status_of(run)
+    table = Table("stage", "done", "of", "rows", "worker time", "failed")
+    for row in rows:
+        total = "?" if row.total is None else str(row.total)
+        table.add_row(
+            row.stage, str(row.done), total, f"{row.rows:,}", _time(row.seconds), str(len(row.failures) or "")
+        )
+    out.print(table)
+    for row in rows:
+        for failure in row.failures:
+            out.print(f"shard {failure['index']} of {row.stage}: {failure['cause']}")
+    faults = _verified(run) if verify else []
+    for fault in faults:
+        out.print(fault)
+    if any(row.failures for row in rows) or faults:
+        raise typer.Exit(3)
+
+
+@app.command()
+def show(
+    run: Annotated[str, typer.Argument(help="the results folder")],
+    sets: Sets = None,
+    serve: Annotated[bool, typer.Option("--serve", help="serve the maps on 127.0.0.1 until interrupted")] = False,
+    port: Annotated[int, typer.Option(help="port for --serve; 0: any free one")] = 0,
+) -> None:
+    """Draw the maps again, or serve them."""
+    from polyscan.studies import showing
+
+    address = showing.redraw(run, _overrides(sets))
+    out.print(f"{address}/maps/index.html")
+    if serve:
+        with showing.served(run, port) as url:
+            out.print(f"{url} (Ctrl-C ends it)")
+            showing.wait()
+
+
+# ---- words to values -----------------------------------------------------------------------------------------------
+
+
+def _overrides(sets: list[str] | None) -> dict[str, Any]:
+    """`collect.k=64` as a key and a TOML value; what is no TOML is a string."""
+    found: dict[str, Any] = {}
+    for word in sets or []:
+        key, equals, text = word.partition("=")
+        if not equals or not key:
+            raise JobError(f'--set "{word}" sets nothing; write key=value, as in --set collect.k=64')
+        try:
+            found[key.strip()] = tomllib.loads(f"value = {text}")["value"]
+        except tomllib.TOMLDecodeError:
+            found[key.strip()] = text
+    return found
+
+
+def _default_run(job: str | None) -> str:
+    from pathlib import Path
+
+    raise JobError(f"`--run` is missing: where the results go, as in --run runs/{Path(job or 'digits').stem}")
+
+
+def _verified(run: str) -> list[str]:
+    from polyscan.run import Run
+
+    return Run(run).verify()
+
+
+def _bytes(n: float) -> str:
+    for unit in ("B", "kB", "MB", "GB"):
+        if n < 1000:
+            return f"{n:.0f} {unit}"
+        n /= 1000
+    return f"{n:.1f} TB"
+
+
+def _time(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+# ---- progress ------------------------------------------------------------------------------------------------------
+
+
+class _Bars:
+    """A bar per stage on a terminal, plain lines elsewhere."""
+
+    def __init__(self, progress: Progress | None) -> None:
+        self.progress = progress
+        self.stage, self.done, self.total = "", 0, 0
+        self.task: Any = None
+
+    def begin(self, stage: str, *, done: int, total: int) -> None:
+        self.stage, self.done, self.total = stage, done, total
+        if self.progress is not None:
+            self.task = self.progress.add_task(stage, completed=done, total=total)
+        elif total:
+            err.print(f"{stage}: {done} of {total} shards done before" if done else f"{stage}: {total} shards")
+
+    def outcome(self, outcome: object) -> None:
+        from polyscan.shards import Receipt
+
+        if not isinstance(outcome, Receipt):
+            return
+        self.done += 1
+        if self.progress is not None:
+            self.progress.advance(self.task)
+        elif self.done == self.total or self.done % max(1, self.total // 10) == 0:
+            err.print(f"{self.stage}: {self.done} of {self.total}")
+
+
+@contextmanager
+def _watching(*, quiet: bool) -> Iterator[_Bars | None]:
+    if quiet:
+        yield None
+    elif err.is_terminal:
+        columns = (TextColumn("{task.description:>10}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        with Progress(*columns, console=err) as progress:
+            yield _Bars(progress)
+    else:
+        yield _Bars(None)
+
+
+def main() -> None:
+    """The console script: runs a command and turns errors into exit codes."""
+    logging.basicConfig(level=logging.WARNING, format="%(name)s: %(message)s", stream=sys.stderr)
+    try:
+        app(standalone_mode=False)
+    except ShardError as error:
+        err.print(
+            f"{error}\nIts siblings are done; mend the cause and run the same command again to resume.", markup=False
+        )
+        sys.exit(3)
+    except PolyscanError as error:
+        err.print(str(error), markup=False)
+        sys.exit(2)
+    except (KeyboardInterrupt, typer.Abort):
+        err.print("interrupted; run the same command again to resume")
+        sys.exit(130)
+    except typer.Exit as stop:
+        sys.exit(stop.exit_code)
+    except Exception as error:
+        if hasattr(error, "exit_code") and hasattr(error, "show"):  # a click usage error
+            error.show()
+            sys.exit(error.exit_code)
+        raise

@@ -1,0 +1,49 @@
+"""Everything that polyscan says when something is wrong.
+
+PolyscanError
+├── JobError      the job or the command is wrong: unknown key, too few images, another job's run folder
+├── ModelError    the network, its weights or one of its layers can't be used as asked
+├── ImagesError   the image source can't be opened (a single bad image is a row in `rejects`, never an error)
+├── TableError    a table of the run is missing, damaged or of another schema version
+└── ShardError    one shard of one stage failed; carries the stage, the shard's index and the cause
+"""
+
+
+class PolyscanError(Exception):
+    """Base of every error that is meant for the user: its text says what is wrong, what is allowed, what to do."""
+
+
+class JobError(PolyscanError):
+    """The job or the command is wrong."""
+
+
+class ModelError(PolyscanError):
+    """The network, its weights or a layer can't be used as asked."""
+
+
+class ImagesError(PolyscanError):
+    """The image source can't be opened."""
+
+
+class TableError(PolyscanError):
+    """A table of the run is missing, damaged or of another version."""
+
+
+class ShardError(PolyscanError):
+    """One shard of one stage failed.
+
+    Args:
+        stage: the stage's name.
+        index: the shard's index in the stage.
+        cause: one line on what happened.
+    """
+
+    def __init__(self, stage: str, index: int, cause: str) -> None:
+        super().__init__(f"shard {index} of `{stage}` failed: {cause}")
+        self.stage = stage
+        self.index = index
+        self.cause = cause
+
+    def __reduce__(self) -> tuple[type["ShardError"], tuple[str, int, str]]:
+        """Pickles by its parts, so that it survives the way from a worker to the driver."""
+        return ShardError, (self.stage, self.index, self.cause)

@@ -1,0 +1,70 @@
+"""scikit-learn's handwritten digits: 1797 tiny images that come with the package."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from jaxtyping import Int, UInt8
+
+from polyscan.images.options import PARTS, ImageOptions, Selection, list_digest
+from polyscan.images.source import Picture, Reject
+
+TEST_EVERY = 5  # rows whose number is a multiple of it are the test part
+DARKEST = 16  # the set's own scale is 0..16
+
+
+class DigitsImages:
+    """The digits 0..9 as 8x8 images, grey in three equal channels, spread from 0..16 to 0..255.
+
+    Args:
+        options: `part` and `limit` count; train are the rows whose number is no multiple of 5, test the others.
+
+    Raises:
+        ImagesError: if an option doesn't fit.
+    """
+
+    def __init__(self, options: ImageOptions) -> None:
+        options.check_part("sklearn:digits", PARTS)
+        options.check_unused("sklearn:digits", "image_column", "label_column", "root")
+        self._pixels, self._labels = _digits()
+        rows = np.arange(len(self._labels))
+        is_test = rows % TEST_EVERY == 0
+        kept = {"all": rows, "train": rows[~is_test], "test": rows[is_test]}
+        self._rows = kept[options.part]
+        self._options = options
+        self._selection = Selection(len(self._rows), options.limit)
+
+    def __len__(self) -> int:
+        return len(self._selection)
+
+    @property
+    def digest(self) -> str:
+        """Hash of the images and labels themselves."""
+        data = hashlib.sha256(self._pixels.tobytes() + self._labels.tobytes()).hexdigest()
+        return list_digest(["digits", self._options.part, self._options.limit, self._options.max_pixels, data])
+
+    def read(self, images: Sequence[int]) -> Iterator[Picture | Reject]:
+        """The images of these ids; see `ImageSource.read`."""
+        for image in images:
+            row = int(self._rows[self._selection.place(image)])
+            grey = self._pixels[row]
+            label = int(self._labels[row])
+            path = f"digits#{row}"
+            if grey.size > self._options.max_pixels:
+                yield Reject(int(image), path, f"huge: 8x8 is 64 pixels, allowed are {self._options.max_pixels}")
+            else:
+                yield Picture(int(image), path, np.repeat(grey[:, :, None], 3, axis=2), label, str(label))
+
+
+def _digits() -> tuple[UInt8[np.ndarray, "n y x"], Int[np.ndarray, " n"]]:
+    """All images and labels, in scikit-learn's order."""
+    # Heavy, and needed by this source alone.
+    from sklearn.datasets import load_digits  # noqa: PLC0415
+
+    bunch: Any = load_digits()
+    # Rounded to the nearest in whole numbers, so that no float arithmetic can differ between machines.
+    levels = bunch.images.astype(np.int64)
+    return ((levels * 255 + DARKEST // 2) // DARKEST).astype(np.uint8), bunch.target.astype(np.int64)

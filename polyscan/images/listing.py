@@ -1,0 +1,50 @@
+"""The files below an address, with their sizes, in an order that their relative paths alone decide."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import Any
+
+from polyscan.storage import Storage
+
+
+def listing(storage: Storage) -> dict[str, int | None]:
+    """Every file at any depth: its path relative to `storage`, and its bytes.
+
+    Hidden files and folders (a leading dot) are left out; links on a disk are followed. What is no regular file (a
+    broken link, a pipe, a link back to where it lies in) has None for its size.
+
+    The order is by path, part by part, so that the files of one folder stay together and folders come in the order
+    of their names (in plain text order `a-b/1.jpg` would stand before `a/1.jpg`).
+    """
+    storage.fs.invalidate_cache()
+    found = _local(storage.fs, storage.root, frozenset()) if storage.is_local else _remote(storage.fs, storage.root)
+    sizes = {path.removeprefix(storage.root).lstrip("/"): size for path, size in found}
+    names = sorted(sizes, key=lambda name: name.split("/"))
+    return {name: sizes[name] for name in names if not any(part.startswith(".") for part in name.split("/"))}
+
+
+def printable(name: str) -> str:
+    """`name` as valid text: bytes of a file name that are not UTF-8 become question marks."""
+    return name.encode("utf-8", "replace").decode("utf-8")
+
+
+def _remote(fs: Any, top: str) -> Iterator[tuple[str, int | None]]:
+    """Files of an object store, one listing for all of them."""
+    for path, info in fs.find(top, detail=True).items():
+        yield str(path), int(info.get("size") or 0)
+
+
+def _local(fs: Any, top: str, above: frozenset[str]) -> Iterator[tuple[str, int | None]]:
+    """Files of a disk; `above` are the true places of the folders that were entered on the way to `top`."""
+    above |= {os.path.realpath(top)}
+    for path, info in fs.find(top, detail=True).items():
+        if info["type"] == "file":
+            yield path, int(info["size"])
+        elif info["islink"] and os.path.isdir(path):
+            place = os.path.realpath(path)
+            is_loop = place in above or os.path.realpath(os.path.dirname(path)).startswith(place + os.sep)
+            yield from [(path, None)] if is_loop else _local(fs, path, above)
+        else:
+            yield path, os.path.getsize(path) if os.path.isfile(path) else None

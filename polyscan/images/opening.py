@@ -1,0 +1,111 @@
+"""From what a job calls its images to the source that reads them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from difflib import get_close_matches
+
+from polyscan.errors import ImagesError
+from polyscan.images.digits import DigitsImages
+from polyscan.images.folder import FolderImages
+from polyscan.images.listing import listing
+from polyscan.images.options import ImageOptions
+from polyscan.images.parquet import ParquetImages
+from polyscan.images.source import ImageSource
+from polyscan.images.torchvision_datasets import TorchvisionImages
+from polyscan.storage import Storage
+
+ALLOWED = (
+    "a class folder, a folder of photos, a Parquet file or folder (at any address), torchvision:NAME, sklearn:digits"
+)
+PARQUET_SUFFIXES = (".parquet", ".pq")
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".gif", ".bmp", ".tif", ".tiff", ".webp", ".avif", ".jp2", ".ppm", ".pgm")
+# A word and a colon, as in torchvision:CIFAR10; neither an address (s3://...), nor a chain of them (zip::s3://...),
+# nor a drive (C:\...).
+PREFIXED = re.compile(r"([A-Za-z]\w+):(?!:|//)(.*)")
+
+
+def open_images(source: str, *, options: ImageOptions) -> ImageSource:
+    """The images that `source` names.
+
+    Args:
+        source: a folder, a Parquet file or a folder of them (a path, or any address that fsspec knows),
+            `torchvision:NAME` or `sklearn:digits`.
+        options: part, limit, columns and the like.
+
+    Returns:
+        the source; its footers or file list are read, its images are not.
+
+    Raises:
+        ImagesError: if there is nothing at the address, no image in it, no such set, or an option doesn't fit.
+    """
+    prefixed = PREFIXED.fullmatch(source)
+    if prefixed is not None:
+        prefix, name = prefixed.groups()
+        if prefix in PREFIXES:
+            return PREFIXES[prefix](name, options)
+    storage = _storage(source)
+    if prefixed is not None and not storage.exists():
+        near = get_close_matches(prefixed[1], PREFIXES, n=1)
+        hint = f'nearest: "{near[0]}:"' if near else f"allowed: {ALLOWED}"
+        raise ImagesError(f'"{source}" begins with no known source ("{prefixed[1]}:"); {hint}. Correct `source`.')
+    # Asked of files first: an address on the web tells whether it is a folder only by sending all of it.
+    if storage.fs.isfile(storage.root):
+        return _file(storage, options)
+    if not storage.is_dir():
+        raise ImagesError(f"there is nothing at {storage.address}; allowed: {ALLOWED}. Check the address.")
+    return _folder(storage, options)
+
+
+def _sklearn(name: str, options: ImageOptions) -> ImageSource:
+    if name != "digits":
+        raise ImagesError(f'"sklearn:{name}" names no images; allowed: sklearn:digits. Correct `source`.')
+    return DigitsImages(options)
+
+
+PREFIXES: Mapping[str, Callable[[str, ImageOptions], ImageSource]] = {
+    "torchvision": TorchvisionImages,
+    "sklearn": _sklearn,
+}
+
+
+def _storage(source: str) -> Storage:
+    """The address as a storage; a protocol that fsspec doesn't know, or lacks a package for, is the user's error."""
+    if not source:
+        raise ImagesError(f"the source of the images is empty; allowed: {ALLOWED}. Set `source`.")
+    try:
+        return Storage(source)
+    except (ValueError, ImportError) as error:
+        raise ImagesError(
+            f'"{source}" can\'t be opened: {error}; allowed: {ALLOWED}. Correct the address, '
+            "or install what is missing."
+        ) from error
+
+
+def _file(storage: Storage, options: ImageOptions) -> ImageSource:
+    """A single file, which can only be Parquet."""
+    if not storage.root.lower().endswith(PARQUET_SUFFIXES):
+        raise ImagesError(
+            f"{storage.address} is a single file, and no Parquet file by its name; allowed: {ALLOWED}. Give the folder "
+            "that it lies in."
+        )
+    return ParquetImages(storage, [""], options)
+
+
+def _folder(storage: Storage, options: ImageOptions) -> ImageSource:
+    """A folder: of Parquet files if there are any, else of images."""
+    sizes = listing(storage)
+    # Writers of Parquet leave notes beside it that begin with an underscore (_metadata, _temporary/).
+    parquet = [
+        name
+        for name in sizes
+        if name.lower().endswith(PARQUET_SUFFIXES) and not any(part.startswith("_") for part in name.split("/"))
+    ]
+    n_images = sum(name.lower().endswith(IMAGE_SUFFIXES) for name in sizes)
+    if parquet and n_images:
+        raise ImagesError(
+            f"{storage.address} holds {len(parquet)} Parquet files and {n_images} image files; a source is one or the "
+            "other. Give a folder, or a file, that holds one kind."
+        )
+    return ParquetImages(storage, parquet, options) if parquet else FolderImages(storage, sizes, options)

@@ -1,0 +1,159 @@
+"""Images that lie as bytes in the rows of Parquet files."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from itertools import accumulate
+from typing import Any, cast
+
+import pyarrow.parquet as pq
+
+from polyscan.errors import ImagesError
+from polyscan.images.decode import decode
+from polyscan.images.options import ImageOptions, Selection, list_digest
+from polyscan.images.parquet_files import (
+    ParquetFile,
+    RowGroup,
+    is_damage,
+    label_words,
+    one_line,
+    parquet_file,
+    row_groups,
+)
+from polyscan.images.source import Picture, Reject
+from polyscan.storage import Storage
+
+CACHED_GROUPS = 2  # neighbouring ids may lie on both sides of a row group's end
+CACHED_BYTES = 512 * 2**20  # of two big row groups only the last one stays
+WINDOW = 64  # images asked for out of order are fetched so many at a time, each row group once
+
+Row = dict[str, Any]
+
+
+class ParquetImages:
+    """The rows of one or several Parquet files, file by file in the order given.
+
+    Labels that are text are numbered by their sorted values over all files; a label below 0 is none, as Hugging
+    Face marks its test sets. One or two row groups are in memory at a time, as they were stored.
+
+    Args:
+        storage: where the files lie; where it is a single file itself, that file's name is "".
+        names: the files, in order.
+        options: columns, limit and the size allowed.
+
+    Raises:
+        ImagesError: if a file is no Parquet, has no image column, there are no rows, or an option doesn't fit.
+    """
+
+    def __init__(self, storage: Storage, names: Sequence[str], options: ImageOptions) -> None:
+        options.check_part("a Parquet source", ("all",))
+        options.check_unused("a Parquet source", "root")
+        self._storage = storage
+        self._options = options
+        self._files = [parquet_file(storage, name, options) for name in names]
+        self._groups = [group for file in self._files for group in row_groups(file)]
+        self._starts = list(accumulate((group.n_rows for group in self._groups), initial=0))
+        if not self._starts[-1]:
+            raise ImagesError(f"{storage.address} holds no images: its Parquet files have no rows. Check the address.")
+        self._selection = Selection(self._starts[-1], options.limit)
+        self._labels = {word: label for label, word in enumerate(label_words(storage, self._files))}
+        self._cache: OrderedDict[int, Any] = OrderedDict()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without the row groups in memory, which a worker reads itself."""
+        return {**self.__dict__, "_cache": OrderedDict()}
+
+    def __len__(self) -> int:
+        return len(self._selection)
+
+    @property
+    def digest(self) -> str:
+        """Hash of the files' names, sizes and footers, and of the columns read.
+
+        A footer holds every column chunk's place, sizes and, as most writers have it, value ranges.
+        """
+        header = ["parquet", self._options.limit, self._options.max_pixels]
+        files = [[file.shown, file.n_bytes, file.footer_sha256, file.columns.names] for file in self._files]
+        return list_digest([header, *files])
+
+    def read(self, images: Sequence[int]) -> Iterator[Picture | Reject]:
+        """The images of these ids; see `ImageSource.read`. Ids in rising order read every row group once."""
+        for start in range(0, len(images), WINDOW):
+            window = images[start : start + WINDOW]
+            rows = self._rows(window)
+            for image in window:
+                yield self._entry(int(image), *rows[image])
+
+    def _entry(self, image: int, path: str, row: Row | str) -> Picture | Reject:
+        """The picture of one row; a row that is text is the reason why it could not be read."""
+        if isinstance(row, str):
+            return Reject(image, path, row)
+        content = row["content"]
+        pixels = decode(content, self._options.max_pixels) if content else "empty: the row holds no image bytes"
+        if isinstance(pixels, str):
+            return Reject(image, path, pixels)
+        return Picture(image, path, pixels, row["label"], row["label_name"])
+
+    def _rows(self, images: Sequence[int]) -> dict[int, tuple[str, Row | str]]:
+        """Path and row of each image, fetched row group by row group."""
+        rows: dict[int, tuple[str, Row | str]] = {}
+        for image in sorted(set(images)):
+            place = self._selection.place(image)
+            number = bisect_right(self._starts, place) - 1
+            group, row = self._groups[number], place - self._starts[number]
+            table = self._table(number)
+            path = f"{group.file.shown}#{group.first_row + row}"
+            try:
+                rows[image] = (path, table) if isinstance(table, str) else self._row(group.file, path, table, row)
+            except UnicodeDecodeError as error:
+                rows[image] = path, f"corrupt: a text column is no valid text ({error.reason})"
+        return rows
+
+    def _row(self, file: ParquetFile, path: str, table: Any, row: int) -> tuple[str, Row]:
+        """Path, image bytes, label and its name in one row of a row group."""
+        columns = file.columns
+        cell: Row = {name: table.column(name)[row].as_py() for name in columns.names}
+        content = cell[columns.image]
+        if isinstance(content, dict):
+            struct = cast("Row", content)
+            content, path = struct["bytes"], str(struct.get("path") or path)
+        label, label_name = self._label(file, cell)
+        path = str(cell.get(columns.path or "") or path)
+        return path, {"content": content, "label": label, "label_name": label_name}
+
+    def _label(self, file: ParquetFile, cell: Row) -> tuple[int | None, str]:
+        """Class and name: from the column of names, else the footer's names, else the label where it is a word."""
+        raw = cell.get(file.columns.label or "")
+        name = cell.get(file.columns.label_name or "") or ""
+        if raw is None:
+            return None, name
+        if file.is_label_text:
+            return self._labels[raw], name or raw
+        if raw < 0:
+            return None, name
+        names = file.columns.class_names
+        return int(raw), name or (names[raw] if raw < len(names) else "")
+
+    def _table(self, number: int) -> Any:
+        """The columns in use of one row group; text is the reason why it can't be read."""
+        if number not in self._cache:
+            self._cache[number] = self._read_group(self._groups[number])
+            while len(self._cache) > 1 and (len(self._cache) > CACHED_GROUPS or self._cached_bytes() > CACHED_BYTES):
+                self._cache.popitem(last=False)
+        self._cache.move_to_end(number)
+        return self._cache[number]
+
+    def _cached_bytes(self) -> int:
+        return sum(0 if isinstance(table, str) else table.nbytes for table in self._cache.values())
+
+    def _read_group(self, group: RowGroup) -> Any:
+        try:
+            with self._storage.open(group.file.name) as stream:
+                file = pq.ParquetFile(stream, metadata=group.file.metadata)
+                return file.read_row_group(group.index, columns=group.file.columns.names, use_threads=False)
+        except Exception as error:
+            if not is_damage(error):
+                raise
+            return f"corrupt: row group {group.index} of {group.file.shown}: {one_line(error)}"

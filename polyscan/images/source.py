@@ -1,0 +1,73 @@
+"""What an image source is: a fixed list of images, addressed by id, read as uint8 arrays or refused with a reason."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+from jaxtyping import UInt8
+
+
+@dataclass(frozen=True, eq=False)  # two pictures have no single truth value: their pixels are arrays
+class Picture:
+    """One readable image.
+
+    Args:
+        image: its id: its place in the source's stable order.
+        path: where it came from, relative to the source (`cats/001.jpg`, `part-0.parquet#17`).
+        pixels: red, green, blue in 0..255, writable; a grey image has three equal channels.
+        label: class index, or None where the source has no labels.
+        label_name: the class's name, or "".
+    """
+
+    image: int
+    path: str
+    pixels: UInt8[np.ndarray, "y x 3"]
+    label: int | None
+    label_name: str
+
+
+@dataclass(frozen=True)
+class Reject:
+    """One image that can't be used, and why.
+
+    Args:
+        image: its id.
+        path: as for a `Picture`.
+        reason: one line; its first word is the kind: `empty`, `huge`, `truncated`, `corrupt`, `unsupported`,
+            `unreadable`, or `not` (an image, a file).
+    """
+
+    image: int
+    path: str
+    reason: str
+
+
+@runtime_checkable
+class ImageSource(Protocol):
+    """A fixed list of images.
+
+    Law: the ids are 0..len-1 in an order that depends on the source's content alone (sorted paths, row order), so
+    they are the same on every worker. A source can be pickled.
+    """
+
+    @property
+    def digest(self) -> str:
+        """Hash of the list (paths and sizes, or the data itself where it is small); part of the run's fingerprint."""
+        ...
+
+    def __len__(self) -> int: ...
+
+    def read(self, images: Sequence[int]) -> Iterator[Picture | Reject]:
+        """The images of these ids, in the order asked for, one at a time.
+
+        A corrupt, truncated, huge or non-image entry comes as a `Reject`; it never raises.
+
+        Raises:
+            IndexError: if an id is outside 0..len-1.
+            OSError: if the source itself can't be reached (a lost connection or mount). A second try may go well, so
+                this is the shard's failure and never a reject, which would hold for good.
+        """
+        ...

@@ -1,0 +1,329 @@
+// The front page: controls, hover, keys, search, and the state in the address.
+(function () {
+  "use strict";
+  const polyscan = window.polyscan;
+  const source = document.getElementById("map-data");
+  if (!source) return;
+  const $ = (id) => document.getElementById(id);
+  const data = JSON.parse(source.textContent);
+  const map = new polyscan.NetworkMap(data);
+  const canvas = $("map");
+  const rows = $("rows");
+  const tooltip = new polyscan.Tooltip($("tooltip"), $("map-frame"));
+  const mark = $("mark");
+  const links = Array.from(document.querySelectorAll("#layer-names a"));
+  const finder = new polyscan.Finder(map, links, $("find-answer"));
+  const state = { by: map.columns[0].name, sort: "", width: "equal" };
+  let chosen = -1; // the unit that is marked, or -1
+  let view = null; // sizes in CSS pixels
+  let writing = 0; // the timer of a change of the address
+
+  // --- state in the address ---
+
+  function readAddress() {
+    const words = new URLSearchParams(location.hash.slice(1));
+    state.by = map.column(words.get("by")) ? words.get("by") : map.columns[0].name;
+    const sort = words.get("sort") || "";
+    state.sort = sort === ":channel" || (map.column(sort) && sort !== state.by) ? sort : "";
+    state.width = words.get("width") === "true" ? "true" : "equal";
+    const asked = words.get("unit");
+    chosen = asked ? finder.parse(asked).unit : -1;
+    $("by").value = state.by;
+    $("sort").value = state.sort;
+    document.querySelector(`input[name=width][value=${state.width}]`).checked = true;
+    if (asked && $("find").value !== asked) {
+      $("find").value = asked;
+      finder.answer(asked, state.by);
+    }
+  }
+
+  function writeAddress() {
+    clearTimeout(writing);
+    const words = new URLSearchParams();
+    if (state.by !== map.columns[0].name) words.set("by", state.by);
+    if (state.sort) words.set("sort", state.sort);
+    if (state.width === "true") words.set("width", "true");
+    if (chosen >= 0) words.set("unit", map.name(chosen));
+    const hash = words.toString();
+    history.replaceState(null, "", hash ? "#" + hash : location.pathname + location.search);
+  }
+
+  // --- drawing ---
+
+  function sizes() {
+    const ratio = window.devicePixelRatio || 1;
+    const total = rows.clientWidth;
+    const narrow = total < 620;
+    const names = narrow ? 0 : nameWidth(total);
+    const strip = narrow ? Math.round(total * 0.34) : Math.round(Math.max(190, Math.min(320, total * 0.25)));
+    const count = Math.max(1, map.layers.length);
+    const pitch = Math.round((narrow ? 29 : Math.max(12, Math.min(34, 610 / count))) * ratio);
+    const label = narrow ? Math.round(16 * ratio) : 0;
+    const gap = Math.max(1, Math.round((pitch / ratio > 24 && !narrow ? 4 : 1) * ratio));
+    // The canvas starts on a whole device pixel, so that its pixels are the screen's.
+    const edge = rows.getBoundingClientRect().left + window.scrollX + names;
+    const left = names + Math.ceil(edge * ratio) / ratio - edge;
+    const width = Math.max(24, Math.floor((total - left - strip - (narrow ? 8 : 18)) * ratio));
+    return { ratio, total, narrow, names, strip, left, frame: { width, pitch, label, row: pitch - label - gap, height: pitch * count } };
+  }
+
+  function nameWidth(total) {
+    const pen = document.createElement("canvas").getContext("2d");
+    pen.font = getComputedStyle(links[0] || rows).font;
+    const longest = Math.max(0, ...map.layers.map((layer) => pen.measureText(layer.name).width));
+    return Math.ceil(Math.min(longest + 4, total * 0.22, 240)) + 12;
+  }
+
+  function theme() {
+    const style = getComputedStyle(document.documentElement);
+    const pixel = function (name) {
+      const rgb = parseInt(style.getPropertyValue(name).trim().slice(1), 16);
+      return (0xff000000 | ((rgb & 255) << 16) | (rgb & 0xff00) | (rgb >> 16)) >>> 0;
+    };
+    return {
+      ink: pixel("--hatch-ink"),
+      paper: pixel("--hatch-paper"),
+      period: Math.max(4, Math.round(5 * view.ratio)),
+      thick: Math.max(1, Math.round(1.3 * view.ratio)),
+    };
+  }
+
+  function draw() {
+    view = sizes();
+    const { ratio, frame } = view;
+    const column = map.column(state.by);
+    canvas.width = frame.width;
+    canvas.height = frame.height;
+    canvas.style.width = frame.width / ratio + "px";
+    canvas.style.height = frame.height / ratio + "px";
+    canvas.style.left = view.left + "px";
+    rows.style.height = frame.height / ratio + "px";
+    map.layOut(state, frame);
+    map.paint(canvas, theme());
+    placeNames();
+    placeStrip(column);
+    describe(column);
+    placeMark();
+    window.READY = true;
+  }
+
+  function placeNames() {
+    const { ratio, frame, narrow, names, total } = view;
+    $("map-frame").classList.toggle("narrow", narrow);
+    $("layer-names").classList.toggle("tight", !narrow && frame.pitch / ratio < 13.5);
+    links.forEach(function (link, place) {
+      const item = link.parentElement;
+      item.style.top = (place * frame.pitch) / ratio + "px";
+      item.style.height = (narrow ? frame.label : frame.row) / ratio + "px";
+      item.style.lineHeight = item.style.height;
+      item.style.width = (narrow ? total : names - 10) + "px";
+    });
+  }
+
+  function placeStrip(column) {
+    const { ratio, frame, left } = view;
+    const start = left + frame.width / ratio + (view.narrow ? 8 : 18);
+    for (const svg of [$("strip"), $("strip-axis")]) svg.style.left = start + "px";
+    const shape = { width: view.total - start, height: frame.height / ratio, axis: 34, row: frame.row / ratio };
+    shape.tops = map.layers.map((_, place) => (place * frame.pitch + frame.label) / ratio);
+    polyscan.drawStrip($("strip"), $("strip-axis"), data.trend[column.name], shape, column.label);
+    $("map-axis").style.left = left + "px";
+    $("map-axis").style.width = frame.width / ratio + "px";
+  }
+
+  function describe(column) {
+    const sort = state.sort === ":channel" ? "channel number" : state.sort ? map.column(state.sort).label : column.label;
+    $("map-axis").replaceChildren(...axisWords(sort).map((text) => polyscan.element("span", {}, text)));
+    $("map-note").textContent = crowdedWords();
+    $("column-help").textContent = column.help;
+    let shown = 0;
+    let unscored = 0;
+    let dead = 0;
+    for (const parts of map.current.parts) {
+      shown += parts[0];
+      unscored += parts[1];
+      dead += parts[2];
+    }
+    const legend = polyscan.element("span", { class: "scale" });
+    legend.append(...new polyscan.Scale(column, map.colors).legend());
+    const parts = [legend];
+    if (dead) parts.push(hatched("dead", "dead"));
+    if (unscored) parts.push(hatched("unscored", "no score"));
+    $("legend").replaceChildren(...parts);
+    const left = [dead ? polyscan.countText(dead) + " dead" : "", unscored ? polyscan.countText(unscored) + " without this score" : ""];
+    const rest = left.filter(Boolean).join(", ");
+    $("shown").textContent = `${polyscan.countText(shown)} of ${polyscan.countText(map.total)} units shown` + (rest ? ` · ${rest}` : "");
+  }
+
+  function axisWords(sort) {
+    const ends = state.sort === ":channel" ? ["first", "last"] : ["low", "high"];
+    if (state.width === "true") return [`units of each layer, ${ends[0]} to ${ends[1]} by ${sort}`];
+    return [ends[0], (view.narrow ? "by " : "units of each layer, by ") + sort, ends[1]];
+  }
+
+  // What a pixel means where it cannot show all of its units.
+  function crowdedWords() {
+    const crowded = map.spans.filter((spans) => spans.some((span) => span.count > span.width)).length;
+    if (!crowded) return "Every unit has a cell of its own.";
+    const which = state.sort ? "the one furthest from its layer's median" : "one of them";
+    return `In ${crowded} of ${map.layers.length} layers units outnumber pixels: a pixel there stands for several units and shows ${which}. The arrow keys reach every unit.`;
+  }
+
+  function hatched(name, text) {
+    const made = polyscan.element("span", { class: "hatched" });
+    made.append(polyscan.element("span", { class: "step hatch-" + name }), polyscan.element("span", { class: "end" }, text));
+    return made;
+  }
+
+  // --- one unit: mark, tooltip, spoken text ---
+
+  function placeMark() {
+    mark.hidden = chosen < 0;
+    if (chosen < 0) return;
+    const { ratio, left } = view;
+    const box = map.box(chosen);
+    mark.style.left = left + box.left / ratio + "px";
+    mark.style.top = box.top / ratio + "px";
+    mark.style.width = box.width / ratio + "px";
+    mark.style.height = box.height / ratio + "px";
+  }
+
+  function choose(unit) {
+    chosen = unit;
+    placeMark();
+    // Browsers ration changes of the address; a held arrow key must not use them up.
+    clearTimeout(writing);
+    writing = setTimeout(writeAddress, 120);
+  }
+
+  function speak(unit) {
+    const column = map.column(state.by);
+    const value = polyscan.numberText(column.values()[unit], column.kind);
+    const words = [map.name(unit), `${column.label} ${value}`, map.fate(unit, state.by), map.isDrawn(unit) ? "" : "no pictures drawn"];
+    $("spoken").textContent = words.filter(Boolean).join(", ");
+  }
+
+  function showChosen() {
+    if (chosen < 0) return;
+    const { ratio, left } = view;
+    const box = map.box(chosen);
+    const head = rows.offsetTop;
+    tooltip.showUnit(map, chosen, state.by, left + (box.left + box.width) / ratio, head + (box.top + box.height) / ratio);
+    speak(chosen);
+  }
+
+  function open(unit) {
+    choose(unit);
+    writeAddress();
+    location.href = map.address(unit);
+  }
+
+  // --- pointer and keys ---
+
+  function under(event) {
+    const box = canvas.getBoundingClientRect();
+    return map.unitAt((event.clientX - box.left) * view.ratio, (event.clientY - box.top) * view.ratio);
+  }
+
+  function inFrame(event) {
+    const frame = $("map-frame").getBoundingClientRect();
+    return [event.clientX - frame.left, event.clientY - frame.top];
+  }
+
+  canvas.addEventListener("pointermove", function (event) {
+    const unit = under(event);
+    canvas.style.cursor = unit < 0 ? "default" : "pointer";
+    if (unit < 0) return tooltip.hide();
+    tooltip.showUnit(map, unit, state.by, ...inFrame(event));
+  });
+  canvas.addEventListener("pointerleave", () => tooltip.hide());
+  canvas.addEventListener("click", function (event) {
+    const unit = under(event);
+    if (unit < 0) return;
+    // A finger cannot hover: its first tap shows the unit, the second one opens it.
+    if (event.pointerType === "touch" && unit !== chosen) {
+      choose(unit);
+      showChosen();
+    } else open(unit);
+  });
+  canvas.addEventListener("focus", function () {
+    if (canvas.matches(":focus-visible") && map.total) {
+      if (chosen < 0) choose(map.current.units[0]);
+      showChosen();
+    }
+  });
+  canvas.addEventListener("blur", () => tooltip.hide());
+  canvas.addEventListener("keydown", function (event) {
+    if (event.ctrlKey || event.metaKey || event.altKey || !map.total) return;
+    const now = chosen < 0 ? map.current.units[0] : chosen;
+    const many = map.total;
+    const moves = {
+      ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0], Home: [0, -many], End: [0, many],
+    };
+    if (event.key === "Enter" && chosen >= 0) open(chosen);
+    else if (event.key === "Escape") tooltip.hide();
+    else if (moves[event.key]) {
+      choose(chosen < 0 ? now : map.step(now, ...moves[event.key]));
+      showChosen();
+      mark.scrollIntoView({ block: "nearest" });
+    } else return;
+    event.preventDefault();
+  });
+
+  $("strip").addEventListener("pointermove", function (event) {
+    const box = $("strip").getBoundingClientRect();
+    const place = Math.floor(((event.clientY - box.top) * view.ratio) / view.frame.pitch);
+    const row = (data.trend[state.by] || [])[place];
+    if (!row) return tooltip.hide();
+    tooltip.showLayer(map.layers[place].name, map.column(state.by), row, ...inFrame(event));
+  });
+  $("strip").addEventListener("pointerleave", () => tooltip.hide());
+
+  // --- find ---
+
+  $("find").addEventListener("input", function () {
+    const found = finder.answer($("find").value.trim(), state.by);
+    choose(found.unit);
+  });
+
+  // --- controls ---
+
+  $("controls").addEventListener("submit", function (event) {
+    event.preventDefault();
+    if (chosen >= 0) {
+      mark.scrollIntoView({ block: "center" });
+      showChosen();
+    }
+  });
+  $("controls").addEventListener("change", function (event) {
+    if (event.target.id === "find") return;
+    state.by = $("by").value;
+    state.sort = $("sort").value === state.by ? "" : $("sort").value;
+    $("sort").value = state.sort;
+    state.width = document.querySelector("input[name=width]:checked").value;
+    tooltip.hide();
+    draw();
+    if ($("find").value.trim()) finder.answer($("find").value.trim(), state.by);
+    writeAddress();
+  });
+  window.addEventListener("hashchange", function () {
+    readAddress();
+    draw();
+  });
+  let waiting = 0;
+  new ResizeObserver(function () {
+    cancelAnimationFrame(waiting);
+    waiting = requestAnimationFrame(function () {
+      if (rows.clientWidth !== view.total || window.devicePixelRatio !== view.ratio) draw();
+    });
+  }).observe($("map-frame"));
+  window.addEventListener("resize", function () {
+    if (window.devicePixelRatio !== view.ratio) draw();
+  });
+  window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
+
+  readAddress();
+  draw();
+  // For tests and for the console: what is drawn, and where.
+  polyscan.network = { map: map, state: state, view: () => view, chosen: () => chosen };
+})();

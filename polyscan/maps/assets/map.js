@@ -1,0 +1,229 @@
+// The network map: whole pixels only, each of them one real unit.
+// A pixel is never mixed from neighbours: where a row has more units than pixels, a pixel shows one of its units.
+(function () {
+  "use strict";
+  const polyscan = window.polyscan;
+  const CHANNEL = ":channel";
+
+  polyscan.NetworkMap = class {
+    constructor(data) {
+      this.columns = polyscan.columns(data.columns);
+      this.channel = polyscan.unpacked(data.channel);
+      this.isDead = polyscan.flags(data.dead);
+      this.isDrawn = polyscan.flags(data.drawn);
+      this.colors = data.colors;
+      this.total = this.channel.length;
+      let first = 0;
+      this.layers = data.layers.map(function (layer) {
+        const made = Object.assign({ first: first }, layer);
+        first += layer.count;
+        return made;
+      });
+      this.widest = Math.max(1, ...this.layers.map((layer) => layer.count));
+      this.layerOf = new Int32Array(this.total);
+      this.layers.forEach((layer, place) => this.layerOf.fill(place, layer.first, layer.first + layer.count));
+      this.orders = new Map();
+    }
+
+    column(name) {
+      return this.columns.find((column) => column.name === name);
+    }
+
+    name(unit) {
+      return this.layers[this.layerOf[unit]].name + ":" + this.channel[unit];
+    }
+
+    address(unit) {
+      return this.layers[this.layerOf[unit]].address + "#unit-" + this.channel[unit];
+    }
+
+    // Why a unit has no colour; empty where it has one.
+    fate(unit, by) {
+      if (this.isDead(unit)) return "dead unit";
+      return Number.isFinite(this.column(by).values()[unit]) ? "" : "without this score";
+    }
+
+    // The unit of that layer and channel, or -1.
+    unit(place, channel) {
+      const { first, count } = this.layers[place];
+      const at = this.channel.subarray(first, first + count).indexOf(channel);
+      return at < 0 ? -1 : first + at;
+    }
+
+    // Each layer's units: live and scored ones sorted, then unscored ones, then dead ones.
+    order(by, sort) {
+      const key = by + "\n" + sort;
+      if (!this.orders.has(key)) this.orders.set(key, this.sorted(by, sort));
+      return this.orders.get(key);
+    }
+
+    sorted(by, sort) {
+      const values = this.column(by).values();
+      const keys = sort === CHANNEL ? this.channel : this.column(sort || by).values();
+      const made = { units: new Int32Array(this.total), rank: new Int32Array(this.total), parts: [] };
+      for (const { first, count } of this.layers) {
+        const parts = [[], [], []];
+        for (let unit = first; unit < first + count; unit++) {
+          parts[this.isDead(unit) ? 2 : Number.isFinite(values[unit]) ? 0 : 1].push(unit);
+        }
+        parts[0].sort((a, b) => rising(keys[a], keys[b]) || rising(values[a], values[b]) || a - b);
+        let at = first;
+        for (const part of parts) {
+          for (const unit of part) {
+            made.rank[unit] = at - first;
+            made.units[at++] = unit;
+          }
+        }
+        made.parts.push(parts.map((part) => part.length));
+      }
+      return made;
+    }
+
+    // Lays the rows out in device pixels and remembers which unit each pixel shows.
+    layOut(state, frame) {
+      this.frame = frame;
+      this.state = state;
+      const order = (this.current = this.order(state.by, state.sort));
+      const values = this.column(state.by).values();
+      this.cells = new Int32Array(this.layers.length * frame.width).fill(-1);
+      this.spans = this.layers.map((layer, place) => {
+        const share = state.width === "true" ? layer.count / this.widest : 1;
+        const width = layer.count ? Math.min(frame.width, Math.max(3, Math.round(frame.width * share))) : 0;
+        const spans = split(width, order.parts[place]);
+        let from = layer.first;
+        for (const span of spans) {
+          const units = order.units.subarray(from, from + span.count);
+          const shown = state.sort ? extremes(units, span.width, values) : evenly(units, span.width);
+          this.cells.set(shown, place * frame.width + span.start);
+          from += span.count;
+        }
+        return spans;
+      });
+    }
+
+    paint(canvas, theme) {
+      const { width, height, pitch, row, label } = this.frame;
+      const context = canvas.getContext("2d", { willReadFrequently: true }); // pixels are made in memory
+      const image = context.createImageData(width, height);
+      const pixels = new Uint32Array(image.data.buffer);
+      const column = this.column(this.state.by);
+      const values = column.values();
+      const scale = new polyscan.Scale(column, this.colors);
+      const table = scale.pixels();
+      const line = new Uint32Array(width);
+      this.spans.forEach((spans, place) => {
+        const top = place * pitch + label;
+        const [live] = spans;
+        for (let x = 0; x < live.width; x++) line[x] = table[scale.at(values[this.cells[place * width + x]])];
+        for (let y = top; y < top + row; y++) {
+          pixels.set(line.subarray(0, live.width), y * width);
+          for (const span of spans.slice(1)) hatch(pixels, y, width, span, theme);
+        }
+      });
+      context.putImageData(image, 0, 0);
+    }
+
+    // Which unit lies under a point of the canvas, in device pixels; -1 between rows and beyond their ends.
+    unitAt(x, y) {
+      const { width, pitch, row, label } = this.frame;
+      const place = Math.floor(y / pitch);
+      const within = y - place * pitch - label;
+      if (x < 0 || x >= width || place < 0 || place >= this.layers.length || within < 0 || within > row) return -1;
+      return this.cells[place * width + Math.floor(x)];
+    }
+
+    // Where a unit lies, in device pixels; where it shares its pixel with others, that pixel.
+    box(unit) {
+      const { pitch, row, label } = this.frame;
+      const place = this.layerOf[unit];
+      let rank = this.current.rank[unit];
+      let span = this.spans[place][0];
+      for (span of this.spans[place]) {
+        if (rank < span.count) break;
+        rank -= span.count;
+      }
+      const { start, count, width } = span;
+      const top = place * pitch + label;
+      if (count <= width) {
+        const left = Math.ceil((rank * width) / count);
+        return { left: start + left, top: top, width: Math.ceil(((rank + 1) * width) / count) - left, height: row };
+      }
+      const at = this.state.sort ? Math.floor((rank * width) / count) : Math.round((rank * (width - 1)) / Math.max(1, count - 1));
+      return { left: start + at, top: top, width: 1, height: row };
+    }
+
+    // The unit that many rows and ranks away; across rows the relative place is kept.
+    step(unit, rows, ranks) {
+      const from = this.layers[this.layerOf[unit]];
+      let place = this.layerOf[unit];
+      const rank = this.current.rank[unit];
+      if (!rows) return this.current.units[from.first + clamp(rank + ranks, 0, from.count - 1)];
+      do place += Math.sign(rows);
+      while (place > 0 && place < this.layers.length - 1 && !this.layers[place].count);
+      const to = this.layers[place];
+      if (!to || !to.count) return unit;
+      return this.current.units[to.first + clamp(Math.round(((rank + 0.5) / from.count) * to.count - 0.5), 0, to.count - 1)];
+    }
+  };
+
+  function rising(a, b) {
+    if (a === b) return 0;
+    if (Number.isNaN(a)) return Number.isNaN(b) ? 0 : 1;
+    return Number.isNaN(b) || a < b ? -1 : 1;
+  }
+
+  function clamp(value, low, high) {
+    return Math.max(low, Math.min(high, value));
+  }
+
+  // Widths in proportion to the counts, none of them lost: a part that holds units gets a pixel.
+  function split(width, counts) {
+    const total = counts[0] + counts[1] + counts[2];
+    const widths = counts.map((count) => (count ? Math.max(1, Math.round((width * count) / Math.max(1, total))) : 0));
+    const widest = widths.indexOf(Math.max(...widths));
+    widths[widest] += width - widths[0] - widths[1] - widths[2];
+    let start = 0;
+    return counts.map(function (count, part) {
+      const span = { part: part, count: count, start: start, width: count ? widths[part] : 0 };
+      start += span.width;
+      return span;
+    });
+  }
+
+  // Units in their order over the pixels: both ends of a sorted row are always among them.
+  function evenly(units, width) {
+    const shown = new Int32Array(width);
+    const count = units.length;
+    for (let x = 0; x < width; x++) {
+      if (count <= width) shown[x] = units[Math.floor((x * count) / width)];
+      else shown[x] = units[width > 1 ? Math.round((x * (count - 1)) / (width - 1)) : count >> 1];
+    }
+    return shown;
+  }
+
+  // Of the units that share a pixel the one furthest from the row's median.
+  function extremes(units, width, values) {
+    const count = units.length;
+    if (count <= width) return evenly(units, width);
+    const known = Float64Array.from(units, (unit) => values[unit]).sort();
+    const median = known[count >> 1];
+    const shown = new Int32Array(width);
+    for (let x = 0; x < width; x++) {
+      const from = Math.floor((x * count) / width);
+      let best = units[from];
+      for (let at = from + 1; at < Math.floor(((x + 1) * count) / width); at++) {
+        if (Math.abs(values[units[at]] - median) > Math.abs(values[best] - median)) best = units[at];
+      }
+      shown[x] = best;
+    }
+    return shown;
+  }
+
+  // Dead units slant one way, unscored ones the other; neither wears a colour of the scale.
+  function hatch(pixels, y, width, span, theme) {
+    for (let x = span.start; x < span.start + span.width; x++) {
+      const along = span.part === 2 ? x + y : x - y + (1 << 20) * theme.period;
+      pixels[y * width + x] = along % theme.period < theme.thick ? theme.ink : theme.paper;
+    }
+  }
+})();

@@ -1,0 +1,86 @@
+// From a number to a colour, and the legend that says which.
+(function () {
+  "use strict";
+  const polyscan = window.polyscan;
+
+  polyscan.Scale = class {
+    constructor(column, colors) {
+      this.column = column;
+      this.colors = colors;
+      this.count = colors.length / 6;
+    }
+
+    css(at) {
+      return "#" + this.colors.slice(at * 6, at * 6 + 6);
+    }
+
+    // Place in the table of colours.
+    at(value) {
+      const { scale, kind } = this.column;
+      if (kind === "count") return this.step(value);
+      if (!(scale.high > scale.low)) return this.count >> 1;
+      const share = (value - scale.low) / (scale.high - scale.low);
+      return Math.max(0, Math.min(this.count - 1, Math.floor(share * this.count)));
+    }
+
+    step(value) {
+      const steps = this.column.scale.steps;
+      let place = steps.indexOf(value);
+      if (place < 0) place = steps.length - 1;
+      return this.stepColor(place);
+    }
+
+    stepColor(place) {
+      const last = this.column.scale.steps.length - 1;
+      return last < 1 ? this.count >> 1 : Math.round((place * (this.count - 1)) / last);
+    }
+
+    // The colours as 32-bit pixels.
+    pixels() {
+      const made = new Uint32Array(this.count);
+      for (let i = 0; i < this.count; i++) {
+        const rgb = parseInt(this.colors.slice(i * 6, i * 6 + 6), 16);
+        made[i] = (0xff000000 | ((rgb & 255) << 16) | (rgb & 0xff00) | (rgb >> 16)) >>> 0;
+      }
+      return made;
+    }
+
+    legend() {
+      return this.column.kind === "count" ? this.stepLegend() : this.rangeLegend();
+    }
+
+    rangeLegend() {
+      const { low, high, below, above } = this.column.scale;
+      if (low === null) return [polyscan.element("span", {}, "no live unit has this score")];
+      if (low === high) return [this.swatch(this.css(this.count >> 1)), this.end("all " + polyscan.endText(low))];
+      const stops = [];
+      for (let i = 0; i < this.count; i += 5) stops.push(this.css(i));
+      const bar = polyscan.element("span", { class: "ramp" });
+      bar.style.background = "linear-gradient(to right," + stops.join(",") + ")";
+      return [this.end((below ? "≤ " : "") + polyscan.endText(low)), bar, this.end((above ? "≥ " : "") + polyscan.endText(high))];
+    }
+
+    stepLegend() {
+      const { steps, open } = this.column.scale;
+      if (!steps.length) return [polyscan.element("span", {}, "no live unit has this count")];
+      const parts = [];
+      steps.forEach((value, place) => {
+        const more = open && place === steps.length - 1;
+        const pair = polyscan.element("span", { class: "pair" });
+        pair.append(this.swatch(this.css(this.stepColor(place))), this.end((more ? "≥ " : "") + polyscan.numberText(value, "count")));
+        parts.push(pair);
+      });
+      return parts;
+    }
+
+    swatch(color) {
+      const made = polyscan.element("span", { class: "step" });
+      made.style.background = color;
+      return made;
+    }
+
+    end(text) {
+      return polyscan.element("span", { class: "end" }, text);
+    }
+  };
+})();

@@ -1,0 +1,124 @@
+"""What the pages are drawn from: plain numbers, words and encoded pictures, nothing that has to be looked up."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Column:
+    """One number per unit that the map can be coloured by.
+
+    Args:
+        name: its key in `Atlas.values`, as in `map.parquet`.
+        label: what people call it.
+        help: one sentence: range, what high means.
+        kind: "real" for a continuous score, "count" for whole numbers (drawn in exact steps).
+    """
+
+    name: str
+    label: str
+    help: str
+    kind: Literal["real", "count"] = "real"
+
+
+@dataclass(frozen=True)
+class LayerRow:
+    """One row of the map."""
+
+    name: str
+    depth: int
+    n_units: int
+    n_dead: int
+    read_out: str
+
+
+@dataclass(frozen=True)
+class TrendPoint:
+    """One column's distribution over one layer's live, scored units.
+
+    `low` and `high` are the 95 % bootstrap interval of the mean over units; NaN where there is no unit.
+    """
+
+    column: str
+    layer: str
+    depth: int
+    n: int
+    mean: float
+    low: float
+    high: float
+    quantiles: tuple[float, float, float, float, float]  # .05, .25, .5, .75, .95
+
+
+@dataclass(frozen=True)
+class Tile:
+    """One small picture: encoded bytes (JPEG or PNG) and what stands under it."""
+
+    picture: bytes
+    caption: str
+    title: str = ""
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """One cluster of one unit's evidence; strongest pictures first. `size` counts all members, shown or not."""
+
+    size: int
+    tiles: Sequence[Tile]
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One kind of evidence of one unit, grouped by cluster."""
+
+    evidence: Literal["exemplars", "visualizations"]
+    size: int
+    facts: Sequence[tuple[str, str]]
+    clusters: Sequence[Cluster]
+
+
+@dataclass(frozen=True)
+class UnitCard:
+    """One unit as it is looked at."""
+
+    layer: str
+    channel: int
+    facts: Sequence[tuple[str, str]]
+    panels: Sequence[Panel]
+
+
+@dataclass(frozen=True)
+class Atlas:
+    """Everything that the pages show.
+
+    Args:
+        title: the network, as in "torchvision:mobilenet_v2 · IMAGENET1K_V1".
+        facts: head line: label and value pairs (units, layers, dead, images, embedder, version ...).
+        statement: the sentence on the depth trend, made from the raw columns.
+        layers: in forward order.
+        layer_index: for each unit the index of its layer in `layers`, in unit order.
+        channel: for each unit its channel.
+        is_dead: for each unit whether it is dead.
+        columns: what the map can be coloured by; the first one is the default.
+        values: column name to one number per unit, NaN where the unit has none.
+        trend: one point per column and layer.
+        cards: layer name to the units shown with pictures, most polysemantic first.
+        notes: what is missing or must be known to read the page.
+    """
+
+    title: str
+    facts: Sequence[tuple[str, str]]
+    statement: str
+    layers: Sequence[LayerRow]
+    layer_index: np.ndarray
+    channel: np.ndarray
+    is_dead: np.ndarray
+    columns: Sequence[Column]
+    values: Mapping[str, np.ndarray]
+    trend: Sequence[TrendPoint]
+    cards: Mapping[str, Sequence[UnitCard]] = field(default_factory=dict[str, Sequence[UnitCard]])
+    notes: Sequence[str] = ()

@@ -1,0 +1,157 @@
+"""The network map's data: columns packed for the page, and the scale that each column is coloured by.
+
+Law: the page shows the numbers it was given. Scores travel as float32 and counts as whole numbers; a colour is
+made from them in the browser and nothing is read back from a colour.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from polyscan.maps.atlas import Atlas, Column, TrendPoint
+
+MOST_STEPS = 10  # a scale of counts has at most so many colours; what lies above shares the last one
+CLIP_PERCENT = (1.0, 99.0)
+COUNT_TYPES = (np.dtype(np.uint8), np.dtype(np.uint16), np.dtype(np.int32))
+
+# Thirty-one points of viridis (van der Walt & Smith 2015, CC0); what lies between them is interpolated.
+VIRIDIS = (
+    "440154 470e61 481a6c 482575 472f7d 443a83 414487 3d4e8a 39568c 35608d 31688e 2d708e 2a788e 27818e 23888e 21918d "
+    "1f988b 1fa088 22a884 2ab07f 35b779 43bf71 54c568 66cc5d 7ad151 8fd744 a5db36 bcdf27 d2e21b e9e51a fde725"
+)
+
+
+def viridis_table() -> list[str]:
+    """The 256 colours of the scale, low to high, as `rrggbb`.
+
+    >>> table = viridis_table()
+    >>> len(table), table[0], table[-1]
+    (256, '440154', 'fde725')
+    """
+    anchors = np.array([[int(point[at : at + 2], 16) for at in (0, 2, 4)] for point in VIRIDIS.split()])
+    at = np.linspace(0, len(anchors) - 1, 256)
+    channels = [np.interp(at, np.arange(len(anchors)), anchors[:, channel]) for channel in range(3)]
+    return ["".join(f"{round(value):02x}" for value in color) for color in np.stack(channels, axis=1)]
+
+
+def packed(values: np.ndarray) -> dict[str, Any]:
+    """One array as the page reads it: its element type and its little-endian bytes in base64."""
+    kind = values.dtype.newbyteorder("<")
+    return {"type": values.dtype.name, "data": base64.b64encode(values.astype(kind).tobytes()).decode("ascii")}
+
+
+def packed_bits(flags: np.ndarray) -> dict[str, Any]:
+    """One flag per unit, eight to a byte, the first in the highest bit."""
+    return packed(np.packbits(flags.astype(bool)))
+
+
+def packed_counts(values: np.ndarray) -> dict[str, Any]:
+    """Whole numbers in the smallest type that holds them; `missing` is the number that stands for none.
+
+    Raises:
+        ValueError: if a value is not whole or does not fit 32 bits.
+    """
+    is_known = np.isfinite(values)
+    known = values[is_known]
+    if np.any(known != np.round(known)):
+        wrong = known[known != np.round(known)][0]
+        raise ValueError(f'a column of kind "count" holds {wrong}; counts are whole. Give it kind "real".')
+    low, high = (known.min(), known.max()) if known.size else (0, 0)
+    for kind in COUNT_TYPES:
+        missing = np.iinfo(kind).max
+        if low >= np.iinfo(kind).min and high < missing:
+            return packed(np.where(is_known, values, missing).astype(kind)) | {"missing": int(missing)}
+    raise ValueError(f'a count must fit 32 bits, got {low:g} to {high:g}. Give the column kind "real".')
+
+
+def color_scale(column: Column, values: np.ndarray) -> dict[str, Any]:
+    """What the column's colours mean, over the live, scored units of the run.
+
+    A real column runs from its 1st to its 99th percentile and tells whether units lie beyond; counts have one
+    step per value, and `open` when the last step holds larger ones too.
+    """
+    known = values[np.isfinite(values)].astype(np.float64)
+    if column.kind == "count":
+        steps = np.unique(known).astype(np.int64).tolist()
+        return {"steps": steps[:MOST_STEPS], "open": len(steps) > MOST_STEPS}
+    if not known.size:
+        return {"low": None, "high": None, "below": False, "above": False}
+    low, high = (float(np.float32(end)) for end in np.percentile(known, CLIP_PERCENT))
+    if low == high:  # nearly all units share one value: clipping would hide the others
+        low, high = float(known.min()), float(known.max())
+    return {"low": low, "high": high, "below": bool(known.min() < low), "above": bool(known.max() > high)}
+
+
+def packed_column(column: Column, values: np.ndarray, is_dead: np.ndarray) -> dict[str, Any]:
+    """A column's words, its numbers and its scale."""
+    numbers = np.asarray(values, dtype=np.float64)
+    if column.kind == "count":
+        cells = packed_counts(numbers)
+    else:
+        numbers = numbers.astype(np.float32)
+        cells = packed(numbers)
+    scale = color_scale(column, numbers[~is_dead])
+    words = {"name": column.name, "label": column.label, "help": column.help, "kind": column.kind}
+    return words | {"cells": cells, "scale": scale}
+
+
+def trend_rows(points: Sequence[TrendPoint], layers: Sequence[str]) -> dict[str, list[list[float | None] | None]]:
+    """For each column one row per layer: n, mean, low, high and the five quantiles; None where there is none."""
+    place = {name: index for index, name in enumerate(layers)}
+    rows: dict[str, list[list[float | None] | None]] = {}
+    for point in points:
+        if point.n > 0 and point.layer in place:
+            numbers = (point.n, point.mean, point.low, point.high, *point.quantiles)
+            row = [float(f"{number:.7g}") if np.isfinite(number) else None for number in numbers]
+            rows.setdefault(point.column, [None] * len(layers))[place[point.layer]] = row
+    return rows
+
+
+def unit_order(atlas: Atlas) -> np.ndarray:
+    """Places of the units, layer by layer and channel by channel."""
+    return np.lexsort((atlas.channel, atlas.layer_index))
+
+
+def map_data(atlas: Atlas, addresses: Sequence[str], drawn: Mapping[str, set[int]]) -> dict[str, Any]:
+    """Everything that the map's script reads.
+
+    Args:
+        atlas: what is drawn.
+        addresses: each layer's page, relative to the index.
+        drawn: layer name to the channels that have a card.
+    """
+    order = unit_order(atlas)
+    counts = np.bincount(atlas.layer_index, minlength=len(atlas.layers)).tolist()
+    channel, layer_index, is_dead = atlas.channel[order], atlas.layer_index[order], atlas.is_dead[order].astype(bool)
+    names = [layer.name for layer in atlas.layers]
+    has_card = np.zeros(len(order), dtype=bool)
+    for index, name in enumerate(names):
+        in_layer = layer_index == index
+        has_card[in_layer] = np.isin(channel[in_layer], sorted(drawn.get(name, ())))
+    return {
+        "layers": [
+            {"name": layer.name, "count": count, "address": address}
+            for layer, count, address in zip(atlas.layers, counts, addresses, strict=True)
+        ],
+        "channel": packed_counts(channel.astype(np.float64)),
+        "dead": packed_bits(is_dead),
+        "drawn": packed_bits(has_card),
+        "columns": [packed_column(column, atlas.values[column.name][order], is_dead) for column in atlas.columns],
+        "trend": trend_rows(atlas.trend, names),
+        "colors": "".join(viridis_table()),
+    }
+
+
+def layer_data(atlas: Atlas, index: int) -> dict[str, Any]:
+    """One layer's units and their numbers, for its page: a unit without pictures still shows its scores."""
+    chosen = unit_order(atlas)
+    chosen = chosen[atlas.layer_index[chosen] == index]
+    is_dead = atlas.is_dead[chosen].astype(bool)
+    columns = [packed_column(column, atlas.values[column.name][chosen], is_dead) for column in atlas.columns]
+    channel = packed_counts(atlas.channel[chosen].astype(np.float64))
+    name = atlas.layers[index].name
+    return {"layer": name, "channel": channel, "dead": packed_bits(is_dead), "columns": columns}

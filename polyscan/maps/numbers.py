@@ -1,0 +1,51 @@
+"""How numbers are written, the same here as in the pages' script (`numberText` in `assets/packed.js`)."""
+
+from __future__ import annotations
+
+import math
+from decimal import ROUND_HALF_UP, Context, Decimal
+
+NONE = "\N{EN DASH}"
+MINUS = "\N{MINUS SIGN}"
+FOUR_DIGITS = Context(prec=4, rounding=ROUND_HALF_UP)
+THREE_DIGITS = Context(prec=3, rounding=ROUND_HALF_UP)
+SMALLEST_PLAIN = 1e-3
+LARGEST_PLAIN = 1000.0
+FIRST_EXPONENT = 1e9
+
+
+def number_text(value: float | None, kind: str = "real") -> str:
+    """`value` as people read it: whole counts, reals with four digits, a dash for none.
+
+    >>> number_text(0.61234), number_text(3, "count"), number_text(0.000096), number_text(1234.5)
+    ('0.6123', '3', '9.60e-5', '1235')
+    """
+    if value is None or math.isnan(value):
+        return NONE
+    sign = MINUS if value < 0 else ""
+    size = abs(value)
+    return sign + (f"{size:.0f}" if kind == "count" and math.isfinite(size) else size_text(size))
+
+
+def size_text(size: float) -> str:
+    """A number of zero or more, without its sign."""
+    if math.isinf(size):
+        return "∞"
+    if size == 0:
+        return "0"
+    if size < SMALLEST_PLAIN or size >= FIRST_EXPONENT:
+        digits, exponent = f"{THREE_DIGITS.create_decimal(Decimal(size)):.2e}".split("e")
+        return f"{digits}e{int(exponent)}"
+    if size >= LARGEST_PLAIN:
+        return f"{Decimal(size).quantize(Decimal(1), rounding=ROUND_HALF_UP):f}"
+    rounded = FOUR_DIGITS.create_decimal(Decimal(size))
+    return f"{rounded:.{max(0, 3 - rounded.adjusted())}f}"
+
+
+def count_text(value: int) -> str:
+    """A whole number with thousands apart.
+
+    >>> count_text(30000)
+    '30,000'
+    """
+    return f"{value:,}"

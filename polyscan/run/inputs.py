@@ -1,0 +1,74 @@
+"""What a job names, opened: its network, its read points, its images; and the threads that a worker may use."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from threadpoolctl import threadpool_limits
+
+from polyscan.errors import JobError
+from polyscan.images import ImageOptions, ImageSource
+from polyscan.images import open_images as open_source
+from polyscan.job import Job
+from polyscan.vision.embedders import Embedder, load_embedder
+from polyscan.vision.networks import Network, NetworkRequest, load_network, pick_device
+from polyscan.vision.perceptual import PerceptualDistance, load_distance
+from polyscan.vision.readouts import Reader
+
+
+def open_network(job: Job) -> Network:
+    """The scanned network on the job's device."""
+    wanted = job.network.model_dump(exclude={"layers"})
+    return load_network(NetworkRequest(**wanted, folder=job.folder), pick_device(job.device))
+
+
+def open_reader(job: Job, network: Network | None = None) -> Reader:
+    """The scanned network with its chosen layers."""
+    return Reader(network or open_network(job), job.network.layers)
+
+
+def open_images(job: Job) -> ImageSource:
+    """The images that the network is shown.
+
+    Raises:
+        JobError: if there are fewer than the k exemplars that each unit is to have.
+    """
+    options = ImageOptions(**job.images.model_dump(exclude={"source"}))
+    source = open_source(job.images.source, options=options)
+    if len(source) < job.collect.k:
+        raise JobError(
+            f"`images.source` {job.images.source} has {len(source)} images, `collect.k` is {job.collect.k}; "
+            "k must not be above the number of images: name more images or a smaller k"
+        )
+    return source
+
+
+def open_embedder(job: Job) -> Embedder:
+    """The space in which evidence is compared."""
+    device = pick_device(job.device)
+    return load_embedder(
+        job.embed.model,
+        scanned=lambda: open_network(job),
+        folder=job.folder,
+        input_px=job.embed.input_px,
+        device=device,
+    )
+
+
+def open_distance(job: Job, network: Network) -> PerceptualDistance:
+    """The perceptual distance of the elbow."""
+    return load_distance(job.visualize.distance, network=network, device=pick_device(job.device))
+
+
+@contextmanager
+def pinned_threads(job: Job) -> Iterator[None]:
+    """Every library on the job's number of threads: the same bits on every runner, and no oversubscribed cores."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(job.threads)
+    try:
+        with threadpool_limits(job.threads):
+            yield
+    finally:
+        torch.set_num_threads(before)

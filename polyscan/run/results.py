@@ -1,0 +1,116 @@
+"""What people hold when they open a run: its tables as pandas, its extreme units, and a card for a notebook."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from html import escape
+
+import pandas as pd
+
+from polyscan.errors import TableError
+from polyscan.run.folder import Run
+from polyscan.tables import TABLES
+from polyscan.units import Unit
+
+
+@dataclass(frozen=True)
+class UnitView:
+    """All that a run knows of one unit.
+
+    Args:
+        unit: which one.
+        row: its row of the map.
+        exemplars: its strongest images.
+        visualizations: the images found for it.
+        clusters: the cluster of each piece of evidence.
+    """
+
+    unit: Unit
+    row: pd.Series
+    exemplars: pd.DataFrame
+    visualizations: pd.DataFrame
+    clusters: pd.DataFrame
+
+    def _repr_html_(self) -> str:
+        return f"<h4>{escape(str(self.unit))}</h4>{self.row.to_frame().T.to_html()}"
+
+
+class Results:
+    """A finished or growing run, for reading.
+
+    >>> results = open_run("runs/digits")                        # doctest: +SKIP
+    >>> results.top(5, by="semanticity")[["layer", "channel"]]   # doctest: +SKIP
+    """
+
+    def __init__(self, address: str) -> None:
+        self.run = Run(address)
+        if not self.run.manifest():
+            raise TableError(f"{address} holds no run (there is no run.json); give the folder that --run named")
+
+    @property
+    def map(self) -> pd.DataFrame:
+        """`map.parquet`: one row per unit.
+
+        Raises:
+            TableError: while the run has not come to `show`.
+        """
+        if not self.run.storage.exists("map.parquet"):
+            raise TableError(f"{self.run.address} has no map.parquet yet; `polyscan status` tells how far it is")
+        with self.run.storage.open("map.parquet") as file:
+            return pd.read_parquet(file)
+
+    def table(self, name: str) -> pd.DataFrame:
+        """One table, all of its rows; `tables()` lists them."""
+        return self.run.read(name)
+
+    def tables(self) -> list[str]:
+        """Names of the tables that have rows here."""
+        return [name for name in TABLES if self.run.parts(name)]
+
+    def top(self, n: int = 10, *, by: str = "exemplars_semanticity", ascending: bool = False) -> pd.DataFrame:
+        """The `n` units with the largest (or smallest) value of a column of the map; units without one are left out.
+
+        Raises:
+            TableError: if the map has no such column.
+        """
+        frame = self.map
+        if by not in frame.columns:
+            raise TableError(f"the map has no column `{by}`; it has: {', '.join(frame.columns)}")
+        ordered = frame.dropna(subset=[by]).sort_values(by, ascending=ascending, kind="stable")
+        return ordered.head(n).reset_index(drop=True)
+
+    def unit(self, layer: str, channel: int) -> UnitView:
+        """All that the run knows of one unit.
+
+        Raises:
+            TableError: if the run has no such unit.
+        """
+        frame = self.map
+        row = frame[(frame["layer"] == layer) & (frame["channel"] == channel)]
+        if row.empty:
+            raise TableError(
+                f"{self.run.address} has no unit {layer}:{channel}; its layers: {list(frame['layer'].unique())}"
+            )
+
+        def mine(table: str) -> pd.DataFrame:
+            rows = self.run.read(table, where=("layer", layer))
+            return rows[rows["channel"] == channel].reset_index(drop=True)
+
+        return UnitView(Unit(layer, channel), row.iloc[0], mine("exemplars"), mine("visualizations"), mine("clusters"))
+
+    def _repr_html_(self) -> str:
+        frame = self.map
+        facts = f"{len(frame)} units in {frame['layer'].nunique()} layers, {int(frame['is_dead'].sum())} dead"
+        return f"<p><b>{escape(self.run.address)}</b>: {facts}</p>{self.top(10).to_html()}"
+
+
+def open_run(address: str) -> Results:
+    """Opens a results folder for reading.
+
+    Args:
+        address: the folder that `--run` named; any address that fsspec knows.
+
+    Raises:
+        TableError: if it holds no run.
+    """
+    return Results(address)

@@ -1,0 +1,125 @@
+"""How a stage is cut into shards, and where every random number comes from.
+
+Law: both are pure functions of the job. A shard never depends on who runs it, a seed never on the order of arrival.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True)
+class Shard:
+    """One unit of work: the items `start` up to, not including, `stop` of one stage."""
+
+    stage: str
+    index: int
+    count: int
+    start: int
+    stop: int
+
+    def __len__(self) -> int:
+        return self.stop - self.start
+
+    @property
+    def name(self) -> str:
+        """The stem of its files, as in `00017-of-00256`."""
+        return f"{self.index:05d}-of-{self.count:05d}"
+
+
+def split(stage: str, n_items: int, size: int) -> list[Shard]:
+    """Ranges of `size` items that cover `n_items` once; the last one may be shorter.
+
+    >>> [(s.start, s.stop) for s in split("collect", 5, 2)]
+    [(0, 2), (2, 4), (4, 5)]
+    """
+    return split_within(stage, [n_items], size)
+
+
+def split_within(stage: str, group_sizes: Sequence[int], size: int) -> list[Shard]:
+    """Ranges of at most `size` items that cover all groups in turn, none of which reaches over a group's end.
+
+    >>> [(s.start, s.stop) for s in split_within("visualize", [3, 2], 2)]
+    [(0, 2), (2, 3), (3, 5)]
+    """
+    if size < 1:
+        raise ValueError(f"a shard holds at least 1 item, got {size}")
+    bounds: list[tuple[int, int]] = []
+    offset = 0
+    for group_size in group_sizes:
+        bounds += [(offset + i, offset + min(i + size, group_size)) for i in range(0, group_size, size)]
+        offset += group_size
+    return [Shard(stage, index, len(bounds), start, stop) for index, (start, stop) in enumerate(bounds)]
+
+
+def seed(job_seed: int, purpose: str, layer: str = "", channel: int = 0, index: int = 0) -> int:
+    """A 63-bit seed for one purpose of one unit, the same on every machine and in every order.
+
+    >>> seed(0, "start image", "conv1", 3) == seed(0, "start image", "conv1", 3)
+    True
+    >>> seed(0, "start image", "conv1", 3) == seed(0, "start image", "conv1", 4)
+    False
+    """
+    # The separator can't occur in a module name, so no two purposes share a key.
+    key = "\x1f".join((str(job_seed), purpose, layer, str(channel), str(index)))
+    return int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big") >> 1
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """A shard that is done: what the driver is told, never its data."""
+
+    shard: Shard
+    rows: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A shard that was not done.
+
+    Args:
+        shard: which one.
+        cause: one line on what happened.
+        traceback: where.
+        is_final: whether trying again is pointless: the job is wrong, or the worker died of it three times.
+        is_job_error: whether the job itself is wrong, so that no shard can be done.
+    """
+
+    shard: Shard
+    cause: str
+    traceback: str
+    is_final: bool = False
+    is_job_error: bool = False
+
+
+Outcome = Receipt | Failure
+Work = Callable[[Shard], Outcome]
+"""Does one shard and never raises (but for an interrupt)."""
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What one worker of a stage is given."""
+
+    cpus: int = 1
+    gpus: float = 0.0
+
+
+class Runner(Protocol):
+    """Does shards somewhere and hands back their outcomes as they finish."""
+
+    def __call__(
+        self, make_work: Callable[[], Work], shards: Sequence[Shard], resources: Resources
+    ) -> Iterator[Outcome]:
+        """Each shard's outcome once, in finishing order.
+
+        Args:
+            make_work: makes what does shards; called once per worker, where the worker is.
+            shards: what is to be done.
+            resources: of one worker.
+        """
+        ...

@@ -1,0 +1,116 @@
+"""combine: each unit's top k over all images with its crops, its moments, and whether it is dead or saturated."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Bool, Float64, Int32
+
+from polyscan.errors import JobError
+from polyscan.job import Job
+from polyscan.run import Run
+from polyscan.run.keys import crop_keys
+from polyscan.shards import Shard, split_within
+from polyscan.stats.moments import Moments
+from polyscan.stats.topk import top_k_rows
+from polyscan.tables import Columns
+
+UNITS_PER_SHARD = 4096
+DEAD_SHARE = 1e-6  # of the layer's median sd
+
+
+def shards(job: Job, run: Run) -> list[Shard]:
+    """Whole layers' units, cut where a layer has very many (what is dead is judged against its layer's median)."""
+    return split_within("combine", [layer.n_units for layer in run.layers()], UNITS_PER_SHARD)
+
+
+class Worker:
+    """Merges what the ranges of images found."""
+
+    def __init__(self, job: Job, run: Run) -> None:
+        self.job = job
+        self.run = run
+        self.order = run.unit_order()
+        self.layers = run.layer_table().set_index("layer")
+        self.input_px = run.manifest()["input_px"]
+
+    def __call__(self, shard: Shard) -> dict[str, Columns]:
+        """Exemplars and units of one range of units, all of one layer."""
+        layer = self.order[shard.start].layer
+        whole = self._moments(layer)
+        here = slice(shard.start - self.order.start(layer), shard.stop - self.order.start(layer))
+        if int(whole.n[0]) < self.job.collect.k:
+            raise JobError(
+                f"only {int(whole.n[0])} images could be read, `collect.k` is {self.job.collect.k}; "
+                "the table `rejects` says why the others could not; mend them or set a smaller k"
+            )
+        return {"exemplars": self._exemplars(shard, layer), "units": self._units(layer, whole, here)}
+
+    def _moments(self, layer: str) -> Moments:
+        start = self.order.start(layer)
+        rows = self.run.read("moments", where=("unit", start, start + self.order.layer(layer).n_units))
+        names = ("n", "s1", "s2", "s3", "s4", "min", "max", "n_at_max", "n_nonpositive")
+        stacked = {name: rows[name].to_numpy().reshape(-1, self.order.layer(layer).n_units) for name in names}
+        n_parts = len(stacked["n"])
+        return Moments.merged([Moments(**{name: stacked[name][part] for name in names}) for part in range(n_parts)])
+
+    def _units(self, layer: str, whole: Moments, here: slice) -> Columns:
+        is_dead = dead(whole, relu_follows=bool(self.layers.loc[layer, "relu_follows"]))
+        depth = self.order.layer(layer).depth
+        channels = np.arange(here.start, here.stop, dtype=np.int32)
+        return {
+            "layer": [layer] * len(channels),
+            "channel": channels,
+            "depth": np.full(len(channels), depth, dtype=np.int32),
+            "n_images": whole.n[here],
+            "mean": whole.mean[here],
+            "sd": whole.sd[here],
+            "min": whole.min[here],
+            "max": whole.max[here],
+            "kurtosis": whole.excess_kurtosis[here],
+            "sparsity": whole.sparsity[here],
+            "is_dead": is_dead[here],
+            "saturated": whole.n_at_max[here] > self.job.collect.k,
+        }
+
+    def _exemplars(self, shard: Shard, layer: str) -> Columns:
+        rows = self.run.read("candidates", where=("unit", shard.start, shard.stop))
+        kept = top_k_rows(
+            rows["unit"].to_numpy(), rows["activation"].to_numpy(), rows["image"].to_numpy(), k=self.job.collect.k
+        )
+        rows = rows.iloc[kept]
+        boxes = boxes_of(rows, self.layers.loc[layer], self.input_px)
+        image = rows["image"].to_numpy()
+        return {
+            "layer": rows["layer"].to_numpy(),
+            "channel": rows["channel"].to_numpy(),
+            "rank": rows.groupby("unit", sort=False).cumcount().to_numpy(np.int32),
+            "image": image,
+            "activation": rows["activation"].to_numpy(),
+            "y": rows["y"].to_numpy(),
+            "x": rows["x"].to_numpy(),
+            "top": boxes[:, 0],
+            "left": boxes[:, 1],
+            "bottom": boxes[:, 2],
+            "right": boxes[:, 3],
+            "crop": crop_keys(image, boxes),
+        }
+
+
+def dead(moments: Moments, *, relu_follows: bool) -> Bool[np.ndarray, " u"]:
+    """Which units of a layer never say anything: next to no spread, or no peak that gets through the ReLU."""
+    flat = moments.sd <= DEAD_SHARE * np.median(moments.sd)
+    return flat | (moments.max <= 0) if relu_follows else flat
+
+
+def boxes_of(rows: pd.DataFrame, layer: pd.Series, input_px: int) -> Int32[np.ndarray, "n 4"]:
+    """Receptive-field boxes (top, left, bottom, right) in the network's input, cut at its edges."""
+
+    def edges(place: str, axis: str) -> tuple[Float64[np.ndarray, " n"], Float64[np.ndarray, " n"]]:
+        if not np.isfinite(layer[f"field_{axis}"]):
+            return np.zeros(len(rows)), np.full(len(rows), float(input_px))
+        first = rows[place].to_numpy() * layer[f"stride_{axis}"] + layer[f"first_{axis}"]
+        return first, first + layer[f"field_{axis}"]
+
+    (top, bottom), (left, right) = edges("y", "y"), edges("x", "x")
+    return np.stack([top, left, bottom, right], axis=1).clip(0, input_px).astype(np.int32)

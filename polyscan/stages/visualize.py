@@ -1,0 +1,108 @@
+"""visualize: images that make each unit strong, one after another, until the perceptual elbow."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+from jaxtyping import UInt8
+from PIL import Image
+
+from polyscan.job import Job, VisualizeSettings
+from polyscan.run import Run
+from polyscan.run.inputs import open_distance, open_reader
+from polyscan.shards import Shard, seed, split_within
+from polyscan.tables import Columns
+from polyscan.units import Layer, Unit
+from polyscan.vision.feature_visualization import (
+    Ascent,
+    AscentSettings,
+    ElbowSettings,
+    Visualization,
+    canvas_px,
+    visualize,
+)
+from polyscan.vision.readouts import chosen_layers
+
+
+def shards(job: Job, run: Run) -> list[Shard]:
+    """Ranges of the chosen units, each within one layer; none where the job visualizes nothing."""
+    if not job.visualize.enabled:
+        return []
+    return split_within("visualize", [len(units) for units in _by_layer(job, run)], job.visualize.units_per_shard)
+
+
+def _by_layer(job: Job, run: Run) -> list[list[Unit]]:
+    """The units to visualize, layer by layer: live ones, or a seeded sample of them."""
+    table = run.read("units", ["layer", "channel", "is_dead"])
+    live = table[~table["is_dead"]].groupby("layer")["channel"].agg(list).to_dict()
+    wanted = chosen_layers([layer.name for layer in run.layers()], job.visualize.layers)
+    return [_sample(job, layer, live.get(layer.name, [])) for layer in run.layers() if layer.name in wanted]
+
+
+def _sample(job: Job, layer: Layer, live: list[int]) -> list[Unit]:
+    size = job.visualize.units_per_layer
+    if size and size < len(live):
+        generator = np.random.default_rng(seed(job.seed, "visualized units", layer.name))
+        live = sorted(generator.choice(live, size, replace=False).tolist())
+    return [Unit(layer.name, int(channel)) for channel in live]
+
+
+class Worker:
+    """Holds the network, its trunk to the layer at hand, and the perceptual distance."""
+
+    def __init__(self, job: Job, run: Run) -> None:
+        self.job = job
+        self.units = [unit for units in _by_layer(job, run) for unit in units]
+        self.reader = open_reader(job)
+        self.distance = open_distance(job, self.reader.network)
+        self.points = {point.layer: point for point in self.reader.points}
+
+    def __call__(self, shard: Shard) -> dict[str, Columns]:
+        """Visualizations of one range of units."""
+        units = self.units[shard.start : shard.stop]
+        layer = units[0].layer
+        found = visualize(
+            self._ascent(layer),
+            self.distance,
+            [unit.channel for unit in units],
+            elbow=elbow_settings(self.job.visualize),
+            seed=lambda channel, index: seed(self.job.seed, "start image", layer, channel, index),
+        )
+        return {"visualizations": _columns(layer, found)}
+
+    def _ascent(self, layer: str) -> Ascent:
+        point, network = self.points[layer], self.reader.network
+        settings = ascent_settings(self.job.visualize)
+        side = canvas_px(point, network.preprocessing, settings)
+        return Ascent(self.reader.trunk(point), network.preprocessing, side, settings, device=network.device)
+
+
+def ascent_settings(settings: VisualizeSettings) -> AscentSettings:
+    """The part of the job's settings that makes one image."""
+    names = {"steps", "step_size", "objective", "jitter_px", "batch", "canvas_px"}
+    return AscentSettings(**settings.model_dump(include=names))
+
+
+def elbow_settings(settings: VisualizeSettings) -> ElbowSettings:
+    """The part of them that says when there are enough."""
+    return ElbowSettings(**settings.model_dump(include={"threshold", "patience", "min_images", "max_images"}))
+
+
+def _columns(layer: str, found: list[Visualization]) -> Columns:
+    return {
+        "layer": [layer] * len(found),
+        "channel": [item.channel for item in found],
+        "index": [item.index for item in found],
+        "activation": np.array([item.activation for item in found], dtype=np.float32),
+        "mean_distance": np.array([item.mean_distance for item in found]),
+        "n_counted": [item.n_counted for item in found],
+        "stop": [item.stop for item in found],
+        "image": [_png(item.pixels) for item in found],
+    }
+
+
+def _png(pixels: UInt8[np.ndarray, "y x c"]) -> bytes:
+    sink = io.BytesIO()
+    Image.fromarray(pixels if pixels.shape[2] == 3 else pixels[:, :, 0]).save(sink, format="PNG")
+    return sink.getvalue()

@@ -1,0 +1,168 @@
+"""Intervals and p-values from resampling; every draw comes from a generator that is handed in."""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Float64, Shaped
+
+Tail = Literal["upper", "lower"]
+
+_CELLS_AT_ONCE = 2**21
+"""Drawn numbers held in memory at a time; the answer depends on it no more than on the machine."""
+
+
+class Interval(NamedTuple):
+    """A mean and where it would lie in most other samples of units."""
+
+    mean: float
+    low: float
+    high: float
+
+
+class Correlation(NamedTuple):
+    """A rank correlation and its two-sided permutation p."""
+
+    rho: float
+    p: float
+
+
+def bootstrap_interval(
+    values: Float[np.ndarray, " u"], *, generator: np.random.Generator, level: float = 0.95, draws: int = 2000
+) -> Interval:
+    """Percentile bootstrap interval of the mean over units.
+
+    Units of a layer share their images, so the interval speaks of other units of this layer on these images, not of
+    other images. With few units it is too narrow: by a factor of about sqrt((u - 1) / u), and more on skewed values.
+
+    Args:
+        values: one finite number a unit.
+        generator: seeded by the caller.
+        level: share of the bootstrap means inside, in (0, 1).
+        draws: bootstrap samples.
+
+    Raises:
+        ValueError: if there are no values, one is not finite, or `level` or `draws` is out of bounds.
+
+    Source: Efron & Tibshirani 1993, "An introduction to the bootstrap", chapter 13.
+
+    >>> bootstrap_interval(np.array([2.0, 2.0]), generator=np.random.default_rng(0))
+    Interval(mean=2.0, low=2.0, high=2.0)
+    """
+    values = np.asarray(values, dtype=np.float64)
+    n_bad = int((~np.isfinite(values)).sum())
+    if not len(values) or n_bad:
+        raise ValueError(f"the interval needs one finite value or more, got {len(values)} with {n_bad} not finite")
+    if not 0 < level < 1:
+        raise ValueError(f"`level` must be in (0, 1), got {level}")
+    _check_draws(draws)
+    rows = max(1, _CELLS_AT_ONCE // len(values))
+    chunks = [min(rows, draws - done) for done in range(0, draws, rows)]
+    drawn = [generator.integers(len(values), size=(m, len(values))) for m in chunks]
+    means = np.concatenate([values[places].mean(axis=1) for places in drawn])
+    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
+    return Interval(float(values.mean()), float(low), float(high))
+
+
+def spearman(x: Shaped[np.ndarray, " n"], y: Shaped[np.ndarray, " n"]) -> float:
+    """Spearman's rank correlation, ties sharing their mean rank; NaN for under 2 pairs or a constant side.
+
+    Raises:
+        ValueError: if x and y differ in length or hold NaN.
+
+    Source: Spearman 1904, "The proof and measurement of association between two things".
+
+    >>> round(spearman(np.array([1, 2, 3]), np.array([10, 30, 20])), 3)
+    0.5
+    """
+    a, b = _standard_ranks(x, y)
+    return float(np.clip(a @ b, -1, 1))
+
+
+def spearman_test(
+    x: Shaped[np.ndarray, " n"], y: Shaped[np.ndarray, " n"], *, generator: np.random.Generator, draws: int = 9999
+) -> Correlation:
+    """Spearman's rho and its two-sided p over random pairings of x with y.
+
+    p = (1 + #{|rho of a pairing| >= |rho|}) / (1 + draws); NaN where rho is.
+
+    Args:
+        x: one side of the pairs, such as the depth of each layer.
+        y: the other side, such as each layer's mean.
+        generator: seeded by the caller.
+        draws: random pairings.
+
+    Raises:
+        ValueError: if x and y differ in length or hold NaN, or `draws` is below 1.
+
+    >>> depth = np.arange(8)
+    >>> spearman_test(depth, depth**2, generator=np.random.default_rng(0)).p < 0.01
+    True
+    """
+    _check_draws(draws)
+    a, b = _standard_ranks(x, y)
+    rho = float(np.clip(a @ b, -1, 1))
+    if np.isnan(rho):
+        return Correlation(rho, rho)
+    rows = max(1, _CELLS_AT_ONCE // len(b))
+    chunks = [min(rows, draws - done) for done in range(0, draws, rows)]
+    null = np.concatenate([generator.permuted(np.tile(b, (m, 1)), axis=1) @ a for m in chunks])
+    # Equal pairings differ in their last bits; without the slack they would not count as equal.
+    return Correlation(rho, empirical_p(abs(rho) - 1e-12, np.abs(null)))
+
+
+def empirical_p(value: float, null: Float[np.ndarray, " m"], *, tail: Tail = "upper") -> float:
+    """Chance to meet a null value at least as extreme as `value`, with `value` itself counted among the draws.
+
+    p = (b + 1) / (m + 1), b the null values >= value (upper tail) or <= value (lower tail)
+
+    Args:
+        value: what was measured.
+        null: the same number on m sets that the null hypothesis produced, in any order.
+        tail: the side that speaks against the null.
+
+    Returns:
+        p in [1 / (m + 1), 1], never 0.
+
+    Raises:
+        ValueError: if `null` is empty, or it or `value` is NaN.
+
+    Source: Phipson & Smyth 2010, "Permutation P-values should never be zero".
+
+    >>> empirical_p(2.0, np.array([0.0, 1.0, 2.0]))
+    0.5
+    """
+    n_nan = int(np.isnan(null).sum())
+    if not len(null) or n_nan or np.isnan(value):
+        raise ValueError(f"p needs numbers, got {value} against {len(null)} null values, {n_nan} of them NaN")
+    extreme = null >= value if tail == "upper" else null <= value
+    return (int(extreme.sum()) + 1) / (len(null) + 1)
+
+
+def _check_draws(draws: int) -> None:
+    if draws < 1:
+        raise ValueError(f"`draws` must be at least 1, got {draws}")
+
+
+def _standard_ranks(
+    x: Shaped[np.ndarray, " n"], y: Shaped[np.ndarray, " n"]
+) -> tuple[Float64[np.ndarray, " n"], Float64[np.ndarray, " n"]]:
+    """Ranks of both sides, centred and of unit length, NaN where a side is constant."""
+    if len(x) != len(y):
+        raise ValueError(f"pairs need two sides of one length, got {len(x)} and {len(y)}")
+    sides: list[Float64[np.ndarray, " n"]] = []
+    for side in (np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)):
+        if np.isnan(side).any():
+            raise ValueError(f"{int(np.isnan(side).sum())} of {len(side)} values are NaN; leave out their pairs")
+        ranks = _mean_ranks(side)
+        length = np.linalg.norm(ranks)
+        sides.append(ranks / length if length > 0 else np.full(max(len(side), 1), np.nan))
+    return sides[0], sides[1]
+
+
+def _mean_ranks(side: Float64[np.ndarray, " n"]) -> Float64[np.ndarray, " n"]:
+    """Ranks less their mean; equal values share the mean of their places."""
+    _, group, counts = np.unique(side, return_inverse=True, return_counts=True)
+    last = np.cumsum(counts)
+    return (last - (counts - 1) / 2)[group] - (len(side) + 1) / 2

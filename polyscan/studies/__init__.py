@@ -1,0 +1,1 @@
+"""Questions asked of jobs and whole runs, one file each."""

@@ -1,0 +1,280 @@
+"""The tables of a run: one schema each, how columns become Parquet bytes and come back.
+
+Law: the same columns give the same bytes (no time, no host name, fixed row groups and compression), so the sha256
+of a part is a fact about its content. pyarrow lives here and in `images` alone.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.dataset as pads
+import pyarrow.parquet as pq
+from jaxtyping import Float32, Int64
+
+from polyscan.errors import TableError
+from polyscan.storage import Storage
+
+Columns = Mapping[str, Any]
+"""Column name to a numpy array or list, all of one length; vectors as one array [rows, d]."""
+
+TYPES: dict[str, Any] = {
+    "string": pa.string(),
+    "int32": pa.int32(),
+    "int64": pa.int64(),
+    "float32": pa.float32(),
+    "float64": pa.float64(),
+    "bool": pa.bool_(),
+    "binary": pa.binary(),
+    "vector": pa.list_(pa.float32()),
+}
+ROW_GROUP = 65_536
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column: its type, its physical unit ("px", "images", "" where it has none) and what it means."""
+
+    name: str
+    type: Literal["string", "int32", "int64", "float32", "float64", "bool", "binary", "vector"]
+    unit: str
+    meaning: str
+    nullable: bool = False
+
+
+@dataclass(frozen=True)
+class Table:
+    """One table of the run. A change of its columns is a new `version`, and so a new run."""
+
+    name: str
+    stage: str
+    version: int
+    one_row_per: str
+    columns: tuple[Column, ...]
+
+    @property
+    def schema(self) -> pa.Schema:
+        """Its Arrow schema, without metadata."""
+        return pa.schema([pa.field(c.name, TYPES[c.type], nullable=c.nullable) for c in self.columns])
+
+
+LAYER = Column(
+    "layer", "string", "", "dotted module name; `#2` marks the second call of a shared module, `@` a virtual layer"
+)
+CHANNEL = Column("channel", "int32", "", "the unit's index in its layer, 0 first")
+UNIT = Column("unit", "int32", "", "the unit's number in the run's order: layers by depth, then channels")
+IMAGE = Column("image", "int64", "", "id of the image: its place in the source's stable order")
+EVIDENCE = Column("evidence", "string", "", "`exemplars` or `visualizations`")
+SPACE = Column("space", "string", "", "the embedder in whose space evidence is compared")
+BOX = (
+    Column("top", "int32", "px", "first row of the receptive-field box, in the network's input"),
+    Column("left", "int32", "px", "first column of the box"),
+    Column("bottom", "int32", "px", "row behind the box's last one"),
+    Column("right", "int32", "px", "column behind the box's last one"),
+)
+
+TABLES: dict[str, Table] = {
+    table.name: table
+    for table in (
+        Table("layers", "survey", 1, "layer", (
+            LAYER,
+            Column("depth", "int32", "", "place in the forward order, 0 first"),
+            Column("n_units", "int32", "units", "how many units the layer has"),
+            Column("map_y", "int32", "positions", "height of its activation map; 1 where it has no space"),
+            Column("map_x", "int32", "positions", "width of its activation map"),
+            Column("stride_y", "float64", "px", "distance in the input between neighbouring positions"),
+            Column("stride_x", "float64", "px", "the same across"),
+            Column("field_y", "float64", "px", "height of the theoretical receptive field; infinite where it has no bound"),
+            Column("field_x", "float64", "px", "its width"),
+            Column("first_y", "float64", "px", "input row of the first position's topmost input, may be negative (padding)"),
+            Column("first_x", "float64", "px", "the same across"),
+            Column("read_out", "string", "", "where the units are read"),
+            Column("relu_follows", "bool", "", "whether the next operation is a ReLU or one of its kind"),
+        )),
+        Table("images", "collect", 1, "readable image", (
+            IMAGE,
+            Column("path", "string", "", "where the image came from, relative to the source"),
+            Column("label", "int64", "", "class index", nullable=True),
+            Column("label_name", "string", "", "class name, or empty"),
+            Column("height", "int32", "px", "height of the original"),
+            Column("width", "int32", "px", "width of the original"),
+        )),
+        Table("rejects", "collect", 1, "image that could not be used", (
+            IMAGE,
+            Column("path", "string", "", "where the image came from"),
+            Column("reason", "string", "", "why it was refused"),
+        )),
+        Table("candidates", "collect", 1, "unit and image among the unit's top k of one shard", (
+            UNIT, LAYER, CHANNEL, IMAGE,
+            Column("activation", "float32", "", "peak of the unit over space on this image"),
+            Column("y", "int32", "positions", "row of the peak in the activation map"),
+            Column("x", "int32", "positions", "column of the peak"),
+        )),
+        Table("moments", "collect", 1, "unit and shard", (
+            UNIT, LAYER, CHANNEL,
+            Column("n", "int64", "images", "images read"),
+            Column("s1", "float64", "", "sum of the peaks"),
+            Column("s2", "float64", "", "sum of their squares"),
+            Column("s3", "float64", "", "sum of their third powers"),
+            Column("s4", "float64", "", "sum of their fourth powers"),
+            Column("min", "float64", "", "smallest peak"),
+            Column("max", "float64", "", "largest peak"),
+            Column("n_at_max", "int64", "images", "images whose peak equals the largest"),
+            Column("n_nonpositive", "int64", "images", "images whose peak is not above zero"),
+        )),
+        Table("exemplars", "combine", 1, "unit and rank", (
+            LAYER, CHANNEL,
+            Column("rank", "int32", "", "0 for the strongest image; ties in favour of the smaller image id"),
+            IMAGE,
+            Column("activation", "float32", "", "peak of the unit over space on this image"),
+            Column("y", "int32", "positions", "row of the peak in the activation map"),
+            Column("x", "int32", "positions", "column of the peak"),
+            *BOX,
+            Column("crop", "int64", "", "key of the crop: a hash of image and box"),
+        )),
+        Table("units", "combine", 1, "unit", (
+            LAYER, CHANNEL,
+            Column("depth", "int32", "", "the layer's place in the forward order"),
+            Column("n_images", "int64", "images", "images read"),
+            Column("mean", "float64", "", "mean peak over all images"),
+            Column("sd", "float64", "", "standard deviation of the peaks"),
+            Column("min", "float64", "", "smallest peak"),
+            Column("max", "float64", "", "largest peak"),
+            Column("kurtosis", "float64", "", "excess kurtosis of the peaks; null where sd is 0", nullable=True),
+            Column("sparsity", "float64", "", "share of images whose peak is not above zero"),
+            Column("is_dead", "bool", "", "sd under 1e-6 of the layer's median sd, or no peak above zero before a ReLU"),
+            Column("saturated", "bool", "", "more than k images tie at the largest peak, so the top k is arbitrary"),
+        )),
+        Table("visualizations", "visualize", 1, "unit and visualization", (
+            LAYER, CHANNEL,
+            Column("index", "int32", "", "0 for the unit's first visualization"),
+            Column("activation", "float32", "", "peak of the unit over space on the finished image"),
+            Column("mean_distance", "float64", "", "mean pairwise perceptual distance of images 0..index", nullable=True),
+            Column("n_counted", "int32", "", "I: how many visualizations the unit has; none is made or kept beyond the stop"),
+            Column("stop", "string", "", "`elbow`, `max_images`"),
+            Column("image", "binary", "", "PNG"),
+        )),
+        Table("embeddings", "embed", 1, "item and space", (
+            SPACE,
+            Column("item", "int64", "", "key of the crop or of the visualization"),
+            Column("embedding", "vector", "", "raw vector"),
+        )),
+        Table("thumbnails", "embed", 1, "crop", (
+            Column("item", "int64", "", "key of the crop"),
+            Column("image", "binary", "", "JPEG"),
+        )),
+        Table("scores", "score", 1, "unit, evidence, space and score", (
+            LAYER, CHANNEL, EVIDENCE, SPACE,
+            Column("score", "string", "", "name of the score, or of one of its parts as `semanticity_c`"),
+            Column("value", "float64", "", "its value", nullable=True),
+            Column("null_mean", "float64", "", "mean under the null; null where it was not calibrated", nullable=True),
+            Column("null_sd", "float64", "", "standard deviation under the null", nullable=True),
+            Column("p", "float64", "", "its p", nullable=True),
+        )),
+        Table("clusters", "score", 1, "unit, evidence, space and item", (
+            LAYER, CHANNEL, EVIDENCE, SPACE,
+            Column("item", "int32", "", "rank of the exemplar, index of the visualization"),
+            Column("cluster", "int32", "", "cluster by k-means with K by BIC, 0 for the strongest item's; -1 for an outlier"),
+        )),
+    )
+}  # fmt: skip
+
+
+def encode(table: Table, columns: Columns, *, metadata: Mapping[str, Any]) -> tuple[bytes, int]:
+    """Parquet bytes of these columns and how many rows they are.
+
+    Raises:
+        TableError: if the columns are not the table's own, or of different lengths.
+    """
+    missing = [c.name for c in table.columns if c.name not in columns]
+    unknown = sorted(set(columns) - {c.name for c in table.columns})
+    if missing or unknown:
+        raise TableError(f"`{table.name}` lacks columns {missing} and knows no {unknown}; see its schema in tables.py")
+    arrays = [_array(column, columns[column.name]) for column in table.columns]
+    if len({len(array) for array in arrays}) > 1:
+        raise TableError(f"columns of `{table.name}` differ in length: {[len(array) for array in arrays]}")
+    about = {"table": table.name, "schema_version": table.version, **metadata}
+    schema = table.schema.with_metadata({b"polyscan": json.dumps(about, sort_keys=True).encode()})
+    data = pa.Table.from_arrays(arrays, schema=schema)
+    sink = io.BytesIO()
+    pq.write_table(data, sink, compression="zstd", row_group_size=ROW_GROUP)
+    return sink.getvalue(), data.num_rows
+
+
+def _array(column: Column, values: Any) -> pa.Array:
+    if column.type == "vector":
+        vectors = np.ascontiguousarray(values, dtype=np.float32)
+        n, d = vectors.shape if vectors.ndim == 2 else (0, 0)
+        offsets = np.arange(n + 1, dtype=np.int32) * d
+        return pa.ListArray.from_arrays(pa.array(offsets), pa.array(vectors.reshape(-1)), type=TYPES["vector"])
+    # NaN stands for "there is none" where a column may be null, and for itself elsewhere.
+    return pa.array(values, type=TYPES[column.type], from_pandas=column.nullable)
+
+
+def read(
+    storage: Storage, files: Sequence[str], table: Table, *, columns: Sequence[str] | None = None, where: Any = None
+) -> pd.DataFrame:
+    """Rows of these files, in the files' order.
+
+    Args:
+        storage: where they lie.
+        files: their names.
+        table: whose parts they are.
+        columns: which columns, all if None.
+        where: `(column, low, high)`: only rows with low <= column < high, `(column, value)`: only equal ones,
+            or `(column, list)`: only those in it.
+    """
+    names = list(columns) if columns is not None else [c.name for c in table.columns]
+    if not files:
+        return table.schema.empty_table().select(names).to_pandas()
+    dataset = pads.dataset(
+        [storage.path(name) for name in files], schema=table.schema, format="parquet", filesystem=storage.fs
+    )
+    return dataset.to_table(columns=names, filter=_filter(where)).to_pandas()
+
+
+def _filter(where: Any) -> Any:
+    if where is None:
+        return None
+    name, *bounds = where
+    if len(bounds) == 1:
+        return pads.field(name).isin(bounds[0] if isinstance(bounds[0], list) else [bounds[0]])
+    return (pads.field(name) >= bounds[0]) & (pads.field(name) < bounds[1])
+
+
+def read_keys(storage: Storage, file: str, column: str) -> Int64[np.ndarray, " n"]:
+    """One whole-number column of one part."""
+    with storage.open(file) as handle:
+        return pq.read_table(handle, columns=[column])[column].to_numpy()
+
+
+def read_vectors(storage: Storage, file: str, column: str) -> Float32[np.ndarray, "n d"]:
+    """One vector column of one part, all of whose vectors have one length."""
+    with storage.open(file) as handle:
+        chunks = pq.read_table(handle, columns=[column])[column].combine_chunks()
+    flat = chunks.flatten().to_numpy(zero_copy_only=False)
+    return flat.reshape(len(chunks), -1)
+
+
+def write_single(storage: Storage, name: str, table: Table, columns: Columns) -> None:
+    """One file that is a table by itself, such as `map.parquet`."""
+    storage.put(name, encode(table, columns, metadata={})[0])
+
+
+def check(table: Table, content: bytes) -> None:
+    """Raises a TableError unless `content` is a Parquet file of this table and version."""
+    try:
+        schema = pq.read_schema(io.BytesIO(content))
+    except (pa.ArrowInvalid, OSError) as error:
+        raise TableError(f"a part of `{table.name}` can't be read: {error}") from error
+    about = json.loads((schema.metadata or {}).get(b"polyscan", b"{}"))
+    if about.get("schema_version") != table.version:
+        found = about.get("schema_version")
+        raise TableError(f"`{table.name}` is of version {found}, this polyscan reads {table.version}; use a new --run")

@@ -1,0 +1,121 @@
+"""Gradient ascent for a whole batch of units: one parameter tensor, one FFT, one optimizer, the trunk cut at the layer."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor
+
+from polyscan.vision.feature_visualization.spectrum import SpectrumShape
+from polyscan.vision.preprocessing import Preprocessing
+from polyscan.vision.readouts import ReadPoint
+
+BETAS = (0.9, 0.999)
+EPSILON = 1e-8
+SMALLEST_CANVAS = 16
+
+
+@dataclass(frozen=True)
+class AscentSettings:
+    """How images are optimised.
+
+    Args:
+        steps: steps an image.
+        step_size: Adam's.
+        objective: "centre", the unit at the middle position (one object), or "channel", its mean (texture).
+        jitter_px: random shifts each step, uniform in -jitter..jitter.
+        batch: images optimised at once; always so many, whatever is left to do.
+        canvas_px: side of the image; None for the receptive field and a margin.
+    """
+
+    steps: int = 128
+    step_size: float = 0.05
+    objective: str = "centre"
+    jitter_px: int = 4
+    batch: int = 32
+    canvas_px: int | None = None
+
+
+def canvas_px(point: ReadPoint, preprocessing: Preprocessing, settings: AscentSettings) -> int:
+    """Side of the image: the receptive field, room for the jitter and one stride on each side; at most the input's."""
+    if settings.canvas_px is not None:
+        return settings.canvas_px
+    if point.field is None or max(point.map_size) == 1:
+        return preprocessing.input_px
+    largest = max(axis.field + 2 * axis.stride for axis in point.field) + 2 * settings.jitter_px
+    stride = math.ceil(max(axis.stride for axis in point.field))
+    return min(preprocessing.input_px, max(SMALLEST_CANVAS, math.ceil(largest / stride) * stride))
+
+
+class Ascent:
+    """Optimises batches of images for units of one layer.
+
+    Args:
+        trunk: the network up to the layer, to maps [b, c, y, x].
+        preprocessing: the network's.
+        side: px of the images.
+        settings: see there.
+        device: where it runs.
+    """
+
+    def __init__(
+        self,
+        trunk: Callable[[Float[Tensor, "b c y x"]], Float[Tensor, "b u y x"]],
+        preprocessing: Preprocessing,
+        side: int,
+        settings: AscentSettings,
+        *,
+        device: torch.device,
+    ) -> None:
+        self.trunk = trunk
+        self.preprocessing = preprocessing
+        self.settings = settings
+        self.shape = SpectrumShape(side, preprocessing.channels, device)
+        self.device = device
+
+    def __call__(self, channels: Sequence[int], seeds: Sequence[int]) -> UInt8[np.ndarray, "b y x c"]:
+        """One finished image per channel and seed; there are `settings.batch` of them."""
+        units = torch.tensor(list(channels), device=self.device)
+        spectra = self.shape.start(seeds)
+        shifts = self._shifts(seeds)
+        first, second = torch.zeros_like(spectra), torch.zeros_like(spectra)
+        for step in range(self.settings.steps):
+            spectra.requires_grad_(requires_grad=True)
+            value = self.objective(self.shape.images(spectra, None if shifts is None else shifts[step]), units)
+            (gradient,) = torch.autograd.grad(value.sum(), spectra)
+            with torch.no_grad():
+                first.lerp_(gradient, 1 - BETAS[0])
+                second.mul_(BETAS[1]).addcmul_(gradient, gradient, value=1 - BETAS[1])
+                spread = (second / (1 - BETAS[1] ** (step + 1))).sqrt_().add_(EPSILON)
+                spectra = spectra.detach().addcdiv(
+                    first, spread, value=self.settings.step_size / (1 - BETAS[0] ** (step + 1))
+                )
+        with torch.no_grad():
+            finished = self.shape.images(spectra)
+        return (finished * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
+
+    def objective(self, images: Float[Tensor, "b c y x"], units: Tensor) -> Float[Tensor, " b"]:
+        """What is raised, per image."""
+        maps = self.trunk(self.preprocessing.normalised(images))
+        own = maps[torch.arange(len(units), device=self.device), units]  # [b, y, x]
+        if self.settings.objective == "channel":
+            return own.mean(dim=(1, 2))
+        return own[:, own.shape[1] // 2, own.shape[2] // 2]
+
+    def peaks(self, images: UInt8[np.ndarray, "b y x c"], channels: Sequence[int]) -> Float[np.ndarray, " b"]:
+        """Peak over space of each image's unit, read from the finished image as it is stored."""
+        with torch.inference_mode():
+            maps = self.trunk(self.preprocessing.batch(images, self.device))
+        return maps[torch.arange(len(channels)), list(channels)].amax(dim=(1, 2)).float().cpu().numpy()
+
+    def _shifts(self, seeds: Sequence[int]) -> Float[Tensor, "s b 2"] | None:
+        jitter = self.settings.jitter_px
+        if jitter == 0:
+            return None
+        drawn = [np.random.default_rng([seed, 1]).uniform(-jitter, jitter, (self.settings.steps, 2)) for seed in seeds]
+        return torch.from_numpy(np.stack(drawn, axis=1).astype(np.float32)).to(self.device)

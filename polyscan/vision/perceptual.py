@@ -1,0 +1,147 @@
+"""Perceptual distance, one forward pass an image: features whose squared Euclidean distance *is* the distance.
+
+LPIPS between two images is, summed over layers, the spatial mean of sum_c w_c (f_c - g_c)^2 over channel-normalised
+features. With sqrt(w_c / positions) multiplied into the features it is |u - v|^2 of two plain vectors, so the mean
+over all pairs needs no pair at all (`MeanPairwise`).
+Source: Zhang et al. 2018, "The Unreasonable Effectiveness of Deep Features as a Perceptual Metric"; package `lpips`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from polyscan.errors import ModelError
+from polyscan.vision.networks import Network
+from polyscan.vision.readouts import Reader
+
+SMALLEST_PX = 64  # values at different sizes are not comparable, so small images are brought to one size
+LPIPS_NETS = ("alex", "vgg", "squeeze")
+
+
+@dataclass(frozen=True)
+class PerceptualDistance:
+    """A distance by features.
+
+    Args:
+        name: as in the job.
+        features: images in 0..1 to one vector each; |u - v|^2 is the distance.
+        version: what made it, for the run's record.
+    """
+
+    name: str
+    features: Callable[[Float[Tensor, "b c y x"]], Float[Tensor, "b d"]]
+    version: str
+
+
+def load_distance(name: str, *, network: Network, device: torch.device) -> PerceptualDistance:
+    """The distance of that name.
+
+    Args:
+        name: `lpips:alex`, `lpips:vgg`, `lpips:squeeze`, or `features`: LPIPS' formula with all weights 1 over the
+            convolutions of the scanned network (for inputs and machines that no LPIPS trunk fits; said in the run).
+        network: the scanned network.
+        device: where it runs.
+
+    Raises:
+        ModelError: if there is none of that name or its trunk can't be had.
+    """
+    if name == "features":
+        return _own_features(network)
+    library, _, net = name.partition(":")
+    if library != "lpips" or net not in LPIPS_NETS:
+        raise ModelError(f'`visualize.distance` "{name}" is none; allowed: lpips:{"|".join(LPIPS_NETS)}, or features')
+    return _lpips(name, net, device)
+
+
+def _lpips(name: str, net: str, device: torch.device) -> PerceptualDistance:
+    import importlib.metadata  # noqa: PLC0415
+    import warnings  # noqa: PLC0415
+
+    import lpips  # noqa: PLC0415  # pulls in torchvision's models
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # lpips still calls torchvision by its old argument names
+            model = lpips.LPIPS(net=net, verbose=False)
+    except OSError as error:
+        raise ModelError(
+            f"the trunk of {name} is not on this machine and could not be fetched ({error}); "
+            "copy torchvision's weights to TORCH_HOME, or set `visualize.distance` to another one: "
+            f"lpips:{'|'.join(LPIPS_NETS)}, features"
+        ) from error
+    model = model.eval().requires_grad_(requires_grad=False).to(device)
+    weights = [_head_weights(head) for head in model.lins]
+
+    def features(images: Float[Tensor, "b c y x"]) -> Float[Tensor, "b d"]:
+        colour = images.expand(-1, 3, -1, -1) if images.shape[1] == 1 else images
+        layers = model.net(model.scaling_layer(_sized(colour) * 2 - 1))
+        return torch.cat([_weighed(layer, weight) for layer, weight in zip(layers, weights, strict=True)], dim=1)
+
+    return PerceptualDistance(name, features, f"lpips {importlib.metadata.version('lpips')} {net} v0.1")
+
+
+def _head_weights(head: nn.Module) -> Float[Tensor, " c"]:
+    convolution = next(part for part in head.modules() if isinstance(part, nn.Conv2d))
+    return convolution.weight.detach().flatten()
+
+
+def _sized(images: Float[Tensor, "b c y x"]) -> Float[Tensor, "b c y x"]:
+    if min(images.shape[2:]) >= SMALLEST_PX:
+        return images
+    return nn.functional.interpolate(images, size=(SMALLEST_PX, SMALLEST_PX), mode="bilinear", align_corners=False)
+
+
+def _weighed(layer: Float[Tensor, "b c y x"], weight: Float[Tensor, " c"]) -> Float[Tensor, "b d"]:
+    # The same small number as in lpips' own normalisation, so that the two agree on black images as well.
+    unit = layer / (layer.square().sum(dim=1, keepdim=True).sqrt() + 1e-10)
+    return (unit * (weight[:, None, None] / (layer.shape[2] * layer.shape[3])).sqrt()).flatten(1)
+
+
+def _own_features(network: Network) -> PerceptualDistance:
+    convolutions = [n for n, part in network.module.named_modules() if isinstance(part, nn.Conv2d)]
+    if not convolutions:
+        raise ModelError(f"{network.name} has no convolutions whose features could make a distance")
+    reader = Reader(network, convolutions)
+
+    def features(images: Float[Tensor, "b c y x"]) -> Float[Tensor, "b d"]:
+        side = network.preprocessing.input_px
+        sized = nn.functional.interpolate(images, size=(side, side), mode="bilinear", align_corners=False)
+        caught: list[Tensor] = []
+
+        def sink(_: int, maps: Tensor) -> None:
+            maps = maps.relu()
+            caught.append(_weighed(maps, torch.ones(maps.shape[1], device=maps.device)))
+
+        reader.pass_through(network.preprocessing.normalised(sized), sink)
+        return torch.cat(caught, dim=1)
+
+    return PerceptualDistance("features", features, f"features of {network.name}, unit weights")
+
+
+class MeanPairwise:
+    """Mean distance over all pairs of the images so far, in one vector of memory.
+
+    Sum over pairs of |u_i - u_j|^2 = I sum |u_i|^2 - |sum u_i|^2, in float64.
+    """
+
+    def __init__(self) -> None:
+        self.n = 0
+        self._sum: Tensor | None = None
+        self._squares = 0.0
+
+    def add(self, features: Float[Tensor, " d"]) -> float:
+        """Counts one more image and gives the new mean; NaN for the first."""
+        vector = features.double()
+        self._sum = vector.clone() if self._sum is None else self._sum + vector
+        self._squares += float(vector.square().sum())
+        self.n += 1
+        if self.n == 1:
+            return float("nan")
+        pairs = self.n * (self.n - 1) / 2
+        # Equal images give a difference of equal numbers; rounding may leave a trace below zero.
+        return max(0.0, self.n * self._squares - float(self._sum.square().sum())) / pairs

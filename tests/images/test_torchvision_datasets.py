@@ -1,0 +1,219 @@
+"""torchvision's sets, from files written here in the forms that torchvision reads."""
+
+import pickle
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from polyscan.errors import ImagesError
+from polyscan.images import ImageOptions, ImageSource, Picture, Reject, open_images
+
+Encode = Callable[..., bytes]
+Paint = Callable[..., np.ndarray]
+N_TRAIN, N_TEST = 7, 4
+
+
+def opened(name: str, root: Path | None, **options: object) -> ImageSource:
+    root_option = None if root is None else str(root)
+    return open_images(f"torchvision:{name}", options=ImageOptions(root=root_option, **options))  # type: ignore[arg-type]
+
+
+def entries(source: ImageSource) -> list[Picture | Reject]:
+    return list(source.read(range(len(source))))
+
+
+def pictures(source: ImageSource) -> list[Picture]:
+    found = entries(source)
+    assert all(isinstance(entry, Picture) for entry in found), found
+    return [entry for entry in found if isinstance(entry, Picture)]
+
+
+def idx(values: np.ndarray) -> bytes:
+    """An array in MNIST's file form: two zeros, type 8 (bytes), the number of axes, their lengths, the values."""
+    return bytes([0, 0, 8, values.ndim]) + b"".join(n.to_bytes(4, "big") for n in values.shape) + values.tobytes()
+
+
+@pytest.fixture
+def mnist(tmp_path: Path) -> Path:
+    raw = tmp_path / "MNIST" / "raw"
+    raw.mkdir(parents=True)
+    for prefix, n_images, shift in (("train", N_TRAIN, 0), ("t10k", N_TEST, 100)):
+        images = np.arange(n_images * 28 * 28).reshape(n_images, 28, 28) // 30 + shift
+        (raw / f"{prefix}-images-idx3-ubyte").write_bytes(idx(images.astype(np.uint8)))
+        (raw / f"{prefix}-labels-idx1-ubyte").write_bytes(idx((np.arange(n_images) % 10).astype(np.uint8)))
+    return tmp_path
+
+
+@pytest.fixture
+def country(tmp_path: Path, encode: Encode, painted: Paint) -> Path:
+    """A set of files whose parts are called train, valid and test."""
+    for split, shift in (("train", 0), ("valid", 20), ("test", 40)):
+        for place, name in enumerate(("AD", "ZW")):
+            folder = tmp_path / "country211" / split / name
+            folder.mkdir(parents=True)
+            (folder / "1.png").write_bytes(encode(painted(shift=shift + place), "PNG"))
+    return tmp_path
+
+
+def test_parts_by_a_train_flag(mnist: Path) -> None:
+    train, test = pictures(opened("MNIST", mnist, part="train")), pictures(opened("MNIST", mnist, part="test"))
+    assert [p.label for p in train] == list(range(N_TRAIN))
+    assert [p.path for p in test] == [f"test#{i}" for i in range(N_TEST)]
+    assert train[2].label_name == "2 - two"
+    assert train[0].pixels.shape == (28, 28, 3)
+    assert (train[0].pixels[0, 0] == 0).all()
+    assert (test[0].pixels[0, 0] == 100).all()
+
+
+def test_all_is_train_and_then_test(mnist: Path) -> None:
+    found = pictures(opened("MNIST", mnist))
+    assert [p.image for p in found] == list(range(N_TRAIN + N_TEST))
+    assert [p.path for p in found] == [f"train#{i}" for i in range(N_TRAIN)] + [f"test#{i}" for i in range(N_TEST)]
+    assert [p.label for p in found] == [*range(N_TRAIN), *range(N_TEST)]
+    assert (found[N_TRAIN].pixels[0, 0] == 100).all()
+
+
+def test_limit_and_order(mnist: Path) -> None:
+    source = opened("MNIST", mnist, limit=3)
+    assert [e.path for e in source.read([2, 0, 1, 2])] == ["test#0", "train#0", "train#3", "test#0"]
+    with pytest.raises(IndexError, match=r"its ids are 0\.\.2"):
+        list(source.read([3]))
+
+
+def test_digest_hashes_the_arrays(mnist: Path) -> None:
+    digests = [opened("MNIST", mnist, **o).digest for o in ({}, {"part": "train"}, {"part": "test"}, {"limit": 2})]
+    assert opened("MNIST", mnist).digest == digests[0]
+    raw = mnist / "MNIST" / "raw" / "t10k-images-idx3-ubyte"
+    content = bytearray(raw.read_bytes())
+    content[-1] ^= 1
+    raw.write_bytes(content)
+    digests.append(opened("MNIST", mnist).digest)
+    assert len(set(digests)) == len(digests)
+
+
+def test_parts_by_a_split_word(country: Path, painted: Paint) -> None:
+    test = pictures(opened("Country211", country, part="test"))
+    assert [(p.path, p.label, p.label_name) for p in test] == [
+        ("country211/test/AD/1.png", 0, "AD"),
+        ("country211/test/ZW/1.png", 1, "ZW"),
+    ]
+    np.testing.assert_array_equal(test[1].pixels, painted(shift=41))
+    assert [p.path.split("/")[1] for p in pictures(opened("Country211", country))] == ["train"] * 2 + ["test"] * 2
+
+
+def test_a_missing_part_is_not_replaced_by_another(country: Path) -> None:
+    """Where `test` is a part of the set but its files are missing, `valid` must not step in."""
+    for file in (country / "country211" / "test").rglob("*.png"):
+        file.unlink()
+    with pytest.raises(ImagesError, match=r"torchvision:Country211 \(test\) can't be opened"):
+        opened("Country211", country, part="test")
+
+
+def test_a_validation_part_is_the_test_part_where_there_is_no_other(tmp_path: Path, encode: Encode) -> None:
+    """ImageNet's parts are train and val."""
+
+    for split in ("train", "val"):
+        (tmp_path / split / "n01440764").mkdir(parents=True)
+        (tmp_path / split / "n01440764" / f"{split}.JPEG").write_bytes(encode())
+    torch.save(({"n01440764": ("tench", "Tinca tinca")}, ["n01440764"]), tmp_path / "meta.bin")
+    (picture,) = pictures(opened("ImageNet", tmp_path, part="test"))
+    assert (picture.path, picture.label, picture.label_name) == ("val/n01440764/val.JPEG", 0, "tench, Tinca tinca")
+
+
+def test_an_image_folder_is_decoded_like_a_folder(tmp_path: Path, encode: Encode) -> None:
+    for name, content in {"a/1.png": encode(kind="PNG"), "b/cut.jpg": encode()[:200], "b/empty.jpg": b""}.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(content)
+    found = entries(opened("ImageFolder", tmp_path))
+    assert [e.path for e in found] == ["a/1.png", "b/cut.jpg", "b/empty.jpg"]
+    assert isinstance(found[0], Picture)
+    assert (found[0].label, found[0].label_name) == (0, "a")
+    assert isinstance(found[1], Reject)
+    assert found[1].reason.startswith(("truncated: ", "corrupt: ", "not an image"))
+    assert found[2] == Reject(2, "b/empty.jpg", "empty: no bytes")
+    huge = opened("ImageFolder", tmp_path, max_pixels=10)
+    assert next(huge.read([0])) == Reject(0, "a/1.png", "huge: 36x24 is 864 pixels, allowed are 10")
+
+
+def test_digest_of_files_outlives_a_renamed_root(tmp_path: Path, encode: Encode) -> None:
+    (tmp_path / "one/a").mkdir(parents=True)
+    (tmp_path / "one/a/1.png").write_bytes(encode(kind="PNG"))
+    digest = opened("ImageFolder", tmp_path / "one").digest
+    (tmp_path / "one").rename(tmp_path / "two")
+    assert opened("ImageFolder", tmp_path / "two").digest == digest
+    (tmp_path / "two/a/1.png").write_bytes(encode(kind="PNG") + b" ")
+    assert opened("ImageFolder", tmp_path / "two").digest != digest
+
+
+def test_a_set_without_a_folder() -> None:
+    source = opened("FakeData", None, limit=3)
+    found = pictures(source)
+    assert [p.path for p in found] == ["all#0", "all#333", "all#666"]
+    assert found[0].pixels.shape == (224, 224, 3)
+    assert all(isinstance(p.label, int) and 0 <= p.label < 10 for p in found)
+    assert opened("FakeData", None, limit=3).digest == source.digest
+    assert opened("FakeData", None, limit=2).digest != source.digest
+
+
+def test_survives_pickling(mnist: Path) -> None:
+    source = opened("MNIST", mnist, part="test")
+    again = pickle.loads(pickle.dumps(source))
+    assert len(pickle.dumps(source)) < 1000
+    assert again.digest == source.digest
+    np.testing.assert_array_equal(pictures(again)[3].pixels, pictures(source)[3].pixels)
+
+
+@pytest.mark.parametrize(("name", "near"), [("cifar10", "CIFAR10"), ("CIFAR-10", "CIFAR10"), ("Foods101", "Food101")])
+def test_an_unknown_name_is_answered_with_the_nearest(name: str, near: str) -> None:
+    with pytest.raises(ImagesError, match=rf'torchvision has no dataset "{name}"; nearest: .*\b{near}\b'):
+        opened(name, Path("data"))
+
+
+def test_an_unknown_name_that_is_near_nothing() -> None:
+    with pytest.raises(ImagesError, match='torchvision has no dataset "qqqq"; nearest: none'):
+        opened("qqqq", None)
+
+
+@pytest.mark.parametrize("name", ["CIFAR10", "SVHN", "Flowers102", "SBU", "STL10"])
+def test_missing_files_are_never_downloaded_and_the_way_is_told(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("something was downloaded")
+
+    monkeypatch.setattr("urllib.request.urlopen", refuse)
+    monkeypatch.setattr("urllib.request.urlretrieve", refuse)
+    with pytest.raises(ImagesError) as caught:
+        opened(name, tmp_path / "none")
+    text = str(caught.value)
+    assert re.search(rf"torchvision:{name} \(\w+\) can't be opened in", text)
+    assert "It is never downloaded here; to get it: python -c" in text
+    assert "something was downloaded" not in text
+
+
+def test_a_root_is_needed() -> None:
+    with pytest.raises(ImagesError, match=r"torchvision:CIFAR10 lies in a folder that is not told .* Set `root` to it"):
+        opened("CIFAR10", None)
+
+
+def test_a_set_that_needs_more_than_a_folder() -> None:
+    with pytest.raises(ImagesError, match=r"torchvision:CocoDetection needs more than a folder \(annFile\)"):
+        opened("CocoDetection", Path("data"))
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("MNIST", {"part": "val"}, 'torchvision:MNIST has no part "val"; allowed: all, train, test'),
+        ("ImageFolder", {"part": "train"}, 'torchvision:ImageFolder has no part "train"; allowed: all'),
+        ("MNIST", {"label_column": "x"}, '`label_column` = "x" means nothing to torchvision:MNIST'),
+        ("FakeData", {}, '`root` = "data" means nothing to torchvision:FakeData'),
+    ],
+)
+def test_options_that_do_not_fit(name: str, options: dict[str, object], message: str) -> None:
+    with pytest.raises(ImagesError, match=message):
+        opened(name, Path("data"), **options)

@@ -1,0 +1,505 @@
+"""The pages as a browser draws them from disk: colours, values, keys, links, and no request to anywhere."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import shutil
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+import numpy as np
+import pytest
+
+from polyscan.maps import Atlas, pages
+from polyscan.maps.addresses import layer_addresses
+from polyscan.maps.numbers import number_text
+
+playwright_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+CHROMIUM = shutil.which("chromium")
+ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+]
+LOCAL = ("file:", "data:", "blob:")
+READY_SECONDS = 2.0
+INDEX_BYTES = 1_500_000
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium on the path"),
+    # playwright leaves the loop and its pipes to the garbage collector
+    pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"),
+]
+
+# Colours of all live pixels of the map, and of all others inside the rows, by layer.
+READ_COLORS = """() => {
+  const { map } = polyscan.network;
+  const canvas = document.getElementById("map");
+  const { width, pitch, row, label } = map.frame;
+  const pixels = new Uint32Array(canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data.buffer);
+  return map.spans.map((spans, place) => spans.map((span) => {
+    const seen = new Set();
+    for (let y = place * pitch + label; y < place * pitch + label + row; y++)
+      for (let x = span.start; x < span.start + span.width; x++) seen.add(pixels[y * width + x]);
+    return Array.from(seen);
+  }));
+}"""
+# Chooses a column; milliseconds until the page is drawn.
+SWITCH = """(name) => {
+  const by = document.getElementById("by");
+  by.value = name;
+  const start = performance.now();
+  by.dispatchEvent(new Event("change", { bubbles: true }));
+  return performance.now() - start;
+}"""
+# How far the tenth tile's image is moved behind its frame, and how high the frame is.
+TENTH_TILE = """() => {
+  const image = document.querySelectorAll(".tile img")[9];
+  const inner = image.getBoundingClientRect();
+  const outer = image.parentElement.getBoundingClientRect();
+  return [outer.left - inner.left, outer.top - inner.top, outer.height];
+}"""
+# Where the map lies on the whole page.
+CORNER = """() => {
+  const box = document.getElementById("map").getBoundingClientRect();
+  return [box.left, box.top + scrollY];
+}"""
+# A point of the page over a unit, in CSS pixels; scrolls it into view.
+POINT_OF = """(name) => {
+  const { map, view } = polyscan.network;
+  const colon = name.lastIndexOf(":");
+  const place = map.layers.findIndex((layer) => layer.name === name.slice(0, colon));
+  const unit = map.unit(place, Number(name.slice(colon + 1)));
+  const canvas = document.getElementById("map");
+  const box = map.box(unit);
+  const ratio = view().ratio;
+  window.scrollTo(0, canvas.getBoundingClientRect().top + scrollY + box.top / ratio - 300);
+  const at = canvas.getBoundingClientRect();
+  return [at.left + (box.left + box.width / 2) / ratio, at.top + (box.top + box.height / 2) / ratio];
+}"""
+
+
+def load_synthetic():
+    spec = importlib.util.spec_from_file_location("maps_synthetic", Path(__file__).with_name("synthetic.py"))
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+synthetic = load_synthetic()
+
+
+def written(atlas: Atlas, folder: Path) -> Path:
+    for name, content in pages(atlas):
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def small() -> Atlas:
+    return synthetic.small_atlas()
+
+
+@pytest.fixture(scope="module")
+def large() -> Atlas:
+    return synthetic.large_atlas()
+
+
+@pytest.fixture(scope="module")
+def small_maps(small: Atlas, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return written(small, tmp_path_factory.mktemp("a map #1 50%"))
+
+
+@pytest.fixture(scope="module")
+def large_maps(large: Atlas, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return written(large, tmp_path_factory.mktemp("large"))
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with playwright_api.sync_playwright() as player:
+        made = player.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        yield made
+        made.close()
+
+
+def until(page: Any, expression: str, timeout_s: float = 20) -> None:
+    """Waits for a claim to hold. Playwright's own waiting evaluates strings, which the pages' policy refuses."""
+    end = time.perf_counter() + timeout_s
+    while time.perf_counter() < end:
+        try:
+            if page.evaluate(expression):
+                return
+        except playwright_api.Error as error:
+            if "Execution context" not in str(error) and "navigat" not in str(error):
+                raise
+        time.sleep(0.005)
+    raise AssertionError(f"{expression} did not hold within {timeout_s} s")
+
+
+class Seen:
+    """A page and everything it complained about or asked for."""
+
+    def __init__(self, browser: Any, **settings: Any) -> None:
+        settings = {"viewport": {"width": 1280, "height": 900}} | settings
+        self.context = browser.new_context(**settings)
+        self.page = self.context.new_page()
+        self.faults: list[str] = []
+        self.requests: list[str] = []
+        self.page.on("console", self.note)
+        self.page.on("pageerror", lambda error: self.faults.append(str(error)))
+        self.page.on("request", lambda request: self.requests.append(request.url))
+
+    def note(self, message: Any) -> None:
+        if message.type in ("error", "warning"):
+            self.faults.append(message.text)
+
+    def open(self, path: Path, hash_: str = "") -> Any:
+        self.page.goto(path.as_uri() + hash_)
+        if path.name == "index.html":
+            until(self.page, "window.READY === true")
+        return self.page
+
+
+@pytest.fixture
+def seen(browser: Any) -> Iterator[Any]:
+    made: list[Seen] = []
+
+    def start(**settings: Any) -> Seen:
+        made.append(Seen(browser, **settings))
+        return made[-1]
+
+    yield start
+    for one in made:
+        one.context.close()
+        assert not one.faults
+        assert all(url.startswith(LOCAL) for url in one.requests)
+
+
+def unit_name(atlas: Atlas, unit: int) -> str:
+    return f"{atlas.layers[int(atlas.layer_index[unit])].name}:{int(atlas.channel[unit])}"
+
+
+def card_names(atlas: Atlas) -> set[str]:
+    return {f"{card.layer}:{card.channel}" for cards in atlas.cards.values() for card in cards}
+
+
+@pytest.mark.parametrize(
+    ("ratio", "width"), [(1, "equal"), (1.25, "equal"), (1.5, "equal"), (2, "equal"), (1.5, "true")]
+)
+def test_a_constant_column_has_one_color_in_narrow_and_wide_layers(
+    seen: Any, large_maps: Path, ratio: float, width: str
+) -> None:
+    page = seen(device_scale_factor=ratio).open(large_maps / "index.html", f"#by=constant&width={width}")
+    colors = page.evaluate(READ_COLORS)
+    live = {color for spans in colors for color in spans[0]}
+    assert len(live) == 1
+    assert all(not live & set(spans[2]) for spans in colors), "dead units wear a colour of the scale"
+
+
+@pytest.mark.parametrize("ratio", [1, 1.25, 1.5, 2])
+def test_the_screen_shows_the_constant_column_in_one_color(seen: Any, small_maps: Path, ratio: float) -> None:
+    image_module = pytest.importorskip("PIL.Image")
+    page = seen(device_scale_factor=ratio, viewport={"width": 1281, "height": 900}).open(
+        small_maps / "index.html", "#by=constant"
+    )
+    spans = page.evaluate("polyscan.network.map.spans.map((s) => s[0].width)")
+    frame = page.evaluate("polyscan.network.map.frame")
+    left, top = page.evaluate(CORNER)
+    path = small_maps / f"screen-{ratio}.png"
+    page.screenshot(path=str(path))
+    pixels = np.asarray(image_module.open(path).convert("RGB"))
+    x, y = round(left * ratio), round(top * ratio)
+    seen_colors: set[tuple[int, ...]] = set()
+    for place, live in enumerate(spans):
+        # One pixel at each edge is left out: the screen may round the canvas's place either way.
+        start = y + place * frame["pitch"] + 1
+        cut = pixels[start : start + frame["row"] - 2, x + 1 : x + live - 1].reshape(-1, 3)
+        seen_colors |= {tuple(color) for color in np.unique(cut, axis=0).tolist()}
+    assert len(seen_colors) == 1
+
+
+def test_hovering_tells_the_planted_values(seen: Any, large: Atlas, large_maps: Path) -> None:
+    page = seen().open(large_maps / "index.html", "#by=psi")
+    page.evaluate("document.body.style.paddingBottom = '900px'")
+    rng = np.random.default_rng(5)
+    names = [unit_name(large, unit) for unit in range(len(large.channel))]
+    place = {name: unit for unit, name in enumerate(names)}
+    shown: set[str] = set()
+    for unit in rng.choice(len(names), 50, replace=False):
+        x, y = page.evaluate(POINT_OF, names[unit])
+        page.mouse.move(x, y)
+        tooltip = page.locator("#tooltip")
+        name = tooltip.get_attribute("data-unit")
+        assert name is not None
+        assert name.split(":")[0] == names[unit].split(":")[0]
+        texts = dict(zip(tooltip.locator("dt").all_inner_texts(), tooltip.locator("dd").all_inner_texts(), strict=True))
+        for column in large.columns:
+            value = float(large.values[column.name][place[name]])
+            assert texts[column.label] == number_text(float(np.float32(value)), column.kind), (name, column.name)
+        shown.add(name)
+    assert len(shown) > 40
+
+
+def test_the_choice_of_column_order_and_width_survives_a_reload(seen: Any, small_maps: Path) -> None:
+    page = seen().open(small_maps / "index.html")
+    before = page.evaluate(READ_COLORS)
+    page.select_option("#by", "psi")
+    page.select_option("#sort", "kurtosis")
+    page.check("input[value=true]")
+    page.select_option("#sort", "kurtosis")
+    after = page.evaluate(READ_COLORS)
+    assert after != before
+    legend = page.locator("#legend").inner_text()
+    assert "≤" in legend and "≥" in legend
+    assert "PSI" in page.locator("#strip-axis").text_content()
+    page.reload()
+    until(page, "window.READY === true")
+    chosen = [page.input_value("#by"), page.input_value("#sort"), page.is_checked("input[value=true]")]
+    assert chosen == ["psi", "kurtosis", True]
+    assert page.evaluate(READ_COLORS) == after
+    page.evaluate("location.hash = 'by=nonsense&sort=other&width=7'")
+    until(page, "document.getElementById('by').value === 'n_clusters'")
+
+
+def test_every_column_switches_quickly(seen: Any, large: Atlas, large_maps: Path) -> None:
+    page = seen().open(large_maps / "index.html")
+    until(page, "window.TREND_READY === true")
+    for column in large.columns:
+        assert page.evaluate(SWITCH, column.name) < 400, column.name  # measured: 20 to 60 ms; machines are shared
+        live = ~large.is_dead & np.isfinite(large.values[column.name])
+        assert page.locator("#shown").inner_text().startswith(f"{live.sum():,} of 30,000 units shown")
+
+
+def test_rows_are_sorted_and_dead_units_come_last_and_hatched(seen: Any, small: Atlas, small_maps: Path) -> None:
+    page = seen().open(small_maps / "index.html", "#by=silhouette")
+    orders = page.evaluate("Array.from(polyscan.network.map.current.units)")
+    parts = page.evaluate("polyscan.network.map.current.parts")
+    at = 0
+    for depth, (live, unscored, dead) in enumerate(parts):
+        units = np.array(orders[at : at + live + unscored + dead])
+        at += len(units)
+        values = small.values["silhouette"][units]
+        assert (small.layer_index[units] == depth).all()
+        assert (np.diff(values[:live]) >= 0).all()
+        assert not small.is_dead[units[: live + unscored]].any()
+        assert np.isnan(values[live : live + unscored]).all()
+        assert small.is_dead[units[live + unscored :]].all()
+        assert dead == small.layers[depth].n_dead
+    for spans in page.evaluate(READ_COLORS):
+        for hatched in spans[1:]:
+            assert len(hatched) in (0, 2), "a hatch has two colours, ink and paper"
+            assert not set(spans[0]) & set(hatched)
+
+
+def test_sorted_by_another_column_a_pixel_shows_the_extreme_of_its_units(
+    seen: Any, small: Atlas, small_maps: Path
+) -> None:
+    page = seen(viewport={"width": 900, "height": 800}).open(small_maps / "index.html", "#by=psi&sort=kurtosis")
+    last = len(small.layers) - 1
+    width, live = page.evaluate(f"[polyscan.network.map.frame.width, polyscan.network.map.spans[{last}][0]]")
+    shown = np.array(
+        page.evaluate(f"Array.from(polyscan.network.map.cells.slice({last * width}, {last * width + live['width']}))")
+    )
+    units = np.flatnonzero((small.layer_index == last) & ~small.is_dead)
+    assert live["count"] == len(units) > live["width"]
+    units = units[np.argsort(small.values["kurtosis"][units])]
+    psi = small.values["psi"]
+    median = np.sort(psi[units])[len(units) // 2]
+    edges = np.arange(live["width"] + 1) * len(units) // live["width"]
+    best = [max(units[a:b], key=lambda unit: abs(psi[unit] - median)) for a, b in pairwise(edges)]
+    assert shown.tolist() == best
+
+
+def test_a_click_opens_the_unit_and_back_returns_to_it(seen: Any, small: Atlas, small_maps: Path) -> None:
+    page = seen().open(small_maps / "index.html", "#by=psi")
+    card = small.cards["schicht/größe <b>&</b>"][1]
+    name = f"{card.layer}:{card.channel}"
+    page.mouse.click(*page.evaluate(POINT_OF, name))
+    page.wait_for_url(re.compile(rf"/layer/03-.*#unit-{card.channel}$"))
+    assert page.locator(f"#unit-{card.channel} h3").inner_text() == name
+    assert not page.locator("#asked").is_visible()
+    page.go_back()
+    until(page, "window.READY === true")
+    assert page.input_value("#by") == "psi"
+    assert page.evaluate("polyscan.network.map.name(polyscan.network.chosen())") == name
+    page.goto(page.url.replace("index.html", "layer/03-schicht-grosse-b-b.html").split("#")[0])
+    page.locator("article.card a").first.click()
+    until(page, "window.READY === true")
+    assert (
+        page.evaluate("polyscan.network.map.name(polyscan.network.chosen())")
+        == f"{card.layer}:{small.cards[card.layer][0].channel}"
+    )
+
+
+def test_the_keyboard_does_the_same(seen: Any, small: Atlas, small_maps: Path) -> None:
+    page = seen().open(small_maps / "index.html", "#by=psi")
+    page.focus("#find")
+    page.keyboard.press("Tab")
+    names: list[str] = []
+    while page.evaluate("document.activeElement.id") != "map":
+        names.append(page.evaluate("document.activeElement.textContent.trim()"))
+        page.keyboard.press("Tab")
+    assert names[-len(small.layers) :] == [layer.name for layer in small.layers]
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("End")
+    page.keyboard.press("Home")
+    page.keyboard.press("ArrowRight")
+    alive = np.flatnonzero((small.layer_index == 1) & ~small.is_dead)
+    second = alive[np.argsort(small.values["psi"][alive])][1]
+    name = unit_name(small, int(second))
+    assert page.locator("#tooltip").get_attribute("data-unit") == name
+    assert (
+        page.locator("#spoken")
+        .inner_text()
+        .startswith(f"{name}, PSI {number_text(float(small.values['psi'][second]))}")
+    )
+    page.keyboard.press("Enter")
+    page.wait_for_url(re.compile(rf"/layer/01-.*#unit-{int(small.channel[second])}$"))
+    assert name not in card_names(small)
+    assert page.locator("#asked").inner_text() == f"No pictures were drawn for {name}. Its numbers:"
+    assert number_text(float(small.values["psi"][second])) in page.locator("#asked-numbers").inner_text()
+
+
+def test_a_layer_page_answers_a_unit_it_does_not_have(seen: Any, small_maps: Path) -> None:
+    page = seen().open(small_maps / "layer" / "00-conv1.html", "#unit-99")
+    assert page.locator("#asked").inner_text() == "conv1 has no unit 99 in this run."
+    page.evaluate("location.hash = ''")
+    until(page, "document.getElementById('asked').hidden")
+
+
+def test_find_answers_layers_units_and_the_unknown(seen: Any, small: Atlas, small_maps: Path) -> None:
+    page = seen().open(small_maps / "index.html")
+    answers = {
+        "第三层.conv": "第三层.conv · 300 units",
+        "schicht/größe <b>&</b>:5": "schicht/größe <b>&</b>:5 · clusters",
+        "conv1:99": "conv1 has no unit 99 on this map; it holds 0 to 15.",
+        "nothing": "No layer is called “nothing”.",
+        "größe": "1 layer has “größe” in the name: schicht/größe <b>&</b>",
+    }
+    for words, answer in answers.items():
+        page.fill("#find", words)
+        assert page.locator("#find-answer").inner_text().startswith(answer)
+    page.fill("#find", "第三层.conv:7")
+    link = page.locator("#find-answer a").get_attribute("href")
+    assert link == layer_addresses([layer.name for layer in small.layers])[4] + "#unit-7"
+    page.wait_for_url(lambda url: "unit=第三层.conv:7" in unquote(url))
+    assert page.locator("#mark").is_visible()
+
+
+def test_layers_that_are_dead_or_empty_are_drawn(seen: Any, tmp_path: Path) -> None:
+    made = synthetic.atlas({"dead": 40, "empty": 0, "one": 1, "alive": 30}, dead_share=0.0)
+    is_dead = made.layer_index == 0
+    folder = written(replace(made, is_dead=is_dead), tmp_path)
+    page = seen().open(folder / "index.html", "#unit=dead:7")
+    widths = page.evaluate("polyscan.network.map.spans.map((spans) => spans.map((span) => span.width > 0))")
+    assert widths == [[False, False, True], [False, False, False], [True, False, False], [True, False, False]]
+    assert page.locator("#shown").inner_text() == "31 of 71 units shown · 40 dead"
+    page.focus("#map")
+    for key in ("ArrowDown", "ArrowDown", "End"):
+        page.keyboard.press(key)
+    name = page.locator("#tooltip").get_attribute("data-unit")
+    assert name is not None and name.startswith("alive:")
+
+
+def test_the_page_says_where_a_pixel_stands_for_several_units(seen: Any, small_maps: Path) -> None:
+    page = seen().open(small_maps / "index.html")
+    assert page.locator("#map-note").inner_text().startswith("In 1 of 6 layers units outnumber pixels")
+    page.select_option("#sort", "kurtosis")
+    assert "furthest from its layer's median" in page.locator("#map-note").inner_text()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_nothing_is_wider_than_a_phone(seen: Any, small_maps: Path, large_maps: Path, scheme: str) -> None:
+    one = seen(viewport={"width": 390, "height": 800}, color_scheme=scheme, device_scale_factor=2)
+    for path in (
+        small_maps / "index.html",
+        large_maps / "index.html",
+        small_maps / "layer" / "03-schicht-grosse-b-b.html",
+    ):
+        page = one.open(path)
+        if path.name == "index.html":
+            until(page, "window.TREND_READY === true")
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390, path.name
+
+
+def test_pictures_load_lazily_and_each_tile_shows_its_own_part(seen: Any, small: Atlas, small_maps: Path) -> None:
+    one = seen(viewport={"width": 1280, "height": 500})
+    page = one.open(small_maps / "layer" / "00-conv1.html")
+    page.wait_for_load_state("load")
+    n_sprites = sum(len(card.panels) for card in small.cards["conv1"])
+    asked = {url for url in one.requests if "/img/" in url}
+    assert len(asked) < n_sprites
+    n_tiles = sum(
+        len(cluster.tiles) for card in small.cards["conv1"] for panel in card.panels for cluster in panel.clusters
+    )
+    assert page.locator(".tile img").count() == n_tiles
+    image = page.locator(".tile img").nth(9)
+    image.scroll_into_view_if_needed()
+    until(page, "document.querySelectorAll('.tile img')[9].naturalWidth > 0")
+    offsets = page.evaluate(TENTH_TILE)
+    assert offsets[0] == pytest.approx(96, abs=0.6)  # the tenth tile: second column of the second row
+    assert offsets[1] == pytest.approx(96 + 96 * 0.1042, abs=0.6)  # 120 x 96 pixels leave 10 of 96 above
+    assert offsets[2] == pytest.approx(96 * (1 - 2 * 0.1042), abs=0.6)
+
+
+def test_the_charts_are_drawn_and_their_absence_is_told(
+    seen: Any, small: Atlas, small_maps: Path, tmp_path: Path
+) -> None:
+    page = seen().open(small_maps / "index.html")
+    until(page, "window.TREND_READY === true")
+    assert page.locator(".plot svg").count() == len(synthetic.TRENDED)
+    assert not page.locator("#trend-missing").is_visible()
+    copy = tmp_path / "copy"
+    shutil.copytree(small_maps, copy)
+    (copy / "assets" / "vega.js").write_text("")
+    page = seen().open(copy / "index.html")
+    page.wait_for_selector("#trend-missing:visible")
+
+
+def test_the_policy_refuses_what_is_not_in_the_folder(browser: Any, small_maps: Path) -> None:
+    one = Seen(browser)
+    page = one.open(small_maps / "index.html")
+    outcome = page.evaluate("fetch('http://127.0.0.1:9/').then(() => 'went', () => 'refused')")
+    assert outcome == "refused"
+    assert any("Content Security Policy" in fault for fault in one.faults)
+    one.context.close()
+
+
+def test_without_scripts_the_table_of_layers_stands_in(seen: Any, small: Atlas, small_maps: Path) -> None:
+    one = seen(java_script_enabled=False)
+    one.page.goto((small_maps / "index.html").as_uri())
+    assert one.page.locator("noscript a").is_visible()
+    one.page.locator("summary").click()
+    rows = one.page.locator("#layer-table tbody tr")
+    assert rows.count() == len(small.layers)
+
+
+def test_thirty_thousand_units_are_painted_in_two_seconds(
+    seen: Any, large: Atlas, large_maps: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    size = (large_maps / "index.html").stat().st_size
+    page = seen().page
+    start = time.perf_counter()
+    page.goto((large_maps / "index.html").as_uri(), wait_until="commit")
+    until(page, "window.READY === true")
+    took = time.perf_counter() - start
+    with capsys.disabled():
+        sys.stdout.write(f"\nindex.html of 30,000 units: {size / 1e6:.2f} MB, painted after {took:.2f} s\n")
+    assert len(large.channel) == 30_000
+    assert size < INDEX_BYTES
+    assert took < READY_SECONDS

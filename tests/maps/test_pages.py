@@ -1,0 +1,375 @@
+"""The files of the maps folder: names, escaping, links, packed numbers, sprites. No browser."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import html
+import importlib.util
+import io
+import json
+import math
+import re
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
+from urllib.parse import unquote
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from polyscan.maps import Atlas, Cluster, Column, LayerRow, Panel, Tile, TrendPoint, UnitCard, pages
+from polyscan.maps.addresses import layer_addresses, slug
+from polyscan.maps.network_map import color_scale, map_data, packed, packed_bits, packed_counts, viridis_table
+from polyscan.maps.numbers import number_text
+from polyscan.maps.shell import CONTENT_POLICY, script_json
+from polyscan.maps.sprites import TILE_PX, sprite
+
+EVIL = '</script><script>alert(1)</script>"><img src=x onerror=alert(2)>'
+WORST_LOSS = 12  # of 255, a flat colour through JPEG
+
+
+def load_synthetic():
+    spec = importlib.util.spec_from_file_location("maps_synthetic", Path(__file__).with_name("synthetic.py"))
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+synthetic = load_synthetic()
+
+
+@pytest.fixture(scope="module")
+def small() -> Atlas:
+    return synthetic.small_atlas()
+
+
+@pytest.fixture(scope="module")
+def files(small: Atlas) -> dict[str, bytes]:
+    made = list(pages(small))
+    assert len({name for name, _ in made}) == len(made), "a file was made twice"
+    assert made[-1][0] == "index.html"
+    return dict(made)
+
+
+def tiny_atlas(name: str = "conv1", **changes: object) -> Atlas:
+    """One layer of four units, the last one dead."""
+    values = {"k": np.array([1, 3, 2, np.nan]), "psi": np.array([0.1, 0.7, np.nan, 0.9])}
+    columns = (Column("k", "K", "clusters", "count"), Column("psi", "PSI", "index"))
+    trend = (TrendPoint("k", name, 0, 3, 2.0, 1.5, 2.5, (1.0, 1.0, 2.0, 3.0, 3.0)),)
+    made = Atlas(
+        title="net",
+        facts=(("units", "4"),),
+        statement="No trend is claimed.",
+        layers=(LayerRow(name, 0, 4, 1, "itself"),),
+        layer_index=np.zeros(4, dtype=np.int64),
+        channel=np.arange(4),
+        is_dead=np.array([False, False, False, True]),
+        columns=columns,
+        values=values,
+        trend=trend,
+    )
+    return replace(made, **changes)
+
+
+def flat(color: tuple[int, int, int], size: tuple[int, int], kind: str = "PNG") -> bytes:
+    stream = io.BytesIO()
+    Image.new("RGB", size, color).save(stream, kind)
+    return stream.getvalue()
+
+
+def unpacked(cells: dict[str, object]) -> np.ndarray:
+    return np.frombuffer(base64.b64decode(str(cells["data"])), dtype=np.dtype(str(cells["type"])).newbyteorder("<"))
+
+
+def json_of(page: bytes, name: str) -> dict[str, object]:
+    found = re.search(rf'<script type="application/json" id="{name}">(.*?)</script>', page.decode(), re.DOTALL)
+    assert found is not None
+    return json.loads(found.group(1))
+
+
+# --- names and escaping ---
+
+
+@pytest.mark.parametrize("name", ["a/b", "../../etc", "CON", "größe", "第三层", "x" * 400, "a b#c%d?", EVIL, "."])
+def test_a_layer_name_becomes_a_safe_file_name(name: str) -> None:
+    assert re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", slug(name))
+    assert len(slug(name)) <= 60
+
+
+def test_layers_with_one_slug_get_pages_of_their_own() -> None:
+    names = ["Conv", "conv", "co/nv", "co.nv", *(f"l{index}" for index in range(120))]
+    places = layer_addresses(names)
+    assert len(set(places)) == len(names)
+    assert places == sorted(places)
+
+
+def test_words_of_the_atlas_run_nothing() -> None:
+    card = UnitCard(
+        EVIL,
+        1,
+        ((EVIL, EVIL),),
+        [Panel("exemplars", 1, ((EVIL, EVIL),), [Cluster(1, [Tile(flat((9, 9, 9), (8, 8)), EVIL, EVIL)])])],
+    )
+    column = Column("k", EVIL, EVIL, "count")
+    made = dict(
+        pages(
+            tiny_atlas(
+                EVIL,
+                title=EVIL,
+                statement=EVIL,
+                facts=((EVIL, EVIL),),
+                notes=(EVIL,),
+                columns=(column,),
+                cards={EVIL: [card]},
+            )
+        )
+    )
+    texts = [content.decode() for name, content in made.items() if name.endswith(".html")]
+    assert len(texts) == 2
+    for text in texts:
+        assert "<script>alert" not in text
+        assert "<img src=x" not in text
+        assert "&lt;/script&gt;&lt;script&gt;alert(1)" in text
+        assert text.count("<script") == text.count("</script>")
+
+
+def test_json_in_a_page_closes_no_element_and_holds_no_nan() -> None:
+    text = str(script_json({"a": EVIL, "b": [float("nan"), float("inf"), 1.5], "c": "ü层"}))
+    assert "<" not in text and ">" not in text
+    assert json.loads(text) == {"a": EVIL, "b": [None, None, 1.5], "c": "ü层"}
+
+
+def test_every_page_has_language_title_and_policy(files: dict[str, bytes]) -> None:
+    for name, content in files.items():
+        if name.endswith(".html"):
+            text = content.decode()
+            assert '<html lang="en">' in text
+            assert re.search(r"<title>[^<]+</title>", text)
+            assert html.escape(CONTENT_POLICY, quote=True) in text or CONTENT_POLICY in html.unescape(text)
+            assert "http://" not in text.replace("http://www.w3.org/2000/svg", "").replace("https://vega.github.io", "")
+
+
+# --- links ---
+
+
+def test_every_link_leads_to_a_file_that_was_made(files: dict[str, bytes]) -> None:
+    n_links = 0
+    for name, content in files.items():
+        if not name.endswith(".html"):
+            continue
+        for address in re.findall(r'(?:href|src)="([^"]+)"', content.decode()):
+            if address.startswith("data:"):
+                continue
+            path, _, anchor = html.unescape(address).partition("#")
+            target = resolved(PurePosixPath(name).parent, unquote(path)) if path else name
+            assert target in files, f"{name} points to {address}"
+            if anchor and not anchor.startswith("unit"):
+                assert f'id="{anchor}"' in files[target].decode()
+            n_links += 1
+    assert n_links > 100
+
+
+def resolved(folder: PurePosixPath, path: str) -> str:
+    parts: list[str] = []
+    for part in (folder / path).parts:
+        if part == "..":
+            parts.pop()
+        else:
+            parts.append(part)
+    return "/".join(parts)
+
+
+def test_every_card_stands_on_its_layers_page(small: Atlas, files: dict[str, bytes]) -> None:
+    places = layer_addresses([layer.name for layer in small.layers])
+    for layer, place in zip(small.layers, places, strict=True):
+        text = files[place].decode()
+        anchors = re.findall(r'<article class="card" id="unit-(\d+)"', text)
+        assert [int(anchor) for anchor in anchors] == [card.channel for card in small.cards[layer.name]]
+        assert "No visualizations were drawn for this unit." in text
+
+
+# --- numbers ---
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.uint8, np.uint16, np.int32])
+def test_packing_gives_the_same_numbers_back(kind: type) -> None:
+    values = np.random.default_rng(0).integers(0, 200, 1001).astype(kind)
+    assert np.array_equal(unpacked(packed(values)), values)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "expected"), [(0, 254, "uint8"), (0, 255, "uint16"), (0, 70_000, "int32"), (-1, 5, "int32")]
+)
+def test_counts_take_the_smallest_type_and_keep_their_gaps(low: int, high: int, expected: str) -> None:
+    values = np.array([low, np.nan, high, high - 1], dtype=np.float64)
+    cells = packed_counts(values)
+    assert cells["type"] == expected
+    back = unpacked(cells).astype(np.float64)
+    back[back == cells["missing"]] = np.nan
+    assert np.array_equal(back, values, equal_nan=True)
+
+
+def test_a_count_that_is_not_whole_is_refused() -> None:
+    with pytest.raises(ValueError, match="counts are whole"):
+        packed_counts(np.array([1.0, 1.5]))
+
+
+def test_flags_are_packed_highest_bit_first() -> None:
+    flags = np.array([1, 0, 0, 0, 0, 0, 0, 1, 1], dtype=bool)
+    assert unpacked(packed_bits(flags)).tolist() == [0b10000001, 0b10000000]
+
+
+def test_the_page_holds_every_units_numbers_in_layer_order(small: Atlas) -> None:
+    shuffle = np.random.default_rng(3).permutation(len(small.channel))
+    values = {key: column[shuffle] for key, column in small.values.items()}
+    mixed = replace(
+        small,
+        layer_index=small.layer_index[shuffle],
+        channel=small.channel[shuffle],
+        is_dead=small.is_dead[shuffle],
+        values=values,
+    )
+    places = layer_addresses([layer.name for layer in small.layers])
+    assert map_data(mixed, places, {}) == map_data(small, places, {})
+    data = json.loads(str(script_json(map_data(small, places, {"conv1": {2}}))))
+    psi = next(column for column in data["columns"] if column["name"] == "psi")
+    assert np.array_equal(unpacked(psi["cells"]), small.values["psi"].astype(np.float32), equal_nan=True)
+    assert np.flatnonzero(np.unpackbits(unpacked(data["drawn"]))).tolist() == [2]
+    assert sum(layer["count"] for layer in data["layers"]) == len(small.channel)
+
+
+def test_a_real_scale_is_clipped_and_says_so() -> None:
+    column = Column("x", "x", "")
+    scale = color_scale(column, np.append(np.linspace(0, 1, 1001), np.nan))
+    assert scale == {"low": pytest.approx(0.01), "high": pytest.approx(0.99), "below": True, "above": True}
+    rare = color_scale(column, np.array([0.5] * 999 + [3.0]))
+    assert rare == {"low": 0.5, "high": 3.0, "below": False, "above": False}
+    assert color_scale(column, np.array([np.nan]))["low"] is None
+
+
+def test_counts_are_exact_steps_and_the_last_one_may_be_open() -> None:
+    column = Column("k", "K", "", "count")
+    assert color_scale(column, np.array([3, 1, 1, np.nan])) == {"steps": [1, 3], "open": False}
+    many = color_scale(column, np.arange(30.0))
+    assert many == {"steps": list(range(10)), "open": True}
+
+
+def test_viridis_is_viridis() -> None:
+    table = viridis_table()
+    middle = [int(table[128][at : at + 2], 16) for at in (0, 2, 4)]
+    assert np.abs(np.array(middle) - (33, 145, 140)).max() <= 2  # matplotlib's own middle
+    light = [
+        sum(int(color[at : at + 2], 16) * part for at, part in ((0, 0.3), (2, 0.59), (4, 0.11))) for color in table
+    ]
+    assert np.diff(light).min() > -1  # it only grows lighter
+
+
+@pytest.mark.parametrize(
+    ("value", "kind", "text"),
+    [
+        (0.6, "real", "0.6000"),
+        (0.00012345, "real", "1.23e-4"),
+        (12345.6, "real", "12346"),
+        (999.96, "real", "1000"),
+        (-0.25, "real", "\N{MINUS SIGN}0.2500"),
+        (2.0625, "real", "2.063"),
+        (0.0, "real", "0"),
+        (7.0, "count", "7"),
+        (math.nan, "count", "\N{EN DASH}"),
+        (math.inf, "real", "∞"),
+    ],
+)
+def test_numbers_are_written_as_the_page_writes_them(value: float, kind: str, text: str) -> None:
+    assert number_text(value, kind) == text
+
+
+def test_the_trend_file_holds_the_points_in_full(small: Atlas, files: dict[str, bytes]) -> None:
+    rows = list(csv.DictReader(io.StringIO(files["trend.csv"].decode())))
+    assert len(rows) == len(small.trend)
+    assert [float(row["mean"]) for row in rows] == [point.mean for point in small.trend]
+    assert {row["layer"] for row in rows} == {layer.name for layer in small.layers}
+
+
+def test_a_layer_without_scored_units_has_no_point_and_no_nan() -> None:
+    nothing = math.nan
+    point = TrendPoint("k", "conv1", 0, 0, nothing, nothing, nothing, (nothing,) * 5)
+    made = dict(pages(tiny_atlas(trend=(point,), is_dead=np.ones(4, dtype=bool))))
+    assert json_of(made["index.html"], "map-data")["trend"] == {}
+    assert b"NaN" not in made["index.html"]
+    assert made["trend.csv"].decode().splitlines()[1] == "k,conv1,0,0,,,,,,,,"
+
+
+def test_the_most_and_the_least_are_live_and_never_the_same_unit() -> None:
+    text = dict(pages(tiny_atlas()))["index.html"].decode()
+    ranked = re.findall(r'<th scope="row"><a href="layer/00-conv1.html#unit-(\d)"', text)
+    assert ranked == ["1", "0"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"channel": np.arange(3)}, "`channel` holds 3 units"),
+        ({"layer_index": np.array([0, 0, 0, 5])}, "must lie in 0..0"),
+        ({"columns": ()}, "no column"),
+        ({"columns": (Column("nope", "", ""),)}, "nope"),
+        ({"cards": {"conv9": []}}, "conv9"),
+        ({"layers": (LayerRow("a", 0, 4, 0, ""), LayerRow("a", 1, 0, 0, ""))}, "twice"),
+    ],
+)
+def test_an_atlas_that_contradicts_itself_is_refused(changes: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(message)):
+        list(pages(tiny_atlas(**changes)))
+
+
+# --- sprites ---
+
+
+def test_each_tile_lies_where_the_sprite_says() -> None:
+    colors = [(20 * index, 255 - 20 * index, 90) for index in range(11)]
+    made = sprite([Tile(flat(color, (200, 200), "JPEG"), "") for color in colors], "exemplars")
+    image = Image.open(io.BytesIO(made.content))
+    assert (image.size, made.suffix) == ((8 * TILE_PX, 2 * TILE_PX), "jpg")
+    for index, color in enumerate(colors):
+        column, row = made.place(index)
+        seen = image.getpixel((column * TILE_PX + TILE_PX // 2, row * TILE_PX + TILE_PX // 2))
+        assert np.abs(np.subtract(seen, color)).max() < WORST_LOSS
+
+
+def test_wide_pictures_keep_their_shape_between_margins() -> None:
+    made = sprite([Tile(flat((250, 0, 0), (300, 150)), "")], "visualizations")
+    pixels = np.asarray(Image.open(io.BytesIO(made.content)).convert("RGB")).astype(int)
+    is_red = pixels[..., 0] - pixels[..., 1] > 128
+    assert abs(is_red.any(axis=1).sum() - TILE_PX // 2) <= 2
+    assert is_red.any(axis=0).sum() == TILE_PX
+    assert made.margins == ((0.0, 0.25),)
+
+
+def test_tiny_pictures_are_enlarged_pixel_by_pixel_without_loss() -> None:
+    digits = (np.random.default_rng(0).random((8, 8)) * 255).astype(np.uint8)
+    stream = io.BytesIO()
+    Image.fromarray(digits).save(stream, "PNG")
+    made = sprite([Tile(stream.getvalue(), "")], "visualizations")
+    pixels = np.asarray(Image.open(io.BytesIO(made.content)))[..., 0]
+    assert made.suffix == "png"
+    assert np.array_equal(pixels[6::12, 6::12], digits)
+    assert np.array_equal(pixels, np.kron(digits, np.ones((12, 12), dtype=np.uint8)))
+
+
+def test_a_broken_picture_is_crossed_out_and_named(files: dict[str, bytes]) -> None:
+    made = sprite([Tile(b"nothing", ""), Tile(flat((0, 0, 0), (100, 100)), "")], "exemplars")
+    assert made.broken == {0}
+    assert "This picture could not be decoded." in files["layer/00-conv1.html"].decode()
+
+
+def test_a_sprite_of_no_tiles_is_refused() -> None:
+    with pytest.raises(ValueError, match="at least one tile"):
+        sprite([], "exemplars")
+
+
+def test_each_panel_has_one_image(small: Atlas, files: dict[str, bytes]) -> None:
+    panels = [panel for cards in small.cards.values() for card in cards for panel in card.panels]
+    images = [name for name in files if name.startswith("img/")]
+    assert len(images) == len(panels)
+    assert all(re.fullmatch(r"img/\d\d/\d+-(exemplars|visualizations)\.(jpg|png)", name) for name in images)
