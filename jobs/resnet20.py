@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 
 class BasicBlock(nn.Module):
-    """Two 3x3 convolutions; where the size halves, the shortcut takes every second pixel and pads with zero channels."""
+    """Two 3x3 convolutions; where the size halves, the shortcut takes every second pixel and adds zero channels."""
 
     def __init__(self, channels_in: int, channels: int, stride: int) -> None:
         """Random weights, as torch draws them."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import sys
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Annotated, Any
 
@@ -27,6 +27,8 @@ app = typer.Typer(
 )
 out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+INTERRUPTED = 130
 
 JobPath = Annotated[str | None, typer.Argument(help="a job file; default: the digits that come with polyscan")]
 Network = Annotated[str | None, typer.Option(help="torchvision:NAME, timm:NAME or module:callable")]
@@ -210,7 +212,7 @@ class _Bars:
 
 
 @contextmanager
-def _watching(*, quiet: bool) -> Iterator[_Bars | None]:
+def _watching(*, quiet: bool) -> Generator[_Bars | None]:
     if quiet:
         yield None
     elif err.is_terminal:
@@ -225,7 +227,7 @@ def main() -> None:
     """The console script: runs a command and turns errors into exit codes."""
     logging.basicConfig(level=logging.WARNING, format="%(name)s: %(message)s", stream=sys.stderr)
     try:
-        app(standalone_mode=False)
+        status: Any = app(standalone_mode=False)  # gives back the status of a typer.Exit, or None
     except ShardError as error:
         err.print(
             f"{error}\nIts siblings are done; mend the cause and run the same command again to resume.", markup=False
@@ -235,12 +237,13 @@ def main() -> None:
         err.print(str(error), markup=False)
         sys.exit(2)
     except (KeyboardInterrupt, typer.Abort):
-        err.print("interrupted; run the same command again to resume")
-        sys.exit(130)
-    except typer.Exit as stop:
-        sys.exit(stop.exit_code)
+        status = INTERRUPTED
     except Exception as error:
-        if hasattr(error, "exit_code") and hasattr(error, "show"):  # a click usage error
-            error.show()
-            sys.exit(error.exit_code)
-        raise
+        usage: Any = error  # typer brings its own copy of click or uses the real one, so the class has no one address
+        if not hasattr(usage, "format_message"):
+            raise
+        usage.show()
+        status = usage.exit_code
+    if status == INTERRUPTED:
+        err.print("interrupted; run the same command again to resume")
+    sys.exit(status or 0)

@@ -109,26 +109,25 @@ def scan(job: Job, run: Run, runner: Runner, *, redo: str | None = None, watcher
     run.require_writable()
     prints = prepare(job, run, redo=redo)
     for stage in STAGES:
-        complete(stage, job, run, runner, prints[stage.name], watcher or Silence())
+        complete(stage, Desk(stage.name, job, run.address, prints[stage.name]), run, runner, watcher or Silence())
     started = time.perf_counter()
     with pinned_threads(job):
         show.draw(job, run)
     log.info("show: %s drawn in %.1f s", f"{run.address}/maps/index.html", time.perf_counter() - started)
 
 
-def complete(stage: Stage, job: Job, run: Run, runner: Runner, print_: str, watcher: Watcher) -> None:
+def complete(stage: Stage, desk: Desk, run: Run, runner: Runner, watcher: Watcher) -> None:
     """Does the missing shards of one stage, each at most three times.
 
     Raises:
         JobError: if a worker finds the job wrong.
         ShardError: if a shard failed three times.
     """
-    with pinned_threads(job):
-        shards = stage.module.shards(job, run)
-    pending: Sequence[Shard] = run.missing(shards, print_)
+    with pinned_threads(desk.job):
+        shards: list[Shard] = stage.module.shards(desk.job, run)
+    pending = run.missing(shards, desk.print_)
     watcher.begin(stage.name, done=len(shards) - len(pending), total=len(shards))
     run.note_plan(stage.name, len(shards))
-    desk = Desk(stage.name, job, run.address, print_)
     failures: list[Failure] = []
     for _ in range(TRIES):
         if not pending:
@@ -176,7 +175,7 @@ class Desk:
     job: Job
     address: str
     print_: str
-    _worker: Callable[[Shard], Mapping[str, Any]] | None = field(default=None, repr=False)
+    _worker: Any = field(default=None, repr=False)
     _run: Run | None = field(default=None, repr=False)
 
     def __call__(self) -> Work:
@@ -189,9 +188,8 @@ class Desk:
         run = self._run = self._run or Run(self.address)
         try:
             with pinned_threads(self.job):
-                if self._worker is None:
-                    self._worker = _stage(self.stage).module.Worker(self.job, run)
-                columns = self._worker(shard)
+                worker = self._worker = self._worker or _stage(self.stage).module.Worker(self.job, run)
+                columns = worker(shard)
                 done = run.write(shard, columns, fingerprint=self.print_, seconds=time.perf_counter() - started)
         except Exception as error:  # whatever a shard stumbles over, its siblings go on
             cause = str(error) if isinstance(error, JobError) else f"{type(error).__name__}: {error}"

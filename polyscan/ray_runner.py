@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import os
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -55,7 +55,7 @@ class Pool(Protocol):
 
 
 def schedule(pool: Pool, shards: Sequence[Shard], n_workers: int) -> Iterator[Outcome]:
-    """Each shard's outcome once, with at most two shards in flight per worker.
+    """Each shard's outcome once, with at most two shards in flight per worker; the pool's workers are left idle.
 
     When a worker dies, the shard at its head is charged with the death (three make a failure), those behind it are
     taken back without a charge, and a new worker takes its place.
@@ -90,78 +90,119 @@ def schedule(pool: Pool, shards: Sequence[Shard], n_workers: int) -> Iterator[Ou
             queues[worker].remove(shard)
             yield outcome
         fill()
-    for worker in queues:
-        pool.drop(worker)
 
 
 class _Actor:
-    """Sits on a worker process and holds what is heavy."""
+    """Sits on a worker process and holds what is heavy, for one stage at a time."""
 
-    def __init__(self, make_work: Callable[[], Work]) -> None:
-        self._work = make_work()
+    def __init__(self) -> None:
+        self._generation = -1
+        self._work: Work | None = None
 
-    def run(self, shard: Shard) -> Outcome:
+    def run(self, generation: int, make_work: Callable[[], Work], shard: Shard) -> Outcome:
+        if self._work is None or generation != self._generation:
+            self._work = None  # the last stage's network goes before this one's comes
+            self._work, self._generation = make_work(), generation
         return self._work(shard)
 
 
 @dataclass
 class RayPool:
-    """Ray actors as a pool."""
+    """Ray actors as a pool. They outlive a stage: a process that has loaded torch is worth keeping."""
 
-    make_work: Callable[[], Work]
     resources: Resources
+    _make_work: Callable[[], Work] | None = None
+    _generation: int = 0
     _actors: dict[int, Any] = field(default_factory=dict[int, Any])
+    _idle: list[Any] = field(default_factory=list[Any])
     _calls: dict[Any, tuple[int, Shard]] = field(default_factory=dict[Any, tuple[int, Shard]])
     _started: int = 0
 
+    def begin(self, make_work: Callable[[], Work]) -> None:
+        """What the workers are to do from now on."""
+        self._make_work = make_work
+        self._generation += 1
+
     def start(self) -> int:
-        """A new actor; its network is loaded when its first shard comes."""
+        """An actor that is free, or a new one; what is heavy is loaded when its first shard comes."""
         remote: Any = ray.remote(max_restarts=0, max_task_retries=0)(_Actor)
         given = remote.options(num_cpus=self.resources.cpus, num_gpus=self.resources.gpus)
-        self._actors[self._started] = given.remote(self.make_work)
+        self._actors[self._started] = self._idle.pop() if self._idle else given.remote()
         self._started += 1
         return self._started - 1
 
     def submit(self, worker: int, shard: Shard) -> None:
         """Queues a shard on its actor."""
-        self._calls[self._actors[worker].run.remote(shard)] = (worker, shard)
+        call = self._actors[worker].run.remote(self._generation, self._make_work, shard)
+        self._calls[call] = (worker, shard)
 
     def wait(self) -> tuple[int, Shard, Outcome | Died]:
         """Blocks until a call has ended."""
         (ended, *_), _ = ray.wait(list(self._calls), num_returns=1)
-        worker, shard = self._calls.pop(ended)
+        outcome = self._ended(ended)
+        if isinstance(outcome, Died):
+            # A shard may have been done just before the one that its worker died of: it is told first, so that the
+            # death is charged to the right one.
+            ended, outcome = self._earlier(ended) or (ended, outcome)
+        return *self._calls.pop(ended), outcome
+
+    def _earlier(self, ended: Any) -> tuple[Any, Outcome] | None:
+        worker = self._calls[ended][0]
+        mine = [call for call, (other, _) in self._calls.items() if other == worker]
+        for call in mine[: mine.index(ended)]:
+            done, _ = ray.wait([call], timeout=0)
+            if done and not isinstance(outcome := self._ended(call), Died):
+                return call, outcome
+        return None
+
+    def _ended(self, call: Any) -> Outcome | Died:
         try:
-            return worker, shard, ray.get(ended)
+            return ray.get(call)
         except RayTaskError as error:  # the work never raises, so this is an interrupt inside the worker
-            return worker, shard, Failure(shard, str(error).splitlines()[-1], str(error))
+            return Failure(self._calls[call][1], str(error).splitlines()[-1], str(error))
         except RayError as error:  # the actor died, its node went, or the machine ran out of memory
-            return worker, shard, Died(str(error).splitlines()[0])
+            return Died(str(error).splitlines()[0])
 
     def drop(self, worker: int) -> None:
         """Ends an actor and forgets what it was given."""
         self._calls = {call: given for call, given in self._calls.items() if given[0] != worker}
         ray.kill(self._actors.pop(worker))
 
-    def close(self) -> None:
-        """Ends all that are left."""
+    def rest(self) -> None:
+        """Ends the actors that are still at work; the others wait for the next stage."""
+        busy = {worker for worker, _ in self._calls.values()}
         for worker in list(self._actors):
-            self.drop(worker)
+            if worker in busy:
+                self.drop(worker)
+            else:
+                self._idle.append(self._actors.pop(worker))
+
+    def close(self) -> None:
+        """Ends all actors."""
+        self.rest()
+        for actor in self._idle:
+            ray.kill(actor)
+        self._idle.clear()
 
 
 def ray_runner(n_workers: int | None = None) -> Runner:
-    """A runner on the connected cluster.
+    """A runner on the connected cluster; its actors end with the connection.
 
     Args:
         n_workers: how many workers; default: as many as fit.
     """
+    pools: dict[Resources, RayPool] = {}
 
     def run(make_work: Callable[[], Work], shards: Sequence[Shard], resources: Resources) -> Iterator[Outcome]:
         fitting, given = _fitting(resources)
-        pool = RayPool(make_work, given)
+        for other in [key for key in pools if key != given]:
+            pools.pop(other).close()  # they hold CPUs that these workers need
+        pool = pools.setdefault(given, RayPool(given))
+        pool.begin(make_work)
         try:
             yield from schedule(pool, shards, min(n_workers or fitting, fitting))
         finally:
-            pool.close()
+            pool.rest()
 
     return run
 
@@ -172,7 +213,7 @@ def _fitting(resources: Resources) -> tuple[int, Resources]:
     Raises:
         JobError: if not even one fits.
     """
-    total: dict[str, float] = ray.cluster_resources()
+    total: Mapping[str, float] = ray.cluster_resources()
     cpus, gpus = total.get("CPU", 0.0), total.get("GPU", 0.0)
     given = resources if gpus else Resources(resources.cpus, 0.0)
     by_cpu = int(cpus // given.cpus)
@@ -186,7 +227,7 @@ def _fitting(resources: Resources) -> tuple[int, Resources]:
 
 
 @contextmanager
-def connected(n_cpus: int | None = None) -> Iterator[None]:
+def connected(n_cpus: int | None = None) -> Generator[None]:
     """Joins the cluster that RAY_ADDRESS names, or starts one on this machine; ends only what it started.
 
     Args:

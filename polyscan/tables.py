@@ -25,7 +25,8 @@ from polyscan.storage import Storage
 Columns = Mapping[str, Any]
 """Column name to a numpy array or list, all of one length; vectors as one array [rows, d]."""
 
-TYPES: dict[str, Any] = {
+ColumnType = Literal["string", "int32", "int64", "float32", "float64", "bool", "binary", "vector"]
+TYPES: dict[ColumnType, Any] = {
     "string": pa.string(),
     "int32": pa.int32(),
     "int64": pa.int64(),
@@ -43,7 +44,7 @@ class Column:
     """One column: its type, its physical unit ("px", "images", "" where it has none) and what it means."""
 
     name: str
-    type: Literal["string", "int32", "int64", "float32", "float64", "bool", "binary", "vector"]
+    type: ColumnType
     unit: str
     meaning: str
     nullable: bool = False
@@ -91,9 +92,9 @@ TABLES: dict[str, Table] = {
             Column("map_x", "int32", "positions", "width of its activation map"),
             Column("stride_y", "float64", "px", "distance in the input between neighbouring positions"),
             Column("stride_x", "float64", "px", "the same across"),
-            Column("field_y", "float64", "px", "height of the theoretical receptive field; infinite where it has no bound"),
+            Column("field_y", "float64", "px", "height of the theoretical receptive field; inf: the whole image"),
             Column("field_x", "float64", "px", "its width"),
-            Column("first_y", "float64", "px", "input row of the first position's topmost input, may be negative (padding)"),
+            Column("first_y", "float64", "px", "input row where the first position's field begins; may be negative"),
             Column("first_x", "float64", "px", "the same across"),
             Column("read_out", "string", "", "where the units are read"),
             Column("relu_follows", "bool", "", "whether the next operation is a ReLU or one of its kind"),
@@ -149,15 +150,15 @@ TABLES: dict[str, Table] = {
             Column("max", "float64", "", "largest peak"),
             Column("kurtosis", "float64", "", "excess kurtosis of the peaks; null where sd is 0", nullable=True),
             Column("sparsity", "float64", "", "share of images whose peak is not above zero"),
-            Column("is_dead", "bool", "", "sd under 1e-6 of the layer's median sd, or no peak above zero before a ReLU"),
+            Column("is_dead", "bool", "", "sd under 1e-6 of the layer's median, or no peak above 0 before a ReLU"),
             Column("saturated", "bool", "", "more than k images tie at the largest peak, so the top k is arbitrary"),
         )),
         Table("visualizations", "visualize", 1, "unit and visualization", (
             LAYER, CHANNEL,
             Column("index", "int32", "", "0 for the unit's first visualization"),
             Column("activation", "float32", "", "peak of the unit over space on the finished image"),
-            Column("mean_distance", "float64", "", "mean pairwise perceptual distance of images 0..index", nullable=True),
-            Column("n_counted", "int32", "", "I: how many visualizations the unit has; none is made or kept beyond the stop"),
+            Column("mean_distance", "float64", "", "mean pairwise distance of images 0..index", nullable=True),
+            Column("n_counted", "int32", "", "I: how many visualizations the unit has; none is kept beyond the stop"),
             Column("stop", "string", "", "`elbow`, `max_images`"),
             Column("image", "binary", "", "PNG"),
         )),
@@ -181,7 +182,7 @@ TABLES: dict[str, Table] = {
         Table("clusters", "score", 1, "unit, evidence, space and item", (
             LAYER, CHANNEL, EVIDENCE, SPACE,
             Column("item", "int32", "", "rank of the exemplar, index of the visualization"),
-            Column("cluster", "int32", "", "cluster by k-means with K by BIC, 0 for the strongest item's; -1 for an outlier"),
+            Column("cluster", "int32", "", "k-means with K by BIC, 0 for the strongest item's; -1 for an outlier"),
         )),
     )
 }  # fmt: skip

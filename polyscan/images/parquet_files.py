@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import IO, Any, cast
@@ -80,7 +80,7 @@ def one_line(error: Exception) -> str:
 
 
 @contextmanager
-def _open(storage: Storage, name: str, shown: str) -> Iterator[IO[bytes]]:
+def _open(storage: Storage, name: str, shown: str) -> Generator[IO[bytes]]:
     """A file whose damage is an ImagesError."""
     try:
         with storage.open(name) as stream:

@@ -56,8 +56,9 @@ class Done:
     @classmethod
     def parse(cls, text: bytes) -> Done:
         """The record as it was written."""
-        record = json.loads(text)
-        return cls(**{**record, "parts": tuple(Part(**part) for part in record["parts"])})
+        record: dict[str, Any] = json.loads(text)
+        parts = tuple(Part(**part) for part in record.pop("parts"))
+        return cls(parts=parts, **record)
 
 
 class Run:

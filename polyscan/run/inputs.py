@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 
 import torch
@@ -63,7 +63,7 @@ def open_distance(job: Job, network: Network) -> PerceptualDistance:
 
 
 @contextmanager
-def pinned_threads(job: Job) -> Iterator[None]:
+def pinned_threads(job: Job) -> Generator[None]:
     """Every library on the job's number of threads: the same bits on every runner, and no oversubscribed cores."""
     before = torch.get_num_threads()
     torch.set_num_threads(job.threads)

@@ -67,7 +67,7 @@ class Results:
         """Names of the tables that have rows here."""
         return [name for name in TABLES if self.run.parts(name)]
 
-    def top(self, n: int = 10, *, by: str = "exemplars_semanticity", ascending: bool = False) -> pd.DataFrame:
+    def top(self, n: int = 10, *, by: str = "semanticity", ascending: bool = False) -> pd.DataFrame:
         """The `n` units with the largest (or smallest) value of a column of the map; units without one are left out.
 
         Raises:

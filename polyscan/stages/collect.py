@@ -53,12 +53,15 @@ class Worker:
         }
 
     def _batches(self, shard: Shard, rejects: list[Reject]) -> Iterator[list[Picture]]:
-        readable: Iterator[Picture] = (
-            entry
-            for entry in self.images.read(range(shard.start, shard.stop))
-            if isinstance(entry, Picture) or rejects.append(entry)
-        )
-        while batch := list(islice(readable, self.job.collect.batch)):
+        def readable() -> Iterator[Picture]:
+            for entry in self.images.read(range(shard.start, shard.stop)):
+                if isinstance(entry, Picture):
+                    yield entry
+                else:
+                    rejects.append(entry)
+
+        pictures = readable()
+        while batch := list(islice(pictures, self.job.collect.batch)):
             yield batch
 
     def _add(self, batch: list[Picture], tallies: list[PeakTally]) -> None:

@@ -31,7 +31,7 @@ class Worker:
         self.job = job
         self.run = run
         self.order = run.unit_order()
-        self.layers = run.layer_table().set_index("layer")
+        self.layers = {str(row["layer"]): row for _, row in run.layer_table().iterrows()}
         self.input_px = run.manifest()["input_px"]
 
     def __call__(self, shard: Shard) -> dict[str, Columns]:
@@ -55,7 +55,7 @@ class Worker:
         return Moments.merged([Moments(**{name: stacked[name][part] for name in names}) for part in range(n_parts)])
 
     def _units(self, layer: str, whole: Moments, here: slice) -> Columns:
-        is_dead = dead(whole, relu_follows=bool(self.layers.loc[layer, "relu_follows"]))
+        is_dead = dead(whole, relu_follows=bool(self.layers[layer]["relu_follows"]))
         depth = self.order.layer(layer).depth
         channels = np.arange(here.start, here.stop, dtype=np.int32)
         return {
@@ -79,7 +79,7 @@ class Worker:
             rows["unit"].to_numpy(), rows["activation"].to_numpy(), rows["image"].to_numpy(), k=self.job.collect.k
         )
         rows = rows.iloc[kept]
-        boxes = boxes_of(rows, self.layers.loc[layer], self.input_px)
+        boxes = boxes_of(rows, self.layers[layer], self.input_px)
         image = rows["image"].to_numpy()
         return {
             "layer": rows["layer"].to_numpy(),

@@ -126,7 +126,7 @@ class Worker:
 
 
 def jpeg(crop: Crop, side: int) -> bytes:
-    """The crop as a small JPEG, at most `side` px long; a smaller one is brought up in whole steps, so pixels stay seen."""
+    """The crop as a JPEG of at most `side` px; a smaller one is enlarged in whole steps, so that pixels stay seen."""
     picture = Image.fromarray(crop if crop.shape[2] == 3 else crop[:, :, 0])
     longest = max(picture.size)
     if longest > side:

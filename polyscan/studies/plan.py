@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
+from torch import Tensor
 
 from polyscan.images import Picture
 from polyscan.job import Job
@@ -52,11 +53,11 @@ def planned(job: Job) -> Plan:
         n_units = sum(point.n_channels for point in reader.points)
         rows = [
             _collect(job, reader, n_units),
-            PlanRow("combine", len(reader.points), n_units * (job.collect.k + 1), n_units * job.collect.k * BYTES["exemplars"], n_units * job.collect.k * 2e-6),
+            _combine(job, reader, n_units),
             *([_visualize(job, reader)] if job.visualize.enabled else []),
             _embed(job, reader, n_units, len(images)),
             _score(job, n_units),
-        ]  # fmt: skip
+        ]
     return Plan(len(reader.points), n_units, len(images), rows)
 
 
@@ -73,19 +74,27 @@ def _collect(job: Job, reader: Reader, n_units: int) -> PlanRow:
     preprocessing, device = reader.network.preprocessing, reader.network.device
     n = job.collect.batch
 
+    def peaks(_: int, maps: Tensor) -> None:
+        maps.amax(dim=(2, 3)).sum().item()
+
     def one_batch() -> None:
         pictures = [entry for entry in source.read(range(min(n, len(source)))) if isinstance(entry, Picture)]
         side = preprocessing.input_px
         views = np.zeros((n, side, side, preprocessing.channels), dtype=np.uint8)
         for place, picture in enumerate(pictures):
             views[place] = preprocessing.view(picture.pixels)
-        reader.read(preprocessing.batch(views, device), lambda _, maps: maps.amax(dim=(2, 3)).sum().item())
+        reader.read(preprocessing.batch(views, device), peaks)
 
     shards = math.ceil(len(source) / job.collect.images_per_shard)
     rows = n_units * (1 + min(job.collect.k, job.collect.images_per_shard)) * shards
     return PlanRow(
         "collect", shards, rows, rows * BYTES["candidates"], _seconds(one_batch) * math.ceil(len(source) / n)
     )
+
+
+def _combine(job: Job, reader: Reader, n_units: int) -> PlanRow:
+    kept = n_units * job.collect.k
+    return PlanRow("combine", len(reader.points), kept + n_units, kept * BYTES["exemplars"], kept * 2e-6)
 
 
 def _embed(job: Job, reader: Reader, n_units: int, n_images: int) -> PlanRow:
@@ -135,7 +144,7 @@ def _visualize(job: Job, reader: Reader) -> PlanRow:
     steps: list[float] = []
     for place in measured:
         point = layers[place][0]
-        one = type(settings)(**{**settings.__dict__, "steps": 1})
+        one = replace(settings, steps=1)
         side = canvas_px(point, network.preprocessing, one)
         ascent = Ascent(reader.trunk(point), network.preprocessing, side, one, device=network.device)
         steps.append(_seconds(lambda a=ascent: a([0] * settings.batch, list(range(settings.batch)))) / settings.batch)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -49,7 +49,7 @@ def scan(
 
 
 @contextmanager
-def runner_for(on: str | None, workers: int | None) -> Iterator[Runner]:
+def runner_for(on: str | None, workers: int | None) -> Generator[Runner]:
     """The runner of that name, connected while it is used.
 
     Raises:

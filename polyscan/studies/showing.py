@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -44,7 +44,7 @@ def _stored_job(run: Run, overrides: Mapping[str, Any]) -> Job:
 
 
 @contextmanager
-def served(address: str, port: int) -> Iterator[str]:
+def served(address: str, port: int) -> Generator[str]:
     """Serves `maps/` on 127.0.0.1 while it is open; gives the address of the front page.
 
     Raises:

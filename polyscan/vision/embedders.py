@@ -6,8 +6,9 @@ own last but one layer, pooled over space.
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, cast
 
 import numpy as np
@@ -18,7 +19,8 @@ from torch import Tensor, fx, nn
 from polyscan.errors import ModelError
 from polyscan.vision.networks import Network, NetworkRequest, load_network
 from polyscan.vision.preprocessing import Preprocessing
-from polyscan.vision.readouts import traced
+from polyscan.vision.readouts.cutting import ending_at
+from polyscan.vision.tracing import LAYER_TYPES, traced
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,8 @@ def load_embedder(
         return _open_clip(model, name, weights, input_px, device)
     if library not in ("torchvision", "timm") or not name:
         raise ModelError(
-            f'embedder "{model}" is none; write torchvision:NAME/WEIGHTS, timm:NAME/WEIGHTS, open_clip:MODEL/WEIGHTS or penultimate'
+            f'embedder "{model}" is none; '
+            "write torchvision:NAME/WEIGHTS, timm:NAME/WEIGHTS, open_clip:MODEL/WEIGHTS or penultimate"
         )
     if not weights:
         raise ModelError(
@@ -88,26 +91,26 @@ def penultimate(module: nn.Module) -> Callable[[Tensor], Float[Tensor, "b d"]]:
     """The network up to its last linear layer's (or last convolution's) input, pooled over space where it has any.
 
     Dropout and flattening in between change nothing in eval mode.
+
+    Raises:
+        ModelError: if it has no such layer.
     """
+    if not any(isinstance(part, LAYER_TYPES) for part in module.modules()):
+        raise ModelError(f"{type(module).__name__} has no linear or convolutional layer to stand before")
     try:
         graph = traced(module)
     except Exception:  # whatever tracing stumbles over, a hook can still catch the input
         return _hooked(module)
     modules = dict(graph.named_modules())
-    heads = [
-        n
-        for n in graph.graph.nodes
-        if n.op == "call_module" and isinstance(modules[str(n.target)], nn.Linear | nn.Conv2d)
+    heads: list[fx.Node] = [
+        node
+        for node in graph.graph.nodes
+        if node.op == "call_module" and isinstance(modules[str(node.target)], LAYER_TYPES)
     ]
     if not heads:
         return _hooked(module)
-    last = cast("fx.Node", heads[-1])
-    for node in graph.graph.nodes:
-        if node.op == "output":
-            node.args = (last.all_input_nodes[0],)
-    graph.graph.eliminate_dead_code()
-    graph.recompile()
-    return lambda batch: _pooled(graph(batch))
+    body = ending_at(graph, heads[-1].all_input_nodes[0].name)
+    return lambda batch: _pooled(body(batch))
 
 
 def _pooled(value: Tensor) -> Float[Tensor, "b d"]:
@@ -117,18 +120,21 @@ def _pooled(value: Tensor) -> Float[Tensor, "b d"]:
 
 
 def _hooked(module: nn.Module) -> Callable[[Tensor], Float[Tensor, "b d"]]:
-    heads = [part for part in module.modules() if isinstance(part, nn.Linear | nn.Conv2d)]
-    if not heads:
-        raise ModelError(f"{type(module).__name__} has no linear or convolutional layer to stand before")
+    heads = [part for part in module.modules() if isinstance(part, LAYER_TYPES)]
 
     def encode(batch: Tensor) -> Float[Tensor, "b d"]:
         caught: list[Tensor] = []
-        hook = heads[-1].register_forward_pre_hook(lambda _, inputs: caught.append(inputs[0]))
+
+        def note(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+            caught[:] = [inputs[0]]  # the last layer called stands, wherever the network lists it
+
+        hooks = [head.register_forward_pre_hook(note) for head in heads]
         try:
             module(batch)
         finally:
-            hook.remove()
-        return _pooled(caught[-1])
+            for hook in hooks:
+                hook.remove()
+        return _pooled(caught[0])
 
     return encode
 
@@ -138,10 +144,12 @@ def _open_clip(model: str, name: str, weights: str, input_px: int | None, device
     import open_clip  # noqa: PLC0415  # seconds that other embedders don't need
 
     if name not in open_clip.list_models():
-        raise ModelError(f'open_clip has no model "{name}"; it has: {", ".join(open_clip.list_models()[:6])} ...')
+        near = difflib.get_close_matches(name, open_clip.list_models(), n=3)
+        raise ModelError(f'open_clip has no model "{name}"; nearest: {", ".join(near) or "none"}')
     if not weights:
         raise ModelError(
-            f'embedder "{model}" names no weights; open_clip has for it: {open_clip.list_pretrained_tags_by_model(name)}'
+            f'embedder "{model}" names no weights; '
+            f"open_clip has for it: {', '.join(open_clip.list_pretrained_tags_by_model(name))}"
         )
     try:
         pretrained = None if weights == "random" else weights
@@ -162,8 +170,3 @@ def _open_clip(model: str, name: str, weights: str, input_px: int | None, device
     preprocessing = Preprocessing(side, side, tuple(mean), tuple(std), "bicubic")
     network = Network(model, clip.visual, preprocessing, device)
     return Embedder(model, preprocessing, device, clip.encode_image, network.digest)
-
-
-def at_size(embedder: Embedder, input_px: int) -> Embedder:
-    """The same embedder for another input size."""
-    return replace(embedder, preprocessing=embedder.preprocessing.at(input_px))

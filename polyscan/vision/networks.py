@@ -10,20 +10,19 @@ import difflib
 import hashlib
 import importlib
 import sys
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from types import ModuleType
+from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from polyscan.errors import ModelError
 from polyscan.vision.preprocessing import Preprocessing, from_timm, from_torchvision
-
-IMAGENET = Preprocessing(256, 224, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
 
 @dataclass(frozen=True)
@@ -71,8 +70,10 @@ def pick_device(name: str) -> torch.device:
         device = torch.device(name)
     except RuntimeError as error:
         raise ModelError(f'`device` "{name}" is none; allowed: auto, cpu, cuda, cuda:0 ...') from error
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise ModelError(f'`device` is "{name}", but this machine has no CUDA GPU; use "auto" or "cpu"')
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise ModelError(
+            f'`device` is "{name}", but this machine has {torch.cuda.device_count()} CUDA GPUs; use "auto" or "cpu"'
+        )
     return device
 
 
@@ -84,8 +85,10 @@ def load_network(request: NetworkRequest, device: torch.device) -> Network:
     """
     prefix, _, name = request.name.partition(":")
     loader = LOADERS.get(prefix if name else "", _load_callable)
-    module, own = loader(request, name)
-    if request.weights.endswith((".safetensors", ".pth", ".pt")):
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)  # weights that are left random must be the same on every worker
+        module, own = loader(request, name)
+    if _is_file(request.weights):
         _load_weights_file(module, Path(request.weights), request.name)
     module.eval().requires_grad_(requires_grad=False)
     return Network(request.name, _placed(module, device), _preprocessing(request, own), device)
@@ -109,20 +112,23 @@ def _load_torchvision(request: NetworkRequest, name: str) -> tuple[nn.Module, Pr
                 f'torchvision:{name} has no weights "{request.weights}"; it has: {", ".join(known.__members__)}'
             )
         weights = known[request.weights]
-    module = _fetched(lambda: zoo.get_model(name, weights=weights), request)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # GoogLeNet and Inception announce another random start
+        module = _fetched(lambda: zoo.get_model(name, weights=weights), request)
     default = weights or next(iter(zoo.get_model_weights(name)), None)
     return module, from_torchvision(default.transforms()) if default else None
 
 
 def _load_timm(request: NetworkRequest, name: str) -> tuple[nn.Module, Preprocessing | None]:
     import timm  # noqa: PLC0415  # a second that other networks don't need
+    from timm.data.config import resolve_data_config  # noqa: PLC0415
 
     full = f"{name}.{request.weights}" if request.weights and not _is_file(request.weights) else name
     if not timm.is_model(name):
         raise ModelError(f'timm has no model "{name}"; nearest: {_nearest(name, timm.list_models())}')
     pretrained = full != name
-    module = cast("nn.Module", _fetched(lambda: timm.create_model(full, pretrained=pretrained), request))
-    return module, from_timm(timm.data.resolve_data_config({}, model=module))
+    module = _fetched(lambda: timm.create_model(full, pretrained=pretrained), request)
+    return module, from_timm(resolve_data_config({}, model=module))
 
 
 def _load_callable(request: NetworkRequest, _: str) -> tuple[nn.Module, Preprocessing | None]:
@@ -131,20 +137,38 @@ def _load_callable(request: NetworkRequest, _: str) -> tuple[nn.Module, Preproce
         raise ModelError(
             f'network "{request.name}" is none; write torchvision:NAME, timm:NAME or module:callable (your own code)'
         )
-    if request.folder and request.folder not in sys.path:
-        sys.path.insert(0, request.folder)
-    try:
-        build = cast("Callable[[], nn.Module]", getattr(importlib.import_module(module_name), attribute))
-    except ImportError as error:
-        raise ModelError(f'"{request.name}": {error}; looked in {request.folder or "the Python path"}') from error
-    except AttributeError as error:
-        raise ModelError(f'"{request.name}": the module has no `{attribute}`') from error
+    code = _imported(module_name, request)
+    build = getattr(code, attribute, None)
+    if not callable(build):
+        known = [name for name, value in vars(code).items() if callable(value) and not name.startswith("_")]
+        raise ModelError(f'"{request.name}": the module has no function `{attribute}`; it has: {", ".join(known)}')
     module = build()
     if not isinstance(module, nn.Module):
         raise ModelError(f'"{request.name}" gave a {type(module).__name__}; it must give a torch.nn.Module')
     if request.weights and not _is_file(request.weights):
         raise ModelError(f'weights "{request.weights}" of {request.name} must be a .safetensors or .pth file')
     return module, None
+
+
+def _imported(name: str, request: NetworkRequest) -> ModuleType:
+    """The module of that name, out of the request's folder where it is there."""
+    if request.folder:
+        sys.path[:] = [request.folder, *(path for path in sys.path if path != request.folder)]
+        _forget_namesake(name, Path(request.folder))
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise ModelError(f'"{request.name}": {error}; looked in {request.folder or "the Python path"}') from error
+
+
+def _forget_namesake(name: str, folder: Path) -> None:
+    """Drops a loaded module of that name that another folder's file gave, so that the folder's own is imported."""
+    own = (folder / f"{name.replace('.', '/')}.py").resolve()
+    loaded = sys.modules.get(name)
+    file = getattr(loaded, "__file__", None)
+    if file and own.exists() and Path(file).resolve() != own:
+        del sys.modules[name]
+        importlib.invalidate_caches()
 
 
 LOADERS: dict[str, Callable[[NetworkRequest, str], tuple[nn.Module, Preprocessing | None]]] = {
@@ -195,10 +219,12 @@ def _load_weights_file(module: nn.Module, path: Path, name: str) -> None:
 
 def _state_of(path: Path) -> Mapping[str, Tensor]:
     try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        content: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except (SafetensorError, Exception) as error:  # torch raises half a dozen kinds for a file it can't read
+        content: Any = (
+            load_file(path)
+            if path.suffix == ".safetensors"
+            else torch.load(path, map_location="cpu", weights_only=True)
+        )
+    except Exception as error:  # torch and safetensors raise half a dozen kinds for a file that they can't read
         raise ModelError(
             f"{path} can't be read as weights ({str(error).splitlines()[0]}); "
             "allowed: .safetensors, or a .pth that holds a state dict and nothing else (no pickled code is run)"
@@ -211,14 +237,23 @@ def _state_of(path: Path) -> Mapping[str, Tensor]:
             f"{path} holds a {type(content).__name__} that is no state dict (names to tensors); "
             "save the network with torch.save(model.state_dict(), path)"
         )
-    return {str(key).removeprefix("module."): value for key, value in content.items()}
+    return _without_wrapper({str(key): value for key, value in content.items()})
+
+
+def _without_wrapper(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The names as the network itself has them: `DataParallel` and `torch.compile` put a word before all of them."""
+    for prefix in ("module.", "_orig_mod."):
+        if state and all(key.startswith(prefix) for key in state):
+            state = {key.removeprefix(prefix): value for key, value in state.items()}
+    return state
 
 
 def _preprocessing(request: NetworkRequest, own: Preprocessing | None) -> Preprocessing:
     """The network's own, with whatever the request sets instead."""
     if own is None and request.input_px is None:
         raise ModelError(
-            f"nothing says what {request.name} takes as input; set `input_px`, `channels`, `mean` and `std` in [network]"
+            f"nothing says what {request.name} takes as input; "
+            "set `input_px`, `channels`, `mean` and `std` in [network]"
         )
     base = own or Preprocessing(request.input_px or 0, request.input_px or 0, (0.5,) * 3, (0.5,) * 3)
     channels = request.channels or len(request.mean or base.mean)

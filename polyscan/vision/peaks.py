@@ -47,10 +47,9 @@ class PeakTally:
         self._bar = torch.full((n_units,), -torch.inf, device=device)
         self._width = 1
         self._n = 0
-        double = {"dtype": torch.float64, "device": device}
-        self._powers = torch.zeros(4, n_units, **double)
-        self._low = torch.full((n_units,), torch.inf, **double)
-        self._high = torch.full((n_units,), -torch.inf, **double)
+        self._powers = torch.zeros(4, n_units, dtype=torch.float64, device=device)
+        self._low = torch.full((n_units,), torch.inf, dtype=torch.float64, device=device)
+        self._high = torch.full((n_units,), -torch.inf, dtype=torch.float64, device=device)
         self._n_at_max = torch.zeros(n_units, dtype=torch.int64, device=device)
         self._n_nonpositive = torch.zeros(n_units, dtype=torch.int64, device=device)
 

@@ -103,7 +103,10 @@ def _weighed(layer: Float[Tensor, "b c y x"], weight: Float[Tensor, " c"]) -> Fl
 
 
 def _own_features(network: Network) -> PerceptualDistance:
-    convolutions = [n for n, part in network.module.named_modules() if isinstance(part, nn.Conv2d)]
+    modules = dict(network.module.named_modules())
+    called = [point.layer for point in Reader(network, "all").points]
+    # Those of an auxiliary head are there and never called.
+    convolutions = [layer for layer in called if isinstance(modules[layer.partition("#")[0]], nn.Conv2d)]
     if not convolutions:
         raise ModelError(f"{network.name} has no convolutions whose features could make a distance")
     reader = Reader(network, convolutions)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -92,8 +93,10 @@ def _centred(array: UInt8[np.ndarray, "y x ..."], side: int) -> UInt8[np.ndarray
     return array[top : top + side, left : left + side]
 
 
-def from_torchvision(transforms: Any) -> Preprocessing:
-    """Of a torchvision weights' own `transforms()`."""
+def from_torchvision(transforms: Any) -> Preprocessing | None:
+    """Of a torchvision weights' own `transforms()`; None where they don't make one square crop, as in segmentation."""
+    if not getattr(transforms, "crop_size", None) or not getattr(transforms, "resize_size", None):
+        return None
     return Preprocessing(
         resize_px=int(transforms.resize_size[0]),
         input_px=int(transforms.crop_size[0]),
@@ -107,7 +110,7 @@ def from_timm(config: dict[str, Any]) -> Preprocessing:
     """Of what `timm.data.resolve_data_config` gives."""
     side = int(config["input_size"][-1])
     return Preprocessing(
-        resize_px=round(side / float(config["crop_pct"])),
+        resize_px=math.floor(side / float(config["crop_pct"])),
         input_px=side,
         mean=tuple(config["mean"]),
         std=tuple(config["std"]),

@@ -70,6 +70,16 @@ TENTH_TILE = """() => {
   const outer = image.parentElement.getBoundingClientRect();
   return [outer.left - inner.left, outer.top - inner.top, outer.height];
 }"""
+# The live part of each row's middle line, as red, green and blue.
+MIDDLE_LINES = """() => {
+  const { map } = polyscan.network;
+  const context = document.getElementById("map").getContext("2d");
+  const { pitch, row, label } = map.frame;
+  return map.spans.map(([live], place) => {
+    const data = context.getImageData(0, place * pitch + label + (row >> 1), live.width, 1).data;
+    return Array.from({ length: live.width }, (_, x) => Array.from(data.slice(4 * x, 4 * x + 3)));
+  });
+}"""
 # Where the map lies on the whole page.
 CORNER = """() => {
   const box = document.getElementById("map").getBoundingClientRect();
@@ -212,25 +222,20 @@ def test_a_constant_column_has_one_color_in_narrow_and_wide_layers(
 
 
 @pytest.mark.parametrize("ratio", [1, 1.25, 1.5, 2])
-def test_the_screen_shows_the_constant_column_in_one_color(seen: Any, small_maps: Path, ratio: float) -> None:
+def test_the_screen_shows_the_canvas_pixel_by_pixel(seen: Any, small_maps: Path, ratio: float) -> None:
     image_module = pytest.importorskip("PIL.Image")
-    page = seen(device_scale_factor=ratio, viewport={"width": 1281, "height": 900}).open(
-        small_maps / "index.html", "#by=constant"
-    )
-    spans = page.evaluate("polyscan.network.map.spans.map((s) => s[0].width)")
+    one = seen(device_scale_factor=ratio, viewport={"width": 1281, "height": 900})
+    page = one.open(small_maps / "index.html", "#by=psi")
     frame = page.evaluate("polyscan.network.map.frame")
+    lines = page.evaluate(MIDDLE_LINES)
     left, top = page.evaluate(CORNER)
     path = small_maps / f"screen-{ratio}.png"
     page.screenshot(path=str(path))
     pixels = np.asarray(image_module.open(path).convert("RGB"))
     x, y = round(left * ratio), round(top * ratio)
-    seen_colors: set[tuple[int, ...]] = set()
-    for place, live in enumerate(spans):
-        # One pixel at each edge is left out: the screen may round the canvas's place either way.
-        start = y + place * frame["pitch"] + 1
-        cut = pixels[start : start + frame["row"] - 2, x + 1 : x + live - 1].reshape(-1, 3)
-        seen_colors |= {tuple(color) for color in np.unique(cut, axis=0).tolist()}
-    assert len(seen_colors) == 1
+    for place, line in enumerate(lines):
+        at = y + place * frame["pitch"] + frame["row"] // 2
+        assert np.array_equal(pixels[at, x : x + len(line)], np.array(line)), place
 
 
 def test_hovering_tells_the_planted_values(seen: Any, large: Atlas, large_maps: Path) -> None:
@@ -280,7 +285,7 @@ def test_every_column_switches_quickly(seen: Any, large: Atlas, large_maps: Path
     page = seen().open(large_maps / "index.html")
     until(page, "window.TREND_READY === true")
     for column in large.columns:
-        assert page.evaluate(SWITCH, column.name) < 400, column.name  # measured: 20 to 60 ms; machines are shared
+        assert page.evaluate(SWITCH, column.name) < 2000, column.name  # no speed test: it finds work that grows with the square of the units
         live = ~large.is_dead & np.isfinite(large.values[column.name])
         assert page.locator("#shown").inner_text().startswith(f"{live.sum():,} of 30,000 units shown")
 

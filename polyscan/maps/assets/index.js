@@ -60,11 +60,26 @@
     const pitch = Math.round((narrow ? 29 : Math.max(12, Math.min(34, 610 / count))) * ratio);
     const label = narrow ? Math.round(16 * ratio) : 0;
     const gap = Math.max(1, Math.round((pitch / ratio > 24 && !narrow ? 4 : 1) * ratio));
-    // The canvas starts on a whole device pixel, so that its pixels are the screen's.
+    // The canvas begins and ends where a CSS pixel and a device pixel both do, so that its pixels are the screen's.
+    const grid = commonStep(ratio);
     const edge = rows.getBoundingClientRect().left + window.scrollX + names;
-    const left = names + Math.ceil(edge * ratio) / ratio - edge;
-    const width = Math.max(24, Math.floor((total - left - strip - (narrow ? 8 : 18)) * ratio));
-    return { ratio, total, narrow, names, strip, left, frame: { width, pitch, label, row: pitch - label - gap, height: pitch * count } };
+    const left = names + Math.ceil(edge / grid) * grid - edge;
+    const room = Math.max(24, total - left - strip - (narrow ? 8 : 18));
+    const width = Math.round(Math.floor(room / grid) * grid * ratio);
+    const height = Math.round(Math.ceil((pitch * count) / ratio / grid) * grid * ratio);
+    return { ratio, grid, total, narrow, names, strip, left, frame: { width, pitch, label, row: pitch - label - gap, height } };
+  }
+
+  // The fewest CSS pixels that make whole device pixels: 1 at a ratio of 2, 2 at 1.5, 4 at 1.25.
+  function commonStep(ratio) {
+    for (let step = 1; step <= 20; step++) if (Math.abs(step * ratio - Math.round(step * ratio)) < 1e-6) return step;
+    return 1;
+  }
+
+  // The same downwards; the words above the rows may end anywhere.
+  function alignRows() {
+    const top = rows.getBoundingClientRect().top + window.scrollY - (parseFloat(rows.style.marginTop) || 0);
+    rows.style.marginTop = Math.ceil(top / view.grid) * view.grid - top + "px";
   }
 
   function nameWidth(total) {
@@ -103,6 +118,7 @@
     placeNames();
     placeStrip(column);
     describe(column);
+    alignRows();
     placeMark();
     window.READY = true;
   }

@@ -41,7 +41,7 @@
     if (low === high) [low, high] = [low - 0.5, high + 0.5];
     const x = (value) => PAD + ((value - low) / (high - low)) * (frame.width - 2 * PAD);
     axis.append(words(PAD, 11, "start", label, "strip-title"));
-    for (const tick of polyscan.ticks(low, high, Math.max(2, Math.floor(frame.width / 48)))) {
+    for (const tick of polyscan.ticks(low, high, Math.max(4, Math.floor(frame.width / 48)))) {
       strip.append(shape("line", { class: "grid", x1: x(tick), x2: x(tick), y1: 0, y2: frame.height }));
       axis.append(words(x(tick), frame.axis - 6, "middle", polyscan.endText(tick)));
     }
@@ -68,7 +68,7 @@
     band("quartiles", q25, q75, Math.max(3, Math.min(16, height - 2)));
     const y = top + height / 2;
     if (low !== null && high !== null) group.append(shape("line", { class: "interval", x1: x(low), x2: x(high), y1: y, y2: y }));
-    if (mean !== null) group.append(shape("circle", { class: "mean", cx: x(mean), cy: y, r: Math.min(3.4, height / 3.4) }));
+    if (mean !== null) group.append(shape("circle", { class: "mean", cx: x(mean), cy: y, r: Math.min(3.4, height / 4.4) }));
     return group;
   }
 })();

@@ -12,7 +12,9 @@ from polyscan.stages.show.unit_map import table_of, unit_map
 def draw(job: Job, run: Run) -> None:
     """Writes `map.parquet` and `maps/` of a run whose stages are done."""
     frame = unit_map(run)
-    tables.write_single(run.storage, "map.parquet", table_of(frame), {name: frame[name].to_numpy() for name in frame})
+    tables.write_single(
+        run.storage, "map.parquet", table_of(frame), {str(name): frame[name].to_numpy() for name in frame}
+    )
     atlas = atlas_of(job, run, frame)
     # The new pages are written over the old ones, the front page last: it never points at what is not there.
     for name, content in maps.pages(atlas):

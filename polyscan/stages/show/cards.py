@@ -109,7 +109,7 @@ class Gallery:
 
         def tile(index: int) -> Tile | None:
             stored = rows.loc[index]
-            return Tile(stored["image"], _number(stored["activation"]), f"visualization {index}")
+            return Tile(bytes(stored["image"]), _number(stored["activation"]), f"visualization {index}")
 
         names = (("semanticity", "S"), ("semanticity_c", "C"), ("semanticity_d", "D"))
         facts = [

@@ -15,6 +15,7 @@ from polyscan.stages.show.cards import Gallery
 from polyscan.stats.significance import bootstrap_interval
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
+NOWHERE = (np.nan, np.nan, np.nan, np.nan, np.nan)
 
 
 def atlas_of(job: Job, run: Run, frame: pd.DataFrame) -> Atlas:
@@ -24,7 +25,12 @@ def atlas_of(job: Job, run: Run, frame: pd.DataFrame) -> Atlas:
     columns = list(_columns(frame))
     index = {layer: place for place, layer in enumerate(layers["layer"])}
     gallery = Gallery(job, run, frame, by=columns[0].name if columns else "max")
-    rows = [LayerRow(r.layer, r.depth, r.n_units, int(dead[r.layer]), r.read_out) for r in layers.itertuples()]
+    rows = [
+        LayerRow(
+            str(row["layer"]), int(row["depth"]), int(row["n_units"]), int(dead[row["layer"]]), str(row["read_out"])
+        )
+        for _, row in layers.iterrows()
+    ]
     return Atlas(
         title=job.show.title or " · ".join(filter(None, (job.network.name, _short_weights(job)))),
         facts=_facts(job, run, frame),
@@ -96,7 +102,7 @@ def _facts(job: Job, run: Run, frame: pd.DataFrame) -> list[tuple[str, str]]:
 
 
 def statement(frame: pd.DataFrame) -> str:
-    """What may be said of the whole network: Alic's check where there are visualizations, and that no trend is claimed."""
+    """What may be said of the whole network: Alic's check where there are visualizations; no trend is claimed."""
     said = (
         "No depth trend is claimed: raw scores follow depth in one-concept controls too, and this version does not "
         "calibrate them."
@@ -105,25 +111,32 @@ def statement(frame: pd.DataFrame) -> str:
         return said
     checked = frame["visualization_beats_data"].dropna()
     return (
-        f"Visualization finds a stronger image than the best of the data for {int(checked.sum()):,} of {len(checked):,} "
-        f"visualized units ({checked.mean():.0%}). {said}"
+        f"Visualization finds a stronger image than the best of the data for {int(checked.sum()):,} of "
+        f"{len(checked):,} visualized units ({checked.mean():.0%}). {said}"
     )
 
 
 def _notes(run: Run, job: Job, frame: pd.DataFrame) -> Iterator[str]:
     rejects = run.read("rejects")
     if len(rejects):
-        yield f"{len(rejects)} images could not be used; the table rejects says why (first: {rejects['path'][0]}: {rejects['reason'][0]})."
+        first = f"{rejects['path'].iloc[0]}: {rejects['reason'].iloc[0]}"
+        yield f"{len(rejects)} images could not be used; the table rejects says why (first: {first})."
     if not run.manifest()["is_traced"]:
-        yield "The network can't be traced: units are read at their modules' own outputs, which may lie before batch norm."
+        yield (
+            "The network can't be traced: units are read at their modules' own outputs, "
+            "which may lie before batch norm."
+        )
     if (n := int(frame["saturated"].sum())) > 0:
-        yield f"{n} units are saturated: more than k images tie at their largest peak, so their exemplars are arbitrary among these."
+        yield (
+            f"{n} units are saturated: more than k images tie at their largest peak, "
+            "so which of these are their exemplars is arbitrary."
+        )
     if not job.visualize.enabled:
         yield "This job makes no visualizations."
     elif job.visualize.units_per_layer:
         yield f"Visualized: a seeded sample of {job.visualize.units_per_layer} live units a layer."
     yield "Intervals resample the units of a layer; all units share the same images."
-    yield "Scores are not calibrated against a null in this version: a high value may come from homogeneous noise as well."
+    yield "Scores are not calibrated against a null in this version: noise may score as high as two concepts."
 
 
 def _trend(job: Job, frame: pd.DataFrame, layers: list[LayerRow], columns: list[Column]) -> Iterator[TrendPoint]:
@@ -134,9 +147,10 @@ def _trend(job: Job, frame: pd.DataFrame, layers: list[LayerRow], columns: list[
             rows = by_layer.get(layer.name)
             values = np.empty(0) if rows is None else rows[column.name].dropna().to_numpy(np.float64)
             if not len(values):
-                yield TrendPoint(column.name, layer.name, layer.depth, 0, np.nan, np.nan, np.nan, (np.nan,) * 5)
+                yield TrendPoint(column.name, layer.name, layer.depth, 0, np.nan, np.nan, np.nan, NOWHERE)
                 continue
             generator = np.random.default_rng(seed(job.seed, f"interval of {column.name}", layer.name))
             interval = bootstrap_interval(values, generator=generator, draws=1000)
-            q05, q25, q50, q75, q95 = np.quantile(values, QUANTILES).tolist()
-            yield TrendPoint(column.name, layer.name, layer.depth, len(values), *interval, (q05, q25, q50, q75, q95))
+            five = [float(np.quantile(values, share)) for share in QUANTILES]
+            spread = (five[0], five[1], five[2], five[3], five[4])
+            yield TrendPoint(column.name, layer.name, layer.depth, len(values), *interval, spread)

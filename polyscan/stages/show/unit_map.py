@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 import pandas as pd
 
 from polyscan.run import Run
 from polyscan.scores import SCORES
-from polyscan.tables import Column, Table
+from polyscan.tables import Column, ColumnType, Table
 
 MAIN: Literal["exemplars"] = "exemplars"  # the evidence whose columns carry no prefix
 
@@ -70,12 +70,14 @@ def _visualization_columns(run: Run, units: pd.DataFrame) -> pd.DataFrame | None
     return frame
 
 
+KINDS: dict[str, ColumnType] = {"b": "bool", "i": "int64", "f": "float64"}
+NARROW: dict[str, ColumnType] = {"depth": "int32", "channel": "int32"}
+ALWAYS = frozenset(("layer", "channel", "depth", "is_dead"))
+
+
 def table_of(frame: pd.DataFrame) -> Table:
     """The schema of a map: its columns follow from the scores and the evidence."""
-    kinds: dict[str, Any] = {"b": "bool", "i": "int64", "f": "float64"}
-    whole = {"depth": "int32", "channel": "int32"}
-    columns = [
-        Column(name, whole.get(name) or kinds.get(frame[name].dtype.kind, "string"), "", "", nullable=name not in ("layer", "channel", "depth", "is_dead"))
-        for name in frame
-    ]  # fmt: skip
+    names = [str(name) for name in frame]
+    kinds: list[ColumnType] = [NARROW.get(name) or KINDS.get(frame[name].dtype.kind, "string") for name in names]
+    columns = (Column(name, kind, "", "", nullable=name not in ALWAYS) for name, kind in zip(names, kinds, strict=True))
     return Table("map", "show", 1, "unit", tuple(columns))

@@ -1,4 +1,4 @@
-"""Gradient ascent for a whole batch of units: one parameter tensor, one FFT, one optimizer, the trunk cut at the layer."""
+"""Gradient ascent for a batch of units: one parameter tensor, one FFT, one optimizer, the trunk cut at the layer."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ class Ascent:
         shifts = self._shifts(seeds)
         first, second = torch.zeros_like(spectra), torch.zeros_like(spectra)
         for step in range(self.settings.steps):
-            spectra.requires_grad_(requires_grad=True)
+            spectra.requires_grad_()
             value = self.objective(self.shape.images(spectra, None if shifts is None else shifts[step]), units)
             (gradient,) = torch.autograd.grad(value.sum(), spectra)
             with torch.no_grad():

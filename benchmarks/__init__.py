@@ -1,0 +1,1 @@
+"""Races against bare torch and against a peer: `python -m benchmarks`. Every line is a ratio of times of one run."""

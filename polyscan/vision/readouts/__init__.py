@@ -1,0 +1,26 @@
+"""Where units are read, and reading many layers in one forward pass.
+
+A unit is read where its convolution's signal is ready: behind the batch norm that follows it and before the ReLU; a
+block behind its addition and before its last ReLU. `torch.fx` finds the place and the forward pass is cut behind the
+deepest one. A network that can't be traced is read at its modules' own outputs, and every layer says so.
+"""
+
+from polyscan.vision.readouts.blocks import blocks_of
+from polyscan.vision.readouts.choosing import choose, chosen_layers
+from polyscan.vision.readouts.points import Channels, Directions, ReadOut, ReadPoint, Sink, as_map
+from polyscan.vision.readouts.reader import Reader
+from polyscan.vision.tracing import traced
+
+__all__ = [
+    "Channels",
+    "Directions",
+    "ReadOut",
+    "ReadPoint",
+    "Reader",
+    "Sink",
+    "as_map",
+    "blocks_of",
+    "choose",
+    "chosen_layers",
+    "traced",
+]

@@ -1,0 +1,127 @@
+"""Reading the chosen layers of a network in one forward pass."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, fx, nn
+from torch.fx.passes.shape_prop import ShapeProp
+
+from polyscan.errors import ModelError
+from polyscan.vision.networks import Network
+from polyscan.vision.readouts.blocks import blocks_of
+from polyscan.vision.readouts.choosing import choose, numbered, with_read_outs
+from polyscan.vision.readouts.cutting import ending_at, with_taps
+from polyscan.vision.readouts.places import traced_points
+from polyscan.vision.readouts.points import ReadOut, ReadPoint, Sink
+from polyscan.vision.readouts.untraced import module_points, read_modules
+from polyscan.vision.tracing import traced
+
+SAME = {"rtol": 1e-3, "atol": 1e-4}  # a graph does the same operations; only a wrong branch differs by more
+
+
+class Reader:
+    """The chosen layers of a network, all read in one forward pass that ends at the deepest of them.
+
+    Args:
+        network: what is read.
+        layers: `all`, `blocks`, a glob, a name, or a list of these.
+        read_outs: further read-outs of chosen layers by name, each a read point `<layer>@<name>` behind its layer's.
+
+    Raises:
+        ModelError: if a name fits no layer (the nearest ones are named), a read-out does not fit its layer, or the
+            network does not take its own input.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        layers: str | Sequence[str],
+        read_outs: Mapping[str, Mapping[str, ReadOut]] | None = None,
+    ) -> None:
+        self.network = network
+        self.example = _example(network)
+        self.untraced_because = ""
+        try:
+            self._graph = _checked_graph(network.module, self.example)
+        except Exception as error:  # whatever tracing stumbles over, the modules can still be read
+            self._graph = None
+            self.untraced_because = f"{type(error).__name__}: {error}".splitlines()[0]
+        found, blocks = self._found()
+        chosen = numbered(found, choose(found, blocks, layers, network.name))
+        self.points = tuple(with_read_outs(chosen, read_outs or {}))
+        if self._graph is not None:
+            self._cut, self._taps = with_taps(self._graph, self.points)
+
+    @property
+    def is_traced(self) -> bool:
+        """Whether places were found by `torch.fx`; else modules are read at their own outputs."""
+        return self._graph is not None
+
+    def _found(self) -> tuple[list[ReadPoint], list[str]]:
+        module = self.network.module
+        blocks = blocks_of(module)
+        if self._graph is not None:
+            return traced_points(self._graph, blocks), blocks
+        try:
+            return module_points(module, blocks, self.example), blocks
+        except Exception as error:
+            raise ModelError(
+                f"{self.network.name} does not take inputs of shape {tuple(self.example.shape)} "
+                f"({type(error).__name__}: {error}); check `input_px` and `channels` in [network]"
+            ) from error
+
+    def read(self, batch: Float[Tensor, "b c y x"], sink: Sink) -> None:
+        """One forward pass; `sink` is called once per read point, in forward order."""
+        with torch.inference_mode():
+            self.pass_through(batch, sink)
+
+    def pass_through(self, batch: Float[Tensor, "b c y x"], sink: Sink) -> None:
+        """The same without switching gradients off."""
+        if self._graph is None:
+            read_modules(self.network.module, self.points, batch, sink)
+            return
+        for tap in self._taps:
+            tap.sink = sink
+        try:
+            self._cut(batch)
+        finally:
+            for tap in self._taps:
+                tap.sink = None
+
+    def trunk(self, point: ReadPoint) -> Callable[[Float[Tensor, "b c y x"]], Float[Tensor, "b u y x"]]:
+        """The network up to one read point, as a function to its units' maps that gradients go through."""
+        if self._graph is not None:
+            module = ending_at(self._graph, point.node)
+            return lambda batch: point.unit_maps(module(batch))
+
+        def untraced(batch: Float[Tensor, "b c y x"]) -> Float[Tensor, "b u y x"]:
+            caught: list[Tensor] = []
+            read_modules(self.network.module, (point,), batch, lambda _, maps: caught.append(maps))
+            return caught[0]
+
+        return untraced
+
+
+def _example(network: Network) -> Float[Tensor, "1 c y x"]:
+    """One input of noise, always the same: a graph that took another branch than the network shows on it."""
+    side, channels = network.preprocessing.input_px, network.preprocessing.channels
+    noise = torch.randn(1, channels, side, side, generator=torch.Generator().manual_seed(0))
+    return noise.to(network.device).contiguous(memory_format=torch.channels_last)
+
+
+def _checked_graph(module: nn.Module, example: Tensor) -> fx.GraphModule:
+    """The network's graph with shapes at its nodes.
+
+    Raises:
+        Exception: if it can't be traced, or the graph gives another output than the network.
+    """
+    graph = traced(module)
+    with torch.no_grad():
+        output = ShapeProp(graph).propagate(example)
+        expected = module(example)
+    if isinstance(expected, Tensor) and not torch.allclose(output, expected, **SAME, equal_nan=True):
+        raise ValueError("the traced graph gives another output than the network")
+    return graph

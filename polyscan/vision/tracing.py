@@ -1,0 +1,70 @@
+"""Networks as `torch.fx` graphs, and the few questions that every reader of such a graph asks of its nodes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import fx, nn
+
+LAYER_TYPES = (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)
+POOL_TYPES = (nn.MaxPool2d, nn.AvgPool2d)
+SHAPE_METHODS = frozenset(("size", "dim", "ndimension", "numel", "stride", "is_contiguous", "get_device"))
+SHAPE_ATTRIBUTES = frozenset(("shape", "ndim", "dtype", "device", "is_cuda", "requires_grad", "layout"))
+IN_PLACE_OPERATORS = frozenset(("iadd", "isub", "imul", "itruediv", "setitem"))
+
+
+class _Tracer(fx.Tracer):
+    """Traces into everything but layers and pools, also those that others derive from torch's.
+
+    timm's own (`StdConv2d`, `Conv2dSame`, ...) would otherwise dissolve into functions and their units be lost. Its
+    `BatchNormAct2d` on the other hand has to be entered: its batch norm is a read point, its activation comes after.
+    """
+
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        return isinstance(m, LAYER_TYPES + POOL_TYPES) or super().is_leaf_module(m, module_qualified_name)
+
+
+def traced(module: nn.Module) -> fx.GraphModule:
+    """The network as a graph that shares its weights.
+
+    Raises:
+        Exception: of many kinds, where its control flow depends on values or shapes.
+    """
+    tracer = _Tracer()
+    graph = tracer.trace(module)
+    return fx.GraphModule(tracer.root, graph)
+
+
+def function_name(node: fx.Node) -> str:
+    """The bare name of the function or method that a node calls; a module's path where it calls a module."""
+    return node.target if isinstance(node.target, str) else getattr(node.target, "__name__", "")
+
+
+def shape_of(node: fx.Node) -> tuple[int, ...]:
+    """Shape of a node's output as `ShapeProp` found it; () where that is no tensor."""
+    meta = node.meta.get("tensor_meta")
+    return tuple(meta.shape) if meta is not None and hasattr(meta, "shape") else ()
+
+
+def asks_shape(node: fx.Node) -> bool:
+    """Whether a node takes no values from its input: only its size or its type."""
+    if node.op == "call_method":
+        return node.target in SHAPE_METHODS
+    if node.op != "call_function":
+        return False
+    return node.target is getattr and node.args[1] in SHAPE_ATTRIBUTES
+
+
+def readers(node: fx.Node) -> list[fx.Node]:
+    """The nodes that take a node's values."""
+    return [user for user in node.users if not asks_shape(user)]
+
+
+def is_in_place(node: fx.Node, modules: dict[str, Any]) -> bool:
+    """Whether a node overwrites its input."""
+    if node.op == "call_module":
+        return bool(getattr(modules[str(node.target)], "inplace", False))
+    if node.op not in ("call_function", "call_method"):
+        return False
+    name = function_name(node)
+    return bool(node.kwargs.get("inplace")) or name in IN_PLACE_OPERATORS or (name.endswith("_") and name[:1] != "_")

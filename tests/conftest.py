@@ -1,0 +1,60 @@
+"""What all tests share: sizes as named constants, a toy job with known truth, shared real data, one Ray a session."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+# Before anything starts Ray: it must neither write a token into the developer's home nor phone home.
+os.environ.setdefault("RAY_AUTH_MODE", "disabled")
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
+
+REPOSITORY = Path(__file__).parent.parent
+SHARED = REPOSITORY.parent / "shared" / "data"
+
+torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Real weights and images, where the checkout has them beside it."""
+    if not SHARED.is_dir():
+        pytest.skip("the shared test data (real weights and images) is not beside this checkout")
+    return SHARED
+
+
+@pytest.fixture
+def torch_home(shared_data: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """TORCH_HOME with MobileNetV2, SqueezeNet 1.1 and so lpips' `squeeze`."""
+    home = shared_data / "torch_home"
+    monkeypatch.setenv("TORCH_HOME", str(home))
+    return home
+
+
+@pytest.fixture(scope="session")
+def ray_session() -> Iterator[None]:
+    """One embedded Ray of two CPUs for the whole session."""
+    ray = pytest.importorskip("ray")
+    paths = os.pathsep.join([str(REPOSITORY / "tests"), os.environ.get("PYTHONPATH", "")])
+    ray.init(
+        num_cpus=2,
+        include_dashboard=False,
+        log_to_driver=False,
+        object_store_memory=100_000_000,
+        runtime_env={"env_vars": {"PYTHONPATH": paths, "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0"}},
+    )
+    yield
+    ray.shutdown()
+
+
+@pytest.fixture
+def toy_job(tmp_path: Path) -> Callable[..., object]:
+    """Makes the toy job: see tests/toy.py."""
+    import toy
+
+    return lambda **changes: toy.job(tmp_path / "images", **changes)

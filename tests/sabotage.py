@@ -1,0 +1,78 @@
+"""Faults done on purpose, to real workers: they live in files, so that every process sees what has been done."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from polyscan.run import Run
+from polyscan.shards import Failure, Outcome, Resources, Runner, Shard, Work
+
+
+@dataclass
+class Saboteur:
+    """Wraps what makes workers: at one shard of one stage something happens, so many times.
+
+    Args:
+        make_work: the real thing.
+        stage: whose shard.
+        index: which shard.
+        times: how often.
+        folder: where it counts; the same for all processes.
+        fault: "kill" ends the process as the kernel would, "raise" fails the shard.
+    """
+
+    make_work: Callable[[], Work]
+    stage: str
+    index: int
+    times: int
+    folder: Path
+    fault: str
+
+    def __call__(self) -> Work:
+        work = self.make_work()
+
+        def sabotaged(shard: Shard) -> Outcome:
+            if (shard.stage, shard.index) == (self.stage, self.index) and self._strikes():
+                if self.fault == "kill":
+                    os.kill(os.getpid(), signal.SIGKILL)
+                return Failure(shard, "sabotage", "")
+            (self.folder / f"did-{shard.stage}-{shard.index}-{os.getpid()}-{os.urandom(4).hex()}").touch()
+            return work(shard)
+
+        return sabotaged
+
+    def _strikes(self) -> bool:
+        done = len(list(self.folder.glob("strike-*")))
+        if done >= self.times:
+            return False
+        (self.folder / f"strike-{done}").touch()
+        return True
+
+
+def sabotaged(runner: Runner, folder: Path, *, stage: str, index: int, times: int = 1, fault: str = "kill") -> Runner:
+    """A runner whose workers fail as told."""
+    folder.mkdir(parents=True, exist_ok=True)
+
+    def run(make_work: Callable[[], Work], shards: Sequence[Shard], resources: Resources) -> Iterator[Outcome]:
+        yield from runner(Saboteur(make_work, stage, index, times, folder, fault), shards, resources)
+
+    return run
+
+
+def hashes(address: str) -> dict[str, str]:
+    """Sha256 of every part on disk, by name; what law 1 is about."""
+    run = Run(address)
+    files = [part.file for stage in ("survey", "collect", "combine", "visualize", "embed", "score")
+             for record in run.done(stage).values() for part in record.parts]  # fmt: skip
+    on_disk = [
+        name
+        for name in run.storage.files()
+        if name.endswith(".parquet") and "/" in name and not name.startswith("maps")
+    ]
+    assert sorted(files) == sorted(on_disk), "a part without a done record, or the other way round"
+    return {name: hashlib.sha256(run.storage.read(name)).hexdigest() for name in on_disk}

@@ -1,0 +1,103 @@
+"""A hand-wired network and painted images with known truth: one unit sees red, one red OR blue, one nothing at all.
+
+Layer `paint` (1x1 convolution, batch norm with one NEGATIVE scale, in-place ReLU) has five units:
+0 red, 1 red or blue, 2 green (through a negative scale), 3 dead, 4 brightness. `mix` (3x3) and `head` (linear) follow.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from polyscan import job as jobs
+from polyscan.job import Job
+
+N_IMAGES = 60
+SIDE = 16
+K = 8
+COLOURS = {"red": (230, 20, 20), "green": (20, 230, 20), "blue": (20, 20, 230)}
+RED, RED_OR_BLUE, GREEN, DEAD, BRIGHT = range(5)
+
+
+class Toy(nn.Module):
+    """Five painted units, four mixed ones, three classes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.paint = nn.Conv2d(3, 5, 1)
+        self.norm = nn.BatchNorm2d(5)
+        self.relu = nn.ReLU(inplace=True)
+        self.mix = nn.Conv2d(5, 4, 3, padding=1)
+        self.head = nn.Linear(4, 3)
+        generator = torch.Generator().manual_seed(0)
+        with torch.no_grad():
+            self.paint.weight.copy_(
+                torch.tensor(
+                    [[1.0, -1, -1], [1, -2, 1], [1, -1, 1], [0, 0, 0], [1, 1, 1]],
+                )[:, :, None, None]
+            )
+            self.paint.bias.copy_(torch.tensor([0.0, 0.0, 0.0, -1.0, 0.0]))
+            self.norm.weight.copy_(torch.tensor([1.0, 1.0, -1.0, 1.0, 1.0]))
+            for weight in (self.mix.weight, self.mix.bias, self.head.weight, self.head.bias):
+                weight.copy_(torch.randn(weight.shape, generator=generator))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.relu(self.norm(self.paint(x)))
+        x = torch.relu(self.mix(x))
+        return self.head(x.mean(dim=(2, 3)))
+
+
+def network() -> Toy:
+    """What `toy:network` builds."""
+    return Toy()
+
+
+def paint(folder: Path, *, n: int = N_IMAGES, seed: int = 0) -> Path:
+    """A class folder of noisy pictures with one coloured square each, in turn red, green, blue."""
+    generator = np.random.default_rng(seed)
+    for number in range(n):
+        name = list(COLOURS)[number % 3]
+        pixels = generator.integers(0, 60, (SIDE, SIDE, 3), dtype=np.uint8)
+        y, x = generator.integers(0, SIDE - 5, 2)
+        pixels[y : y + 5, x : x + 5] = np.array(COLOURS[name]) - generator.integers(0, 20, 3)
+        (folder / name).mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels).save(folder / name / f"{number:03d}.png")
+    return folder
+
+
+def job(folder: Path, **changes: Any) -> Job:
+    """A job on the toy, with its pictures painted into `folder`; changes by dotted key, dots written as `__`."""
+    if not folder.exists():
+        paint(folder)
+    content: dict[str, Any] = {
+        "folder": str(Path(__file__).parent),
+        "network": {"name": "toy:network", "input_px": SIDE, "channels": 3},
+        "images": {"source": str(folder)},
+        "collect": {"k": K, "batch": 8, "images_per_shard": 20},
+        "visualize": {
+            "distance": "features",
+            "steps": 8,
+            "batch": 8,
+            "min_images": 3,
+            "max_images": 5,
+            "patience": 1,
+            "units_per_shard": 2,
+            "jitter_px": 1,
+            "layers": ["paint", "mix"],
+        },
+        "embed": {"model": "penultimate", "batch": 16, "crops_per_shard": 40, "thumbnail_px": 16},
+        "score": {"max_clusters": 4, "restarts": 4, "units_per_shard": 4},
+        "show": {"top_per_layer": 2},
+    }
+    for key, value in changes.items():
+        *groups, name = key.split("__")
+        place = content
+        for group in groups:
+            place = place.setdefault(group, {})
+        place[name] = value
+    return jobs.build(content, "the toy")

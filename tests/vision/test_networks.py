@@ -1,0 +1,249 @@
+"""Networks by name: what is loaded, what is refused, and that a weights file runs no code."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from polyscan.errors import ModelError
+from polyscan.vision.networks import Network, NetworkRequest, load_network, pick_device
+from polyscan.vision.preprocessing import Preprocessing
+
+CPU = torch.device("cpu")
+CODE = """
+import torch
+from torch import nn
+
+def tiny():
+    return nn.Sequential(nn.Conv2d(3, {width}, 3), nn.BatchNorm2d({width}), nn.ReLU(), nn.Conv2d({width}, 2, 3))
+
+def number():
+    return 3
+
+constant = 7
+"""
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """A job's folder with code in it; what it leaves in the interpreter is taken back."""
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    (tmp_path / "a_tiny_network.py").write_text(CODE.format(width=4))
+    yield tmp_path
+    sys.modules.pop("a_tiny_network", None)
+
+
+def load(folder, weights="", name="a_tiny_network:tiny", **settings):
+    return load_network(NetworkRequest(name, str(weights), str(folder), **({"input_px": 16} | settings)), CPU)
+
+
+@pytest.fixture
+def state(folder):
+    """Weights that the network does not have by itself."""
+    module = load(folder).module
+    return {key: torch.randn_like(value) if value.is_floating_point() else value + 5
+            for key, value in module.state_dict().items()}  # fmt: skip
+
+
+def same_weights(network, state):
+    own = network.module.state_dict()
+    return own.keys() == state.keys() and all(torch.equal(own[key], state[key]) for key in own)
+
+
+def test_a_callable_in_a_folder(folder):
+    network = load(folder)
+    assert isinstance(network.module[0], nn.Conv2d) and network.name == "a_tiny_network:tiny"
+    assert not network.module.training
+    assert not any(parameter.requires_grad for parameter in network.module.parameters())
+    assert network.preprocessing == Preprocessing(16, 16, (0.5,) * 3, (0.5,) * 3)
+
+
+def test_weights_left_random_are_the_same_everywhere(folder):
+    torch.manual_seed(1)
+    first, before = load(folder).digest, torch.rand(1)
+    torch.manual_seed(2)
+    assert load(folder).digest == first
+    torch.manual_seed(1)
+    assert torch.equal(torch.rand(1), before)  # and the caller's own random numbers go on undisturbed
+
+
+def test_a_namesake_in_another_folder_is_another_network(folder, tmp_path_factory):
+    other = tmp_path_factory.mktemp("other")
+    (other / "a_tiny_network.py").write_text(CODE.format(width=6))
+    assert [load(place).module[0].out_channels for place in (folder, other, folder, other)] == [4, 6, 4, 6]
+
+
+@pytest.mark.parametrize("ending", [".safetensors", ".pth", ".pt"])
+@pytest.mark.parametrize("prefix", ["", "module.", "_orig_mod.", "module._orig_mod."])
+def test_weights_files(folder, state, ending, prefix):
+    path = folder / f"weights{ending}"
+    content = {prefix + key: value for key, value in state.items()}
+    if ending == ".safetensors":
+        save_file(content, path)
+    else:
+        torch.save(content, path)
+    assert same_weights(load(folder, path), state)
+
+
+@pytest.mark.parametrize("key", ["state_dict", "model"])
+def test_a_checkpoint_around_the_state_dict(folder, state, key):
+    path = folder / "checkpoint.pth"
+    torch.save({key: {f"module.{name}": value for name, value in state.items()}, "epoch": 3}, path)
+    assert same_weights(load(folder, path), state)
+
+
+def test_a_batch_norms_counter_may_be_missing(folder, state):
+    path = folder / "old.pth"
+    torch.save({key: value for key, value in state.items() if "num_batches" not in key}, path)
+    assert torch.equal(load(folder, path).module[0].weight, state["0.weight"])
+
+
+class Bomb:
+    """A pickle that makes a file when it is opened carelessly."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.path),)
+
+
+def test_a_pickle_with_code_is_not_run(folder, state):
+    trace, path = folder / "it_ran", folder / "evil.pth"
+    torch.save({**state, "bomb": Bomb(trace)}, path)
+    with pytest.raises(ModelError, match=r"evil\.pth can't be read as weights.*no pickled code is run"):
+        load(folder, path)
+    assert not trace.exists()
+    torch.load(path, weights_only=False)
+    assert trace.exists()  # so the file was armed
+
+
+def test_files_that_are_no_weights(folder, state):
+    torch.save([1, 2, 3], folder / "list.pth")
+    with pytest.raises(ModelError, match="holds a list that is no state dict"):
+        load(folder, folder / "list.pth")
+    torch.save({"0.weight": 3.0}, folder / "numbers.pth")
+    with pytest.raises(ModelError, match="holds a dict that is no state dict"):
+        load(folder, folder / "numbers.pth")
+    for name in ("text.pth", "text.safetensors"):
+        (folder / name).write_text("no weights at all")
+        with pytest.raises(ModelError, match="can't be read as weights"):
+            load(folder, folder / name)
+    with pytest.raises(ModelError, match=r"no weights file at .*absent\.pth; name an existing"):
+        load(folder, folder / "absent.pth")
+
+
+def test_another_architectures_weights(folder, state):
+    def refused(content, pattern):
+        save_file(content, folder / "other.safetensors")
+        with pytest.raises(ModelError, match=pattern):
+            load(folder, folder / "other.safetensors")
+
+    refused({**state, "head.weight": torch.ones(2)}, r"0 missing \[\], 1 unknown \['head.weight'\], wrong shape \[\]")
+    refused({k: v for k, v in state.items() if k != "3.bias"}, r"another architecture.*1 missing \['3.bias'\]")
+    refused({**state, "0.bias": torch.ones(9)}, r"wrong shape \['0.bias \(9,\) instead of \(4,\)'\]")
+
+
+def test_names_that_are_none(folder):
+    with pytest.raises(ModelError, match='torchvision has no model "resnet19"; nearest: .*resnet18'):
+        load(folder, name="torchvision:resnet19")
+    with pytest.raises(ModelError, match='timm has no model "resnet19"; nearest: .*resnet1'):
+        load(folder, name="timm:resnet19")
+    with pytest.raises(ModelError, match=r'resnet18 has no weights "V7"; it has: IMAGENET1K_V1'):
+        load(folder, "V7", name="torchvision:resnet18")
+    with pytest.raises(ModelError, match="write torchvision:NAME, timm:NAME or module:callable"):
+        load(folder, name="resnet18")
+    with pytest.raises(ModelError, match=f"No module named 'not_there'; looked in {folder}"):
+        load(folder, name="not_there:tiny")
+    with pytest.raises(ModelError, match="has no function `huge`; it has: tiny, number"):
+        load(folder, name="a_tiny_network:huge")
+    with pytest.raises(ModelError, match="has no function `constant`"):
+        load(folder, name="a_tiny_network:constant")
+    with pytest.raises(ModelError, match=r"gave a int; it must give a torch\.nn\.Module"):
+        load(folder, name="a_tiny_network:number")
+    with pytest.raises(ModelError, match=r'weights "BEST" of .* must be a \.safetensors or \.pth file'):
+        load(folder, "BEST")
+
+
+def test_torchvision_weights_by_name(torch_home):
+    named = load_network(NetworkRequest("torchvision:squeezenet1_1", "IMAGENET1K_V1"), CPU)
+    assert named.preprocessing.resize_px == 256 and named.preprocessing.input_px == 224
+    assert named.preprocessing.mean == (0.485, 0.456, 0.406)
+    default = load_network(NetworkRequest("torchvision:squeezenet1_1", "DEFAULT"), CPU)
+    assert default.digest == named.digest
+    assert default.digest != load_network(NetworkRequest("torchvision:squeezenet1_1"), CPU).digest
+    state = torch.load(torch_home / "hub/checkpoints/squeezenet1_1-b8a52dc0.pth", weights_only=True)
+    torch.testing.assert_close(named.module.state_dict()["features.0.weight"], state["features.0.weight"])
+
+
+def test_weights_that_can_not_be_fetched(monkeypatch, tmp_path):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.setattr("torch.hub.download_url_to_file", _offline)
+    with pytest.raises(ModelError, match="not on this machine and could not be fetched.*copy them to TORCH_HOME"):
+        load_network(NetworkRequest("torchvision:squeezenet1_1", "IMAGENET1K_V1"), CPU)
+
+
+def _offline(*_, **__):
+    raise OSError("no route to host")
+
+
+def test_preprocessing_is_the_networks_with_what_the_request_sets(folder):
+    base = load(folder, name="torchvision:resnet18", input_px=None).preprocessing
+    assert base == Preprocessing(256, 224, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225), "bilinear")
+    small = load(folder, name="torchvision:resnet18", input_px=112, mean=(0.1, 0.2, 0.3)).preprocessing
+    assert small == Preprocessing(128, 112, (0.1, 0.2, 0.3), base.std)
+    grey = load(folder, channels=1, resize_px=20).preprocessing
+    assert grey == Preprocessing(20, 16, (0.5,), (0.5,))
+    assert load(folder, mean=(0.3,), std=(0.2,)).preprocessing.channels == 1
+    with pytest.raises(ModelError, match="nothing says what .* takes as input; set `input_px`"):
+        load(folder, input_px=None)
+    with pytest.raises(ModelError, match="`mean` has 2 and `std` 3 numbers; `channels` is 3"):
+        load(folder, channels=3, mean=(0.1, 0.2))
+
+
+def test_timms_own_preprocessing(folder):
+    own = load(folder, name="timm:mobilenetv3_small_050", input_px=None).preprocessing
+    assert (own.resize_px, own.input_px, own.interpolation) == (256, 224, "bicubic")
+
+
+def test_the_digest_is_of_the_weights_alone():
+    def network(module):
+        return Network("toy", module, Preprocessing(8, 8, (0.5,), (0.5,)), CPU)
+
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)).eval()
+    digest = network(module).digest
+    assert len(digest) == 64
+    assert network(module.to(memory_format=torch.channels_last)).digest == digest
+    assert not module[0].weight.is_contiguous()
+    with torch.no_grad():
+        module[0].weight[3, 2, 1, 0] += 1e-6
+    changed = network(module).digest
+    assert changed != digest
+    module[1].running_mean[0] += 1  # buffers count too
+    assert network(module).digest != changed
+    half = nn.Sequential(nn.Conv2d(3, 4, 3)).to(torch.bfloat16)
+    assert network(half).digest != network(half.float()).digest
+
+
+def test_devices():
+    assert pick_device("cpu") == CPU
+    assert pick_device("auto").type == ("cuda" if torch.cuda.is_available() else "cpu")
+    with pytest.raises(ModelError, match='`device` "gpu" is none; allowed: auto, cpu, cuda'):
+        pick_device("gpu")
+    with pytest.raises(ModelError, match=r'"cuda:99", but this machine has \d+ CUDA GPUs; use "auto" or "cpu"'):
+        pick_device("cuda:99")
+
+
+def test_this_repositorys_own_networks():
+    jobs = Path(__file__).resolve().parents[2] / "jobs"
+    path = jobs / "lenet5_digits.safetensors"
+    if not path.exists():
+        pytest.skip("no jobs/lenet5_digits.safetensors in this checkout")
+    assert load(jobs, path, name="lenet5:LeNet5", channels=1, input_px=32).digest

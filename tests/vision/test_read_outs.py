@@ -1,0 +1,105 @@
+"""Further read-outs of a layer: read in the same pass, at the same place, by the same way as its channels."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from polyscan.errors import ModelError
+from polyscan.vision.readouts import Channels, Directions, Reader
+
+
+def toy():
+    torch.manual_seed(1)
+    module = nn.Sequential(
+        nn.Conv2d(3, 6, 3, padding=1), nn.BatchNorm2d(6), nn.ReLU(inplace=True), nn.Conv2d(6, 4, 3), nn.ReLU6(inplace=True)
+    )
+    module[1].weight.data = torch.tensor([1.0, -2.0, 3.0, -4.0, 5.0, -6.0])
+    return nn.Sequential(*module, nn.Flatten(), nn.Linear(4 * 14 * 14, 5))
+
+
+def values(reader, batch):
+    seen = {}
+    reader.read(batch, lambda index, maps: seen.__setitem__(reader.points[index].layer, maps.clone()))
+    return seen
+
+
+@pytest.mark.parametrize("layer", ["0", "3", "6"])
+def test_a_one_hot_direction_is_the_channel(network_of, noise, layer):
+    network, batch = network_of(toy()), noise(3, 3, 16, 16)
+    n_channels = {"0": 6, "3": 4, "6": 5}[layer]
+    rows = torch.eye(n_channels).flip(0)
+    reader = Reader(network, "all", {layer: {"flipped": Directions(rows, torch.zeros(n_channels))}})
+    seen = values(reader, batch)
+    assert torch.equal(seen[f"{layer}@flipped"], seen[layer].flip(1))
+    assert seen[layer].min() < 0  # before the in-place ReLU behind it
+
+
+def test_they_stand_behind_their_layer_with_their_own_number_of_units(network_of, noise):
+    weights, bias = noise(9, 6), noise(9, seed=1)
+    read_outs = {"0": {"null": Directions(weights, bias), "same": Channels()}, "6": {"one": Directions(noise(1, 5), noise(1))}}
+    reader = Reader(network_of(toy()), "all", read_outs)
+    assert [p.layer for p in reader.points] == ["0", "0@null", "0@same", "3", "6", "6@one"]
+    assert [p.n_channels for p in reader.points] == [6, 9, 6, 4, 5, 1]
+    assert [p.depth for p in reader.points] == [0, 0, 0, 1, 2, 2]
+    own, null = reader.points[:2]
+    assert (null.field, null.map_size, null.node) == (own.field, own.map_size, own.node)
+    assert own.relu_follows and not null.relu_follows
+    assert null.read_out == "null of: behind batch norm 1"
+    order = []
+    batch = noise(2, 3, 16, 16)
+    reader.read(batch, lambda index, maps: order.append((index, maps.shape[1])))
+    assert order == [(i, p.n_channels) for i, p in enumerate(reader.points)]
+    seen = values(reader, batch)
+    by_hand = torch.einsum("bcyx,uc->buyx", seen["0"], weights) + bias[:, None, None]
+    torch.testing.assert_close(seen["0@null"], by_hand, rtol=1e-5, atol=1e-4)
+    assert torch.equal(seen["0@same"], seen["0"])
+
+
+def test_one_pass_reads_all(network_of, noise):
+    network = network_of(toy())
+    reader = Reader(network, "0", {"0": {str(i): Directions(noise(2, 6, seed=i), noise(2)) for i in range(5)}})
+    calls = []
+    network.module[0].register_forward_hook(lambda *_: calls.append(1))
+    assert len(values(reader, noise(1, 3, 16, 16))) == 6
+    assert len(calls) == 1
+
+
+def test_a_trunk_ends_in_the_read_out(network_of, noise):
+    reader = Reader(network_of(toy()), "3", {"3": {"two": Directions(noise(2, 4), noise(2))}})
+    batch = noise(2, 3, 16, 16)
+    virtual = reader.points[1]
+    leaf = batch.clone().requires_grad_()
+    maps = reader.trunk(virtual)(leaf)
+    assert torch.equal(maps.detach(), values(reader, batch)["3@two"])
+    (gradient,) = torch.autograd.grad(maps[:, 1].sum(), leaf)
+    assert gradient.abs().sum() > 0
+
+
+def test_untraced_networks_have_them_too(network_of, noise):
+    class Untraceable(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.body = toy()[:4]
+
+        def forward(self, x):
+            return self.body(x) if x.sum() > -1e9 else x
+
+    reader = Reader(network_of(Untraceable()), "body.3", {"body.3": {"flipped": Directions(torch.eye(4).flip(0), torch.zeros(4))}})
+    assert not reader.is_traced
+    seen = values(reader, noise(2, 3, 16, 16))
+    assert torch.equal(seen["body.3@flipped"], seen["body.3"].flip(1))
+
+
+def test_what_does_not_fit_is_refused(network_of, noise):
+    network = network_of(toy())
+    fitting = Directions(noise(2, 6), noise(2))
+    with pytest.raises(ModelError, match=r'"00", which is no chosen layer; nearest: 0'):
+        Reader(network, "all", {"00": {"null": fitting}})
+    with pytest.raises(ModelError, match=r"weights of shape \(2, 5\).*6 channels, so \(units, 6\)"):
+        Reader(network, "all", {"0": {"null": Directions(noise(2, 5), noise(2))}})
+    with pytest.raises(ModelError, match=r"a bias of \(3,\)"):
+        Reader(network, "all", {"0": {"null": Directions(noise(2, 6), noise(3))}})
+    with pytest.raises(ModelError, match='is named "a@b"; a name is not empty and holds no @'):
+        Reader(network, "all", {"0": {"a@b": fitting}})

@@ -1,0 +1,301 @@
+"""Where units are read: behind the norm, before the ReLU, each call of a module once, and nothing behind the deepest."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from polyscan.errors import ModelError
+from polyscan.vision.readouts import Reader, as_map
+
+
+def values(reader, batch):
+    """Each read point's maps by layer, copied while the pass stands there."""
+    seen = {}
+    reader.read(batch, lambda index, maps: seen.__setitem__(reader.points[index].layer, maps.clone()))
+    return seen
+
+
+def conv(weights, bias=None):
+    """A 1x1 convolution with these weights [u][c]."""
+    tensor = torch.tensor(weights, dtype=torch.float32)
+    layer = nn.Conv2d(tensor.shape[1], tensor.shape[0], 1, bias=bias is not None)
+    layer.weight.data = tensor[:, :, None, None]
+    if bias is not None:
+        layer.bias.data = torch.tensor(bias, dtype=torch.float32)
+    return layer
+
+
+def norm(scale, shift):
+    """A batch norm that multiplies and adds, its statistics those of the identity."""
+    layer = nn.BatchNorm2d(len(scale), eps=0.0)
+    layer.weight.data, layer.bias.data = torch.tensor(scale), torch.tensor(shift)
+    return layer
+
+
+class Residual(nn.Module):
+    """relu(x + norm(conv(x))), all in place."""
+
+    def __init__(self, relu):
+        super().__init__()
+        self.conv = conv([[-2.0, 0.0], [0.0, 3.0]])
+        self.norm = norm([1.0, -1.0], [0.0, 0.5])
+        self.relu = relu
+
+    def forward(self, x):
+        out = self.norm(self.conv(x))
+        out += x
+        return self.relu(out)
+
+
+class Twice(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.shared = conv([[2.0]], [1.0])
+        self.head = nn.Linear(1, 1)
+
+    def forward(self, x):
+        return self.head(self.shared(self.shared(x)).mean(dim=(2, 3)))
+
+
+def test_a_negative_norm_scale_flips_the_order(network_of):
+    module = nn.Sequential(conv([[1.0]]), norm([-3.0], [0.25]), nn.ReLU(inplace=True))
+    reader = Reader(network_of(module, side=4, channels=1), "all")
+    batch = torch.arange(16.0).view(1, 1, 4, 4)
+    torch.testing.assert_close(values(reader, batch)["0"], 0.25 - 3 * batch, rtol=0, atol=0)
+    (point,) = reader.points
+    assert (point.read_out, point.relu_follows, point.n_channels) == ("behind batch norm 1", True, 1)
+    assert point.map_size == (4, 4) and point.field[0].field == 1
+
+
+@pytest.mark.parametrize("relu", [nn.ReLU(inplace=True), nn.ReLU6(inplace=True)])
+def test_in_place_relus_do_not_spoil_what_was_seen(network_of, noise, relu):
+    module = nn.Sequential(conv([[5.0], [-5.0]]), relu, conv([[1.0, 1.0]]))
+    reader = Reader(network_of(module, side=8, channels=1), "all")
+    batch = 3 * noise(4, 1, 8, 8)
+    seen = values(reader, batch)
+    torch.testing.assert_close(seen["0"], torch.cat([5 * batch, -5 * batch], dim=1))
+    assert seen["0"].min() < -6 and seen["0"].max() > 6  # neither end was clipped
+    torch.testing.assert_close(seen["2"], relu(torch.cat([5 * batch, -5 * batch], dim=1)).sum(dim=1, keepdim=True))
+
+
+@pytest.mark.parametrize("relu", [nn.ReLU(inplace=True), nn.ReLU6(inplace=True)])
+def test_a_block_is_read_behind_its_addition_before_its_last_relu(network_of, noise, relu):
+    module = nn.Sequential(Residual(relu), Residual(nn.ReLU(inplace=True)))
+    reader = Reader(network_of(module, side=4, channels=2), ["blocks", "all"])
+    batch = 4 * noise(3, 2, 4, 4)
+    seen = values(reader, batch)
+    first_conv = torch.stack([-2 * batch[:, 0], 0.5 - 3 * batch[:, 1]], dim=1)
+    first = first_conv + batch
+    # The place behind the norm is overwritten by the addition, the addition by the ReLU; neither may show.
+    torch.testing.assert_close(seen["0.conv"], first_conv)
+    torch.testing.assert_close(seen["0"], first)
+    clipped = relu(first.clone())
+    torch.testing.assert_close(seen["1"], torch.stack([-clipped[:, 0], 0.5 - 2 * clipped[:, 1]], dim=1))
+    assert [p.layer for p in reader.points] == ["0.conv", "0", "1.conv", "1"]
+    assert [p.depth for p in reader.points] == [0, 1, 2, 3]
+    blocks = {p.layer: p for p in reader.points}
+    assert blocks["0"].read_out == "block, before its last ReLU" and blocks["0"].relu_follows
+    assert blocks["0.conv"].relu_follows is False  # an addition follows
+
+
+def test_a_shared_module_is_two_layers(network_of, noise):
+    reader = Reader(network_of(Twice(), side=4, channels=1), "all")
+    batch = noise(2, 1, 4, 4)
+    seen = values(reader, batch)
+    assert list(seen) == ["shared", "shared#2", "head"]
+    torch.testing.assert_close(seen["shared"], 2 * batch + 1)
+    torch.testing.assert_close(seen["shared#2"], 4 * batch + 3)
+
+
+def test_linear_layers_have_one_position(network_of, noise):
+    module = nn.Sequential(nn.Flatten(), nn.Linear(48, 5), nn.BatchNorm1d(5), nn.ReLU(inplace=True), nn.Linear(5, 3))
+    module[2].running_mean.fill_(0.3)
+    reader = Reader(network_of(module, side=4), "all")
+    batch = noise(6, 3, 4, 4)
+    seen = values(reader, batch)
+    with torch.inference_mode():
+        torch.testing.assert_close(seen["1"], module[:3](batch)[:, :, None, None])
+        torch.testing.assert_close(seen["4"], module(batch)[:, :, None, None])
+    assert [(p.n_channels, p.map_size, p.field) for p in reader.points] == [(5, (1, 1), None), (3, (1, 1), None)]
+
+
+def test_a_linear_layer_on_maps_has_channels_last(network_of, noise):
+    class Permuted(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.mix = nn.Linear(3, 7)
+
+        def forward(self, x):
+            return self.mix(x.permute(0, 2, 3, 1))
+
+    module = Permuted()
+    reader = Reader(network_of(module, side=5), "all")
+    batch = noise(2, 3, 5, 5)
+    with torch.inference_mode():
+        torch.testing.assert_close(values(reader, batch)["mix"], module(batch).permute(0, 3, 1, 2))
+    (point,) = reader.points
+    assert (point.n_channels, point.map_size, point.field[0].field) == (7, (5, 5), 1)
+
+
+def test_units_that_never_exceed_zero_keep_their_values(network_of, noise):
+    module = nn.Sequential(conv([[1.0]], [-100.0]), nn.ReLU(inplace=True), conv([[1.0]]))
+    reader = Reader(network_of(module, side=4, channels=1), "all")
+    batch = noise(5, 1, 4, 4)
+    seen = values(reader, batch)
+    torch.testing.assert_close(seen["0"], batch - 100)
+    assert seen["0"].max() < 0 and not seen["2"].any()
+
+
+def test_tokens_are_columns():
+    tokens = torch.arange(24.0).view(2, 3, 4)  # [b, token, c]
+    maps = as_map(tokens, channels_last=True)
+    assert maps.shape == (2, 4, 3, 1)
+    assert maps[1, 2, 1, 0] == tokens[1, 1, 2]
+
+
+def test_tokens_of_a_network(network_of, noise):
+    class Tokens(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.patch = nn.Conv2d(3, 6, 4, 4)
+            self.mix = nn.Linear(6, 5)
+
+        def forward(self, x):
+            return self.mix(self.patch(x).flatten(2).transpose(1, 2))
+
+    module = Tokens()
+    reader = Reader(network_of(module, side=8), "all")
+    batch = noise(2, 3, 8, 8)
+    with torch.inference_mode():
+        torch.testing.assert_close(values(reader, batch)["mix"][..., 0], module(batch).transpose(1, 2))
+    assert reader.points[1].map_size == (4, 1) and reader.points[1].field is None
+
+
+def test_the_pass_ends_at_the_deepest_read_layer(network_of, noise):
+    module = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(inplace=True), nn.Conv2d(4, 4, 3), nn.Conv2d(4, 2, 3))
+    network = network_of(module, side=12)
+    reader = Reader(network, ["0", "2"])
+
+    def refuse(*_):
+        raise AssertionError("the last convolution was called")
+
+    module[3].register_forward_pre_hook(refuse)
+    assert set(values(reader, noise(1, 3, 12, 12))) == {"0", "2"}
+    assert reader.trunk(reader.points[1])(noise(1, 3, 12, 12)).shape == (1, 4, 8, 8)
+    with pytest.raises(AssertionError, match="last convolution"):
+        network.module(noise(1, 3, 12, 12))
+
+
+def test_branches_beside_the_way_are_not_computed(network_of, noise):
+    class Branches(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.left, self.right = nn.Conv2d(3, 2, 1), nn.Conv2d(3, 2, 1)
+
+        def forward(self, x):
+            return torch.cat([torch.relu_(self.left(x)), self.right(x)], dim=1)
+
+    module = Branches()
+    reader = Reader(network_of(module), "right")
+    module.left.register_forward_pre_hook(lambda *_: pytest.fail("the left branch was computed"))
+    assert list(values(reader, noise(1, 3, 16, 16))) == ["right"]
+    reader.trunk(reader.points[0])(noise(1, 3, 16, 16))
+
+
+def test_an_in_place_operation_whose_result_nobody_names_still_counts(network_of, noise):
+    class Statement(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.relu, self.second = nn.Conv2d(3, 4, 1), nn.ReLU(inplace=True), nn.Conv2d(4, 2, 1)
+
+        def forward(self, x):
+            x = self.first(x)
+            self.relu(x)
+            return self.second(x)
+
+    module = Statement()
+    reader = Reader(network_of(module), "all")
+    batch = noise(2, 3, 16, 16)
+    with torch.inference_mode():
+        expected, raw = module(batch), module.first(batch)
+    assert reader.is_traced
+    seen = values(reader, batch)
+    torch.testing.assert_close(seen["second"], expected)
+    torch.testing.assert_close(seen["first"], raw)
+    torch.testing.assert_close(reader.trunk(reader.points[1])(batch), expected)
+
+
+def test_trunks_give_the_reader_values_and_pass_gradients(network_of, noise):
+    module = nn.Sequential(Residual(nn.ReLU(inplace=True)), conv([[1.0, -1.0]]), nn.ReLU6(inplace=True))
+    reader = Reader(network_of(module, side=6, channels=2), ["all", "blocks"])
+    batch = noise(2, 2, 6, 6)
+    seen = values(reader, batch)
+    assert set(seen) == {"0", "0.conv", "1"}
+    for point in reader.points:
+        leaf = batch.clone().requires_grad_()
+        maps = reader.trunk(point)(leaf)
+        assert torch.equal(maps.detach(), seen[point.layer]), point.layer
+        (gradient,) = torch.autograd.grad(maps.sum(), leaf)
+        assert gradient.abs().sum() > 0
+
+
+def test_a_dead_start_still_has_a_gradient(network_of):
+    reader = Reader(network_of(nn.Sequential(conv([[1.0]], [-9.0]), nn.ReLU(inplace=True)), side=6, channels=1), "all")
+    leaf = torch.zeros(1, 1, 6, 6, requires_grad=True)
+    maps = reader.trunk(reader.points[0])(leaf)
+    (gradient,) = torch.autograd.grad(maps.sum(), leaf)
+    assert maps.max() == -9 and torch.equal(gradient, torch.ones(1, 1, 6, 6))
+
+
+def test_nothing_is_left_on_the_network(network_of, noise):
+    module = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU())
+    before = list(module.state_dict())
+    reader = Reader(network_of(module), "all")
+
+    def stop(*_):
+        raise KeyError("the sink's own error")
+
+    with pytest.raises(KeyError, match="own error"):
+        reader.read(noise(1, 3, 16, 16), stop)
+    assert list(module.state_dict()) == before
+    assert not any(part._forward_hooks or part._forward_pre_hooks for part in module.modules())
+    assert values(reader, noise(1, 3, 16, 16))["0"].shape == (1, 4, 14, 14)  # and reads on
+
+
+def test_a_wrong_name_is_answered_with_the_nearest(network_of):
+    module = nn.ModuleDict({"stem": nn.Conv2d(3, 4, 3), "stage": nn.Conv2d(4, 4, 3)})
+    network = network_of(nn.Sequential(module["stem"], module["stage"]), name="small")
+    with pytest.raises(ModelError, match=r'small has no layer "11"; nearest: 1\. `polyscan units`'):
+        Reader(network, "11")
+    with pytest.raises(ModelError, match=r'no layer "convolution"; it has: 0, 1\. '):
+        Reader(network, ["0", "convolution"])
+    with pytest.raises(ModelError, match="small has no blocks"):
+        Reader(network, "blocks")
+    with pytest.raises(ModelError, match="`layers` names none; small has 2"):
+        Reader(network, [])
+
+
+def test_globs_and_lists(network_of):
+    module = nn.Sequential(Residual(nn.ReLU()), Residual(nn.ReLU()), conv([[1.0, 1.0]]))
+    network = network_of(module, channels=2)
+    assert [p.layer for p in Reader(network, "*.conv").points] == ["0.conv", "1.conv"]
+    assert [p.layer for p in Reader(network, ["2", "0*"]).points] == ["0.conv", "0", "2"]
+    assert [p.layer for p in Reader(network, "blocks").points] == ["0", "1"]
+
+
+def test_a_place_with_two_names_is_one_layer(network_of):
+    class Block(nn.Sequential):
+        pass
+
+    module = nn.Sequential(Block(conv([[1.0]]), norm([1.0], [0.0]), nn.ReLU6()), Block(conv([[1.0]]), nn.ReLU6()))
+    network = network_of(module, channels=1)
+    both = Reader(network, ["all", "blocks"])
+    assert [p.layer for p in both.points] == ["0.0", "1.0"]
+    assert [p.layer for p in Reader(network, "blocks").points] == ["0", "1"]
+
+
+def test_a_network_that_does_not_take_its_input_says_so(network_of):
+    with pytest.raises(ModelError, match=r"does not take inputs of shape \(1, 3, 16, 16\).*`input_px`"):
+        Reader(network_of(nn.Sequential(nn.Flatten(), nn.Linear(10, 2))), "all")
