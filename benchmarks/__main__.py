@@ -76,7 +76,7 @@ def draw(measured: Mapping[str, Outcome]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    console = Console()
+    console = Console(width=None if sys.stdout.isatty() else 120)
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     table.add_column("benchmark", no_wrap=True)
     for heading in ("ratio", "target"):

@@ -59,6 +59,8 @@ class Lane:
                 "lucent": statistics.median(self.lucent),
                 "images_at_least_as_strong": statistics.fmean(ours >= theirs for ours, theirs in pairs),
                 "geometric_mean_ratio": _mean_ratio(pairs),
+                "silent": {"polyscan": sum(v <= 0 for v in self.polyscan), "lucent": sum(v <= 0 for v in self.lucent)},
+                "each": {"polyscan": self.polyscan, "lucent": self.lucent},
             }
         return Outcome(target, geometric_means(list(self.ratios.values())), notes)
 

@@ -12,7 +12,7 @@ from benchmarks.race import Outcome, Target, geometric_means, interleaved, ratio
 from polyscan.vision.feature_visualization import Ascent, AscentSettings
 from polyscan.vision.readouts import Reader, ReadPoint
 
-UNITS, STEPS = 8, 16
+UNITS, STEPS = 8, 8
 TARGETS = {"visualize_vs_trunk": Target(0.9, "bare forward and backward pass of the cut trunk / polyscan")}
 
 

@@ -187,6 +187,8 @@ class Desk:
         started = time.perf_counter()
         run = self._run = self._run or Run(self.address)
         try:
+            if (done := run.done_record(shard)) is not None and done.fingerprint == self.print_:
+                return Receipt(shard, done.rows, done.seconds)  # its last worker died before it could tell
             with pinned_threads(self.job):
                 worker = self._worker = self._worker or _stage(self.stage).module.Worker(self.job, run)
                 columns = worker(shard)

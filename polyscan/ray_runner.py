@@ -58,7 +58,8 @@ def schedule(pool: Pool, shards: Sequence[Shard], n_workers: int) -> Iterator[Ou
     """Each shard's outcome once, with at most two shards in flight per worker; the pool's workers are left idle.
 
     When a worker dies, the shard at its head is charged with the death (three make a failure), those behind it are
-    taken back without a charge, and a new worker takes its place.
+    taken back without a charge, and a new worker takes its place. A death right after a shard was done may swallow
+    its outcome; then that shard is charged once, tried again, and found done.
     """
     waiting = deque(shards)
     queues: dict[int, deque[Shard]] = {pool.start(): deque() for _ in range(min(n_workers, len(shards)))}
@@ -67,9 +68,12 @@ def schedule(pool: Pool, shards: Sequence[Shard], n_workers: int) -> Iterator[Ou
     def fill() -> None:
         for depth in range(IN_FLIGHT):
             for worker, queue in queues.items():
-                if waiting and len(queue) <= depth:
-                    queue.append(waiting.popleft())
-                    pool.submit(worker, queue[-1])
+                if not waiting or len(queue) > depth:
+                    continue
+                if queue and any(deaths[shard.index] for shard in (*queue, waiting[0])):
+                    continue  # a suspect is tried alone, so that a second death is charged to it and no other
+                queue.append(waiting.popleft())
+                pool.submit(worker, queue[-1])
 
     fill()
     while any(queues.values()):

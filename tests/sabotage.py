@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from polyscan.pipeline import Desk
 from polyscan.run import Run
 from polyscan.shards import Failure, Outcome, Resources, Runner, Shard, Work
 
@@ -26,7 +27,7 @@ class Saboteur:
         fault: "kill" ends the process as the kernel would, "raise" fails the shard.
     """
 
-    make_work: Callable[[], Work]
+    make_work: Desk
     stage: str
     index: int
     times: int
@@ -41,7 +42,8 @@ class Saboteur:
                 if self.fault == "kill":
                     os.kill(os.getpid(), signal.SIGKILL)
                 return Failure(shard, "sabotage", "")
-            (self.folder / f"did-{shard.stage}-{shard.index}-{os.getpid()}-{os.urandom(4).hex()}").touch()
+            if Run(self.make_work.address).done_record(shard) is None:
+                (self.folder / f"did-{shard.stage}-{shard.index}-{os.urandom(4).hex()}").touch()
             return work(shard)
 
         return sabotaged
@@ -59,6 +61,7 @@ def sabotaged(runner: Runner, folder: Path, *, stage: str, index: int, times: in
     folder.mkdir(parents=True, exist_ok=True)
 
     def run(make_work: Callable[[], Work], shards: Sequence[Shard], resources: Resources) -> Iterator[Outcome]:
+        assert isinstance(make_work, Desk)
         yield from runner(Saboteur(make_work, stage, index, times, folder, fault), shards, resources)
 
     return run

@@ -139,6 +139,14 @@ class Run:
         records = (Done.parse(self.storage.read(file)) for file in files)
         return {record.index: record for record in records}
 
+    def done_record(self, shard: Shard) -> Done | None:
+        """The shard's done record, if it is done and its files are there."""
+        try:
+            done = Done.parse(self.storage.read(f"done/{shard.stage}/{shard.name}.json"))
+        except FileNotFoundError:
+            return None
+        return done if all(self.storage.exists(part.file) for part in done.parts) else None
+
     def failures(self, stage: str) -> list[dict[str, Any]]:
         """Failure records of a stage."""
         return [json.loads(self.storage.read(file)) for file in self.storage.files(f"failed/{stage}")]

@@ -11,18 +11,17 @@ import hashlib
 import importlib
 import sys
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
 import torch
-from safetensors.torch import load_file
-from torch import Tensor, nn
+from torch import nn
 
 from polyscan.errors import ModelError
 from polyscan.vision.preprocessing import Preprocessing, from_timm, from_torchvision
+from polyscan.vision.weights_files import is_weights_file, load_weights_file
 
 
 @dataclass(frozen=True)
@@ -88,8 +87,8 @@ def load_network(request: NetworkRequest, device: torch.device) -> Network:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)  # weights that are left random must be the same on every worker
         module, own = loader(request, name)
-    if _is_file(request.weights):
-        _load_weights_file(module, Path(request.weights), request.name)
+    if is_weights_file(request.weights):
+        load_weights_file(module, Path(request.weights), request.name)
     module.eval().requires_grad_(requires_grad=False)
     return Network(request.name, _placed(module, device), _preprocessing(request, own), device)
 
@@ -105,7 +104,7 @@ def _load_torchvision(request: NetworkRequest, name: str) -> tuple[nn.Module, Pr
     if name not in zoo.list_models():
         raise ModelError(f'torchvision has no model "{name}"; nearest: {_nearest(name, zoo.list_models())}')
     weights = None
-    if request.weights and not _is_file(request.weights):
+    if request.weights and not is_weights_file(request.weights):
         known = zoo.get_model_weights(name)
         if request.weights != "DEFAULT" and request.weights not in known.__members__:
             raise ModelError(
@@ -123,7 +122,7 @@ def _load_timm(request: NetworkRequest, name: str) -> tuple[nn.Module, Preproces
     import timm  # noqa: PLC0415  # a second that other networks don't need
     from timm.data.config import resolve_data_config  # noqa: PLC0415
 
-    full = f"{name}.{request.weights}" if request.weights and not _is_file(request.weights) else name
+    full = f"{name}.{request.weights}" if request.weights and not is_weights_file(request.weights) else name
     if not timm.is_model(name):
         raise ModelError(f'timm has no model "{name}"; nearest: {_nearest(name, timm.list_models())}')
     pretrained = full != name
@@ -145,7 +144,7 @@ def _load_callable(request: NetworkRequest, _: str) -> tuple[nn.Module, Preproce
     module = build()
     if not isinstance(module, nn.Module):
         raise ModelError(f'"{request.name}" gave a {type(module).__name__}; it must give a torch.nn.Module')
-    if request.weights and not _is_file(request.weights):
+    if request.weights and not is_weights_file(request.weights):
         raise ModelError(f'weights "{request.weights}" of {request.name} must be a .safetensors or .pth file')
     return module, None
 
@@ -177,10 +176,6 @@ LOADERS: dict[str, Callable[[NetworkRequest, str], tuple[nn.Module, Preprocessin
 }
 
 
-def _is_file(weights: str) -> bool:
-    return weights.endswith((".safetensors", ".pth", ".pt"))
-
-
 def _nearest(name: str, known: list[str]) -> str:
     return ", ".join(difflib.get_close_matches(name, known, n=3)) or "none"
 
@@ -193,59 +188,6 @@ def _fetched(build: Callable[[], nn.Module], request: NetworkRequest) -> nn.Modu
             f'the weights "{request.weights}" of {request.name} are not on this machine and could not be fetched '
             f"({error}); copy them to TORCH_HOME or name a .safetensors file"
         ) from error
-
-
-def _load_weights_file(module: nn.Module, path: Path, name: str) -> None:
-    if not path.exists():
-        raise ModelError(f"no weights file at {path}; name an existing .safetensors or .pth file")
-    state = _state_of(path)
-    own = module.state_dict()
-    missing, foreign = sorted(set(own) - set(state)), sorted(set(state) - set(own))
-    shapes = [
-        f"{key} {tuple(state[key].shape)} instead of {tuple(own[key].shape)}"
-        for key in sorted(set(own) & set(state))
-        if state[key].shape != own[key].shape
-    ]
-    # Old checkpoints lack this counter, and evaluation does not use it.
-    missing = [key for key in missing if not key.endswith("num_batches_tracked")]
-    if missing or foreign or shapes:
-        raise ModelError(
-            f"{path.name} holds the weights of another architecture than {name}: "
-            f"{len(missing)} missing {missing[:3]}, {len(foreign)} unknown {foreign[:3]}, wrong shape {shapes[:3]}; "
-            "check `network.name` and `network.weights`"
-        )
-    module.load_state_dict(dict(state), strict=False)
-
-
-def _state_of(path: Path) -> Mapping[str, Tensor]:
-    try:
-        content: Any = (
-            load_file(path)
-            if path.suffix == ".safetensors"
-            else torch.load(path, map_location="cpu", weights_only=True)
-        )
-    except Exception as error:  # torch and safetensors raise half a dozen kinds for a file that they can't read
-        raise ModelError(
-            f"{path} can't be read as weights ({str(error).splitlines()[0]}); "
-            "allowed: .safetensors, or a .pth that holds a state dict and nothing else (no pickled code is run)"
-        ) from error
-    for key in ("state_dict", "model"):
-        if isinstance(content, dict) and isinstance(content.get(key), dict):
-            content = content[key]
-    if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):
-        raise ModelError(
-            f"{path} holds a {type(content).__name__} that is no state dict (names to tensors); "
-            "save the network with torch.save(model.state_dict(), path)"
-        )
-    return _without_wrapper({str(key): value for key, value in content.items()})
-
-
-def _without_wrapper(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The names as the network itself has them: `DataParallel` and `torch.compile` put a word before all of them."""
-    for prefix in ("module.", "_orig_mod."):
-        if state and all(key.startswith(prefix) for key in state):
-            state = {key.removeprefix(prefix): value for key, value in state.items()}
-    return state
 
 
 def _preprocessing(request: NetworkRequest, own: Preprocessing | None) -> Preprocessing:

@@ -285,7 +285,9 @@ def test_every_column_switches_quickly(seen: Any, large: Atlas, large_maps: Path
     page = seen().open(large_maps / "index.html")
     until(page, "window.TREND_READY === true")
     for column in large.columns:
-        assert page.evaluate(SWITCH, column.name) < 2000, column.name  # no speed test: it finds work that grows with the square of the units
+        assert page.evaluate(SWITCH, column.name) < 2000, (
+            column.name
+        )  # no speed test: it finds work that grows with the square of the units
         live = ~large.is_dead & np.isfinite(large.values[column.name])
         assert page.locator("#shown").inner_text().startswith(f"{live.sum():,} of 30,000 units shown")
 

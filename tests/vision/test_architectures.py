@@ -72,8 +72,13 @@ def test_resnet_is_read_behind_its_norms_and_before_its_last_relus(name, noise):
     seen = values(reader, batch)
     assert len([p for p in reader.points if p.read_out.startswith("behind batch norm")]) == 20
     truth = outputs(network, batch, ["bn1", "layer1.0.bn1", "layer2.0.downsample.1", "layer4.1.bn2", "layer2.0", "fc"])
-    for layer, norm in {"conv1": "bn1", "layer1.0.conv1": "layer1.0.bn1", "layer2.0.downsample.0": "layer2.0.downsample.1",
-                        "layer4.1.conv2": "layer4.1.bn2"}.items():  # fmt: skip
+    norms = {
+        "conv1": "bn1",
+        "layer1.0.conv1": "layer1.0.bn1",
+        "layer2.0.downsample.0": "layer2.0.downsample.1",
+        "layer4.1.conv2": "layer4.1.bn2",
+    }
+    for layer, norm in norms.items():
         torch.testing.assert_close(seen[layer], truth[norm], rtol=1e-4, atol=1e-4)
         assert seen[layer].min() < 0
     torch.testing.assert_close(seen["layer2.0"].relu(), truth["layer2.0"], rtol=1e-4, atol=1e-4)
@@ -87,7 +92,8 @@ def test_a_norm_with_its_own_activation_is_read_between_the_two(name, n_layers, 
     reader = Reader(network, "all")
     assert len(reader.points) == n_layers
     (stem,) = (p for p in reader.points if p.layer == "conv_stem")
-    assert stem.read_out == "behind batch norm bn1" and stem.field[0].field == 3
+    assert stem.read_out == "behind batch norm bn1"
+    assert stem.field[0].field == 3
     batch = noise(2, 3, 64, 64)
     raw = outputs(network, batch, ["conv_stem", "bn1"])
     norm = network.module.bn1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import sys
 from pathlib import Path
@@ -47,8 +48,10 @@ def load(folder, weights="", name="a_tiny_network:tiny", **settings):
 def state(folder):
     """Weights that the network does not have by itself."""
     module = load(folder).module
-    return {key: torch.randn_like(value) if value.is_floating_point() else value + 5
-            for key, value in module.state_dict().items()}  # fmt: skip
+    return {
+        key: torch.randn(value.shape) if value.is_floating_point() else value + 5
+        for key, value in module.state_dict().items()
+    }
 
 
 def same_weights(network, state):
@@ -58,7 +61,8 @@ def same_weights(network, state):
 
 def test_a_callable_in_a_folder(folder):
     network = load(folder)
-    assert isinstance(network.module[0], nn.Conv2d) and network.name == "a_tiny_network:tiny"
+    assert isinstance(network.module[0], nn.Conv2d)
+    assert network.name == "a_tiny_network:tiny"
     assert not network.module.training
     assert not any(parameter.requires_grad for parameter in network.module.parameters())
     assert network.preprocessing == Preprocessing(16, 16, (0.5,) * 3, (0.5,) * 3)
@@ -80,7 +84,7 @@ def test_a_namesake_in_another_folder_is_another_network(folder, tmp_path_factor
 
 
 @pytest.mark.parametrize("ending", [".safetensors", ".pth", ".pt"])
-@pytest.mark.parametrize("prefix", ["", "module.", "_orig_mod.", "module._orig_mod."])
+@pytest.mark.parametrize("prefix", ["", "module.", "_orig_mod.", "module._orig_mod.", "_orig_mod.module."])
 def test_weights_files(folder, state, ending, prefix):
     path = folder / f"weights{ending}"
     content = {prefix + key: value for key, value in state.items()}
@@ -131,8 +135,8 @@ def test_files_that_are_no_weights(folder, state):
     torch.save({"0.weight": 3.0}, folder / "numbers.pth")
     with pytest.raises(ModelError, match="holds a dict that is no state dict"):
         load(folder, folder / "numbers.pth")
-    for name in ("text.pth", "text.safetensors"):
-        (folder / name).write_text("no weights at all")
+    for name, text in itertools.product(("text.pth", "text.safetensors"), ("", "no weights at all")):
+        (folder / name).write_text(text)
         with pytest.raises(ModelError, match="can't be read as weights"):
             load(folder, folder / name)
     with pytest.raises(ModelError, match=r"no weights file at .*absent\.pth; name an existing"):
@@ -151,9 +155,9 @@ def test_another_architectures_weights(folder, state):
 
 
 def test_names_that_are_none(folder):
-    with pytest.raises(ModelError, match='torchvision has no model "resnet19"; nearest: .*resnet18'):
+    with pytest.raises(ModelError, match=r'torchvision has no model "resnet19"; nearest: .*resnet18'):
         load(folder, name="torchvision:resnet19")
-    with pytest.raises(ModelError, match='timm has no model "resnet19"; nearest: .*resnet1'):
+    with pytest.raises(ModelError, match=r'timm has no model "resnet19"; nearest: .*resnet1'):
         load(folder, name="timm:resnet19")
     with pytest.raises(ModelError, match=r'resnet18 has no weights "V7"; it has: IMAGENET1K_V1'):
         load(folder, "V7", name="torchvision:resnet18")
@@ -173,7 +177,8 @@ def test_names_that_are_none(folder):
 
 def test_torchvision_weights_by_name(torch_home):
     named = load_network(NetworkRequest("torchvision:squeezenet1_1", "IMAGENET1K_V1"), CPU)
-    assert named.preprocessing.resize_px == 256 and named.preprocessing.input_px == 224
+    assert named.preprocessing.resize_px == 256
+    assert named.preprocessing.input_px == 224
     assert named.preprocessing.mean == (0.485, 0.456, 0.406)
     default = load_network(NetworkRequest("torchvision:squeezenet1_1", "DEFAULT"), CPU)
     assert default.digest == named.digest
@@ -185,7 +190,7 @@ def test_torchvision_weights_by_name(torch_home):
 def test_weights_that_can_not_be_fetched(monkeypatch, tmp_path):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     monkeypatch.setattr("torch.hub.download_url_to_file", _offline)
-    with pytest.raises(ModelError, match="not on this machine and could not be fetched.*copy them to TORCH_HOME"):
+    with pytest.raises(ModelError, match=r"not on this machine and could not be fetched.*copy them to TORCH_HOME"):
         load_network(NetworkRequest("torchvision:squeezenet1_1", "IMAGENET1K_V1"), CPU)
 
 
@@ -201,7 +206,7 @@ def test_preprocessing_is_the_networks_with_what_the_request_sets(folder):
     grey = load(folder, channels=1, resize_px=20).preprocessing
     assert grey == Preprocessing(20, 16, (0.5,), (0.5,))
     assert load(folder, mean=(0.3,), std=(0.2,)).preprocessing.channels == 1
-    with pytest.raises(ModelError, match="nothing says what .* takes as input; set `input_px`"):
+    with pytest.raises(ModelError, match=r"nothing says what .* takes as input; set `input_px`"):
         load(folder, input_px=None)
     with pytest.raises(ModelError, match="`mean` has 2 and `std` 3 numbers; `channels` is 3"):
         load(folder, channels=3, mean=(0.1, 0.2))
@@ -246,4 +251,4 @@ def test_this_repositorys_own_networks():
     path = jobs / "lenet5_digits.safetensors"
     if not path.exists():
         pytest.skip("no jobs/lenet5_digits.safetensors in this checkout")
-    assert load(jobs, path, name="lenet5:LeNet5", channels=1, input_px=32).digest
+    assert load(jobs, path, name="lenet5:digits", channels=1, input_px=32).digest

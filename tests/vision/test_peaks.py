@@ -71,10 +71,12 @@ def test_it_is_a_sort_of_all_images(seed, n, k, levels, sizes, channels_last):
     moments = result.moments
     for power, name in enumerate(("s1", "s2", "s3", "s4"), start=1):
         np.testing.assert_allclose(getattr(moments, name), (peaks**power).sum(axis=0), rtol=1e-12, atol=1e-9)
-    assert np.array_equal(moments.min, peaks.min(axis=0)) and np.array_equal(moments.max, peaks.max(axis=0))
+    assert np.array_equal(moments.min, peaks.min(axis=0))
+    assert np.array_equal(moments.max, peaks.max(axis=0))
     assert np.array_equal(moments.n_at_max, (peaks == peaks.max(axis=0)).sum(axis=0))
     assert np.array_equal(moments.n_nonpositive, (peaks <= 0).sum(axis=0))
-    assert moments.n_nonpositive[2] == n and set(moments.n.tolist()) == {n}
+    assert moments.n_nonpositive[2] == n
+    assert set(moments.n.tolist()) == {n}
 
 
 def test_all_alike_goes_by_id():

@@ -68,7 +68,8 @@ def test_grey_input_has_one_channel():
 def test_another_input_size_keeps_the_crops_share():
     own = Preprocessing(256, 224, (0.5,) * 3, (0.5,) * 3)
     assert (own.at(112).resize_px, own.at(112).input_px) == (128, 112)
-    assert own.at(None) is own and own.at(224) is own
+    assert own.at(None) is own
+    assert own.at(224) is own
     assert own.at(16).resize_px >= 16
 
 
@@ -80,5 +81,6 @@ def test_a_fitted_crop_is_whole():
     exact = picture(16, 16)
     assert np.array_equal(own.fitted(exact), exact)
     grey = own.fitted(crop[:, :, :1])
-    assert grey.shape == (16, 16, 3) and np.array_equal(grey[..., 0], grey[..., 2])
+    assert grey.shape == (16, 16, 3)
+    assert np.array_equal(grey[..., 0], grey[..., 2])
     assert Preprocessing(20, 16, (0.5,), (0.5,)).fitted(crop).shape == (16, 16, 1)

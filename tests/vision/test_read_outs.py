@@ -13,7 +13,11 @@ from polyscan.vision.readouts import Channels, Directions, Reader
 def toy():
     torch.manual_seed(1)
     module = nn.Sequential(
-        nn.Conv2d(3, 6, 3, padding=1), nn.BatchNorm2d(6), nn.ReLU(inplace=True), nn.Conv2d(6, 4, 3), nn.ReLU6(inplace=True)
+        nn.Conv2d(3, 6, 3, padding=1),
+        nn.BatchNorm2d(6),
+        nn.ReLU(inplace=True),
+        nn.Conv2d(6, 4, 3),
+        nn.ReLU6(inplace=True),
     )
     module[1].weight.data = torch.tensor([1.0, -2.0, 3.0, -4.0, 5.0, -6.0])
     return nn.Sequential(*module, nn.Flatten(), nn.Linear(4 * 14 * 14, 5))
@@ -38,14 +42,18 @@ def test_a_one_hot_direction_is_the_channel(network_of, noise, layer):
 
 def test_they_stand_behind_their_layer_with_their_own_number_of_units(network_of, noise):
     weights, bias = noise(9, 6), noise(9, seed=1)
-    read_outs = {"0": {"null": Directions(weights, bias), "same": Channels()}, "6": {"one": Directions(noise(1, 5), noise(1))}}
+    read_outs = {
+        "0": {"null": Directions(weights, bias), "same": Channels()},
+        "6": {"one": Directions(noise(1, 5), noise(1))},
+    }
     reader = Reader(network_of(toy()), "all", read_outs)
     assert [p.layer for p in reader.points] == ["0", "0@null", "0@same", "3", "6", "6@one"]
     assert [p.n_channels for p in reader.points] == [6, 9, 6, 4, 5, 1]
     assert [p.depth for p in reader.points] == [0, 0, 0, 1, 2, 2]
     own, null = reader.points[:2]
     assert (null.field, null.map_size, null.node) == (own.field, own.map_size, own.node)
-    assert own.relu_follows and not null.relu_follows
+    assert own.relu_follows
+    assert not null.relu_follows
     assert null.read_out == "null of: behind batch norm 1"
     order = []
     batch = noise(2, 3, 16, 16)
@@ -86,7 +94,9 @@ def test_untraced_networks_have_them_too(network_of, noise):
         def forward(self, x):
             return self.body(x) if x.sum() > -1e9 else x
 
-    reader = Reader(network_of(Untraceable()), "body.3", {"body.3": {"flipped": Directions(torch.eye(4).flip(0), torch.zeros(4))}})
+    reader = Reader(
+        network_of(Untraceable()), "body.3", {"body.3": {"flipped": Directions(torch.eye(4).flip(0), torch.zeros(4))}}
+    )
     assert not reader.is_traced
     seen = values(reader, noise(2, 3, 16, 16))
     assert torch.equal(seen["body.3@flipped"], seen["body.3"].flip(1))

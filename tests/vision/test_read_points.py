@@ -1,4 +1,4 @@
-"""Where units are read: behind the norm, before the ReLU, each call of a module once, and nothing behind the deepest."""
+"""Where units are read: behind the norm, before the ReLU, each call once, and nothing behind the deepest."""
 
 from __future__ import annotations
 
@@ -66,7 +66,8 @@ def test_a_negative_norm_scale_flips_the_order(network_of):
     torch.testing.assert_close(values(reader, batch)["0"], 0.25 - 3 * batch, rtol=0, atol=0)
     (point,) = reader.points
     assert (point.read_out, point.relu_follows, point.n_channels) == ("behind batch norm 1", True, 1)
-    assert point.map_size == (4, 4) and point.field[0].field == 1
+    assert point.map_size == (4, 4)
+    assert point.field[0].field == 1
 
 
 @pytest.mark.parametrize("relu", [nn.ReLU(inplace=True), nn.ReLU6(inplace=True)])
@@ -76,7 +77,8 @@ def test_in_place_relus_do_not_spoil_what_was_seen(network_of, noise, relu):
     batch = 3 * noise(4, 1, 8, 8)
     seen = values(reader, batch)
     torch.testing.assert_close(seen["0"], torch.cat([5 * batch, -5 * batch], dim=1))
-    assert seen["0"].min() < -6 and seen["0"].max() > 6  # neither end was clipped
+    assert seen["0"].min() < -6
+    assert seen["0"].max() > 6
     torch.testing.assert_close(seen["2"], relu(torch.cat([5 * batch, -5 * batch], dim=1)).sum(dim=1, keepdim=True))
 
 
@@ -96,7 +98,8 @@ def test_a_block_is_read_behind_its_addition_before_its_last_relu(network_of, no
     assert [p.layer for p in reader.points] == ["0.conv", "0", "1.conv", "1"]
     assert [p.depth for p in reader.points] == [0, 1, 2, 3]
     blocks = {p.layer: p for p in reader.points}
-    assert blocks["0"].read_out == "block, before its last ReLU" and blocks["0"].relu_follows
+    assert blocks["0"].read_out == "block, before its last ReLU"
+    assert blocks["0"].relu_follows
     assert blocks["0.conv"].relu_follows is False  # an addition follows
 
 
@@ -145,7 +148,8 @@ def test_units_that_never_exceed_zero_keep_their_values(network_of, noise):
     batch = noise(5, 1, 4, 4)
     seen = values(reader, batch)
     torch.testing.assert_close(seen["0"], batch - 100)
-    assert seen["0"].max() < 0 and not seen["2"].any()
+    assert seen["0"].max() < 0
+    assert not seen["2"].any()
 
 
 def test_tokens_are_columns():
@@ -170,7 +174,8 @@ def test_tokens_of_a_network(network_of, noise):
     batch = noise(2, 3, 8, 8)
     with torch.inference_mode():
         torch.testing.assert_close(values(reader, batch)["mix"][..., 0], module(batch).transpose(1, 2))
-    assert reader.points[1].map_size == (4, 1) and reader.points[1].field is None
+    assert reader.points[1].map_size == (4, 1)
+    assert reader.points[1].field is None
 
 
 def test_the_pass_ends_at_the_deepest_read_layer(network_of, noise):
@@ -246,7 +251,8 @@ def test_a_dead_start_still_has_a_gradient(network_of):
     leaf = torch.zeros(1, 1, 6, 6, requires_grad=True)
     maps = reader.trunk(reader.points[0])(leaf)
     (gradient,) = torch.autograd.grad(maps.sum(), leaf)
-    assert maps.max() == -9 and torch.equal(gradient, torch.ones(1, 1, 6, 6))
+    assert maps.max() == -9
+    assert torch.equal(gradient, torch.ones(1, 1, 6, 6))
 
 
 def test_nothing_is_left_on_the_network(network_of, noise):

@@ -1,0 +1,230 @@
+"""Reference pages out of the code: scores, tables, job settings, command line. `conf.py` calls it before each build.
+
+Only what is light is imported: no torch, no Ray.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import re
+import types
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Literal, Union, cast, get_args, get_origin
+
+import numpy as np
+import typer
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
+
+from polyscan.cli import app
+from polyscan.job import Job
+from polyscan.scores import SCORES
+from polyscan.scores.sample import Sample
+from polyscan.scores.score import Score, ScoreOfParts
+from polyscan.tables import TABLES, Column
+
+NOBODY = Sample(np.zeros((0, 2), np.float32), np.zeros(0, np.float32), 0.0, 0.0)
+BOUNDS = {"Ge": ">=", "Gt": ">", "Le": "<=", "Lt": "<"}
+TAILS = {
+    "upper": "large values speak for several concepts",
+    "lower": "small values speak for several concepts",
+    "none": "neither side speaks for several concepts",
+}
+MAP_EXTRAS = (
+    ("n_clusters", "float64", "clusters of the exemplars, K by BIC, 1 included: the same number as `semanticity_k`"),
+    ("cluster_shares", "string", "shares of the exemplars' clusters, largest first, as text: `0.60 0.40`"),
+    ("visualization_activation", "float64", "largest activation among the unit's visualizations"),
+    (
+        "visualization_beats_data",
+        "float64",
+        "1 where a visualization is stronger than the unit's best image, 0 where none is, null where there is none",
+    ),
+    ("visualizations_winning", "float64", "share of its visualizations that are stronger than its best image"),
+    ("visualization_stop", "string", "why no more were made: `elbow` or `max_images`"),
+)
+
+
+def write_all(folder: Path) -> None:
+    """Writes every generated page; one that would not change is left alone, so that builds stay incremental."""
+    folder.mkdir(exist_ok=True)
+    for name, lines in (("scores", scores()), ("tables", tables()), ("map", unit_map()), ("job", job_settings()),
+                        ("commands", commands())):  # fmt: skip
+        path, text = folder / f"{name}.md", "\n".join(lines) + "\n"
+        if not path.exists() or path.read_text() != text:
+            path.write_text(text)
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    """A Markdown table."""
+    yield "| " + " | ".join(head) + " |"
+    yield "|" + " --- |" * len(head)
+    for row in rows:
+        yield "| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |"
+    yield ""
+
+
+# ---- scores --------------------------------------------------------------------------------------------------------
+
+
+def scores() -> Iterator[str]:
+    """Every score of the registry, out of its docstring."""
+    for name, score in SCORES.items():
+        yield f"### {name}"
+        yield ""
+        yield from _prose(inspect.getdoc(score) or "")
+        yield from table(("property", "value"), list(_facts(name, score)))
+
+
+def _prose(docstring: str) -> Iterator[str]:
+    """Paragraphs with their first word in bold where it is a heading; indented ones as formulas; no `Args`."""
+    for paragraph in re.split(r"\n\s*\n", docstring):
+        if paragraph.startswith("Args:"):
+            continue
+        if paragraph.startswith("    "):
+            yield from ("```text", *inspect.cleandoc(paragraph).splitlines(), "```", "")
+        else:
+            heading = re.match(r"(Range|High means|Blind to|Source): ", paragraph)
+            yield f"**{heading[1]}**: {paragraph[heading.end() :]}" if heading else paragraph
+            yield ""
+
+
+def _facts(name: str, score: type[Score]) -> Iterator[tuple[str, str]]:
+    yield "label on the maps", score.label
+    yield "defined on", ", ".join(score.evidence)
+    yield "tail", f"{score.tail}: {TAILS[score.tail]}"
+    if parts := _parts(name):
+        meaning = (inspect.getdoc(score.parts) or "").partition("\n")[0]  # type: ignore[attr-defined]
+        yield "parts, each a row of `scores`", f"{', '.join(f'`{name}_{part}`' for part in parts)}. {meaning}"
+    settings = dataclasses.fields(cast("Any", score))
+    words = [f"`{field.name}`: {_argument(score, field.name)}" for field in settings]
+    yield f"settings, in `[scores.{name}]`", "; ".join(words) or "none"
+
+
+def _parts(name: str) -> list[str]:
+    score = SCORES[name]()
+    return list(score.parts(NOBODY)) if isinstance(score, ScoreOfParts) else []
+
+
+def _argument(score: type[Score], field: str) -> str:
+    """What the `Args` section says of a field."""
+    _, _, arguments = (inspect.getdoc(score) or "").partition("Args:")
+    found = re.search(rf"^\s+{field}: (.*?)(?=^\s+\w+: |\Z)", arguments, re.DOTALL | re.MULTILINE)
+    return " ".join(found[1].split()) if found else ""
+
+
+# ---- tables --------------------------------------------------------------------------------------------------------
+
+
+def tables() -> Iterator[str]:
+    """Every table of a run, out of its schema."""
+    for schema in TABLES.values():
+        yield f"### {schema.name}"
+        yield ""
+        yield f"Written by `{schema.stage}`. One row per {schema.one_row_per}. Schema version {schema.version}."
+        yield ""
+        yield from table(("column", "type", "unit", "meaning"), [_column(column) for column in schema.columns])
+
+
+def _column(column: Column) -> tuple[str, str, str, str]:
+    kind = f"{column.type}, may be null" if column.nullable else column.type
+    return f"`{column.name}`", kind, column.unit, column.meaning
+
+
+def unit_map() -> Iterator[str]:
+    """The columns of `map.parquet`: those of `units`, of each score and its parts, and what `show` adds."""
+    rows = [(f"`{c.name}`", c.type, c.meaning) for c in TABLES["units"].columns]
+    for prefix, evidence in (("", "exemplars"), ("visualizations_", "visualizations")):
+        for name, score in SCORES.items():
+            if evidence in score.evidence:
+                rows.append((f"`{prefix}{name}`", "float64", f"{score.label} of the unit's {evidence}"))
+                rows += [
+                    (f"`{prefix}{name}_{part}`", "float64", f"part `{part}` of the one above") for part in _parts(name)
+                ]
+    rows += [(f"`{name}`", kind, meaning) for name, kind, meaning in MAP_EXTRAS]
+    yield from table(("column", "type", "meaning"), rows)
+
+
+# ---- job settings --------------------------------------------------------------------------------------------------
+
+
+def job_settings() -> Iterator[str]:
+    """Every key of a job file, group by group, out of the models."""
+    groups = {name: group for name, field in Job.model_fields.items() if (group := _group(field)) is not None}
+    plain = {name: field for name, field in Job.model_fields.items() if name not in groups}
+    yield "### At the top of the file"
+    yield ""
+    yield from table(("key", "type", "default", "bounds", "meaning"), [_key(*item) for item in plain.items()])
+    for name, group in groups.items():
+        yield f"### [{name}]"
+        yield ""
+        yield inspect.getdoc(group) or ""
+        yield ""
+        rows = [_key(*item) for item in group.model_fields.items()]
+        yield from table(("key", "type", "default", "bounds", "meaning"), rows)
+
+
+def _group(field: FieldInfo) -> type[BaseModel] | None:
+    kind = field.annotation
+    return kind if isinstance(kind, type) and issubclass(kind, BaseModel) else None
+
+
+def _key(name: str, field: FieldInfo) -> tuple[str, str, str, str, str]:
+    bounds = [
+        f"{sign} {getattr(limit, kind.lower())}"
+        for limit in field.metadata
+        for kind, sign in BOUNDS.items()
+        if type(limit).__name__ == kind
+    ]
+    return f"`{name}`", _type(field.annotation), _default(field), ", ".join(bounds), field.description or ""
+
+
+def _type(annotation: Any) -> str:
+    """An annotation in the words of TOML."""
+    origin, inner = get_origin(annotation), get_args(annotation)
+    if origin is Literal:
+        return " or ".join(f"`{value!r}`".replace("'", '"') for value in inner)
+    if origin in (Union, types.UnionType):
+        return " or ".join(_type(kind) for kind in inner if kind is not type(None))
+    if origin is tuple:
+        return f"list of {_type(inner[0])}"
+    if origin is dict:
+        return "tables"
+    return {str: "text", int: "whole number", float: "number", bool: "true or false"}.get(annotation, str(annotation))
+
+
+def _default(field: FieldInfo) -> str:
+    if field.is_required():
+        return "required"
+    if field.default is PydanticUndefined or field.default is None:
+        return "none"
+    return f"`{str(field.default).lower() if isinstance(field.default, bool) else repr(field.default)}`".replace(
+        "'", '"'
+    )
+
+
+# ---- the command line ----------------------------------------------------------------------------------------------
+
+
+def commands() -> Iterator[str]:
+    """Every command with its arguments and options, out of what `--help` prints."""
+    group = cast("Any", typer.main.get_command(app))
+    for name, command in group.commands.items():
+        yield f"### polyscan {name}"
+        yield ""
+        yield command.help
+        yield ""
+        words = [parameter.name.upper() for parameter in command.params if parameter.param_type_name == "argument"]
+        required = {parameter.name.upper() for parameter in command.params if parameter.required}
+        usage = [word if word in required else f"[{word}]" for word in words]
+        yield from ("```text", " ".join(["polyscan", name, *usage, "[OPTIONS]"]), "```", "")
+        yield from table(("argument or option", "meaning"), [_parameter(parameter) for parameter in command.params])
+
+
+def _parameter(parameter: Any) -> tuple[str, str]:
+    if parameter.param_type_name == "argument":
+        return f"`{parameter.name.upper()}`", parameter.help
+    value = "" if parameter.is_flag else f" {parameter.name.upper()}"
+    return f"`{'`, `'.join(parameter.opts)}{value}`", parameter.help
