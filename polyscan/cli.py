@@ -69,12 +69,15 @@ def plan(job: JobPath = None, network: Network = None, images: Images = None, se
 
     plan_ = planned(filled_job(job, network, images, _overrides(sets)))
     out.print(f"{plan_.n_layers} layers, {plan_.n_units:,} units, {plan_.n_images:,} images")
-    table = Table("stage", "shards", "rows", "disk", "time on one worker")
+    table = Table("stage", "shards", "rows", "disk", "time on one worker, at most")
     for row in plan_.rows:
         table.add_row(row.stage, f"{row.shards:,}", f"{row.rows:,}", _bytes(row.bytes), _time(row.seconds))
     table.add_row("all", "", "", _bytes(sum(r.bytes for r in plan_.rows)), _time(sum(r.seconds for r in plan_.rows)))
     out.print(table)
-    out.print("Time is measured on one batch each and multiplied; rows and disk are upper estimates.")
+    out.print(
+        "Time is measured on one batch each and multiplied. All figures are upper estimates: dead units, crops that"
+    )
+    out.print("units share and visualizations that reach their elbow early make a run smaller.")
 
 
 @app.command()
@@ -181,6 +184,10 @@ def _time(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
+def _counted(n: int) -> str:
+    return f"{n} shard" if n == 1 else f"{n} shards"
+
+
 # ---- progress ------------------------------------------------------------------------------------------------------
 
 
@@ -197,7 +204,7 @@ class _Bars:
         if self.progress is not None:
             self.task = self.progress.add_task(stage, completed=done, total=total)
         elif total:
-            err.print(f"{stage}: {done} of {total} shards done before" if done else f"{stage}: {total} shards")
+            err.print(f"{stage}: {done} of {total} shards done before" if done else f"{stage}: {_counted(total)}")
 
     def outcome(self, outcome: object) -> None:
         from polyscan.shards import Receipt

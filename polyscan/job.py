@@ -8,8 +8,9 @@ from __future__ import annotations
 import difflib
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, cast, get_args
 
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -237,6 +238,8 @@ def build(content: Mapping[str, Any], origin: str) -> Job:
 def settings_of(job: Job, groups: Sequence[str]) -> dict[str, Any]:
     """The job's settings of these groups, as plain values; what a stage's fingerprint is made from."""
     dump = job.model_dump(mode="json")
+    # With their defaults filled in, so that a new score or another default is another fingerprint as well.
+    dump["scores"] = {name: asdict(cast("Any", score)) for name, score in job.score_functions().items()}
     return {group: dump[group] for group in groups}
 
 

@@ -56,7 +56,7 @@ def planned(job: Job) -> Plan:
             _combine(job, reader, n_units),
             *([_visualize(job, reader)] if job.visualize.enabled else []),
             _embed(job, reader, n_units, len(images)),
-            _score(job, n_units),
+            _score(job, reader, n_units),
         ]
     return Plan(len(reader.points), n_units, len(images), rows)
 
@@ -111,19 +111,18 @@ def _embed(job: Job, reader: Reader, n_units: int, n_images: int) -> PlanRow:
         for point in reader.points
         if point.field
     )
-    n_visualizations = sum(len_ for _, len_ in _visualized(job, reader)) * job.visualize.min_images
+    n_visualizations = sum(len_ for _, len_ in _visualized(job, reader)) * job.visualize.max_images
     items = n_crops + n_visualizations
     shards = math.ceil(n_crops / job.embed.crops_per_shard) + math.ceil(n_visualizations / job.embed.crops_per_shard)
     bytes_ = items * width * 4 + n_crops * (BYTES["thumbnails"] if job.embed.thumbnail_px else 0)
     return PlanRow("embed", shards, items * (2 if job.embed.thumbnail_px else 1), bytes_, items * (each + 0.0003))
 
 
-def _score(job: Job, n_units: int) -> PlanRow:
+def _score(job: Job, reader: Reader, n_units: int) -> PlanRow:
     n = job.embed.n_exemplars or job.collect.k
     rows = n_units * (n + 10)
-    return PlanRow(
-        "score", math.ceil(n_units / job.score.units_per_shard), rows, rows * BYTES["clusters"], n_units * 0.02
-    )
+    shards = sum(math.ceil(point.n_channels / job.score.units_per_shard) for point in reader.points)
+    return PlanRow("score", shards, rows, rows * BYTES["clusters"], n_units * 0.02)
 
 
 def _visualized(job: Job, reader: Reader) -> list[tuple[ReadPoint, int]]:
@@ -136,7 +135,10 @@ def _visualized(job: Job, reader: Reader) -> list[tuple[ReadPoint, int]]:
 
 
 def _visualize(job: Job, reader: Reader) -> PlanRow:
-    """A step is measured in a few layers, evenly over the depth, and interpolated between them."""
+    """A step is measured in a few layers, evenly over the depth, and interpolated between them.
+
+    Counted is what comes to pass if no unit is dead and none reaches its elbow before `max_images`.
+    """
     layers = _visualized(job, reader)
     settings = ascent_settings(job.visualize)
     measured = sorted({round(place) for place in np.linspace(0, len(layers) - 1, MEASURED_LAYERS)})
@@ -149,7 +151,7 @@ def _visualize(job: Job, reader: Reader) -> PlanRow:
         ascent = Ascent(reader.trunk(point), network.preprocessing, side, one, device=network.device)
         steps.append(_seconds(lambda a=ascent: a([0] * settings.batch, list(range(settings.batch)))) / settings.batch)
     per_image_step = np.interp(range(len(layers)), measured, steps)
-    images = job.visualize.min_images
+    images = job.visualize.max_images
     seconds = sum(n * images * settings.steps * each for (_, n), each in zip(layers, per_image_step, strict=True))
     rows = sum(n for _, n in layers) * images
     sides = [canvas_px(point, network.preprocessing, settings) for point, _ in layers]

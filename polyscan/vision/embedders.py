@@ -158,7 +158,8 @@ def _open_clip(model: str, name: str, weights: str, input_px: int | None, device
             clip = cast("Any", open_clip.create_model(name, pretrained=pretrained, device=device))
     except (OSError, RuntimeError) as error:
         raise ModelError(
-            f'weights "{weights}" of open_clip {name} could not be loaded ({type(error).__name__}: {str(error).partition(chr(10))[0]})'
+            f'weights "{weights}" of open_clip {name} could not be loaded '
+            f"({type(error).__name__}: {str(error).partition(chr(10))[0]})"
         ) from error
     clip.eval().requires_grad_(requires_grad=False)
     side = clip.visual.image_size

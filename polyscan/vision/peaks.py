@@ -44,7 +44,6 @@ class PeakTally:
         self._value = torch.empty(n_units, 0, device=device)
         self._image = torch.empty(n_units, 0, dtype=torch.int64, device=device)
         self._place = torch.empty(n_units, 0, dtype=torch.int64, device=device)
-        self._bar = torch.full((n_units,), -torch.inf, device=device)
         self._width = 1
         self._n = 0
         self._powers = torch.zeros(4, n_units, dtype=torch.float64, device=device)
@@ -61,14 +60,14 @@ class PeakTally:
         """
         maps = maps.float()
         self._width = maps.shape[3]
-        peaks = maps.amax(dim=(2, 3)).T  # [u, b]
+        peaks, places = (found.T for found in located(maps))  # [u, b]
         if not bool(torch.isfinite(peaks).all()):
             bad = int((~torch.isfinite(peaks)).any(dim=1).nonzero()[0])
             raise ModelError(
                 f"unit {self.layer}:{bad} gives values that are not finite; check the weights and the input"
             )
         self._add_moments(peaks.double())
-        self._add_candidates(maps, peaks, images)
+        self._add_candidates(peaks, places, images)
 
     def _add_moments(self, peaks: Float[Tensor, "u b"]) -> None:
         power = torch.ones_like(peaks)
@@ -83,21 +82,10 @@ class PeakTally:
         self._n_nonpositive += (peaks <= 0).sum(dim=1)
         self._n += peaks.shape[1]
 
-    def _add_candidates(self, maps: Tensor, peaks: Tensor, images: Tensor) -> None:
-        # Finding a place costs six times finding a peak, so only peaks above the unit's k-th best are located.
-        # A tie with it loses: its image id is larger.
-        entering = peaks > self._bar[:, None]
-        place = torch.zeros_like(peaks, dtype=torch.int64)
-        if bool(entering.all()):
-            place = maps.flatten(2).argmax(dim=2).T
-        else:
-            units, rows = entering.nonzero(as_tuple=True)
-            place[units, rows] = maps[rows, units].flatten(1).argmax(dim=1)
-        self._value = torch.cat(
-            [self._value, peaks.where(entering, torch.tensor(-torch.inf, device=peaks.device))], dim=1
-        )
-        self._image = torch.cat([self._image, images.expand_as(place)], dim=1)
-        self._place = torch.cat([self._place, place], dim=1)
+    def _add_candidates(self, peaks: Tensor, places: Tensor, images: Tensor) -> None:
+        self._value = torch.cat([self._value, peaks], dim=1)
+        self._image = torch.cat([self._image, images.expand_as(places)], dim=1)
+        self._place = torch.cat([self._place, places], dim=1)
         if self._value.shape[1] >= 2 * self.k:
             self._keep_best()
 
@@ -107,8 +95,6 @@ class PeakTally:
         order = order[:, : self.k]
         self._value = value[:, : self.k].contiguous()
         self._image, self._place = self._image.gather(1, order), self._place.gather(1, order)
-        if self._value.shape[1] == self.k:
-            self._bar = self._value[:, -1].clone()
 
     def result(self) -> LayerTally:
         """The tally so far; `k_` is k, or the number of images where there were fewer."""
@@ -136,3 +122,13 @@ class PeakTally:
             n_at_max=self._n_at_max.cpu().numpy(),
             n_nonpositive=self._n_nonpositive.cpu().numpy(),
         )
+
+
+def located(maps: Float[Tensor, "b u y x"]) -> tuple[Float[Tensor, "b u"], Int64[Tensor, "b u"]]:
+    """Each unit's peak over space and its place, row by row; the first of several on a CPU, any of them on a GPU."""
+    if maps.device.type == "cpu":
+        # One pooling window over the whole map finds both in one pass; `max` with indices is many times slower there.
+        peaks, places = torch.nn.functional.max_pool2d(maps, maps.shape[2:], return_indices=True)
+        return peaks.flatten(1), places.flatten(1)
+    peaks, places = maps.flatten(2).max(dim=2)
+    return peaks, places

@@ -54,7 +54,8 @@ class Preprocessing:
 
     def batch(self, views: UInt8[np.ndarray, "b y x c"], device: torch.device) -> Float[Tensor, "b c y x"]:
         """Normalised float32 input of a network."""
-        values = torch.from_numpy(np.ascontiguousarray(views)).to(device).permute(0, 3, 1, 2)
+        # Pillow's arrays are read-only, which torch does not take.
+        values = torch.from_numpy(np.require(views, requirements=["C", "W"])).to(device).permute(0, 3, 1, 2)
         return self.normalised(values.float() / 255)
 
     def normalised(self, values: Float[Tensor, "b c y x"]) -> Float[Tensor, "b c y x"]:

@@ -102,7 +102,8 @@ POINT_OF = """(name) => {
 
 def load_synthetic():
     spec = importlib.util.spec_from_file_location("maps_synthetic", Path(__file__).with_name("synthetic.py"))
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
@@ -270,7 +271,8 @@ def test_the_choice_of_column_order_and_width_survives_a_reload(seen: Any, small
     after = page.evaluate(READ_COLORS)
     assert after != before
     legend = page.locator("#legend").inner_text()
-    assert "≤" in legend and "≥" in legend
+    assert "≤" in legend
+    assert "≥" in legend
     assert "PSI" in page.locator("#strip-axis").text_content()
     page.reload()
     until(page, "window.READY === true")
@@ -420,7 +422,8 @@ def test_layers_that_are_dead_or_empty_are_drawn(seen: Any, tmp_path: Path) -> N
     for key in ("ArrowDown", "ArrowDown", "End"):
         page.keyboard.press(key)
     name = page.locator("#tooltip").get_attribute("data-unit")
-    assert name is not None and name.startswith("alive:")
+    assert name is not None
+    assert name.startswith("alive:")
 
 
 def test_the_page_says_where_a_pixel_stands_for_several_units(seen: Any, small_maps: Path) -> None:

@@ -31,7 +31,8 @@ WORST_LOSS = 12  # of 255, a flat colour through JPEG
 
 def load_synthetic():
     spec = importlib.util.spec_from_file_location("maps_synthetic", Path(__file__).with_name("synthetic.py"))
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
@@ -137,7 +138,8 @@ def test_words_of_the_atlas_run_nothing() -> None:
 
 def test_json_in_a_page_closes_no_element_and_holds_no_nan() -> None:
     text = str(script_json({"a": EVIL, "b": [float("nan"), float("inf"), 1.5], "c": "ü层"}))
-    assert "<" not in text and ">" not in text
+    assert "<" not in text
+    assert ">" not in text
     assert json.loads(text) == {"a": EVIL, "b": [None, None, 1.5], "c": "ü层"}
 
 

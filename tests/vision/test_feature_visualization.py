@@ -213,7 +213,9 @@ CURVES = {
 }
 
 
-@pytest.mark.parametrize("settings", [PUBLISHED, ElbowSettings(), ElbowSettings(threshold=0.25, max_images=5)])
+@pytest.mark.parametrize(
+    "settings", [PUBLISHED, ElbowSettings(), ElbowSettings(threshold=0.25, min_images=3, max_images=5)]
+)
 @pytest.mark.parametrize("name", CURVES)
 def test_the_elbow_is_its_rule(name, settings):
     elbow, n, stop = on_a_curve(CURVES[name], settings)

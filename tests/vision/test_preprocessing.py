@@ -84,3 +84,15 @@ def test_a_fitted_crop_is_whole():
     assert grey.shape == (16, 16, 3)
     assert np.array_equal(grey[..., 0], grey[..., 2])
     assert Preprocessing(20, 16, (0.5,), (0.5,)).fitted(crop).shape == (16, 16, 1)
+
+
+def test_read_only_pixels_are_taken_as_they_are():
+    own = Preprocessing(16, 16, (0.5,) * 3, (0.5,) * 3)
+    pixels = np.asarray(Image.fromarray(picture(16, 16)))
+    assert not pixels.flags.writeable
+    expected = torch.from_numpy(pixels.astype(np.float32)).permute(2, 0, 1) / 127.5 - 1
+    torch.testing.assert_close(own.batch(own.fitted(pixels)[None], CPU)[0], expected, rtol=0, atol=1e-6)
+    frozen = own.view(pixels)[None]
+    frozen.flags.writeable = False
+    torch.testing.assert_close(own.batch(frozen, CPU)[0], expected, rtol=0, atol=1e-6)
+    assert not frozen.flags.writeable

@@ -266,6 +266,7 @@ def test_nothing_is_left_on_the_network(network_of, noise):
     with pytest.raises(KeyError, match="own error"):
         reader.read(noise(1, 3, 16, 16), stop)
     assert list(module.state_dict()) == before
+    assert all(tap.sink is None for tap in reader._taps)  # or what it caught would live on
     assert not any(part._forward_hooks or part._forward_pre_hooks for part in module.modules())
     assert values(reader, noise(1, 3, 16, 16))["0"].shape == (1, 4, 14, 14)  # and reads on
 

@@ -10,6 +10,7 @@ import pandas as pd
 from polyscan.job import Job
 from polyscan.maps.atlas import Atlas, Column, LayerRow, TrendPoint
 from polyscan.run import Run
+from polyscan.scores import SCORES
 from polyscan.shards import seed
 from polyscan.stages.show.cards import Gallery
 from polyscan.stats.significance import bootstrap_interval
@@ -51,6 +52,7 @@ def _short_weights(job: Job) -> str:
     return job.network.weights.rpartition("/")[2]
 
 
+# What the menu says of a column, in its order; a score that is not here follows with what it says of itself.
 LABELS: Mapping[str, tuple[str, str]] = {
     "semanticity": ("semanticity", "Alic et al. 2025, over exemplars: 0 one thing, 1 many clusters far apart"),
     "n_clusters": (
@@ -81,7 +83,8 @@ COUNTS = frozenset(("n_clusters", "visualizations_semanticity_k", "visualization
 
 
 def _columns(frame: pd.DataFrame) -> Iterator[Column]:
-    for name, (label, meaning) in LABELS.items():
+    own = {name: (score.label, (score.__doc__ or "").partition("\n")[0]) for name, score in SCORES.items()}
+    for name, (label, meaning) in {**LABELS, **{k: v for k, v in own.items() if k not in LABELS}}.items():
         if name in frame and frame[name].notna().any():
             yield Column(name, label, meaning, "count" if name in COUNTS else "real")
 

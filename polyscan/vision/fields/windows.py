@@ -60,6 +60,8 @@ def pooled(node: fx.Node, before: Axes, walk: Walk) -> Field:
     if function_name(node) != "avg_pool2d":
         names = (*names, "dilation")
     given = dict(zip(names, node.args, strict=False)) | node.kwargs
+    if any(isinstance(value, fx.Node) for name, value in given.items() if name != "input"):
+        return None  # a size that the graph computes, as in `F.avg_pool2d(x, x.size(3))`: the whole map as a rule
     kernels = pair(given["kernel_size"])
     strides = pair(given.get("stride") or kernels)
     paddings, dilations = pair(given.get("padding", 0)), pair(given.get("dilation", 1))
