@@ -221,7 +221,7 @@ class Run:
     def layer_table(self) -> pd.DataFrame:
         """The table `layers`, kept once read."""
         if "layers" not in self._frames:
-            self._frames["layers"] = self.read("layers").sort_values("depth").reset_index(drop=True)
+            self._frames["layers"] = self.read("layers").sort_values("depth", kind="stable").reset_index(drop=True)
         return cast("pd.DataFrame", self._frames["layers"])
 
     def unit_order(self) -> UnitOrder:

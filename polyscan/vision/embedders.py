@@ -20,7 +20,7 @@ from polyscan.errors import ModelError
 from polyscan.vision.networks import Network, NetworkRequest, load_network
 from polyscan.vision.preprocessing import Preprocessing
 from polyscan.vision.readouts.cutting import ending_at
-from polyscan.vision.tracing import LAYER_TYPES, traced
+from polyscan.vision.tracing import LAYER_TYPES, folded, traced
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ def penultimate(module: nn.Module) -> Callable[[Tensor], Float[Tensor, "b d"]]:
     ]
     if not heads:
         return _hooked(module)
-    body = ending_at(graph, heads[-1].all_input_nodes[0].name)
+    body = folded(ending_at(graph, heads[-1].all_input_nodes[0].name))
     return lambda batch: _pooled(body(batch))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from torch import fx, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 LAYER_TYPES = (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)
 POOL_TYPES = (nn.MaxPool2d, nn.AvgPool2d)
@@ -68,3 +69,30 @@ def is_in_place(node: fx.Node, modules: dict[str, Any]) -> bool:
         return False
     name = function_name(node)
     return bool(node.kwargs.get("inplace")) or name in IN_PLACE_OPERATORS or (name.endswith("_") and name[:1] != "_")
+
+
+def folded(graph: fx.GraphModule) -> fx.GraphModule:
+    """The graph with each batch norm that alone follows a convolution multiplied into it, in place.
+
+    The same function up to rounding (about 1e-6 of the values), with a quarter fewer passes over memory. For
+    embedding and gradient ascent; units are read from the network as it is.
+    """
+    modules: dict[str, Any] = dict(graph.named_modules())
+    for node in list(graph.graph.nodes):
+        norm = modules[str(node.target)] if node.op == "call_module" else None
+        if not isinstance(norm, nn.BatchNorm2d) or not norm.track_running_stats:
+            continue
+        before = node.all_input_nodes[0]
+        convolution = modules[str(before.target)] if before.op == "call_module" else None
+        if type(convolution) is not nn.Conv2d or len(before.users) > 1:
+            continue
+        name = f"folded_{node.name}"
+        graph.add_module(name, fuse_conv_bn_eval(convolution, norm))
+        with graph.graph.inserting_after(before):
+            fused = graph.graph.call_module(name, before.args)
+        node.replace_all_uses_with(fused)
+        graph.graph.erase_node(node)
+        graph.graph.erase_node(before)
+    graph.delete_all_unused_submodules()
+    graph.recompile()
+    return graph

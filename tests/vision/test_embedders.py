@@ -67,7 +67,9 @@ def test_penultimate_is_the_heads_input(build, head, shape, width, noise):
     with torch.inference_mode():
         vectors = penultimate(module)(batch)
     assert vectors.shape == (3, width)
-    assert torch.equal(vectors, head_input(module, module.get_submodule(head), batch))
+    expected = head_input(module, module.get_submodule(head), batch)
+    # Batch norm is folded into the convolutions, which moves the last digits.
+    torch.testing.assert_close(vectors, expected, rtol=1e-4, atol=1e-5 * float(expected.abs().max()))
     assert not any(part._forward_pre_hooks for part in module.modules())
 
 

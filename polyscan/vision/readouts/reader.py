@@ -17,7 +17,7 @@ from polyscan.vision.readouts.cutting import ending_at, with_taps
 from polyscan.vision.readouts.places import traced_points
 from polyscan.vision.readouts.points import ReadOut, ReadPoint, Sink
 from polyscan.vision.readouts.untraced import module_points, read_modules
-from polyscan.vision.tracing import traced
+from polyscan.vision.tracing import folded, traced
 
 SAME = {"rtol": 1e-3, "atol": 1e-4}  # a graph does the same operations; only a wrong branch differs by more
 
@@ -94,7 +94,7 @@ class Reader:
     def trunk(self, point: ReadPoint) -> Callable[[Float[Tensor, "b c y x"]], Float[Tensor, "b u y x"]]:
         """The network up to one read point, as a function to its units' maps that gradients go through."""
         if self._graph is not None:
-            module = ending_at(self._graph, point.node)
+            module = folded(ending_at(self._graph, point.node))
             return lambda batch: point.unit_maps(module(batch))
 
         def untraced(batch: Float[Tensor, "b c y x"]) -> Float[Tensor, "b u y x"]:
