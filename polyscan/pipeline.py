@@ -263,7 +263,7 @@ def _opened(job: Job) -> tuple[dict[str, str], dict[str, Any]]:
         "device": str(reader.network.device),
         "versions": {name: version(name) for name in ("polyscan", "torch", "pyarrow", "numpy", "scikit-learn")},
         "python": platform.python_version(),
-        "gpu": {"tf32": torch.backends.cuda.matmul.allow_tf32, "deterministic": torch.backends.cudnn.deterministic},
+        "gpu": {"tf32": torch.backends.cudnn.allow_tf32, "deterministic": torch.backends.cudnn.deterministic},
     }
     return {"network": reader.network.digest, "images": images.digest, "embedder": embedder.digest}, about
 

@@ -23,6 +23,8 @@ from polyscan.storage import Storage
 from polyscan.tables import TABLES, Columns
 from polyscan.units import Layer, UnitOrder
 
+KEPT_BYTES = 512 * 2**20  # of embeddings that a worker keeps in memory
+
 
 @dataclass(frozen=True)
 class Part:
@@ -264,10 +266,10 @@ class Run:
         return cast("tuple[np.ndarray, np.ndarray, np.ndarray]", self._frames["embedding index"])
 
     def _embedding_block(self, file: str) -> np.ndarray:
-        # A range of units touches few parts again and again; 16 of them bound the memory.
+        # A layer's units touch the same parts again and again.
         cache = cast("dict[str, np.ndarray]", self._frames.setdefault("embedding blocks", {}))
         if file not in cache:
-            while len(cache) >= 16:
+            while cache and sum(block.nbytes for block in cache.values()) > KEPT_BYTES:
                 cache.pop(next(iter(cache)))
             cache[file] = tables.read_vectors(self.storage, file, "embedding")
         return cache[file]

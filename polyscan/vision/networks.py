@@ -63,8 +63,7 @@ def pick_device(name: str) -> torch.device:
     Raises:
         ModelError: if the machine has no such device.
     """
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    name = ("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name
     try:
         device = torch.device(name)
     except RuntimeError as error:
@@ -73,7 +72,21 @@ def pick_device(name: str) -> torch.device:
         raise ModelError(
             f'`device` is "{name}", but this machine has {torch.cuda.device_count()} CUDA GPUs; use "auto" or "cpu"'
         )
+    if device.type == "cuda":
+        _exact_on_gpu()
     return device
+
+
+def _exact_on_gpu() -> None:
+    """Float32 that is float32, and kernels that give the same answer twice.
+
+    By default cuDNN rounds the factors of a convolution to 10 bits (TF32), which reorders exemplars, and picks
+    kernels by a race, which makes two visualizations of one seed two different images.
+    """
+    torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cuda.matmul.allow_tf32 = False
+    torch.backends.cudnn.deterministic = True
+    torch.backends.cudnn.benchmark = False
 
 
 def load_network(request: NetworkRequest, device: torch.device) -> Network:
