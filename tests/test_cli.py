@@ -69,6 +69,19 @@ def test_scan_status_show_and_units(polyscan, job_file: Path, tmp_path: Path) ->
     assert "behind batch norm norm" in units.out
 
 
+def test_a_quick_look_needs_no_job_file(polyscan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    toy.paint(tmp_path / "photos")
+    monkeypatch.chdir(tmp_path)
+    small = ["collect.k=8", "visualize.enabled=false", "embed.model=penultimate", "network.input_px=16"]
+    words = [word for setting in small for word in ("--set", setting)]
+    ended = polyscan("scan", "--network", "toy:network", "--images", "photos", "--run", "run", "--quiet", *words)
+    assert ended.status == 0, ended.err
+    assert "12 units in 3 layers" in ended.out
+    resolved = (tmp_path / "run" / "job.toml").read_text()
+    assert f'source = "{tmp_path}/photos"' in resolved
+    assert polyscan("scan", "--network", "toy:network", "--run", "run2").status == 2
+
+
 def test_plan_names_every_stage_and_an_estimate(polyscan, tmp_path: Path) -> None:
     path = tmp_path / "toy.toml"
     path.write_text(toy.job(tmp_path / "images").to_toml())

@@ -15,6 +15,7 @@ import torch
 import polyscan
 from polyscan import job as jobs
 from polyscan.images import ImageOptions, Picture, open_images
+from polyscan.run.inputs import open_images as open_inputs
 from polyscan.run.inputs import open_network, open_reader
 from polyscan.studies.scanning import job_file, jobs_folder
 
@@ -61,7 +62,9 @@ def test_the_training_script_learns_cifar10_from_parquet(shared_data: Path, tmp_
     ended = subprocess.run(list(map(str, command)), check=True, capture_output=True, text=True, timeout=240)
     accuracy = float(ended.stdout.split("trained on, ")[1].split("%")[0])
     assert accuracy > 25, ended.stdout  # chance is 10 %
-    job = jobs.load(job_file("lenet5_cifar10"), {"network.weights": str(out)})
+    others = {"network.weights": str(out), "images.source": str(images), "images.part": "all"}
+    job = jobs.load(job_file("lenet5_cifar10"), others)
+    assert len(open_inputs(job)) == 10_000
     assert [point.n_channels for point in open_reader(job).points] == [6, 16, 120, 84, 10]
 
 
