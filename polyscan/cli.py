@@ -6,6 +6,7 @@ Exit status: 0 all done; 2 the job or the command is wrong; 3 some shards failed
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import tomllib
 from collections.abc import Generator
@@ -54,6 +55,10 @@ def scan(
 
     asked = scanning.filled_job(job, network, images, _overrides(sets))
     address = run or _default_run(job)
+    if not quiet and scanning.runner_name(on) == "local" and (cores := os.cpu_count() or 1) > asked.threads:
+        err.print(
+            f"one worker of {asked.threads} thread(s) on {cores} cores; --on ray uses them all, with the same results"
+        )
     with _watching(quiet=quiet) as watcher:
         results = scanning.scan(asked, address, on=on, workers=workers, redo=redo, watcher=watcher or Silence())
     frame = results.map

@@ -48,6 +48,11 @@ def scan(
     return Results(run)
 
 
+def runner_name(on: str | None) -> str:
+    """The runner that is meant: `ray` where RAY_ADDRESS is set, else `local`, unless it is named."""
+    return on or ("ray" if os.environ.get("RAY_ADDRESS") else "local")
+
+
 @contextmanager
 def runner_for(on: str | None, workers: int | None) -> Generator[Runner]:
     """The runner of that name, connected while it is used.
@@ -55,7 +60,7 @@ def runner_for(on: str | None, workers: int | None) -> Generator[Runner]:
     Raises:
         JobError: if there is none of that name, or Ray is asked for and not installed.
     """
-    on = on or ("ray" if os.environ.get("RAY_ADDRESS") else "local")
+    on = runner_name(on)
     if on not in ("local", "ray"):
         raise JobError(f'`on` must be "local" or "ray", got "{on}"')
     if workers is not None and workers < 1:
