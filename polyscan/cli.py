@@ -53,14 +53,15 @@ def scan(
     from polyscan.pipeline import Silence
     from polyscan.studies import scanning
 
+    if not run:
+        raise JobError("`--run` is missing: where the results go, as in --run runs/digits")
     asked = scanning.filled_job(job, network, images, _overrides(sets))
-    address = run or _default_run(job)
     if not quiet and scanning.runner_name(on) == "local" and (cores := os.cpu_count() or 1) > asked.threads:
         err.print(
             f"one worker of {asked.threads} thread(s) on {cores} cores; --on ray uses them all, with the same results"
         )
     with _watching(quiet=quiet) as watcher:
-        results = scanning.scan(asked, address, on=on, workers=workers, redo=redo, watcher=watcher or Silence())
+        results = scanning.scan(asked, run, on=on, workers=workers, redo=redo, watcher=watcher or Silence())
     frame = results.map
     out.print(f"{len(frame)} units in {frame['layer'].nunique()} layers, {int(frame['is_dead'].sum())} dead")
     out.print(f"{results.run.address}/maps/index.html")
@@ -161,12 +162,6 @@ def _overrides(sets: list[str] | None) -> dict[str, Any]:
         except tomllib.TOMLDecodeError:
             found[key.strip()] = text
     return found
-
-
-def _default_run(job: str | None) -> str:
-    from pathlib import Path
-
-    raise JobError(f"`--run` is missing: where the results go, as in --run runs/{Path(job or 'digits').stem}")
 
 
 def _verified(run: str) -> list[str]:

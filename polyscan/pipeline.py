@@ -39,7 +39,7 @@ class Stage:
     Args:
         name: the verb.
         module: gives `shards(job, run)` and `Worker(job, run)`.
-        reads: the stages and inputs (`network`, `images`) whose results it reads.
+        reads: the stages and inputs (`network`, `images`, `distance`, `embedder`) whose results it reads.
         settings: the groups of the job that it obeys; a change of them makes its tables others.
         uses_gpu: whether its workers hold a network.
     """
@@ -55,8 +55,8 @@ STAGES = (
     Stage("survey", survey, reads=("network",), settings=("network",), uses_gpu=True),
     Stage("collect", collect, reads=("survey", "images"), settings=("collect",), uses_gpu=True),
     Stage("combine", combine, reads=("collect",), settings=(), uses_gpu=False),
-    Stage("visualize", visualize, reads=("combine",), settings=("visualize",), uses_gpu=True),
-    Stage("embed", embed, reads=("combine", "visualize"), settings=("embed",), uses_gpu=True),
+    Stage("visualize", visualize, reads=("combine", "distance"), settings=("visualize",), uses_gpu=True),
+    Stage("embed", embed, reads=("combine", "visualize", "embedder"), settings=("embed",), uses_gpu=True),
     # `calibrate` has its place here: every score on null sets, from the same embeddings.
     Stage("score", score, reads=("embed",), settings=("score", "scores"), uses_gpu=False),
     # `name` and `swap` have theirs here: words for clusters, and what pasting them does.
@@ -128,45 +128,40 @@ def complete(stage: Stage, desk: Desk, run: Run, runner: Runner, watcher: Watche
     pending = run.missing(shards, desk.print_)
     watcher.begin(stage.name, done=len(shards) - len(pending), total=len(shards))
     run.note_plan(stage.name, len(shards))
-    failures: list[Failure] = []
-    for _ in range(TRIES):
-        if not pending:
-            break
-        failures = [
-            outcome for outcome in _outcomes(runner, desk, pending, stage, watcher) if isinstance(outcome, Failure)
-        ]
-        pending = [failure.shard for failure in failures if not failure.is_final]
-    lost = {failure.shard.index: failure for failure in failures}
-    run.forget_frames()
-    if lost:
-        first = next(iter(lost.values()))
-        others = f" (also failed: {', '.join(map(str, list(lost)[1:]))})" if len(lost) > 1 else ""
-        raise ShardError(stage.name, first.shard.index, f"{first.cause}{others}")
-
-
-def _outcomes(
-    runner: Runner, desk: Desk, pending: Sequence[Shard], stage: Stage, watcher: Watcher
-) -> Iterator[Outcome]:
     uses_gpu = stage.uses_gpu and desk.job.device != "cpu"
-    for outcome in runner(desk, pending, Resources(cpus=desk.job.threads, gpus=1.0 if uses_gpu else 0.0)):
-        watcher.outcome(outcome)
-        _report(outcome)
-        if isinstance(outcome, Failure) and outcome.is_job_error:
-            raise JobError(outcome.cause)
-        yield outcome
+    resources = Resources(cpus=desk.job.threads, gpus=1.0 if uses_gpu else 0.0)
+    failures: dict[int, Failure] = {}
+    for _ in range(TRIES):
+        for outcome in runner(desk, pending, resources):
+            watcher.outcome(outcome)
+            _note(outcome, run, failures)
+        pending = [failure.shard for failure in failures.values() if not failure.is_final]
+    run.forget_frames()
+    if failures:
+        first, *others = sorted(failures)
+        also = f" (also failed: {', '.join(map(str, others))})" if others else ""
+        raise ShardError(stage.name, first, f"{failures[first].cause}{also}")
 
 
-def _report(outcome: Outcome) -> None:
+def _note(outcome: Outcome, run: Run, failures: dict[int, Failure]) -> None:
+    """Logs an outcome, keeps and files a failure, and forgets the failure of a shard that is done now."""
     shard = outcome.shard
     if isinstance(outcome, Receipt):
+        failures.pop(shard.index, None)
         log.info("%s %d/%d: %d rows in %.2f s", shard.stage, shard.index, shard.count, outcome.rows, outcome.seconds)
-    else:
-        log.warning("%s %d/%d failed: %s", shard.stage, shard.index, shard.count, outcome.cause)
+        return
+    failures[shard.index] = outcome
+    run.write_failure(shard, cause=outcome.cause, traceback=outcome.traceback)
+    log.warning("%s %d/%d failed: %s", shard.stage, shard.index, shard.count, outcome.cause)
+    if outcome.is_job_error:
+        raise JobError(outcome.cause)
 
 
 @dataclass
 class Desk:
     """Where one worker of one stage sits: makes the worker on first use, files what it computes, never raises.
+
+    Failures are filed by the driver, which hears of a worker's death as well.
 
     It travels to workers as these few plain values; what is heavy is loaded where it is used.
     """
@@ -195,11 +190,7 @@ class Desk:
                 done = run.write(shard, columns, fingerprint=self.print_, seconds=time.perf_counter() - started)
         except Exception as error:  # whatever a shard stumbles over, its siblings go on
             cause = str(error) if isinstance(error, JobError) else f"{type(error).__name__}: {error}"
-            failure = Failure(
-                shard, cause, traceback.format_exc(), isinstance(error, JobError), isinstance(error, JobError)
-            )
-            run.write_failure(shard, cause=cause, traceback=failure.traceback)
-            return failure
+            return Failure(shard, cause, traceback.format_exc(), is_job_error=isinstance(error, JobError))
         return Receipt(shard, done.rows, done.seconds)
 
 
@@ -244,7 +235,7 @@ def _opened(job: Job) -> tuple[dict[str, str], dict[str, Any]]:
     """Digests of the inputs, and what the run records about them."""
     reader = open_reader(job)
     images = open_images(job)
-    embedder = open_embedder(job)
+    embedder = open_embedder(job, reader.network)
     distance = open_distance(job, reader.network).version if job.visualize.enabled else None
     if not reader.is_traced:
         log.warning(
@@ -252,12 +243,18 @@ def _opened(job: Job) -> tuple[dict[str, str], dict[str, Any]]:
             job.network.name,
             reader.untraced_because,
         )
-    about = {
-        "network": {"name": job.network.name, "weights": job.network.weights, "digest": reader.network.digest},
+    inputs = {
+        "network": reader.network.digest,
+        "images": images.digest,
+        "distance": str(distance),
+        "embedder": embedder.digest,
+    }
+    about: dict[str, Any] = {
+        "network": {"name": job.network.name, "weights": job.network.weights, "digest": inputs["network"]},
         "is_traced": reader.is_traced,
         "untraced_because": reader.untraced_because,
         "input_px": reader.network.preprocessing.input_px,
-        "images": {"source": job.images.source, "n": len(images), "digest": images.digest},
+        "images": {"source": job.images.source, "n": len(images), "digest": inputs["images"]},
         "embedder": {"name": embedder.name, "digest": embedder.digest, "input_px": embedder.preprocessing.input_px},
         "distance": distance,
         "device": str(reader.network.device),
@@ -265,7 +262,7 @@ def _opened(job: Job) -> tuple[dict[str, str], dict[str, Any]]:
         "python": platform.python_version(),
         "gpu": {"tf32": torch.backends.cudnn.allow_tf32, "deterministic": torch.backends.cudnn.deterministic},
     }
-    return {"network": reader.network.digest, "images": images.digest, "embedder": embedder.digest}, about
+    return inputs, about
 
 
 def _entries(job: Job, inputs: Mapping[str, str]) -> dict[str, dict[str, Any]]:

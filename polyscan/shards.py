@@ -85,7 +85,7 @@ class Failure:
         shard: which one.
         cause: one line on what happened.
         traceback: where.
-        is_final: whether trying again is pointless: the job is wrong, or the worker died of it three times.
+        is_final: whether trying again is pointless: its worker died of it three times.
         is_job_error: whether the job itself is wrong, so that no shard can be done.
     """
 

@@ -16,6 +16,7 @@ import polyscan
 from polyscan import pipeline
 from polyscan.errors import JobError, ShardError
 from polyscan.run import Results, Run
+from polyscan.shards import Failure, Shard
 from polyscan.tables import TABLES
 
 
@@ -164,20 +165,43 @@ def test_a_shard_that_always_fails_is_named_its_siblings_are_done_and_no_later_s
     assert run.storage.exists("map.parquet")
 
 
-def test_a_real_error_in_a_worker_is_filed_with_its_traceback(tmp_path: Path) -> None:
+def test_a_real_error_in_a_worker_is_named_with_its_traceback(tmp_path: Path) -> None:
     job = toy.job(tmp_path / "images", visualize__enabled=False)
     run = Run(str(tmp_path / "run"))
     prints = pipeline.prepare(job, run)
-    stage = next(stage for stage in pipeline.STAGES if stage.name == "combine")
     # `survey` and `collect` have not been done, so the worker finds no layers.
-    work = pipeline.Desk(stage.name, job, run.address, prints[stage.name])()
-    from polyscan.shards import Failure, Shard
-
-    outcome = work(Shard("combine", 0, 1, 0, 5))
+    outcome = pipeline.Desk("combine", job, run.address, prints["combine"]).work(Shard("combine", 0, 1, 0, 5))
     assert isinstance(outcome, Failure)
-    (failure,) = run.failures("combine")
-    assert failure["index"] == 0
-    assert "Traceback" in failure["traceback"]
+    assert "Traceback" in outcome.traceback
+
+
+class FinalAndPassing:
+    """A runner: shard 0 is lost for good at once, shard 1 fails the first time and is done the second."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def __call__(self, make_work, shards, resources):
+        work = make_work()
+        for shard in shards:
+            if shard.stage == "collect" and shard.index == 0:
+                yield Failure(shard, "its worker died 3 times", "", is_final=True)
+            elif shard.stage == "collect" and shard.index == 1 and self.calls == 0:
+                self.calls += 1
+                yield Failure(shard, "a passing fault", "")
+            else:
+                yield work(shard)
+
+
+def test_a_shard_that_is_lost_for_good_is_not_forgotten_while_others_are_tried_again(tmp_path: Path) -> None:
+    run = Run(str(tmp_path / "run"))
+    with pytest.raises(ShardError, match="shard 0 of `collect` failed: its worker died 3 times"):
+        pipeline.scan(toy.job(tmp_path / "images", visualize__enabled=False), run, FinalAndPassing())
+    assert sorted(run.done("collect")) == [1, 2]
+    assert run.done("combine") == {}
+    (filed,) = run.failures("collect")
+    assert filed["index"] == 0
+    assert filed["cause"] == "its worker died 3 times"
 
 
 def test_unreadable_images_become_rejects_and_the_run_goes_on(tmp_path: Path) -> None:

@@ -45,12 +45,12 @@ def open_images(job: Job) -> ImageSource:
     return source
 
 
-def open_embedder(job: Job) -> Embedder:
-    """The space in which evidence is compared."""
+def open_embedder(job: Job, network: Network) -> Embedder:
+    """The space in which evidence is compared; it may be made of the scanned network itself."""
     device = pick_device(job.device)
     return load_embedder(
         job.embed.model,
-        scanned=lambda: open_network(job),
+        scanned=lambda: network,
         folder=job.folder,
         input_px=job.embed.input_px,
         device=device,

@@ -15,7 +15,6 @@ from polyscan.run import Run
 from polyscan.run.inputs import open_images, open_reader
 from polyscan.shards import Shard, split
 from polyscan.tables import Columns
-from polyscan.units import UnitOrder
 from polyscan.vision.peaks import LayerTally, PeakTally
 
 
@@ -31,7 +30,7 @@ class Worker:
         self.job = job
         self.reader = open_reader(job)
         self.images = open_images(job)
-        self.order = UnitOrder(run.layers())
+        self.order = run.unit_order()
 
     def __call__(self, shard: Shard) -> dict[str, Columns]:
         """Candidates, moments, images and rejects of one range of images."""

@@ -57,9 +57,10 @@ class Worker:
     def __init__(self, job: Job, run: Run) -> None:
         self.job = job
         self.run = run
-        self.embedder = open_embedder(job)
+        network = open_network(job)
+        self.embedder = open_embedder(job, network)
         self.images = open_images(job)
-        self.view = open_network(job).preprocessing.view
+        self.view = network.preprocessing.view
         self.crops = distinct_crops(job, run)
         self.visualizations = _visualizations(run)
 

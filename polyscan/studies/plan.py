@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from torch import Tensor
 
-from polyscan.images import Picture
+from polyscan.images import ImageSource, Picture
 from polyscan.job import Job
 from polyscan.run.inputs import open_embedder, open_images, open_reader, pinned_threads
 from polyscan.stages.visualize import ascent_settings
@@ -52,7 +52,7 @@ def planned(job: Job) -> Plan:
         reader, images = open_reader(job), open_images(job)
         n_units = sum(point.n_channels for point in reader.points)
         rows = [
-            _collect(job, reader, n_units),
+            _collect(job, reader, images, n_units),
             _combine(job, reader, n_units),
             *([_visualize(job, reader)] if job.visualize.enabled else []),
             _embed(job, reader, n_units, len(images)),
@@ -69,8 +69,7 @@ def _seconds(work: Callable[[], object]) -> float:
     return time.perf_counter() - started
 
 
-def _collect(job: Job, reader: Reader, n_units: int) -> PlanRow:
-    source = open_images(job)
+def _collect(job: Job, reader: Reader, source: ImageSource, n_units: int) -> PlanRow:
     preprocessing, device = reader.network.preprocessing, reader.network.device
     n = job.collect.batch
 
@@ -99,7 +98,7 @@ def _combine(job: Job, reader: Reader, n_units: int) -> PlanRow:
 
 def _embed(job: Job, reader: Reader, n_units: int, n_images: int) -> PlanRow:
     """Distinct crops are at most one per exemplar, and at most one per image and position of each layer."""
-    embedder = open_embedder(job)
+    embedder = open_embedder(job, reader.network)
     side, channels = embedder.preprocessing.input_px, embedder.preprocessing.channels
     crops = np.zeros((job.embed.batch, side, side, channels), dtype=np.uint8)
     width = embedder(crops).shape[1]

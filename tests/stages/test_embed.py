@@ -47,7 +47,12 @@ def test_fewer_exemplars_need_fewer_crops(made) -> None:
 def test_every_vector_is_that_of_its_own_crop(made) -> None:
     """The slow literal twin: each crop cut out by hand, embedded alone."""
     job, run = made
-    embedder, source, view = open_embedder(job), open_images(job), open_network(job).preprocessing.view
+    network, source = open_network(job), open_images(job)
+    embedder, view = open_embedder(job, network), network.preprocessing.view
+        open_embedder(job, open_network(job)),
+        open_images(job),
+        open_network(job).preprocessing.view,
+    )
     crops = distinct_crops(job, run)
     vectors = run.vectors(crops["crop"].to_numpy())
     for place in np.random.default_rng(0).choice(len(crops), 12, replace=False):
@@ -62,7 +67,7 @@ def test_every_visualization_has_its_vector(made) -> None:
     job, run = made
     rows = run.read("visualizations")
     vectors = run.vectors(visualization_keys(rows["layer"], rows["channel"], rows["index"]))
-    embedder = open_embedder(job)
+    embedder = open_embedder(job, open_network(job))
     for place in (0, len(rows) // 2, len(rows) - 1):
         image = np.asarray(Image.open(io.BytesIO(rows["image"].iloc[place])))
         alone = embedder(embedder.preprocessing.fitted(image)[None])

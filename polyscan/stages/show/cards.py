@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import pandas as pd
@@ -119,12 +119,12 @@ class Gallery:
         facts.append(("beat the best image", f"{_number(row['visualizations_winning'] * len(rows))} of {len(rows)}"))
         return Panel("visualizations", len(rows), facts, list(self._clusters(labels, tile)))
 
-    def _clusters(self, labels: pd.Series, tile: object) -> Iterator[Cluster]:
+    def _clusters(self, labels: pd.Series, tile: Callable[[int], Tile | None]) -> Iterator[Cluster]:
         """Clusters, largest first, each with its strongest pictures."""
         sizes = labels.value_counts(sort=False).sort_index(kind="stable").sort_values(ascending=False, kind="stable")
         for cluster, size in sizes.items():
             members = labels.index[labels == cluster][: self.job.show.tiles]
-            tiles = [made for item in members if (made := tile(int(item))) is not None]  # type: ignore[operator]
+            tiles = [made for item in members if (made := tile(int(item))) is not None]
             yield Cluster(int(size), tiles)
 
 
