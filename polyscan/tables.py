@@ -276,15 +276,3 @@ def read_vectors(storage: Storage, file: str, column: str) -> Float32[np.ndarray
 def write_single(storage: Storage, name: str, table: Table, columns: Columns) -> None:
     """One file that is a table by itself, such as `map.parquet`."""
     storage.put(name, encode(table, columns, metadata={})[0])
-
-
-def check(table: Table, content: bytes) -> None:
-    """Raises a TableError unless `content` is a Parquet file of this table and version."""
-    try:
-        schema = pq.read_schema(io.BytesIO(content))
-    except (pa.ArrowInvalid, OSError) as error:
-        raise TableError(f"a part of `{table.name}` can't be read: {error}") from error
-    about = json.loads((schema.metadata or {}).get(b"polyscan", b"{}"))
-    if about.get("schema_version") != table.version:
-        found = about.get("schema_version")
-        raise TableError(f"`{table.name}` is of version {found}, this polyscan reads {table.version}; use a new --run")

@@ -57,16 +57,6 @@ class Layer:
     depth: int
     n_units: int
 
-    @property
-    def module(self) -> str:
-        """The module's own name: without the virtual part and without the call's number."""
-        return self.name.partition("@")[0].partition("#")[0]
-
-    @property
-    def is_virtual(self) -> bool:
-        """Whether its units are read-outs other than its channels."""
-        return "@" in self.name
-
 
 class UnitOrder(Sequence[Unit]):
     """All units of a run in their fixed order, addressed by number.

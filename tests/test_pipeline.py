@@ -223,3 +223,19 @@ def test_too_few_readable_images_is_an_error_of_the_job(tmp_path: Path) -> None:
     (folder / "red" / "000.png").write_bytes(b"")
     with pytest.raises(JobError, match=r"only 7 images could be read, `collect.k` is 8"):
         polyscan.scan(toy.job(folder), str(tmp_path / "run"))
+
+
+@pytest.mark.parametrize(
+    ("name", "others"),
+    [
+        ("network", {"survey", "collect", "combine", "visualize", "embed", "score"}),
+        ("images", {"collect", "combine", "visualize", "embed", "score"}),
+        ("distance", {"visualize", "embed", "score"}),
+        ("embedder", {"embed", "score"}),
+    ],
+)
+def test_another_input_is_another_fingerprint_of_all_that_reads_it(tmp_path: Path, name: str, others: set[str]) -> None:
+    job = toy.job(tmp_path / "images")
+    inputs = dict.fromkeys(("network", "images", "distance", "embedder"), "one")
+    before, after = pipeline._entries(job, inputs), pipeline._entries(job, {**inputs, name: "two"})
+    assert {stage for stage in before if before[stage] != after[stage]} == others

@@ -40,9 +40,3 @@ def test_written_and_read_again_a_unit_is_the_same(text: str) -> None:
 def test_what_is_no_unit_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="names no unit"):
         Unit.parse(text)
-
-
-def test_a_layer_knows_its_module() -> None:
-    assert Layer("b.conv#2@null", 0, 1).module == "b.conv"
-    assert Layer("b.conv@null", 0, 1).is_virtual
-    assert not Layer("b.conv#2", 0, 1).is_virtual

@@ -49,10 +49,6 @@ def test_every_vector_is_that_of_its_own_crop(made) -> None:
     job, run = made
     network, source = open_network(job), open_images(job)
     embedder, view = open_embedder(job, network), network.preprocessing.view
-        open_embedder(job, open_network(job)),
-        open_images(job),
-        open_network(job).preprocessing.view,
-    )
     crops = distinct_crops(job, run)
     vectors = run.vectors(crops["crop"].to_numpy())
     for place in np.random.default_rng(0).choice(len(crops), 12, replace=False):

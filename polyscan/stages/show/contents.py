@@ -154,6 +154,5 @@ def _trend(job: Job, frame: pd.DataFrame, layers: list[LayerRow], columns: list[
                 continue
             generator = np.random.default_rng(seed(job.seed, f"interval of {column.name}", layer.name))
             interval = bootstrap_interval(values, generator=generator, draws=1000)
-            five = [float(np.quantile(values, share)) for share in QUANTILES]
-            spread = (five[0], five[1], five[2], five[3], five[4])
-            yield TrendPoint(column.name, layer.name, layer.depth, len(values), *interval, spread)
+            q05, q25, q50, q75, q95 = (float(np.quantile(values, share)) for share in QUANTILES)
+            yield TrendPoint(column.name, layer.name, layer.depth, len(values), *interval, (q05, q25, q50, q75, q95))
