@@ -1,0 +1,164 @@
+"""Job files read: TOML to settings, and what is wrong with it said in words.
+
+Paths inside a job file are relative to that file; paths given on the command line to the working directory.
+"""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, cast, get_args
+
+from pydantic import BaseModel, ValidationError
+
+from polyscan.errors import JobError
+from polyscan.job.settings import Job
+
+PATHS = ("network.weights", "images.source", "images.root")
+
+
+def load(path: Path, overrides: Mapping[str, Any] | None = None) -> Job:
+    """Reads a job file.
+
+    Args:
+        path: the TOML file.
+        overrides: dotted keys to values, as `--set` gives them; paths among them are relative to the working folder.
+
+    Raises:
+        JobError: if the file is missing, no TOML, or says anything that is not a job.
+    """
+    try:
+        text = path.read_text()
+    except OSError as error:
+        raise JobError(f"no job file at {path} ({error.strerror}); give an existing .toml file") from error
+    return parse(text, str(path), overrides, folder=path.resolve().parent)
+
+
+def parse(text: str, origin: str, overrides: Mapping[str, Any] | None = None, *, folder: Path | None = None) -> Job:
+    """A job from the text of a TOML file.
+
+    Args:
+        text: the file's content.
+        origin: what error messages call it.
+        overrides: as for `load`.
+        folder: where the job's own paths and code begin, unless the text says it.
+
+    Raises:
+        JobError: if it is no TOML, or says anything that is not a job.
+    """
+    try:
+        content = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise JobError(f"{origin} is no TOML: {error}") from error
+    content.setdefault("folder", str(folder or Path.cwd()))
+    _anchor(content, Path(content["folder"]))
+    for key, value in (overrides or {}).items():
+        _put(content, key, value)
+    _anchor(content, Path.cwd(), only=set(overrides or {}))
+    return build(content, origin)
+
+
+def fill(overrides: Mapping[str, Any]) -> Job:
+    """A job without a file: defaults, and what the command says. A torchvision network gets its default weights.
+
+    Raises:
+        JobError: if network or images are missing, or anything is no setting.
+    """
+    content: dict[str, Any] = {"folder": str(Path.cwd())}
+    for key, value in overrides.items():
+        _put(content, key, value)
+    _anchor(content, Path.cwd())
+    network = content.get("network", {})
+    if str(network.get("name", "")).startswith("torchvision:"):
+        network.setdefault("weights", "DEFAULT")
+    return build(content, "the command")
+
+
+def build(content: Mapping[str, Any], origin: str) -> Job:
+    """A job from plain dictionaries.
+
+    Args:
+        content: as a TOML file gives it.
+        origin: what the error message calls it.
+
+    Raises:
+        JobError: naming every wrong key with its value, what is allowed, and the file to fix.
+    """
+    try:
+        return Job.model_validate(content)
+    except ValidationError as error:
+        raise JobError("\n".join(_explained(error, content)) + f"\nFix {origin}.") from error
+
+
+def settings_of(job: Job, groups: Sequence[str]) -> dict[str, Any]:
+    """The job's settings of these groups, as plain values; what a stage's fingerprint is made from."""
+    dump = job.model_dump(mode="json")
+    # With their defaults filled in, so that a new score or another default is another fingerprint as well.
+    dump["scores"] = {name: asdict(cast("Any", score)) for name, score in job.score_functions().items()}
+    return {group: dump[group] for group in groups}
+
+
+def _put(content: dict[str, Any], key: str, value: Any) -> None:
+    *groups, name = key.split(".")
+    for group in groups:
+        inner = content.setdefault(group, {})
+        if not isinstance(inner, dict):
+            raise JobError(f"--set {key}: `{group}` is no group of settings")
+        content = inner
+    content[name] = value
+
+
+def _anchor(content: dict[str, Any], base: Path, only: set[str] | None = None) -> None:
+    """Makes relative paths absolute where such a file or folder exists below `base`."""
+    for key in PATHS:
+        group, name = key.split(".")
+        value = content.get(group, {}).get(name) if isinstance(content.get(group), dict) else None
+        if (only is not None and key not in only) or not isinstance(value, str) or not value:
+            continue
+        looks_like_file = value.endswith((".safetensors", ".pth", ".pt", ".parquet")) or value.startswith((".", "~"))
+        target = base / Path(value).expanduser()
+        if "://" not in value and (looks_like_file or target.exists()):
+            content[group][name] = str(target.resolve())
+
+
+def _explained(error: ValidationError, content: Mapping[str, Any]) -> Iterator[str]:
+    for fault in error.errors():
+        place = [str(part) for part in fault["loc"]]
+        key = ".".join(place)
+        if fault["type"] == "extra_forbidden":
+            known = _known_keys(place[:-1])
+            nearest = difflib.get_close_matches(place[-1], known, n=1)
+            hint = f'; did you mean "{nearest[0]}"?' if nearest else f"; known keys: {', '.join(known)}"
+            yield f"unknown key `{key}`{hint}"
+        elif fault["type"] == "missing":
+            yield f"`{key}` is missing; {_description(place) or 'the job needs it'}"
+        elif fault["type"] == "value_error":
+            yield str(fault["msg"]).removeprefix("Value error, ")
+        else:
+            got = fault.get("input", content)
+            yield f"`{key}`: {fault['msg'][0].lower()}{fault['msg'][1:]}, got {got!r}"
+
+
+def _group(place: Sequence[str]) -> type[BaseModel] | None:
+    model: type[BaseModel] = Job
+    for part in place:
+        found = model.model_fields.get(part)
+        kinds = [found.annotation, *get_args(found.annotation)] if found else []
+        inner = next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)), None)
+        if inner is None:
+            return None
+        model = inner
+    return model
+
+
+def _known_keys(place: Sequence[str]) -> list[str]:
+    model = _group(place)
+    return sorted(model.model_fields) if model else []
+
+
+def _description(place: Sequence[str]) -> str:
+    model = _group(place[:-1])
+    return (model.model_fields[place[-1]].description or "") if model and place[-1] in model.model_fields else ""

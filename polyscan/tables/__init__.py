@@ -1,0 +1,17 @@
+"""The tables of a run: schemas, and how columns become Parquet and come back. pyarrow lives here and in `images`."""
+
+from polyscan.tables.files import Columns, encode, read, read_keys, read_vectors, write_single
+from polyscan.tables.schemas import TABLES, Column, ColumnType, Table
+
+__all__ = [
+    "TABLES",
+    "Column",
+    "ColumnType",
+    "Columns",
+    "Table",
+    "encode",
+    "read",
+    "read_keys",
+    "read_vectors",
+    "write_single",
+]
