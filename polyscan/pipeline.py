@@ -1,6 +1,6 @@
 """The whole machine: a job goes down a line of verbs, each of which reads tables and writes tables.
 
-    survey -> collect -> combine -> visualize -> embed -> score -> show
+    survey -> collect -> combine -> visualize -> embed -> calibrate -> score -> show
 
 A stage cuts its work into shards. A worker does a shard: it computes columns, and the pen files them as a part with a
 done record. A runner decides where workers live and never looks inside. So a rerun does what is missing and nothing
@@ -27,7 +27,7 @@ from polyscan.run import Run
 from polyscan.run.fingerprints import differences, fingerprint
 from polyscan.run.inputs import open_distance, open_embedder, open_images, open_reader, pinned_threads
 from polyscan.shards import Failure, Outcome, Receipt, Resources, Runner, Shard, Work
-from polyscan.stages import collect, combine, embed, score, show, survey, visualize
+from polyscan.stages import calibrate, collect, combine, embed, score, show, survey, visualize
 
 log = logging.getLogger("polyscan")
 
@@ -52,13 +52,13 @@ class Stage:
 
 
 STAGES = (
-    Stage("survey", survey, reads=("network",), settings=("network",), uses_gpu=True),
+    Stage("survey", survey, reads=("network", "images"), settings=("network", "survey", "collect"), uses_gpu=True),
     Stage("collect", collect, reads=("survey", "images"), settings=("collect",), uses_gpu=True),
     Stage("combine", combine, reads=("collect",), settings=(), uses_gpu=False),
     Stage("visualize", visualize, reads=("combine", "distance"), settings=("visualize",), uses_gpu=True),
     Stage("embed", embed, reads=("combine", "visualize", "embedder"), settings=("embed",), uses_gpu=True),
-    # `calibrate` has its place here: every score on null sets, from the same embeddings.
-    Stage("score", score, reads=("embed",), settings=("score", "scores"), uses_gpu=False),
+    Stage("calibrate", calibrate, reads=("embed",), settings=("calibrate", "score", "scores"), uses_gpu=False),
+    Stage("score", score, reads=("calibrate",), settings=("calibrate", "score", "scores"), uses_gpu=False),
     # `name` and `swap` have theirs here: words for clusters, and what pasting them does.
 )
 EVERYWHERE = ("seed", "threads", "device")  # settings that every table depends on

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Protocol
 
 
@@ -45,14 +46,37 @@ def split_within(stage: str, group_sizes: Sequence[int], size: int) -> list[Shar
     >>> [(s.start, s.stop) for s in split_within("visualize", [3, 2], 2)]
     [(0, 2), (2, 3), (3, 5)]
     """
+    stops = list(accumulate(group_sizes))
+    return split_ranges(stage, list(zip([0, *stops[:-1]], stops, strict=False)), size)
+
+
+def split_ranges(stage: str, ranges: Sequence[tuple[int, int]], size: int) -> list[Shard]:
+    """Ranges of at most `size` items that cover the given ones (start, stop) in turn, and nothing between them.
+
+    >>> [(s.start, s.stop) for s in split_ranges("score", [(0, 3), (5, 6)], 2)]
+    [(0, 2), (2, 3), (5, 6)]
+    """
     if size < 1:
         raise ValueError(f"a shard holds at least 1 item, got {size}")
-    bounds: list[tuple[int, int]] = []
-    offset = 0
-    for group_size in group_sizes:
-        bounds += [(offset + i, offset + min(i + size, group_size)) for i in range(0, group_size, size)]
-        offset += group_size
+    bounds = [(i, min(i + size, stop)) for start, stop in ranges for i in range(start, stop, size)]
     return [Shard(stage, index, len(bounds), start, stop) for index, (start, stop) in enumerate(bounds)]
+
+
+def split_by_weight(stage: str, weights: Sequence[int], most: int) -> list[Shard]:
+    """Ranges of items whose weights sum to at most `most`; a heavier item has a range of its own.
+
+    >>> [(s.start, s.stop) for s in split_by_weight("survey", [3, 3, 9, 1], 6)]
+    [(0, 2), (2, 3), (3, 4)]
+    """
+    starts = [0] if weights else []
+    total = 0
+    for place, weight in enumerate(weights):
+        if total and total + weight > most:
+            starts.append(place)
+            total = 0
+        total += weight
+    stops = [*starts[1:], len(weights)]
+    return [Shard(stage, i, len(starts), start, stop) for i, (start, stop) in enumerate(zip(starts, stops, strict=True))]
 
 
 def seed(job_seed: int, purpose: str, layer: str = "", channel: int = 0, index: int = 0) -> int:

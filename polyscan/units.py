@@ -57,6 +57,20 @@ class Layer:
     depth: int
     n_units: int
 
+    @property
+    def parent(self) -> str:
+        """The layer that it is read from: itself, or what stands before the `@`."""
+        return self.name.partition("@")[0]
+
+    @property
+    def role(self) -> str:
+        """What its virtual units are for: `null`, `control`, `planted`, `down` ...; empty for a real layer.
+
+        >>> Layer("layer1.0@null", 0, 200).role
+        'null'
+        """
+        return self.name.partition("@")[2]
+
 
 class UnitOrder(Sequence[Unit]):
     """All units of a run in their fixed order, addressed by number.

@@ -44,6 +44,22 @@ class ImagesSettings(Settings):
     max_pixels: int = Field(64_000_000, ge=1, description="larger images are rejects")
 
 
+class SurveySettings(Settings):
+    """What is sampled of each layer, and the virtual units that carry its null and its proof."""
+
+    images: int = Field(4096, ge=16, description="a seeded sample of so many images; fewer where there are fewer")
+    positions: int = Field(16_384, ge=64, description="activation vectors per layer for its mean and covariance")
+    read_outs: int = Field(400, ge=0, description="one-exemplar read-outs behind each layer's null; 0: no layer null")
+    controls: int = Field(40, ge=0, description="further one-exemplar read-outs a layer, which measure its error rate")
+    planted: int = Field(40, ge=0, description="pairs of controls a layer, which measure its power")
+    space: Literal["auto", "image", "next", "own"] = Field(
+        "auto",
+        description="where exemplars are compared: `image` by the embedder, `next` or `own` by the scanned network's "
+        "features at the peak's place; auto: `next` where there is one, else `image` where the field covers it, or own",
+    )
+    sign: Literal["up", "both"] = Field("up", description="`both` scans each unit's strongest images downwards, too")
+
+
 class CollectSettings(Settings):
     """How exemplars are found."""
 
@@ -91,10 +107,27 @@ class EmbedSettings(Settings):
         "the scanned network's own last but one layer",
     )
     input_px: int | None = Field(None, ge=16, description="side of the embedder's input; default: its own")
+    crops: bool = Field(True, description="whether real units' crops are embedded where they are not compared, too")
+    pool: bool = Field(True, description="whether every image is embedded whole: the pool of the embedding null")
     n_exemplars: int | None = Field(None, ge=8, description="embed only so many of the k exemplars; default: all")
     batch: int = Field(64, ge=1, description="crops per forward pass")
     crops_per_shard: int = Field(4096, ge=1, description="crops or visualizations per shard")
     thumbnail_px: int = Field(64, ge=0, le=512, description="side of the stored thumbnails; 0: none")
+
+
+class CalibrateSettings(Settings):
+    """What scores are compared with."""
+
+    nulls: tuple[str, ...] = Field(
+        ("layer", "embedding"),
+        description="`layer`: the layer's one-exemplar read-outs; `embedding`: the same of embeddings, where evidence "
+        "is the whole image; others, which do not keep their level: `random`, `gaussian`, `neighbourhoods`",
+    )
+    match: Literal["regression", "nearest"] = Field(
+        "regression", description="null scores regressed on clarity, or those of the 200 sets nearest in clarity"
+    )
+    embedding_sets: int = Field(800, ge=20, description="sets of the embedding null")
+    sets_per_shard: int = Field(100, ge=1, description="null sets per shard")
 
 
 class ScoreSettings(Settings):
@@ -102,6 +135,7 @@ class ScoreSettings(Settings):
 
     max_clusters: int = Field(10, ge=2, le=64, description="K is at most this")
     restarts: int = Field(10, ge=1, description="k-means starts per K")
+    certificate: bool = Field(True, description="whether the dip's p, a test without null sets, is computed")
     units_per_shard: int = Field(256, ge=1, description="units per shard")
 
 
@@ -121,9 +155,11 @@ class Job(Settings):
     device: str = Field("auto", description="`auto`, `cpu`, `cuda`, `cuda:1` ...")
     network: NetworkSettings
     images: ImagesSettings
+    survey: SurveySettings = SurveySettings()  # pyright: ignore[reportCallIssue]
     collect: CollectSettings = CollectSettings()  # pyright: ignore[reportCallIssue]
     visualize: VisualizeSettings = VisualizeSettings()  # pyright: ignore[reportCallIssue]
     embed: EmbedSettings = EmbedSettings()  # pyright: ignore[reportCallIssue]
+    calibrate: CalibrateSettings = CalibrateSettings()  # pyright: ignore[reportCallIssue]
     score: ScoreSettings = ScoreSettings()  # pyright: ignore[reportCallIssue]
     scores: dict[str, dict[str, Any]] = Field(default_factory=dict, description="settings per score; all are computed")
     show: ShowSettings = ShowSettings()  # pyright: ignore[reportCallIssue]

@@ -253,6 +253,21 @@ class Run:
             gathered[here] = block[rows[place[here]]]
         return gathered if gathered is not None else np.empty((0, 0), dtype=np.float32)
 
+    def features(self, layer: str, space: str) -> tuple[Int64[np.ndarray, " n"], Float32[np.ndarray, "n d"]]:
+        """The network's own features of a layer: keys of its positions, rising, and their vectors. The last is kept."""
+        name = f"features {layer} {space}"
+        if name not in self._frames:
+            for other in [key for key in self._frames if key.startswith("features ")]:
+                del self._frames[other]
+            files = [part.file for part in self.parts("features")]
+            where = {"layer": layer, "space": space}
+            keys, vectors = tables.read_matrix(
+                self.storage, files, TABLES["features"], key="item", column="embedding", where=where
+            )
+            order = np.argsort(keys, kind="stable")
+            self._frames[name] = (keys[order], vectors[order])
+        return cast("tuple[np.ndarray, np.ndarray]", self._frames[name])
+
     def _embedding_index(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         if "embedding index" not in self._frames:
             blocks = [tables.read_keys(self.storage, part.file, "item") for part in self.parts("embeddings")]

@@ -12,6 +12,9 @@ from polyscan.errors import JobError
 from polyscan.images import ImageOptions, ImageSource
 from polyscan.images import open_images as open_source
 from polyscan.job import Job
+from polyscan.run.folder import Run
+from polyscan.run.virtual import read_outs
+from polyscan.stats.null_sets import widths
 from polyscan.vision.embedders import Embedder, load_embedder
 from polyscan.vision.networks import Network, NetworkRequest, load_network, pick_device
 from polyscan.vision.perceptual import PerceptualDistance, load_distance
@@ -24,9 +27,10 @@ def open_network(job: Job) -> Network:
     return load_network(NetworkRequest(**wanted, folder=job.folder), pick_device(job.device))
 
 
-def open_reader(job: Job, network: Network | None = None) -> Reader:
-    """The scanned network with its chosen layers."""
-    return Reader(network or open_network(job), job.network.layers)
+def open_reader(job: Job, network: Network | None = None, *, run: Run | None = None) -> Reader:
+    """The scanned network with its chosen layers; with those of a surveyed run, virtual ones among them."""
+    network = network or open_network(job)
+    return Reader(network, job.network.layers, read_outs(run) if run is not None else None)
 
 
 def open_images(job: Job) -> ImageSource:
@@ -42,6 +46,13 @@ def open_images(job: Job) -> ImageSource:
             f"`images.source` {job.images.source} has {len(source)} images, `collect.k` is {job.collect.k}; "
             "k must not be above the number of images: name more images or a smaller k"
         )
+    try:
+        widths(job.collect.k, len(source)) if job.survey.read_outs else ()
+    except ValueError as error:
+        raise JobError(
+            f"`images.source` {job.images.source} and `collect.k` {job.collect.k} give no null: {error} "
+            "Or go without p: survey.read_outs = 0"
+        ) from error
     return source
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from jaxtyping import Int32, Int64
@@ -14,8 +14,19 @@ def crop_keys(image: Int64[np.ndarray, " n"], boxes: Int32[np.ndarray, "n 4"]) -
 
     SplitMix64 over the five numbers in turn (Steele, Lea & Flood 2014).
     """
-    key = np.zeros(len(image), dtype=np.uint64)
-    for number in (image, *np.asarray(boxes).T):
+    return _mixed((image, *np.asarray(boxes).T))
+
+
+def position_keys(
+    image: Int64[np.ndarray, " n"], y: Int32[np.ndarray, " n"], x: Int32[np.ndarray, " n"]
+) -> Int64[np.ndarray, " n"]:
+    """A key per (image, row, column) of one layer's map, made like a crop's."""
+    return _mixed((image, y, x))
+
+
+def _mixed(numbers: Sequence[np.ndarray]) -> Int64[np.ndarray, " n"]:
+    key = np.zeros(len(numbers[0]), dtype=np.uint64)
+    for number in numbers:
         key = (key ^ number.astype(np.uint64)) + np.uint64(0x9E3779B97F4A7C15)
         key = (key ^ (key >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
         key = (key ^ (key >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)

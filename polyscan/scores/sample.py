@@ -11,7 +11,8 @@ from typing import Literal, NamedTuple
 import numpy as np
 from jaxtyping import Float32, Float64, Int64
 
-from polyscan.stats import bic
+from polyscan.scores.concepts import Concepts
+from polyscan.stats import bic, splits
 from polyscan.stats.clustering import gram, kmeans
 
 Evidence = Literal["exemplars", "visualizations"]
@@ -19,6 +20,10 @@ KRule = Literal["default", "published"]
 
 LEAST_ITEMS = 2
 """Fewer items have no pair to compare: scores answer NaN."""
+LEAST_SHARE = 0.1
+"""A cluster that counts has so large a share of the items."""
+MOST_PARTS = 5
+"""Most clusters that the calibrated numbers ask for."""
 
 _SETS_AT_ONCE = 64
 
@@ -48,6 +53,10 @@ class Sample:
         max_clusters: most clusters that are tried.
         restarts: runs of k-means, of which the best counts.
         seed: the unit's own seed, from `shards.seed`: never the same for all units, never from the batch.
+        origin: where cosines are seen from: the mean vector of the space, so that unrelated items have cosine 0; 0 if None.
+        labels: class of each item, -1 where it has none; None where the data have no classes.
+        prototypes: a vector for each label; None where there are none.
+        vocabulary: words in the space of `embeddings`; None where there are none.
         partitions: clusterings made so far, by number of clusters; filled on demand or by `prepare`.
 
     Raises:
@@ -62,6 +71,10 @@ class Sample:
     max_clusters: int = 8
     restarts: int = 10
     seed: int = 0
+    origin: Float32[np.ndarray, " d"] | None = None
+    labels: Int64[np.ndarray, " n"] | None = None
+    prototypes: Concepts | None = None
+    vocabulary: Concepts | None = None
     partitions: dict[int, Partition] = field(default_factory=dict[int, Partition], repr=False, init=False)
 
     def __post_init__(self) -> None:
@@ -84,6 +97,10 @@ class Sample:
             case (embeddings, activations):
                 got = f"{embeddings} and {activations}"
                 raise ValueError(f"`embeddings` must be [n, d] and `activations` [n], got {got}")
+        if self.origin is not None and self.origin.shape != self.embeddings.shape[1:]:
+            raise ValueError(f"`origin` must be {self.embeddings.shape[1:]} as an embedding, got {self.origin.shape}")
+        if self.labels is not None and len(self.labels) != len(self):
+            raise ValueError(f"`labels` must be one an item, got {len(self.labels)} for {len(self)} items")
         if not (np.isfinite(self.embeddings).all() and np.isfinite(self.activations).all()):
             raise ValueError("embeddings and activations must be finite, got NaN or infinity; reject the item first")
         low, high = self.activation_min, self.activation_max
@@ -102,6 +119,27 @@ class Sample:
     def gram(self) -> Float64[np.ndarray, "n n"]:
         """Inner products of the embeddings, centred by their mean."""
         return gram(self.embeddings[None])[0]
+
+    @cached_property
+    def cosines(self) -> Float64[np.ndarray, "n n"]:
+        """Cosines of the embeddings, seen from `origin`."""
+        return splits.cosines(self.embeddings[None], self.origin)[0]
+
+    @cached_property
+    def halves(self) -> splits.Split:
+        """The items in two by 2-means on their unit vectors, both of a tenth or more; one set."""
+        return splits.two_means(self.cosines[None], uniforms=_uniforms([self], 2), least_share=LEAST_SHARE)
+
+    @cached_property
+    def best_split(self) -> splits.BestSplit:
+        """The items in 2 to 5 clusters of a tenth or more, by the largest silhouette; one set, never gated."""
+        return splits.best_split(
+            self.cosines[None],
+            uniforms={k: _uniforms([self], k) for k in range(2, MOST_PARTS + 1)},
+            most=MOST_PARTS,
+            least_share=LEAST_SHARE,
+            halves=self.halves,
+        )
 
     @cached_property
     def n_distinct(self) -> int:
@@ -149,6 +187,8 @@ def prepare(samples: Iterable[Sample], *, k_rule: KRule = "default") -> None:
     waiting = sorted((s for s in samples if len(s) >= LEAST_ITEMS), key=_shape)
     for _, group in groupby(waiting, key=_shape):
         alike = list(group)
+        for start in range(0, len(alike), _SETS_AT_ONCE):
+            _fill_splits(alike[start : start + _SETS_AT_ONCE])
         _fill_grams(alike)
         for k in range(1, max(2, *(s.k_cap(k_rule) for s in alike)) + 1):
             # Two clusters are asked for by SemanticLens' score whatever the rule says.
@@ -169,10 +209,26 @@ def _fill_grams(samples: Sequence[Sample]) -> None:
             sample.__dict__["gram"] = its_gram
 
 
+def _fill_splits(samples: Sequence[Sample]) -> None:
+    """Cosines, halves and best split of samples of one shape, filed with them."""
+    cosines = np.concatenate([s.cosines[None] for s in samples])
+    uniforms = {k: _uniforms(samples, k) for k in range(2, MOST_PARTS + 1)}
+    halves = splits.two_means(cosines, uniforms=uniforms[2], least_share=LEAST_SHARE)
+    best = splits.best_split(cosines, uniforms=uniforms, most=MOST_PARTS, least_share=LEAST_SHARE, halves=halves)
+    for row, sample in enumerate(samples):
+        own = slice(row, row + 1)
+        sample.__dict__["halves"] = splits.Split(halves.labels[own], halves.was_cut[own])
+        sample.__dict__["best_split"] = splits.BestSplit(best.labels[own], best.k[own], best.silhouette[own])
+
+
+def _uniforms(samples: Sequence[Sample], k: int) -> Float64[np.ndarray, "s r k"]:
+    """Draws for k-means into k clusters, each sample's from its own seed."""
+    return np.stack([np.random.default_rng((s.seed, k)).random((s.restarts, k)) for s in samples])
+
+
 def _fill(samples: Sequence[Sample], k: int) -> None:
     """Clusters samples of one shape into k clusters and files the partitions with them."""
     grams = np.stack([s.gram for s in samples])
-    uniforms = np.stack([np.random.default_rng((s.seed, k)).random((s.restarts, k)) for s in samples])
-    clusterings = kmeans(grams, k, uniforms=uniforms)
+    clusterings = kmeans(grams, k, uniforms=_uniforms(samples, k))
     for sample, labels, sse in zip(samples, clusterings.labels, clusterings.sse, strict=True):
         sample.partitions[k] = Partition(labels, float(sse))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from typing import ClassVar, Literal, Protocol, runtime_checkable
 
 from polyscan.scores.sample import Evidence, Sample
@@ -40,3 +41,12 @@ class ScoreOfParts(Score, Protocol):
     def parts(self, sample: Sample) -> dict[str, float]:
         """Its parts by name; the same names for every sample, NaN where the score is."""
         ...
+
+
+def values_of(scores: Mapping[str, Score], sample: Sample) -> Iterator[tuple[str, float]]:
+    """Each score that is defined on this evidence, followed by its parts as `<score>_<part>`."""
+    for name, score in scores.items():
+        if sample.evidence in score.evidence:
+            yield name, score(sample)
+            if isinstance(score, ScoreOfParts):
+                yield from ((f"{name}_{part}", value) for part, value in score.parts(sample).items())

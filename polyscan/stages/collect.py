@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from itertools import islice
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import torch
+from jaxtyping import Bool, Int32, Int64
+from torch import Tensor
 
 from polyscan.images import Picture, Reject
 from polyscan.job import Job
 from polyscan.run import Run
+from polyscan.run.batches import batches
 from polyscan.run.inputs import open_images, open_reader
-from polyscan.shards import Shard, split
+from polyscan.run.virtual import reaches
+from polyscan.shards import Shard, seed, split
+from polyscan.stats.thinning import reads
 from polyscan.tables import Columns
 from polyscan.vision.peaks import LayerTally, PeakTally
 
@@ -24,25 +28,43 @@ def shards(job: Job, run: Run) -> list[Shard]:
 
 
 class Worker:
-    """Holds the network and the image source."""
+    """Holds the network with all read-outs, virtual ones among them, and the image source."""
 
     def __init__(self, job: Job, run: Run) -> None:
         self.job = job
-        self.reader = open_reader(job)
+        self.reader = open_reader(job, run=run)
         self.images = open_images(job)
         self.order = run.unit_order()
+        self.reads = {
+            layer.name: _reading(job, layer.name, reaches(run, layer.name))
+            for layer in self.order.layers
+            if layer.role == "null"
+        }
 
     def __call__(self, shard: Shard) -> dict[str, Columns]:
         """Candidates, moments, images and rejects of one range of images."""
+        device = self.reader.network.device
         tallies = [
-            PeakTally(point.n_channels, k=self.job.collect.k, layer=point.layer, device=self.reader.network.device)
+            PeakTally(
+                point.n_channels,
+                k=self.job.collect.k,
+                layer=point.layer,
+                device=device,
+                reads=self.reads.get(point.layer),
+            )
             for point in self.reader.points
         ]
         pictures: list[Picture] = []
         rejects: list[Reject] = []
-        for batch in self._batches(shard, rejects):
-            self._add(batch, tallies)
-            pictures += [_without_pixels(picture) for picture in batch]
+        wanted = range(shard.start, shard.stop)
+        for batch in batches(self.reader.network, self.images, wanted, self.job.collect.batch, rejects):
+            ids = torch.tensor([picture.image for picture in batch.pictures], device=device)
+
+            def count(index: int, maps: Tensor, ids: Tensor = ids) -> None:
+                tallies[index].add(maps[: len(ids)], ids)
+
+            self.reader.read(batch.inputs, count)
+            pictures += [_without_pixels(picture) for picture in batch.pictures]
         results = [tally.result() for tally in tallies]
         return {
             "images": _image_columns(pictures),
@@ -51,39 +73,17 @@ class Worker:
             "moments": self._moments(results),
         }
 
-    def _batches(self, shard: Shard, rejects: list[Reject]) -> Iterator[list[Picture]]:
-        def readable() -> Iterator[Picture]:
-            for entry in self.images.read(range(shard.start, shard.stop)):
-                if isinstance(entry, Picture):
-                    yield entry
-                else:
-                    rejects.append(entry)
-
-        pictures = readable()
-        while batch := list(islice(pictures, self.job.collect.batch)):
-            yield batch
-
-    def _add(self, batch: list[Picture], tallies: list[PeakTally]) -> None:
-        preprocessing = self.reader.network.preprocessing
-        views = np.stack([preprocessing.view(picture.pixels) for picture in batch])
-        # The last batch is padded: rounding may depend on a batch's shape, never on how many images were left.
-        padded = np.zeros((self.job.collect.batch, *views.shape[1:]), dtype=np.uint8)
-        padded[: len(views)] = views
-        device = self.reader.network.device
-        ids = torch.tensor([picture.image for picture in batch], device=device)
-        self.reader.read(
-            preprocessing.batch(padded, device), lambda index, maps: tallies[index].add(maps[: len(batch)], ids)
-        )
-
     def _candidates(self, results: list[LayerTally]) -> Columns:
         kept = [result.activation.shape[1] for result in results]
-        return {
+        columns = {
             **self._units(kept),
             "image": _flat([result.image for result in results]),
             "activation": _flat([result.activation for result in results]),
             "y": _flat([result.y for result in results]),
             "x": _flat([result.x for result in results]),
         }
+        is_row = columns["activation"] > -np.inf  # a unit that reads few of the images may have fewer than k
+        return {name: values[is_row] for name, values in columns.items()}
 
     def _moments(self, results: list[LayerTally]) -> Columns:
         names = ("n", "s1", "s2", "s3", "s4", "min", "max", "n_at_max", "n_nonpositive")
@@ -102,6 +102,14 @@ class Worker:
                 np.concatenate([np.arange(layer.n_units, dtype=np.int32) for layer in layers]), repeats
             ),
         }
+
+
+def _reading(
+    job: Job, layer: str, reach: Int32[np.ndarray, " u"]
+) -> Callable[[Int64[np.ndarray, " b"]], Bool[np.ndarray, "u b"]]:
+    """Which of a batch's images each unit of a thinned layer reads."""
+    key, units = seed(job.seed, "thinning", layer), np.arange(len(reach))
+    return lambda images: reads(key, units, images, reach)
 
 
 def _without_pixels(picture: Picture) -> Picture:

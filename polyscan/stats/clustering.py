@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import array_api_compat
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from polyscan.stats.seeding import seeds
 
@@ -32,10 +32,12 @@ class Clustering:
     Args:
         labels: cluster of each item, numbered from 0 by first appearance; no number is skipped.
         sse: sum of squared distances to the cluster means, float64, in the squared unit of the vectors.
+        held: whether every cluster has the least number of items that was asked for.
     """
 
     labels: Int[Array, "s n"]
     sse: Float[Array, " s"]
+    held: Bool[Array, " s"]
 
 
 def gram(x: Float[Array, "s n d"]) -> Float[Array, "s n n"]:
@@ -52,41 +54,46 @@ def gram(x: Float[Array, "s n d"]) -> Float[Array, "s n n"]:
 
 
 def kmeans(
-    gram: Float[Array, "s n n"], k: int, *, uniforms: Float[Array, "s r k"], iterations: int = 100
+    gram: Float[Array, "s n n"], k: int, *, uniforms: Float[Array, "s r k"], iterations: int = 100, least: int = 1
 ) -> Clustering:
     """Best of `r` runs of k-means for each set.
 
     Seeding is k-means++ (Arthur & Vassilvitskii 2007), greedy over a few candidates a centre; then Lloyd's iteration
     until no label of the set changes. A cluster that runs empty takes the point farthest from its own centre. The
-    lowest sum of squares wins, ties go to the lowest run. Labels are found in float32, sums of squares are taken in
-    float64.
+    lowest sum of squares wins, among the runs without a cluster of under `least` items where a set has such a run;
+    ties go to the lowest run. Labels are found in float32, sums of squares are taken in float64.
 
     Args:
         gram: inner products of centred vectors, as `gram` makes them.
         k: number of clusters, 1 to n. With fewer distinct vectors than that, equal vectors are parted.
         uniforms: draws in [0, 1), one a restart and centre. Make them from the unit's own seed, never from the batch.
         iterations: most rounds of Lloyd's iteration.
+        least: items that every cluster should have.
 
     Raises:
-        ValueError: if shapes disagree, `k` or `iterations` is out of bounds, or a vector was not finite.
+        ValueError: if shapes disagree, `k`, `iterations` or `least` is out of bounds, or a vector was not finite.
     """
     xp = array_api_compat.array_namespace(gram, uniforms)
-    _check(gram, k, uniforms, iterations)
+    _check(gram, k, uniforms, iterations, least)
     squares = xp.astype(xp.linalg.diagonal(gram), xp.float64)
     if not xp.all(xp.isfinite(squares)):
         raise ValueError("`gram` holds NaN or infinite squares: a vector is not finite. Reject its item first")
     s, n = gram.shape[0], gram.shape[1]
     if s == 0 or k == 1:
-        return Clustering(_full(xp, (s, n), 0, gram), xp.sum(squares, axis=-1))
+        return Clustering(_full(xp, (s, n), 0, gram), xp.sum(squares, axis=-1), _full(xp, (s,), n, gram) >= least)
     step = _SETS_AT_ONCE_CPU if array_api_compat.is_numpy_array(gram) else s
     parts = [
-        _best_of(xp, gram[start : start + step, :, :], k, uniforms[start : start + step, :, :], iterations)
+        _best_of(xp, gram[start : start + step, :, :], k, uniforms[start : start + step, :, :], iterations, least)
         for start in range(0, s, step)
     ]
-    return Clustering(xp.concat([p.labels for p in parts], axis=0), xp.concat([p.sse for p in parts], axis=0))
+    return Clustering(
+        labels=xp.concat([p.labels for p in parts], axis=0),
+        sse=xp.concat([p.sse for p in parts], axis=0),
+        held=xp.concat([p.held for p in parts], axis=0),
+    )
 
 
-def _check(gram: Array, k: int, uniforms: Array, iterations: int) -> None:
+def _check(gram: Array, k: int, uniforms: Array, iterations: int, least: int) -> None:
     match tuple(gram.shape):
         case (s, n, m) if n == m:
             pass
@@ -101,6 +108,8 @@ def _check(gram: Array, k: int, uniforms: Array, iterations: int) -> None:
             raise ValueError(f"`uniforms` must be [{s}, restarts, {k}] with a restart or more, got {shape}")
     if iterations < 1:
         raise ValueError(f"`iterations` must be at least 1, got {iterations}")
+    if least < 1:
+        raise ValueError(f"`least` must be at least 1, got {least}: no cluster is empty")
 
 
 def _full(xp: Any, shape: tuple[int, ...], value: int, like: Array) -> Array:
@@ -111,7 +120,7 @@ def _range(xp: Any, stop: int, like: Array) -> Array:
     return xp.arange(stop, dtype=xp.int64, device=array_api_compat.device(like))  # pyright: ignore[reportUnknownMemberType]
 
 
-def _best_of(xp: Any, gram: Array, k: int, uniforms: Array, iterations: int) -> Clustering:
+def _best_of(xp: Any, gram: Array, k: int, uniforms: Array, iterations: int, least: int) -> Clustering:
     """`kmeans` for k >= 2 and one handful of sets."""
     exact = xp.astype(gram, xp.float64)
     total = xp.sum(xp.linalg.diagonal(exact), axis=-1)
@@ -120,9 +129,12 @@ def _best_of(xp: Any, gram: Array, k: int, uniforms: Array, iterations: int) -> 
     scaled = xp.astype(exact / unit[:, None, None], xp.float32)
     labels = _lloyd(xp, scaled, seeds(scaled, xp.astype(uniforms, xp.float32)), iterations)  # [s, r, n]
     sse = _sse(xp, exact, labels, k)
-    best = xp.argmin(sse, axis=-1)
+    held = xp.all(xp.sum(_one_hot(xp, labels, k, xp.int64), axis=-1) >= least, axis=1)  # [s, r]
+    is_held = xp.any(held, axis=-1)
+    may_win = held | ~is_held[:, None]
+    best = xp.argmin(xp.where(may_win, sse, xp.full_like(sse, xp.inf)), axis=-1)
     sets = _range(xp, gram.shape[0], gram)
-    return Clustering(_renumbered(xp, labels[sets, best], k), sse[sets, best])
+    return Clustering(_renumbered(xp, labels[sets, best], k), sse[sets, best], is_held)
 
 
 def _lloyd(xp: Any, gram: Array, seeds: Array, iterations: int) -> Array:

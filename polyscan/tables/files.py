@@ -6,8 +6,10 @@ of a part is a fact about its content.
 
 from __future__ import annotations
 
+import functools
 import io
 import json
+import operator
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -23,7 +25,7 @@ from polyscan.storage import Storage
 from polyscan.tables.schemas import TYPES, Column, ColumnType, Table
 
 Columns = Mapping[str, Any]
-"""Column name to a numpy array or list, all of one length; vectors as one array [rows, d]."""
+"""Column name to a numpy array or list, all of one length; vectors as one array [rows, d], or a list of arrays."""
 
 PLAIN = frozenset(("binary", "vector"))
 ROW_GROUP = 65_536
@@ -38,7 +40,9 @@ def encode(table: Table, columns: Columns, *, metadata: Mapping[str, Any]) -> tu
     missing = [c.name for c in table.columns if c.name not in columns]
     unknown = sorted(set(columns) - {c.name for c in table.columns})
     if missing or unknown:
-        raise TableError(f"`{table.name}` lacks columns {missing} and knows no {unknown}; see its schema in tables/schemas.py")
+        raise TableError(
+            f"`{table.name}` lacks columns {missing} and knows no {unknown}; see its schema in tables/schemas.py"
+        )
     arrays = [_array(column, columns[column.name]) for column in table.columns]
     if len({len(array) for array in arrays}) > 1:
         raise TableError(f"columns of `{table.name}` differ in length: {[len(array) for array in arrays]}")
@@ -60,10 +64,14 @@ def _leaves(table: Table) -> list[tuple[str, ColumnType]]:
 
 def _array(column: Column, values: Any) -> pa.Array:
     if column.type == "vector":
-        vectors = np.ascontiguousarray(values, dtype=np.float32)
-        n, d = vectors.shape if vectors.ndim == 2 else (0, 0)
-        offsets = np.arange(n + 1, dtype=np.int32) * d
-        return pa.ListArray.from_arrays(pa.array(offsets), pa.array(vectors.reshape(-1)), type=TYPES["vector"])
+        # One array of rows of one length, or a list of vectors that may differ in theirs.
+        if isinstance(values, np.ndarray):
+            flat, lengths = values.reshape(-1), [values.shape[1]] * len(values)
+        else:
+            flat, lengths = np.concatenate([*values, np.empty(0)]), [len(vector) for vector in values]
+        flat = np.ascontiguousarray(flat, dtype=np.float32)
+        offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
+        return pa.ListArray.from_arrays(pa.array(offsets), pa.array(flat), type=TYPES["vector"])
     # NaN stands for "there is none" where a column may be null, and for itself elsewhere.
     return pa.array(values, type=TYPES[column.type], from_pandas=column.nullable)
 
@@ -79,7 +87,7 @@ def read(
         table: whose parts they are.
         columns: which columns, all if None.
         where: `(column, low, high)`: only rows with low <= column < high, `(column, value)`: only equal ones,
-            or `(column, list)`: only those in it.
+            `(column, list)`: only those in it, or a dictionary of columns to values: only rows equal in all.
     """
     names = list(columns) if columns is not None else [c.name for c in table.columns]
     if not files:
@@ -93,6 +101,9 @@ def read(
 def _filter(where: Any) -> Any:
     if where is None:
         return None
+    if isinstance(where, Mapping):
+        equal = [pads.field(str(name)) == value for name, value in where.items()]
+        return functools.reduce(operator.and_, equal)
     name, *bounds = where
     if len(bounds) == 1:
         return pads.field(name).isin(bounds[0] if isinstance(bounds[0], list) else [bounds[0]])
@@ -111,6 +122,19 @@ def read_vectors(storage: Storage, file: str, column: str) -> Float32[np.ndarray
         chunks = pq.read_table(handle, columns=[column])[column].combine_chunks()
     flat = chunks.flatten().to_numpy(zero_copy_only=False)
     return flat.reshape(len(chunks), -1)
+
+
+def read_matrix(
+    storage: Storage, files: Sequence[str], table: Table, *, key: str, column: str, where: Any
+) -> tuple[Int64[np.ndarray, " n"], Float32[np.ndarray, "n d"]]:
+    """Keys and vectors of the rows that fit `where`, all of whose vectors have one length; in the files' order."""
+    dataset = pads.dataset(
+        [storage.path(name) for name in files], schema=table.schema, format="parquet", filesystem=storage.fs
+    )
+    rows = dataset.to_table(columns=[key, column], filter=_filter(where))
+    keys = rows[key].to_numpy()
+    flat = rows[column].combine_chunks().flatten().to_numpy(zero_copy_only=False)
+    return keys, flat.reshape(len(keys), -1)
 
 
 def write_single(storage: Storage, name: str, table: Table, columns: Columns) -> None:

@@ -54,7 +54,11 @@ CHANNEL = Column("channel", "int32", "", "the unit's index in its layer, 0 first
 UNIT = Column("unit", "int32", "", "the unit's number in the run's order: layers by depth, then channels")
 IMAGE = Column("image", "int64", "", "id of the image: its place in the source's stable order")
 EVIDENCE = Column("evidence", "string", "", "`exemplars` or `visualizations`")
-SPACE = Column("space", "string", "", "the embedder in whose space evidence is compared")
+SPACE = Column(
+    "space", "string", "", "where evidence is compared: an embedder, or the network's features `own`, `next`"
+)
+NULL = Column("null", "string", "", "which null: `layer`, `embedding` or another of `calibrate.nulls`")
+SCORE = Column("score", "string", "", "name of the score, or of one of its parts as `semanticity_c`")
 BOX = (
     Column("top", "int32", "px", "first row of the receptive-field box, in the network's input"),
     Column("left", "int32", "px", "first column of the box"),
@@ -65,8 +69,9 @@ BOX = (
 TABLES: dict[str, Table] = {
     table.name: table
     for table in (
-        Table("layers", "survey", 1, "layer", (
+        Table("layers", "survey", 2, "layer", (
             LAYER,
+            Column("parent", "string", "", "the layer that a virtual layer is made of; itself for a real one"),
             Column("depth", "int32", "", "place in the forward order, 0 first"),
             Column("n_units", "int32", "units", "how many units the layer has"),
             Column("map_y", "int32", "positions", "height of its activation map; 1 where it has no space"),
@@ -77,8 +82,25 @@ TABLES: dict[str, Table] = {
             Column("field_x", "float64", "px", "its width"),
             Column("first_y", "float64", "px", "input row where the first position's field begins; may be negative"),
             Column("first_x", "float64", "px", "the same across"),
+            Column("effective_field", "float64", "px", "side of the square that holds 90 % of the gradient; inf: all"),
+            Column("next", "string", "", "the next stage: the first deeper layer of another shape with space; or empty"),
+            Column("space", "string", "", "where its evidence is compared: `image` (an embedder), `own` or `next`"),
+            Column("random_clarity", "float64", "", "clarity that 95 % of random sets of its own vectors stay under"),
             Column("read_out", "string", "", "where the units are read"),
             Column("relu_follows", "bool", "", "whether the next operation is a ReLU or one of its kind"),
+        )),
+        Table("readouts", "survey", 1, "part of a virtual unit, and mean of a layer", (
+            LAYER, CHANNEL,
+            Column("part", "int32", "", "0 for a direction; a `max` has as many parts as directions"),
+            Column("kind", "string", "", "`linear`, `max`, or `mean`: the layer's mean activation vector itself"),
+            Column("weights", "vector", "", "the direction, one number per channel of the layer"),
+            Column("bias", "float64", "", "added to it"),
+            Column("reach", "int32", "", "the unit is read on a seeded 1/reach of the images"),
+            Column("image", "int64", "", "image of the exemplar that it is tuned to; -1 where there is none"),
+            Column("position", "int32", "positions", "place of the exemplar in the map, row by row; -1: none"),
+            Column("ridge", "float64", "", "added to the covariance, in mean eigenvalues; nan where there is none"),
+            Column("is_salient", "bool", "", "whether the exemplar was the most salient of several"),
+            Column("source", "int32", "", "for a planted unit: the control that this part is; else -1"),
         )),
         Table("images", "collect", 1, "readable image", (
             IMAGE,
@@ -124,7 +146,7 @@ TABLES: dict[str, Table] = {
         Table("units", "combine", 1, "unit", (
             LAYER, CHANNEL,
             Column("depth", "int32", "", "the layer's place in the forward order"),
-            Column("n_images", "int64", "images", "images read"),
+            Column("n_images", "int64", "images", "images over which the moments are taken"),
             Column("mean", "float64", "", "mean peak over all images"),
             Column("sd", "float64", "", "standard deviation of the peaks"),
             Column("min", "float64", "", "smallest peak"),
@@ -148,22 +170,50 @@ TABLES: dict[str, Table] = {
             Column("item", "int64", "", "key of the crop or of the visualization"),
             Column("embedding", "vector", "", "raw vector"),
         )),
+        Table("features", "embed", 1, "position of a layer and space", (
+            LAYER, SPACE,
+            Column("item", "int64", "", "key of the position: a hash of image, row and column"),
+            Column("embedding", "vector", "", "raw activation vector of the space's layer there"),
+        )),
+        Table("concepts", "embed", 1, "concept", (
+            SPACE,
+            Column("concept", "string", "", "its name"),
+            Column("kind", "string", "", "`text`, `label` (mean embedding of its images), `mean` (of all of them)"),
+            Column("label", "int64", "", "class index, -1 where it is none"),
+            Column("n", "int32", "images", "images that it is made of"),
+            Column("embedding", "vector", "", "raw vector"),
+        )),
         Table("thumbnails", "embed", 1, "crop", (
             Column("item", "int64", "", "key of the crop"),
             Column("image", "binary", "", "JPEG"),
         )),
-        Table("scores", "score", 1, "unit, evidence, space and score", (
-            LAYER, CHANNEL, EVIDENCE, SPACE,
-            Column("score", "string", "", "name of the score, or of one of its parts as `semanticity_c`"),
+        Table("nulls", "calibrate", 1, "null set and score", (
+            LAYER, NULL, EVIDENCE, SPACE,
+            Column("set", "int32", "", "the set; for the layer null the channel of the null read-out"),
+            Column("group", "int32", "", "sets of one group share their read-out"),
+            Column("reach", "int32", "", "drawn from the top reach x n"),
+            SCORE,
             Column("value", "float64", "", "its value", nullable=True),
-            Column("null_mean", "float64", "", "mean under the null; null where it was not calibrated", nullable=True),
-            Column("null_sd", "float64", "", "standard deviation under the null", nullable=True),
-            Column("p", "float64", "", "its p", nullable=True),
         )),
-        Table("clusters", "score", 1, "unit, evidence, space and item", (
+        Table("scores", "score", 2, "unit, evidence, space, null and score", (
+            LAYER, CHANNEL, EVIDENCE, SPACE, NULL, SCORE,
+            Column("value", "float64", "", "its value", nullable=True),
+            Column("null_mean", "float64", "", "mean under the null at this clarity; null: no null", nullable=True),
+            Column("null_sd", "float64", "", "standard deviation under the null at this clarity", nullable=True),
+            Column("p", "float64", "", "chance of a value as extreme under the null", nullable=True),
+        )),
+        Table("matches", "score", 1, "unit, evidence, space and null", (
+            LAYER, CHANNEL, EVIDENCE, SPACE, NULL,
+            Column("n_sets", "int32", "", "null sets that it is compared with"),
+            Column("match_radius", "float64", "", "distance in clarity that holds the nearest null sets", nullable=True),
+            Column("off_range", "bool", "", "radius above .05, or clarity outside the null's range"),
+            Column("incoherent", "bool", "", "clarity not above that of sets of random items"),
+        )),
+        Table("clusters", "score", 2, "unit, evidence, space and item", (
             LAYER, CHANNEL, EVIDENCE, SPACE,
             Column("item", "int32", "", "rank of the exemplar, index of the visualization"),
-            Column("cluster", "int32", "", "k-means with K by BIC, 0 for the strongest item's; -1 for an outlier"),
+            Column("cluster", "int32", "", "best K of 2 and more by silhouette, ungated; 0 for the strongest item's"),
+            Column("cluster_bic", "int32", "", "k-means with K by BIC, 1 included, as published; -1 for an outlier"),
         )),
     )
 }  # fmt: skip

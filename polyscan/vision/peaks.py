@@ -6,11 +6,12 @@ the result is that of sorting all images, whatever the batches, as long as the i
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float32, Int32, Int64
+from jaxtyping import Bool, Float, Float32, Int32, Int64
 from torch import Tensor
 
 from polyscan.errors import ModelError
@@ -19,7 +20,10 @@ from polyscan.stats.moments import Moments
 
 @dataclass(frozen=True)
 class LayerTally:
-    """What was tallied: `k_` rows a unit, strongest first, and the moments of its peaks."""
+    """What was tallied: `k_` rows a unit, strongest first, and the moments of its peaks.
+
+    An activation of -inf is no row: the unit ranks fewer than `k_` images.
+    """
 
     activation: Float32[np.ndarray, "u k_"]
     image: Int64[np.ndarray, "u k_"]
@@ -36,11 +40,21 @@ class PeakTally:
         k: strongest images kept per unit.
         layer: its name, for messages.
         device: where the maps come from.
+        reads: given a batch's ids, which of its images each unit ranks; all if None. Moments are of all images.
     """
 
-    def __init__(self, n_units: int, *, k: int, layer: str, device: torch.device) -> None:
+    def __init__(
+        self,
+        n_units: int,
+        *,
+        k: int,
+        layer: str,
+        device: torch.device,
+        reads: Callable[[Int64[np.ndarray, " b"]], Bool[np.ndarray, "u b"]] | None = None,
+    ) -> None:
         self.k = k
         self.layer = layer
+        self.reads = reads
         self._value = torch.empty(n_units, 0, device=device)
         self._image = torch.empty(n_units, 0, dtype=torch.int64, device=device)
         self._place = torch.empty(n_units, 0, dtype=torch.int64, device=device)
@@ -67,6 +81,9 @@ class PeakTally:
                 f"unit {self.layer}:{bad} gives values that are not finite; check the weights and the input"
             )
         self._add_moments(peaks.double())
+        if self.reads is not None:
+            is_read = torch.from_numpy(self.reads(images.cpu().numpy())).to(peaks.device)
+            peaks = torch.where(is_read, peaks, torch.full_like(peaks, -torch.inf))
         self._add_candidates(peaks, places, images)
 
     def _add_moments(self, peaks: Float[Tensor, "u b"]) -> None:

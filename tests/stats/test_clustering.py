@@ -155,8 +155,56 @@ def test_more_restarts_are_never_worse():
     assert (many.sse < few.sse).any()
 
 
+def with_stragglers(n_sets, n, d, n_stragglers, seed=0):
+    """Sets of two wide halves and a few far items: k-means at K = 2 likes to part those few from the rest."""
+    x, _ = blobs(n_sets, n, d, 2, seed)
+    x = x / 10
+    x[:, :n_stragglers, -1] += 10
+    return x
+
+
+def best_run(x, k, draws, least):
+    """Labels and sum of squares by the definition: every run by itself, the best of those that may win."""
+    runs = [kmeans(gram(x[None]), k, uniforms=draw[None, None]) for draw in draws]
+    may_win = [run for run in runs if np.bincount(run.labels[0]).min() >= least]
+    best = min(may_win or runs, key=lambda run: run.sse[0])
+    return best.labels[0], best.sse[0], bool(may_win)
+
+
+@pytest.mark.parametrize("k", [1, 2, 3])
+@pytest.mark.parametrize("least", [1, 4, 12])
+def test_the_best_run_with_clusters_large_enough_wins(k, least):
+    x = np.concatenate([with_stragglers(20, 40, 8, 3), correlated(10, 40, 8)])
+    draws = uniforms(len(x), k, restarts=5)
+    result = kmeans(gram(x), k, uniforms=draws, least=least)
+    for i, points in enumerate(x):
+        labels, sse, held = best_run(points, k, draws[i], least)
+        assert result.held[i] == held
+        assert result.labels[i].tolist() == labels.tolist()
+        assert result.sse[i] == sse
+
+
+def test_stragglers_are_no_cluster_where_a_run_without_them_exists():
+    x = with_stragglers(30, 40, 8, 3)
+    free, bound = clustered(x, 2), clustered(x, 2, least=4)
+    smallest = np.array([np.bincount(labels).min() for labels in bound.labels])
+    np.testing.assert_array_equal(bound.held, smallest >= 4)
+    has_changed = (bound.sse > free.sse) & bound.held
+    assert has_changed.any()  # the condition is not idle
+    assert not bound.held.all()
+    np.testing.assert_array_equal(bound.labels[~bound.held], free.labels[~bound.held])
+
+
+def test_one_cluster_holds_all_items():
+    result = clustered(correlated(2, 5, 3), 1, least=6)
+    assert result.held.tolist() == [False, False]
+    assert clustered(correlated(2, 5, 3), 1, least=5).held.tolist() == [True, True]
+
+
 def test_no_sets_give_no_labels():
-    assert kmeans(np.empty((0, 5, 5)), 2, uniforms=np.empty((0, 1, 2))).labels.shape == (0, 5)
+    nothing = kmeans(np.empty((0, 5, 5)), 2, uniforms=np.empty((0, 1, 2)))
+    assert nothing.labels.shape == (0, 5)
+    assert nothing.held.shape == (0,)
 
 
 def test_tensors_give_the_same_clusters():
@@ -184,3 +232,8 @@ def test_tensors_give_the_same_clusters():
 def test_wrong_arguments_are_refused(matrix, k, draws, iterations, message):
     with pytest.raises(ValueError, match=message):
         kmeans(matrix, k, uniforms=np.zeros(draws), iterations=iterations)
+
+
+def test_a_cluster_of_less_than_one_item_is_refused():
+    with pytest.raises(ValueError, match="`least` must be at least 1, got 0"):
+        clustered(correlated(1, 5, 3), 2, least=0)

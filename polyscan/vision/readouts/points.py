@@ -78,6 +78,44 @@ class Directions:
 
 
 @dataclass(frozen=True)
+class Downward:
+    """The channels upside down: what a unit's strongest images downwards are."""
+
+    def n_units(self, n_channels: int) -> int:
+        """All of them."""
+        return n_channels
+
+    def __call__(self, maps: Float[Tensor, "b c y x"]) -> Float[Tensor, "b c y x"]:
+        """The negative maps."""
+        return -maps
+
+
+@dataclass(frozen=True, eq=False)
+class Largest:
+    """Each unit the largest of several directions, position by position: a unit that answers to several things.
+
+    Args:
+        parts: directions of all units in turn, `per_unit` for each.
+        per_unit: how many directions a unit has.
+    """
+
+    parts: Directions
+    per_unit: int
+
+    def n_units(self, n_channels: int) -> int:
+        """One for each `per_unit` directions.
+
+        Raises:
+            ModelError: if the directions do not fit the layer.
+        """
+        return self.parts.n_units(n_channels) // self.per_unit
+
+    def __call__(self, maps: Float[Tensor, "b c y x"]) -> Float[Tensor, "b u y x"]:
+        """Their maps."""
+        return self.parts(maps).unflatten(1, (-1, self.per_unit)).amax(dim=2)
+
+
+@dataclass(frozen=True)
 class ReadPoint:
     """One layer of a network, ready to be read.
 

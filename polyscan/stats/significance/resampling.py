@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Float64, Shaped
 
-Tail = Literal["upper", "lower"]
+from polyscan.stats.significance.p_values import empirical_p
 
 _CELLS_AT_ONCE = 2**21
 """Drawn numbers held in memory at a time; the answer depends on it no more than on the machine."""
@@ -110,34 +110,6 @@ def spearman_test(
     null = np.concatenate([generator.permuted(np.tile(b, (m, 1)), axis=1) @ a for m in chunks])
     # Equal pairings differ in their last bits; without the slack they would not count as equal.
     return Correlation(rho, empirical_p(abs(rho) - 1e-12, np.abs(null)))
-
-
-def empirical_p(value: float, null: Float[np.ndarray, " m"], *, tail: Tail = "upper") -> float:
-    """Chance to meet a null value at least as extreme as `value`, with `value` itself counted among the draws.
-
-    p = (b + 1) / (m + 1), b the null values >= value (upper tail) or <= value (lower tail)
-
-    Args:
-        value: what was measured.
-        null: the same number on m sets that the null hypothesis produced, in any order.
-        tail: the side that speaks against the null.
-
-    Returns:
-        p in [1 / (m + 1), 1], never 0.
-
-    Raises:
-        ValueError: if `null` is empty, or it or `value` is NaN.
-
-    Source: Phipson & Smyth 2010, "Permutation P-values should never be zero".
-
-    >>> empirical_p(2.0, np.array([0.0, 1.0, 2.0]))
-    0.5
-    """
-    n_nan = int(np.isnan(null).sum())
-    if not len(null) or n_nan or np.isnan(value):
-        raise ValueError(f"p needs numbers, got {value} against {len(null)} null values, {n_nan} of them NaN")
-    extreme = null >= value if tail == "upper" else null <= value
-    return (int(extreme.sum()) + 1) / (len(null) + 1)
 
 
 def _check_draws(draws: int) -> None:

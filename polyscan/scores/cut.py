@@ -1,0 +1,50 @@
+"""Cut: how many of the edges between nearest exemplars cross the two clusters."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar
+
+from polyscan.scores.sample import Evidence, Sample
+from polyscan.scores.score import Tail
+from polyscan.stats import splits
+
+
+@dataclass(frozen=True)
+class Cut:
+    """Share of nearest-neighbour edges that cross the two clusters, as a multiple of chance.
+
+        cut = crossing / (n k) / (2 a (1 - a))
+
+    Edges go from each item to its k nearest by cosine, a is the share of one cluster; clusters as in `gap`.
+
+    Range: [0, 1 / (2 a (1 - a))], so at most 5.6 where a cluster has a tenth of the items.
+
+    High means: neighbours heed no clusters; low means that there is a valley between them.
+
+    Blind to: how far apart the clusters lie.
+
+    Source: ours, after the conductance of a cut.
+
+    Args:
+        neighbors: k.
+    """
+
+    label: ClassVar[str] = "cut"
+    tail: ClassVar[Tail] = "lower"
+    evidence: ClassVar[tuple[Evidence, ...]] = ("exemplars", "visualizations")
+    range: ClassVar[tuple[float, float]] = (0.0, 6.0)
+
+    neighbors: int = 8
+
+    def __post_init__(self) -> None:
+        """Refuses no neighbour at all."""
+        if self.neighbors < 1:
+            raise ValueError(f"`neighbors` must be at least 1, got {self.neighbors}")
+
+    def __call__(self, sample: Sample) -> float:
+        """Cut of one unit; NaN where there are not more items than neighbours."""
+        if len(sample) <= self.neighbors:
+            return math.nan
+        return float(splits.cut(sample.cosines[None], sample.halves.labels, self.neighbors)[0])

@@ -1,0 +1,131 @@
+"""calibrate: every score on null sets, sets that a unit of one concept could have produced."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from functools import cached_property
+from itertools import accumulate
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float32, Int64
+
+from polyscan.errors import JobError
+from polyscan.job import Job
+from polyscan.run import Run
+from polyscan.run.evidence import EvidenceReader, Subject, has_pool, whole_images
+from polyscan.run.virtual import reaches
+from polyscan.scores.sample import Sample, prepare
+from polyscan.scores.score import values_of
+from polyscan.shards import Shard, seed, split_within
+from polyscan.stats.null_sets import LEVELS, NullSets, neighbourhoods, one_exemplar_sets, random_sets
+from polyscan.tables import Columns
+from polyscan.units import Layer
+
+log = logging.getLogger("polyscan")
+
+HOLDING = ("layer", "embedding")  # the nulls that keep their level
+
+Row = tuple[Any, ...]
+
+
+def shards(job: Job, run: Run) -> list[Shard]:
+    """Ranges of null sets: of each layer's null in turn, then of those drawn from the pool of all images."""
+    sizes = [
+        *(layer.n_units for layer in null_layers(job, run)),
+        *(job.calibrate.embedding_sets for _ in _pooled(job, run)),
+    ]
+    return split_within("calibrate", sizes, job.calibrate.sets_per_shard)
+
+
+def null_layers(job: Job, run: Run) -> list[Layer]:
+    """The virtual layers whose units' evidence is the layer null."""
+    return [layer for layer in run.layers() if layer.role == "null"] if "layer" in job.calibrate.nulls else []
+
+
+def _pooled(job: Job, run: Run) -> list[str]:
+    """Nulls that are drawn from embeddings of whole images."""
+    wanted = [name for name in job.calibrate.nulls if name != "layer"]
+    return wanted if has_pool(job, run) else []
+
+
+class Worker:
+    """Reads the null read-outs' evidence, and the pool of all images where a null is drawn from it."""
+
+    def __init__(self, job: Job, run: Run) -> None:
+        self.job = job
+        self.run = run
+        self.evidence = EvidenceReader(job, run)
+        # A score without a tail has no p, so it needs no null.
+        self.scores = {name: score for name, score in job.score_functions().items() if score.tail != "none"}
+        self.layers = null_layers(job, run)
+        self.pooled = _pooled(job, run)
+        sizes = [*(layer.n_units for layer in self.layers), *(job.calibrate.embedding_sets for _ in self.pooled)]
+        self.starts = [0, *accumulate(sizes)]
+        for name in job.calibrate.nulls:
+            if name not in HOLDING:
+                log.warning("calibrate.nulls names `%s`. %s", name, LEVELS[name])
+
+    def __call__(self, shard: Shard) -> dict[str, Columns]:
+        """Every score on a range of null sets."""
+        place = next(i for i in range(len(self.starts) - 1) if self.starts[i] <= shard.start < self.starts[i + 1])
+        sets = range(shard.start - self.starts[place], shard.stop - self.starts[place])
+        if place < len(self.layers):
+            rows = list(self._of_layer(self.layers[place], sets))
+        else:
+            rows = list(self._of_pool(self.pooled[place - len(self.layers)], sets))
+        names = ("layer", "null", "evidence", "space", "set", "group", "reach", "score", "value")
+        columns = list(zip(*rows, strict=True)) or [()] * len(names)
+        return {"nulls": dict(zip(names, columns, strict=True))}
+
+    def _of_layer(self, layer: Layer, channels: range) -> Iterator[Row]:
+        reach = reaches(self.run, layer.name)
+        subjects: list[Subject] = [
+            *self.evidence.exemplars(layer.name, channels, self.evidence.main_space(layer.name)),
+            *self.evidence.visualizations(layer.name, channels),
+        ]
+        prepare(subject.sample for subject in subjects)
+        for subject in subjects:
+            number = subject.channel
+            about = (layer.parent, "layer", subject.evidence, subject.space, number, number, int(reach[number]))
+            yield from ((*about, name, value) for name, value in values_of(self.scores, subject.sample))
+
+    def _of_pool(self, null: str, sets: range) -> Iterator[Row]:
+        drawn = self._drawn(null)
+        samples = [self._sample(null, number, drawn.index[number]) for number in sets]
+        prepare(samples)
+        for number, sample in zip(sets, samples, strict=True):
+            group, reach = int(drawn.group[number]), int(drawn.m[number])
+            about = ("", null, "exemplars", self.job.embed.model, number, group, reach)
+            yield from ((*about, name, value) for name, value in values_of(self.scores, sample))
+
+    def _sample(self, null: str, number: int, places: Int64[np.ndarray, " n"]) -> Sample:
+        images = self._pool["image"].to_numpy()[places]
+        return self.evidence.sample_of(
+            self._vectors[places], images, seed=seed(self.job.seed, f"clusters of {null} sets", "", number)
+        )
+
+    @cached_property
+    def _pool(self) -> pd.DataFrame:
+        return whole_images(self.run)
+
+    @cached_property
+    def _vectors(self) -> Float32[np.ndarray, "p d"]:
+        return self.run.vectors(self._pool["crop"].to_numpy())
+
+    def _drawn(self, null: str) -> NullSets:
+        """The same sets for every shard."""
+        generator = np.random.default_rng(seed(self.job.seed, f"{null} sets"))
+        n = self.job.embed.n_exemplars or self.job.collect.k
+        count = self.job.calibrate.embedding_sets
+        try:
+            if null == "embedding":
+                return one_exemplar_sets(self._vectors, n, count=count, generator=generator, threads=self.job.threads)
+            draw = {"random": random_sets, "neighbourhoods": neighbourhoods}[null]
+            index = draw(self._vectors, n, count=count, generator=generator)
+        except ValueError as error:
+            raise JobError(f"calibrate.nulls: `{null}` can't be drawn: {error}") from error
+        return NullSets(index, np.arange(count), np.ones(count, dtype=np.int64))
+

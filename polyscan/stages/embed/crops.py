@@ -1,0 +1,118 @@
+"""Crops of exemplars: cut out, embedded, and kept small to be looked at."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+
+from polyscan.errors import TableError
+from polyscan.images import ImageSource, Picture
+from polyscan.job import Job
+from polyscan.run import Run
+from polyscan.run.evidence import has_pool, whole_images
+from polyscan.stages.embed.vectors import Crop, embedded
+from polyscan.tables import Columns
+from polyscan.vision.embedders import Embedder
+from polyscan.vision.preprocessing import Preprocessing
+
+BOX = ["top", "left", "bottom", "right"]
+JPEG_QUALITY = 85
+
+
+def crops_in_use(job: Job, run: Run) -> pd.DataFrame:
+    """Distinct crops, each once, in the order of the first layer that uses them, then by image; `is_shown` or not.
+
+    So the crops of one image lie together in a shard, and the vectors of a layer's units in few parts. Crops of real
+    units are shown; virtual units' are embedded where they are compared, and so is every image where it is a pool.
+    """
+    layers = run.layer_table().set_index("layer")
+    rows = run.read("exemplars", ["layer", "channel", "rank", "image", "crop", *BOX])
+    rows = rows[rows["rank"] < (job.embed.n_exemplars or job.collect.k)]
+    rows = rows[~_is_dead(run, rows)]
+    rows["depth"] = rows["layer"].map(layers["depth"])
+    rows["is_shown"] = ~rows["layer"].str.contains("@")
+    is_compared = rows["layer"].map(layers["space"]) == "image"
+    rows = rows[is_compared | (rows["is_shown"] & job.embed.crops)]
+    rows = rows[["depth", "image", *BOX, "crop", "is_shown"]]
+    if has_pool(job, run):
+        pool = whole_images(run)
+        pool["depth"], pool["is_shown"] = int(layers["depth"].max()), False
+        rows = pd.concat([rows, pool], ignore_index=True)
+    rows = rows.sort_values(["depth", "image", *BOX], kind="stable")
+    shown = set(rows["crop"][rows["is_shown"]])
+    rows = rows.drop_duplicates("crop").reset_index(drop=True)
+    rows["is_shown"] = rows["crop"].isin(shown)
+    return rows
+
+
+def _is_dead(run: Run, rows: pd.DataFrame) -> pd.Series:
+    dead = run.read("units", ["layer", "channel", "is_dead"])
+    gone = pd.MultiIndex.from_frame(dead[dead["is_dead"]][["layer", "channel"]])
+    return pd.Series(pd.MultiIndex.from_frame(rows[["layer", "channel"]]).isin(gone), index=rows.index)
+
+
+class Crops:
+    """The distinct crops of a run."""
+
+    def __init__(
+        self, job: Job, run: Run, images: ImageSource, preprocessing: Preprocessing, embedder: Embedder
+    ) -> None:
+        self.job = job
+        self.images = images
+        self.view = preprocessing.view
+        self.embedder = embedder
+        self.rows = crops_in_use(job, run)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __call__(self, range_: range) -> dict[str, Columns]:
+        """Embeddings of a range of crops, and thumbnails of those that are shown."""
+        rows = self.rows.iloc[range_.start : range_.stop]
+        items = rows["crop"].to_numpy()
+        is_shown = rows["is_shown"].to_numpy() & (self.job.embed.thumbnail_px > 0)
+        thumbnails: list[bytes] = []
+        crops = self._with_thumbnails(self._cut_out(rows), is_shown, thumbnails)
+        vectors = embedded(self.embedder, crops, self.job.embed.batch)
+        return {
+            "embeddings": {"space": [self.embedder.name] * len(items), "item": items, "embedding": vectors},
+            "thumbnails": {"item": items[is_shown], "image": thumbnails},
+        }
+
+    def _cut_out(self, rows: pd.DataFrame) -> Iterator[Crop]:
+        """The crops of these rows; an image is decoded once for all its crops in a row."""
+        # Runs of one image, not all rows of it: the crops must come in the order of their rows.
+        runs = [crops for _, crops in rows.groupby((rows["image"] != rows["image"].shift()).cumsum())]
+        ids = [int(crops["image"].iloc[0]) for crops in runs]
+        for crops, entry in zip(runs, self.images.read(ids), strict=True):
+            if not isinstance(entry, Picture):
+                raise TableError(f"image {entry.path} could be read by `collect` and can't any more: {entry.reason}")
+            view = self.view(entry.pixels)
+            for top, left, bottom, right in crops[BOX].itertuples(index=False):
+                yield view[top:bottom, left:right]
+
+    def _with_thumbnails(self, crops: Iterable[Crop], is_shown: np.ndarray, thumbnails: list[bytes]) -> Iterator[Crop]:
+        for crop, shown in zip(crops, is_shown, strict=True):
+            if shown:
+                thumbnails.append(jpeg(crop, self.job.embed.thumbnail_px))
+            yield crop
+
+
+def jpeg(crop: Crop, side: int) -> bytes:
+    """The crop as a JPEG of at most `side` px; a smaller one is enlarged in whole steps, so that pixels stay seen."""
+    picture = Image.fromarray(crop if crop.shape[2] == 3 else crop[:, :, 0])
+    longest = max(picture.size)
+    if longest > side:
+        scale = side / longest
+        picture = picture.resize(
+            (max(1, round(picture.width * scale)), max(1, round(picture.height * scale))), Image.Resampling.BILINEAR
+        )
+    elif (step := side // longest) > 1:
+        picture = picture.resize((picture.width * step, picture.height * step), Image.Resampling.NEAREST)
+    sink = io.BytesIO()
+    picture.save(sink, format="JPEG", quality=JPEG_QUALITY)
+    return sink.getvalue()

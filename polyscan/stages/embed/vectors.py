@@ -1,0 +1,28 @@
+"""Crops to vectors, in batches of one shape."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+from jaxtyping import Float32, UInt8
+
+from polyscan.vision.embedders import Embedder
+
+Crop = UInt8[np.ndarray, "y x c"]
+
+
+def embedded(embedder: Embedder, crops: Iterable[Crop], size: int) -> Float32[np.ndarray, "n d"]:
+    """Vectors of these crops, `size` at a time; the last batch is padded, so that every batch has one shape."""
+    batch: list[Crop] = []
+    vectors: list[Float32[np.ndarray, "b d"]] = []
+    for crop in crops:
+        batch.append(embedder.preprocessing.fitted(crop))
+        if len(batch) == size:
+            vectors.append(embedder(np.stack(batch)))
+            batch = []
+    if batch:
+        padded = np.zeros((size, *batch[0].shape), dtype=np.uint8)
+        padded[: len(batch)] = np.stack(batch)
+        vectors.append(embedder(padded)[: len(batch)])
+    return np.concatenate(vectors) if vectors else np.empty((0, 0), dtype=np.float32)

@@ -1,0 +1,227 @@
+"""Is one number a set unimodal? Hartigan's dip, and a certificate of two clusters that rests on it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from functools import lru_cache
+from itertools import pairwise
+
+import numpy as np
+from jaxtyping import Float, Float64, Int
+
+from polyscan.stats.significance import empirical_p
+from polyscan.stats.splits import two_means
+from polyscan.stats.splits.cosines import size_of_one
+
+_NULL_SEED = 1985
+"""The null belongs to n alone, so every unit and machine compares with the same draws."""
+
+_LEAST_ITEMS = 10
+"""Fewer items leave folds of one item and halves of three."""
+
+Vertices = list[int]
+
+
+def dip(values: Float[np.ndarray, " n"]) -> float:
+    """Largest distance between the empirical distribution function and the nearest unimodal one.
+
+    From the outside in: the modal interval narrows to where the least concave majorant and the greatest convex minorant
+    on it are farthest apart, and the dip is the largest distance that either keeps from the data outside of the
+    interval. O(n) after sorting.
+
+    Args:
+        values: finite numbers in any order. Equal ones count as the limit of near ones.
+
+    Returns:
+        The dip, in [1 / (2 n), 1/4].
+
+    Raises:
+        ValueError: if there are no values, or one is not finite.
+
+    Source: Hartigan & Hartigan 1985, "The dip test of unimodality", section 5.
+
+    >>> dip(np.array([0.0, 0.0, 1.0, 1.0]))
+    0.25
+    """
+    values = np.asarray(values, dtype=np.float64)
+    n_bad = int((~np.isfinite(values)).sum())
+    if not len(values) or n_bad:
+        raise ValueError(f"the dip needs one finite value or more, got {len(values)} with {n_bad} not finite")
+    x: list[float] = np.sort(values).tolist()
+    # In counts of items: the function steps from i to i + 1 at x[i]; minorants lie below its steps, majorants above.
+    # A majorant is the minorant of the values mirrored.
+    n = len(x)
+    mirrored = [-value for value in reversed(x)]
+    before, behind = _previous_vertices(x), _previous_vertices(mirrored)
+    low, high, deepest = 0, n - 1, 1.0
+    while True:
+        minorant = _chain(before, high, low)[::-1]
+        majorant = [n - 1 - i for i in _chain(behind, n - 1 - low, n - 1 - high)]
+        width, new_low, new_high = _widest(x, minorant, majorant)
+        if width <= deepest:
+            return deepest / (2 * n)
+        left = _distance(x, [i for i in minorant if i <= new_low])
+        right = _distance(mirrored, [n - 1 - i for i in majorant if i >= new_high][::-1])
+        deepest = max(deepest, left, right)
+        low, high = new_low, new_high
+
+
+def dip_p(values: Float[np.ndarray, " n"], *, draws: int = 2000) -> float:
+    """Chance of a dip as large as that of `values` among as many uniform values.
+
+    The uniform distribution stands for all unimodal ones as the least favourable; on a peaked one the test is
+    conservative.
+
+    Args:
+        values: as in `dip`.
+        draws: simulated sets, made once for each n.
+
+    Returns:
+        p in [1 / (draws + 1), 1].
+
+    Raises:
+        ValueError: as `dip` does, or if `draws` is below 1.
+
+    Source: Hartigan & Hartigan 1985, "The dip test of unimodality"; p counts the value itself (Phipson & Smyth 2010).
+    """
+    if draws < 1:
+        raise ValueError(f"`draws` must be at least 1, got {draws}")
+    return empirical_p(dip(values), _uniform_dips(len(values), draws))
+
+
+def certificate(
+    cosines: Float[np.ndarray, "n n"], *, seed: int, folds: int = 5, restarts: int = 10, draws: int = 2000
+) -> float:
+    """Chance that a set of one cluster looks as much like two as this one does; needs no null sets.
+
+    For each fold the other items are parted by `two_means`, and the held-out ones are projected on the line through the
+    two means. So that folds can be pooled, a projection is measured from the mean of the other items, in distances
+    between the two means, in the direction of the first fold's line. p is that of the dip of all projections.
+
+    Items that were not seen when the line was drawn follow two clusters only if there are two: the level is kept, at
+    the price of power. Blind to clusters that overlap, and to a small one beside a large one.
+
+    Args:
+        cosines: cosines of the items, or their inner products. Vectors spread around the origin in few directions have
+            cosines near 1 and -1: their unit vectors *are* two clusters, whatever the vectors were.
+        seed: the unit's own seed.
+        folds: parts of the items, 2 to n.
+        restarts: runs of k-means a fold.
+        draws: as in `dip_p`.
+
+    Returns:
+        p in [1 / (draws + 1), 1]; NaN for under 10 items.
+
+    Raises:
+        ValueError: if `cosines` is not square or not finite, or a setting is out of bounds.
+    """
+    n = size_of_one(cosines)
+    if n < _LEAST_ITEMS:
+        return math.nan
+    if not 2 <= folds <= n:
+        raise ValueError(f"`folds` must be in [2, {n}], the number of items, got {folds}")
+    generator = np.random.default_rng(seed)
+    order = generator.permutation(n)
+    held_out = [order[fold::folds] for fold in range(folds)]
+    n_others = n - len(held_out[0])  # folds that are smaller by one leave out one more, so that all are of one shape
+    others = np.stack([np.setdiff1d(order, items, assume_unique=True)[:n_others] for items in held_out])
+    uniforms = generator.random((folds, restarts, 2))
+    labels = two_means(cosines[others[:, :, None], others[:, None, :]], uniforms=uniforms).labels
+    return dip_p(_positions(cosines, held_out, others, labels), draws=draws)
+
+
+def _positions(
+    cosines: Float[np.ndarray, "n n"],
+    held_out: list[Int[np.ndarray, " _"]],
+    others: Int[np.ndarray, "f m"],
+    labels: Int[np.ndarray, "f m"],
+) -> Float64[np.ndarray, " n"]:
+    """Where each item lies on the line that was drawn without it."""
+    # The line of a fold is a weighted sum of its other items: one mean less the other.
+    in_second = labels == 1
+    shares = in_second / in_second.sum(axis=1, keepdims=True) - ~in_second / (~in_second).sum(axis=1, keepdims=True)
+    weights = np.zeros((len(others), len(cosines)))
+    np.put_along_axis(weights, others, shares, axis=1)
+    projections = weights @ cosines  # [f, n]
+    agreement = projections @ weights[0]
+    direction = np.where(agreement < 0, -1.0, 1.0)
+    origins = np.take_along_axis(projections, others, axis=1).mean(axis=1)
+    lengths = (projections * weights).sum(axis=1)  # squared distance of the two means: their distance in projections
+    positions = np.zeros(len(cosines))
+    for fold, items in enumerate(held_out):
+        if lengths[fold] > 0:
+            positions[items] = direction[fold] * (projections[fold, items] - origins[fold]) / lengths[fold]
+    return positions
+
+
+@lru_cache(maxsize=64)
+def _uniform_dips(n: int, draws: int) -> Float64[np.ndarray, " draws"]:
+    generator = np.random.default_rng((_NULL_SEED, n))
+    return np.array([dip(generator.random(n)) for _ in range(draws)])
+
+
+def _previous_vertices(x: list[float]) -> list[int]:
+    """For each j, the vertex before j on the greatest convex minorant of points 0 to j, at heights 0 to j."""
+    before = [0] * len(x)
+    for j in range(1, len(x)):
+        vertex = j - 1
+        while vertex:
+            previous = before[vertex]
+            # The vertex stays if the line gets steeper there.
+            if (x[j] - x[vertex]) * (vertex - previous) < (x[vertex] - x[previous]) * (j - vertex):
+                break
+            vertex = previous
+        before[j] = vertex
+    return before
+
+
+def _chain(before: list[int], start: int, stop: int) -> Vertices:
+    """Vertices from `start` back to `stop`."""
+    vertices = [start]
+    while vertices[-1] > stop:
+        vertices.append(before[vertices[-1]])
+    return vertices
+
+
+def _widest(x: list[float], minorant: Vertices, majorant: Vertices) -> tuple[float, int, int]:
+    """Largest distance between the two at an inner vertex of either, and the modal interval that belongs to it."""
+    widest, low, high = 0.0, minorant[0], minorant[-1]
+    for i, start, stop in _with_segments(minorant[1:-1], majorant):
+        width = 1 + start + _rise(x, start, i, stop) - i
+        if width > widest:
+            widest, low, high = width, i, stop
+    for i, start, stop in _with_segments(majorant[1:-1], minorant):
+        width = 1 + i - start - _rise(x, start, i, stop)
+        if width > widest:
+            widest, low, high = width, start, i
+    return widest, low, high
+
+
+def _with_segments(items: Vertices, vertices: Vertices) -> Iterator[tuple[int, int, int]]:
+    """Each item with the two vertices that it lies between."""
+    segments = pairwise(vertices)
+    start, stop = next(segments)
+    for i in items:
+        while i > stop:
+            start, stop = next(segments)
+        yield i, start, stop
+
+
+def _rise(x: list[float], start: int, i: int, stop: int) -> float:
+    """How far a line from (x[start], start) to (x[stop], stop) has risen at item i."""
+    if x[stop] == x[start]:  # equal values: the line is upright and rises with the items
+        return i - start
+    return (x[i] - x[start]) / (x[stop] - x[start]) * (stop - start)
+
+
+def _distance(x: list[float], vertices: Vertices) -> float:
+    """Largest distance of the empirical distribution from its minorant."""
+    return max(
+        (
+            1 + i - start - _rise(x, start, i, stop)
+            for start, stop in pairwise(vertices)
+            for i in range(start + 1, stop)
+        ),
+        default=0.0,
+    )

@@ -1,0 +1,19 @@
+"""Intervals, p-values and what to believe of many: every draw comes from a generator that is handed in."""
+
+from polyscan.stats.significance.false_discovery import benjamini_hochberg, benjamini_yekutieli
+from polyscan.stats.significance.p_values import Tail, TailP, empirical_p, tail_p
+from polyscan.stats.significance.resampling import Correlation, Interval, bootstrap_interval, spearman, spearman_test
+
+__all__ = [
+    "Correlation",
+    "Interval",
+    "Tail",
+    "TailP",
+    "benjamini_hochberg",
+    "benjamini_yekutieli",
+    "bootstrap_interval",
+    "empirical_p",
+    "spearman",
+    "spearman_test",
+    "tail_p",
+]

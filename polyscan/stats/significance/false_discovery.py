@@ -1,0 +1,65 @@
+"""Which of many p-values to believe: the expected share of false discoveries among those called."""
+
+from __future__ import annotations
+
+import numpy as np
+from jaxtyping import Float, Float64
+
+
+def benjamini_hochberg(p: Float[np.ndarray, " u"]) -> Float64[np.ndarray, " u"]:
+    """Smallest rate of false discoveries at which each test is still called.
+
+    q of the i-th smallest of m is the minimum over j >= i of p_j m / j
+
+    Calling all with q <= a keeps the expected share of false calls at a or less if the tests are independent, or
+    depend on each other positively.
+
+    Args:
+        p: p-values; NaN marks what was not tested and does not count.
+
+    Returns:
+        q in [0, 1], never below p; NaN where p is.
+
+    Raises:
+        ValueError: if a p-value is out of [0, 1].
+
+    Source: Benjamini & Hochberg 1995, "Controlling the false discovery rate".
+
+    >>> benjamini_hochberg(np.array([0.01, 0.5, np.nan, 0.04])).round(3).tolist()
+    [0.03, 0.5, nan, 0.06]
+    """
+    p = np.asarray(p, dtype=np.float64)
+    is_tested = ~np.isnan(p)
+    tested = p[is_tested]
+    is_wrong = (tested < 0) | (tested > 1)
+    if is_wrong.any():
+        raise ValueError(f"p-values must be in [0, 1], got {tested[is_wrong][0]}; NaN marks what was not tested")
+    order = np.argsort(tested)
+    steps = tested[order] * (len(tested) / np.arange(1, len(tested) + 1))
+    q = np.full(p.shape, np.nan)
+    # The largest p is left as it is, so q is never above 1; and rounding must not put it below p.
+    smallest_behind = np.minimum.accumulate(steps[::-1])[::-1]
+    q[np.flatnonzero(is_tested)[order]] = np.maximum(smallest_behind, tested[order])
+    return q
+
+
+def benjamini_yekutieli(p: Float[np.ndarray, " u"]) -> Float64[np.ndarray, " u"]:
+    """As `benjamini_hochberg`, for tests that depend on each other in any way: q times 1 + 1/2 + ... + 1/m, at most 1.
+
+    Args:
+        p: as in `benjamini_hochberg`.
+
+    Returns:
+        q in [0, 1], never below that of `benjamini_hochberg`; NaN where p is.
+
+    Raises:
+        ValueError: if a p-value is out of [0, 1].
+
+    Source: Benjamini & Yekutieli 2001, "The control of the false discovery rate in multiple testing under dependency".
+
+    >>> benjamini_yekutieli(np.array([0.01, 0.5])).round(3).tolist()
+    [0.03, 0.75]
+    """
+    q = benjamini_hochberg(p)
+    n_tested = int((~np.isnan(q)).sum())
+    return np.minimum(q * np.sum(1 / np.arange(1, n_tested + 1)), 1)

@@ -1,0 +1,38 @@
+"""Which images a thinned read-out reads: a seeded 1/m of them, without a list and without a count.
+
+The strongest n images among a random 1/m of all are a random n or so of the strongest m n. So a null read-out that is
+to be as incoherent as a broad unit needs no long list of candidates: it reads fewer images, and its plain top n merges
+like every other.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from jaxtyping import Bool, Int
+
+
+def reads(
+    seed: int, units: Int[np.ndarray, " u"], images: Int[np.ndarray, " b"], reach: Int[np.ndarray, " u"]
+) -> Bool[np.ndarray, "u b"]:
+    """Whether each unit reads each image; a unit of reach m reads each with chance 1/m, apart from all others.
+
+    Args:
+        seed: of this layer.
+        units: their channels.
+        images: image ids.
+        reach: m of each unit, 1 or more.
+
+    >>> reads(0, np.array([3]), np.arange(4), np.array([1])).tolist()
+    [[True, True, True, True]]
+    """
+    mixed = _mixed(_mixed(np.uint64(seed)) ^ units.astype(np.uint64))[:, None]
+    draws = _mixed(mixed ^ images.astype(np.uint64)[None, :])
+    return (draws >> np.uint64(11)).astype(np.float64) * 2.0**-53 * reach[:, None] < 1
+
+
+def _mixed(key: np.ndarray | np.uint64) -> np.ndarray:
+    """SplitMix64 (Steele, Lea & Flood 2014), which wraps around in 64 bits."""
+    key = np.atleast_1d(key) + np.uint64(0x9E3779B97F4A7C15)
+    key = (key ^ (key >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    key = (key ^ (key >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return key ^ (key >> np.uint64(31))
