@@ -76,7 +76,9 @@ def split_by_weight(stage: str, weights: Sequence[int], most: int) -> list[Shard
             total = 0
         total += weight
     stops = [*starts[1:], len(weights)]
-    return [Shard(stage, i, len(starts), start, stop) for i, (start, stop) in enumerate(zip(starts, stops, strict=True))]
+    return [
+        Shard(stage, i, len(starts), start, stop) for i, (start, stop) in enumerate(zip(starts, stops, strict=True))
+    ]
 
 
 def seed(job_seed: int, purpose: str, layer: str = "", channel: int = 0, index: int = 0) -> int:

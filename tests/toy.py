@@ -78,6 +78,7 @@ def job(folder: Path, **changes: Any) -> Job:
         "folder": str(Path(__file__).parent),
         "network": {"name": "toy:network", "input_px": SIDE, "channels": 3},
         "images": {"source": str(folder)},
+        "survey": {"read_outs": 40, "controls": 6, "planted": 4, "images": N_IMAGES, "positions": 600},
         "collect": {"k": K, "batch": 8, "images_per_shard": 20},
         "visualize": {
             "distance": "features",
@@ -91,6 +92,7 @@ def job(folder: Path, **changes: Any) -> Job:
             "layers": ["paint", "mix"],
         },
         "embed": {"model": "penultimate", "batch": 16, "crops_per_shard": 40, "thumbnail_px": 16},
+        "calibrate": {"embedding_sets": 40, "sets_per_shard": 40},
         "score": {"max_clusters": 4, "restarts": 4, "units_per_shard": 4},
         "show": {"top_per_layer": 2},
     }

@@ -51,7 +51,10 @@ class SurveySettings(Settings):
     positions: int = Field(16_384, ge=64, description="activation vectors per layer for its mean and covariance")
     read_outs: int = Field(400, ge=0, description="one-exemplar read-outs behind each layer's null; 0: no layer null")
     controls: int = Field(40, ge=0, description="further one-exemplar read-outs a layer, which measure its error rate")
-    planted: int = Field(40, ge=0, description="pairs of controls a layer, which measure its power")
+    planted: int = Field(40, ge=0, description="planted units a layer and kind, which measure its power")
+    plants: tuple[str, ...] = Field(
+        ("planted",), description="kinds of planted units; `planted`: pairs of controls; the others are `validate`'s"
+    )
     space: Literal["auto", "image", "next", "own"] = Field(
         "auto",
         description="where exemplars are compared: `image` by the embedder, `next` or `own` by the scanned network's "

@@ -17,31 +17,75 @@ class Column:
         name: its key in `Atlas.values`, as in `map.parquet`.
         label: what people call it.
         help: one sentence: range, what high means.
-        kind: "real" for a continuous score, "count" for whole numbers (drawn in exact steps).
+        kind: "real" for a continuous score, "count" for whole numbers (drawn in exact steps), "p" for p and q, of which
+            small ones matter (drawn on a logarithmic scale, turned so that small is bright).
     """
 
     name: str
     label: str
     help: str
-    kind: Literal["real", "count"] = "real"
+    kind: Literal["real", "count", "p"] = "real"
+
+
+LEAST_POWER = 0.5
+
+
+@dataclass(frozen=True)
+class Rate:
+    """A measured share with its 95 % binomial interval, and of how many."""
+
+    share: float
+    low: float
+    high: float
+    n: int
+
+
+@dataclass(frozen=True)
+class Mean:
+    """A mean over units with its 95 % bootstrap interval, and of how many."""
+
+    mean: float
+    low: float
+    high: float
+    n: int
 
 
 @dataclass(frozen=True)
 class LayerRow:
-    """One row of the map."""
+    """One row of the map.
+
+    Args:
+        name: dotted module name.
+        depth: place in the forward order.
+        n_units: how many units it has.
+        n_dead: how many of them are dead.
+        read_out: where it is read, in words.
+        space: where its evidence is compared, in words.
+        fpr: share of its one-concept controls called several at p <= .05; None where none were scanned.
+        power: share of its planted pairs found.
+    """
 
     name: str
     depth: int
     n_units: int
     n_dead: int
     read_out: str
+    space: str = ""
+    fpr: Rate | None = None
+    power: Rate | None = None
+
+    @property
+    def is_weak(self) -> bool:
+        """Whether it is known to find less than half of the pairs planted in it; it is then greyed out."""
+        return self.power is not None and self.power.share < LEAST_POWER
 
 
 @dataclass(frozen=True)
 class TrendPoint:
     """One column's distribution over one layer's live, scored units.
 
-    `low` and `high` are the 95 % bootstrap interval of the mean over units; NaN where there is no unit.
+    `low` and `high` are the 95 % bootstrap interval of the mean over units; NaN where there is no unit. `control` is
+    the same mean over the layer's one-concept controls, `excess` real minus control: the finding, where there are any.
     """
 
     column: str
@@ -52,6 +96,8 @@ class TrendPoint:
     low: float
     high: float
     quantiles: tuple[float, float, float, float, float]  # .05, .25, .5, .75, .95
+    control: Mean | None = None
+    excess: Mean | None = None
 
 
 @dataclass(frozen=True)

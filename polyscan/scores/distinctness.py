@@ -23,9 +23,9 @@ class Distinctness:
 
         D = (d - E0[d]) / (d_ref - E0[d])
 
-    d is the mean pairwise 1 - cosine of the clusters' concept vectors, E0[d] its mean over random cuts of the same items
-    into clusters of the same sizes, d_ref the median of 1 - cosine over random pairs of concepts. A cluster's vector is
-    the mean of its items' label prototypes, or the word that fits the cluster best.
+    d is the mean pairwise 1 - cosine of the clusters' concept vectors, E0[d] its mean over random cuts of the same
+    items into clusters of the same sizes, d_ref the median of 1 - cosine over random pairs of concepts. A cluster's
+    vector is the mean of its items' label prototypes, or the word that fits the cluster best.
 
     Range: at most about 2; 0 is what chance gives, 1 what two random concepts give. 0 where d_ref - E0[d] <= .01.
 

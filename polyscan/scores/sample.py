@@ -53,7 +53,7 @@ class Sample:
         max_clusters: most clusters that are tried.
         restarts: runs of k-means, of which the best counts.
         seed: the unit's own seed, from `shards.seed`: never the same for all units, never from the batch.
-        origin: where cosines are seen from: the mean vector of the space, so that unrelated items have cosine 0; 0 if None.
+        origin: where cosines are seen from: the mean vector of the space, so that unrelated items have 0; if None, 0.
         labels: class of each item, -1 where it has none; None where the data have no classes.
         prototypes: a vector for each label; None where there are none.
         vocabulary: words in the space of `embeddings`; None where there are none.

@@ -128,4 +128,3 @@ class Worker:
         except ValueError as error:
             raise JobError(f"calibrate.nulls: `{null}` can't be drawn: {error}") from error
         return NullSets(index, np.arange(count), np.ones(count, dtype=np.int64))
-

@@ -1,4 +1,4 @@
-"""score: every score of the registry on every live unit's evidence, beside its null; and which cluster each item is in."""
+"""score: every score of the registry on every live unit's evidence, beside its null, and the cluster of each item."""
 
 from __future__ import annotations
 
@@ -123,8 +123,7 @@ class Worker:
             its = [null for null in nulls if name in self.scores and null.has(str(name))]
             if not its:
                 made.append(_score_rows(str(name), NO_NULL, values.index, values[name].to_numpy(np.float64)))
-            for null in its:
-                made.append(self._against(str(name), values, null))
+            made += [self._against(str(name), values, null) for null in its]
         made += [frame for null in nulls for frame in self._psi(values, null)]
         return pd.concat(made, ignore_index=True)
 
@@ -139,10 +138,10 @@ class Worker:
             p = fit.p(value, clarity)
         has_value = ~np.isnan(value)
         mean, sd = np.where(has_value, fit.mean(clarity), np.nan), np.where(has_value, fit.sd(clarity), np.nan)
-        return _score_rows(name, null.name, values.index, value, mean, sd, p)
+        return _score_rows(name, null.name, values.index, value, null_mean=mean, null_sd=sd, p=p)
 
     def _psi(self, values: pd.DataFrame, null: NullTable) -> Iterator[pd.DataFrame]:
-        """PSI and its parts, by labels and by words; its p among the null sets nearest in clarity, all parts at once."""
+        """PSI and its parts, by labels and by words; p is among null sets near in clarity, all parts at once."""
         for suffix, last in (("", "distinctness"), ("_words", "distinctness_words")):
             parts = [*psi.PARTS[:2], last]
             if any(values[part].isna().all() or not null.has(part) for part in parts):
@@ -159,9 +158,8 @@ class Worker:
             own, nulls = index(values, clarity), index(null.values, null.clarity)
             p = calibration.matched(own.psi, clarity, nulls.psi, null.clarity, tail="upper")
             joint = Calibration.fit(nulls.psi, null.clarity, tail="upper")
-            yield _score_rows(
-                f"psi{suffix}", null.name, values.index, own.psi, joint.mean(clarity), joint.sd(clarity), p
-            )
+            mean, sd = joint.mean(clarity), joint.sd(clarity)
+            yield _score_rows(f"psi{suffix}", null.name, values.index, own.psi, null_mean=mean, null_sd=sd, p=p)
             for part in ("s", "q", "d"):
                 yield _score_rows(f"psi{suffix}_{part}", null.name, values.index, getattr(own, part))
 
@@ -183,17 +181,10 @@ NUMBERS = ("value", "null_mean", "null_sd", "p")
 MATCH = ("n_sets", "match_radius", "off_range", "incoherent")
 
 
-def _score_rows(
-    score: str,
-    null: str,
-    channel: pd.Index,
-    value: Numbers,
-    null_mean: Numbers | float = np.nan,
-    null_sd: Numbers | float = np.nan,
-    p: Numbers | float = np.nan,
-) -> pd.DataFrame:
-    numbers = {"value": value, "null_mean": null_mean, "null_sd": null_sd, "p": p}
-    return pd.DataFrame({"channel": channel, "null": null, "score": score, **numbers})
+def _score_rows(score: str, null: str, channel: pd.Index, value: Numbers, **under_null: Numbers) -> pd.DataFrame:
+    """Rows of one score; `null_mean`, `null_sd` and `p` are NaN where they are not given."""
+    nothing = dict.fromkeys(NUMBERS[1:], np.nan)
+    return pd.DataFrame({"channel": channel, "null": null, "score": score, "value": value, **nothing, **under_null})
 
 
 def _columns(frames: Sequence[pd.DataFrame], names: Sequence[str]) -> Columns:

@@ -152,8 +152,8 @@ def match_radius(
 ) -> Float64[np.ndarray, " u"]:
     """Distance in clarity to the `nearest`-th nearest null set; NaN where clarity is.
 
-    20 by default: with fewer null sets as homogeneous as the unit nothing near it could reject at .05, and what p says
-    there is the fit's extrapolation. (All 200 sets of `matched` are a quarter of a usual null and never lie that near.)
+    20 by default: with fewer null sets near the unit nothing there could reject at .05, and its p would rest on the
+    curve alone. (The 200 sets that `matched` takes reach about ten times as far.)
 
     Raises:
         ValueError: if a null clarity is not finite, or there are fewer than `nearest`, or `nearest` is below 1.

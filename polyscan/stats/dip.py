@@ -19,6 +19,8 @@ _NULL_SEED = 1985
 
 _LEAST_ITEMS = 10
 """Fewer items leave folds of one item and halves of three."""
+_ZERO_LENGTH = 1e-12
+"""A squared distance of up to this share of the largest product counts as 0; rounding leaves 1e-16 of it."""
 
 Vertices = list[int]
 
@@ -55,16 +57,17 @@ def dip(values: Float[np.ndarray, " n"]) -> float:
     mirrored = [-value for value in reversed(x)]
     before, behind = _previous_vertices(x), _previous_vertices(mirrored)
     low, high, deepest = 0, n - 1, 1.0
-    while True:
+    while low < high:
         minorant = _chain(before, high, low)[::-1]
         majorant = [n - 1 - i for i in _chain(behind, n - 1 - low, n - 1 - high)]
         width, new_low, new_high = _widest(x, minorant, majorant)
         if width <= deepest:
-            return deepest / (2 * n)
+            break
         left = _distance(x, [i for i in minorant if i <= new_low])
         right = _distance(mirrored, [n - 1 - i for i in majorant if i >= new_high][::-1])
         deepest = max(deepest, left, right)
         low, high = new_low, new_high
+    return deepest / (2 * n)
 
 
 def dip_p(values: Float[np.ndarray, " n"], *, draws: int = 2000) -> float:
@@ -148,9 +151,10 @@ def _positions(
     direction = np.where(agreement < 0, -1.0, 1.0)
     origins = np.take_along_axis(projections, others, axis=1).mean(axis=1)
     lengths = (projections * weights).sum(axis=1)  # squared distance of the two means: their distance in projections
+    is_apart = lengths > _ZERO_LENGTH * np.abs(cosines).max()
     positions = np.zeros(len(cosines))
     for fold, items in enumerate(held_out):
-        if lengths[fold] > 0:
+        if is_apart[fold]:
             positions[items] = direction[fold] * (projections[fold, items] - origins[fold]) / lengths[fold]
     return positions
 
@@ -210,8 +214,7 @@ def _with_segments(items: Vertices, vertices: Vertices) -> Iterator[tuple[int, i
 
 def _rise(x: list[float], start: int, i: int, stop: int) -> float:
     """How far a line from (x[start], start) to (x[stop], stop) has risen at item i."""
-    if x[stop] == x[start]:  # equal values: the line is upright and rises with the items
-        return i - start
+    # Never upright: equal values are one segment at the end of a chain, and nothing is asked inside of it.
     return (x[i] - x[start]) / (x[stop] - x[start]) * (stop - start)
 
 

@@ -19,6 +19,8 @@ _WHITENING_RIDGE = 1e-3
 """Share of the mean eigenvalue that keeps the whitening defined where C is singular; too small to show elsewhere."""
 _AT_THE_MEAN = 1e-10
 """Squared distance from the mean, as a share of the total variance, up to which a row counts as lying at it."""
+_CHOICE = 10
+"""Fitting pairs to choose from for each control and each pair asked for; of hundreds of controls that is a part."""
 _ROWS_AT_ONCE = 2048
 
 
@@ -150,7 +152,8 @@ def plantable_pairs(
 
     With z the peaks of each control less their mean, in their own sd: |r(z_a, z_b)| <= most_r, and among the `top`
     images of max(z_a, z_b) each of the two is the larger one in `least_share` or more (equal ones count for a). Equal
-    values rank by image, the lower first. Pairs are chosen at random, so that controls are used as evenly as they can.
+    values rank by image, the lower first. Pairs are chosen at random, and so that the use of the controls is as even as
+    exchanging one for another can make it; of hundreds of controls not all pairs are looked at.
 
     Args:
         peaks: each control's peak on each image of the sample; constant controls pair with none.
@@ -168,12 +171,9 @@ def plantable_pairs(
     r = z.T @ z / len(z)
     is_low = (np.abs(r) <= most_r) & is_alive[:, None] & is_alive
     a, b = np.nonzero(np.triu(is_low, k=1))
-    first = _first(z, top)
-    minor = np.array(
-        [_minor_share(z, i, j, first) for i, j in zip(a.tolist(), b.tolist(), strict=True)], dtype=np.float64
-    )
-    fits = minor >= least_share
-    a, b, minor = a[fits], b[fits], minor[fits]
+    enough = _CHOICE * (count + peaks.shape[1])
+    seen, minor = _fitting(z, a, b, top=top, least_share=least_share, enough=enough, generator=generator)
+    a, b = a[seen], b[seen]
     chosen = _evenly(a, b, peaks.shape[1], count, generator)
     a, b, minor = a[chosen], b[chosen], minor[chosen]
     return PairTable(a, b, r[a, b], minor)
@@ -288,6 +288,29 @@ def _minor_share(
     chosen = _first(np.maximum(of_a, of_b)[:, None], len(first))[:, 0]
     share = float((of_a[chosen] >= of_b[chosen]).mean())
     return min(share, 1 - share)
+
+
+def _fitting(
+    z: Float64[np.ndarray, "images controls"],
+    a: Int64[np.ndarray, " m"],
+    b: Int64[np.ndarray, " m"],
+    *,
+    top: int,
+    least_share: float,
+    enough: int,
+    generator: np.random.Generator,
+) -> tuple[Int64[np.ndarray, " found"], Float64[np.ndarray, " found"]]:
+    """Pairs with two sources and the share of the rarer one; pairs are looked at in random order, until enough fit."""
+    first = _first(z, top)
+    found: list[tuple[int, float]] = []
+    for pair in generator.permutation(len(a)).tolist():
+        if len(found) == enough:
+            break
+        share = _minor_share(z, int(a[pair]), int(b[pair]), first)
+        if share >= least_share:
+            found.append((pair, share))
+    found.sort()
+    return np.array([p for p, _ in found], dtype=np.int64), np.array([s for _, s in found], dtype=np.float64)
 
 
 def _evenly(

@@ -83,7 +83,7 @@ TABLES: dict[str, Table] = {
             Column("first_y", "float64", "px", "input row where the first position's field begins; may be negative"),
             Column("first_x", "float64", "px", "the same across"),
             Column("effective_field", "float64", "px", "side of the square that holds 90 % of the gradient; inf: all"),
-            Column("next", "string", "", "the next stage: the first deeper layer of another shape with space; or empty"),
+            Column("next", "string", "", "the next stage: the first deeper layer of another shape in space, or empty"),
             Column("space", "string", "", "where its evidence is compared: `image` (an embedder), `own` or `next`"),
             Column("random_clarity", "float64", "", "clarity that 95 % of random sets of its own vectors stay under"),
             Column("read_out", "string", "", "where the units are read"),
@@ -100,7 +100,8 @@ TABLES: dict[str, Table] = {
             Column("position", "int32", "positions", "place of the exemplar in the map, row by row; -1: none"),
             Column("ridge", "float64", "", "added to the covariance, in mean eigenvalues; nan where there is none"),
             Column("is_salient", "bool", "", "whether the exemplar was the most salient of several"),
-            Column("source", "int32", "", "for a planted unit: the control that this part is; else -1"),
+            Column("source", "int32", "", "for a planted unit: the unit that this part is; else -1"),
+            Column("source_layer", "string", "", "that unit's layer, real or virtual; else empty"),
         )),
         Table("images", "collect", 1, "readable image", (
             IMAGE,
@@ -205,7 +206,7 @@ TABLES: dict[str, Table] = {
         Table("matches", "score", 1, "unit, evidence, space and null", (
             LAYER, CHANNEL, EVIDENCE, SPACE, NULL,
             Column("n_sets", "int32", "", "null sets that it is compared with"),
-            Column("match_radius", "float64", "", "distance in clarity that holds the nearest null sets", nullable=True),
+            Column("match_radius", "float64", "", "distance in clarity to the 20th nearest null set", nullable=True),
             Column("off_range", "bool", "", "radius above .05, or clarity outside the null's range"),
             Column("incoherent", "bool", "", "clarity not above that of sets of random items"),
         )),

@@ -102,6 +102,14 @@ def test_the_value_of_a_null_set_counts_itself():
     assert sorted(p.tolist()) == pytest.approx([(i + 2) / 61 for i in range(60)])
 
 
+def test_equal_values_count_as_extreme_on_both_tails():
+    values, clarity = np.repeat([0.0, 1.0], 15), np.full(30, 0.4)
+    units, at = np.array([0.0, 1.0]), np.full(2, 0.4)
+    assert Calibration.fit(values, clarity, tail="upper").p(units, at).tolist() == [1, 16 / 31]
+    assert Calibration.fit(values, clarity, tail="lower").p(units, at).tolist() == [16 / 31, 1]
+    assert matched(units, at, values, clarity, tail="lower").tolist() == [16 / 31, 1]
+
+
 def test_scale_place_and_order_do_not_matter():
     values, clarity = null_of(100)
     units, at = null_of(30, seed=3)

@@ -186,7 +186,8 @@ def test_the_best_run_with_clusters_large_enough_wins(k, least):
 
 def test_stragglers_are_no_cluster_where_a_run_without_them_exists():
     x = with_stragglers(30, 40, 8, 3)
-    free, bound = clustered(x, 2), clustered(x, 2, least=4)
+    draws = uniforms(len(x), 2, restarts=2)
+    free, bound = (kmeans(gram(x), 2, uniforms=draws, least=least) for least in (1, 4))
     smallest = np.array([np.bincount(labels).min() for labels in bound.labels])
     np.testing.assert_array_equal(bound.held, smallest >= 4)
     has_changed = (bound.sse > free.sse) & bound.held

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 from jaxtyping import Float32
 
 from polyscan.images import ImageSource, Picture
 from polyscan.job import Job
 from polyscan.shards import seed
-from polyscan.stages.embed.vectors import embedded
+from polyscan.stages.embed.vectors import Crop, embedded
 from polyscan.tables import Columns
 from polyscan.vision.embedders import Embedder
 from polyscan.vision.preprocessing import Preprocessing
@@ -49,7 +51,8 @@ class Concepts:
             }
         }
 
-    def _views(self, pictures: list[Picture]):
+    def _views(self, pictures: list[Picture]) -> Iterator[Crop]:
+        """What the network sees of each image of the sample; `pictures` is given those that could be read."""
         generator = np.random.default_rng(seed(self.job.seed, "concepts' images"))
         count = min(self.job.survey.images, len(self.images))
         wanted = np.sort(generator.permutation(len(self.images))[:count]).tolist()

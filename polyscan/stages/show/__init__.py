@@ -11,7 +11,7 @@ from polyscan.stages.show.unit_map import table_of, unit_map
 
 def draw(job: Job, run: Run) -> None:
     """Writes `map.parquet` and `maps/` of a run whose stages are done."""
-    frame = unit_map(run)
+    frame = unit_map(job, run)
     tables.write_single(
         run.storage, "map.parquet", table_of(frame), {str(name): frame[name].to_numpy() for name in frame}
     )

@@ -10,13 +10,21 @@ import pandas as pd
 from polyscan.job import Job
 from polyscan.maps.atlas import Cluster, Panel, Tile, UnitCard
 from polyscan.run import Run
+from polyscan.run.evidence import EvidenceReader
 
 FACTS = (
-    ("semanticity", "semanticity"),
-    ("n_clusters", "clusters (BIC)"),
+    ("verdict", "verdict"),
+    ("n_clusters", "clusters"),
+    ("gap", "gap"),
+    ("p", "p"),
+    ("q", "q"),
+    ("dip_p", "dip p"),
+    ("psi", "PSI"),
     ("clarity", "clarity"),
+    ("semanticity", "semanticity"),
     ("sparsity", "sparsity"),
 )
+PARTS = (("semanticity", "S"), ("semanticity_c", "C"), ("semanticity_d", "D"))
 
 
 class Gallery:
@@ -34,6 +42,7 @@ class Gallery:
         self.run = run
         self.frame = frame
         self.by = by
+        self.evidence = EvidenceReader(job, run)
         self.top = self._top_units()
         self.paths = run.read("images", ["image", "path", "label_name"]).set_index("image")
         self._thumbnails = self._wanted_thumbnails()
@@ -49,14 +58,22 @@ class Gallery:
             found = self.run.read(table, ["channel", *columns], where=("layer", layer))
             return found[found["channel"].isin(channels)]
 
-        clusters = mine("clusters", ["evidence", "item", "cluster"])
+        clusters = mine("clusters", ["evidence", "space", "item", "cluster", "cluster_bic"])
+        clusters = clusters[
+            (clusters["evidence"] != "exemplars") | (clusters["space"] == self.evidence.main_space(layer))
+        ]
         exemplars = mine("exemplars", ["rank", "image", "activation", "crop"])
         visualizations = mine("visualizations", ["index", "activation", "stop", "image"])
         return [self._card(row, clusters, exemplars, visualizations) for _, row in top.iterrows()]
 
     def _top_units(self) -> pd.DataFrame:
         rows = self.frame[~self.frame["is_dead"]].dropna(subset=[self.by])
-        rows = rows.sort_values([self.by, "clarity"], ascending=[False, True], kind="stable")
+        # Those called several first, then by the column itself.
+        order = [self.by, "clarity"]
+        if "verdict" in rows:
+            rows = rows.assign(_is_several=rows["verdict"].str.startswith("several"))
+            order = ["_is_several", *order]
+        rows = rows.sort_values(order, ascending=[name == "clarity" for name in order], kind="stable")
         return rows.groupby("layer", sort=False).head(self.job.show.top_per_layer)
 
     def _wanted_thumbnails(self) -> dict[int, bytes]:
@@ -76,11 +93,11 @@ class Gallery:
         def mine(rows: pd.DataFrame) -> pd.DataFrame:
             return rows[rows["channel"] == channel]
 
-        own = mine(clusters).set_index(["evidence", "item"])["cluster"]
+        own = _shown_clusters(row, mine(clusters))
         panels = [self._exemplar_panel(row, mine(exemplars).set_index("rank").sort_index(), own)]
         if len(found := mine(visualizations)):
             panels.append(self._visualization_panel(row, found.set_index("index").sort_index(), own))
-        facts = [(label, _number(row[name])) for name, label in FACTS if name in row]
+        facts = [(label, _text(row[name])) for name, label in FACTS if name in row]
         return UnitCard(str(row["layer"]), channel, facts, panels)
 
     def _exemplar_panel(self, row: pd.Series, exemplars: pd.DataFrame, clusters: pd.Series) -> Panel:
@@ -97,11 +114,7 @@ class Gallery:
             title = " · ".join(filter(None, (str(origin["path"]), str(origin["label_name"]))))
             return Tile(picture, _number(rows.loc[rank, "activation"]), title) if picture else None
 
-        facts = [
-            (label, _number(row[name]))
-            for name, label in (("semanticity", "S"), ("semanticity_c", "C"), ("semanticity_d", "D"))
-            if name in row
-        ]
+        facts = [(label, _number(row[name])) for name, label in PARTS if name in row]
         return Panel("exemplars", len(rows), facts, list(self._clusters(labels.loc[rows.index], tile)))
 
     def _visualization_panel(self, row: pd.Series, rows: pd.DataFrame, clusters: pd.Series) -> Panel:
@@ -111,9 +124,8 @@ class Gallery:
             stored = rows.loc[index]
             return Tile(bytes(stored["image"]), _number(stored["activation"]), f"visualization {index}")
 
-        names = (("semanticity", "S"), ("semanticity_c", "C"), ("semanticity_d", "D"))
         facts = [
-            (label, _number(row[f"visualizations_{name}"])) for name, label in names if f"visualizations_{name}" in row
+            (label, _number(row[f"visualizations_{name}"])) for name, label in PARTS if f"visualizations_{name}" in row
         ]
         facts.append(("stop", str(rows["stop"].iloc[0]).replace("_", " ")))
         facts.append(("beat the best image", f"{_number(row['visualizations_winning'] * len(rows))} of {len(rows)}"))
@@ -126,6 +138,20 @@ class Gallery:
             members = labels.index[labels == cluster][: self.job.show.tiles]
             tiles = [made for item in members if (made := tile(int(item))) is not None]
             yield Cluster(int(size), tiles)
+
+
+def _shown_clusters(row: pd.Series, clusters: pd.DataFrame) -> pd.Series:
+    """The cluster of each item by (evidence, item): one for a unit that is not called several; BIC's without a null."""
+    keyed = clusters.set_index(["evidence", "item"])
+    shown = keyed["cluster_bic"].copy()
+    if "n_clusters" in row and not np.isnan(row["n_clusters"]):
+        is_main = keyed.index.get_level_values("evidence") == "exemplars"
+        shown[is_main] = keyed["cluster"][is_main] if row["n_clusters"] > 1 else 0
+    return shown
+
+
+def _text(value: object) -> str:
+    return (value or "none") if isinstance(value, str) else _number(value)
 
 
 def _number(value: object) -> str:

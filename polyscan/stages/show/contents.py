@@ -8,44 +8,61 @@ import numpy as np
 import pandas as pd
 
 from polyscan.job import Job
-from polyscan.maps.atlas import Atlas, Column, LayerRow, TrendPoint
+from polyscan.maps.atlas import Atlas, Column, LayerRow, Rate
 from polyscan.run import Run
 from polyscan.scores import SCORES
-from polyscan.shards import seed
 from polyscan.stages.show.cards import Gallery
-from polyscan.stats.significance import bootstrap_interval
-
-QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
-NOWHERE = (np.nan, np.nan, np.nan, np.nan, np.nan)
+from polyscan.stages.show.rates import Rates, layer_rates
+from polyscan.stages.show.statements import statements
+from polyscan.stages.show.trend import depth_trend
+from polyscan.stages.show.unit_map import calibrated_rows
+from polyscan.stats.null_sets import widths
 
 
 def atlas_of(job: Job, run: Run, frame: pd.DataFrame) -> Atlas:
     """Everything that the pages are drawn from."""
+    calibrated = calibrated_rows(job, run)
     layers = run.layer_table()
-    dead = frame.groupby("layer")["is_dead"].sum()
+    layers = layers[layers["layer"] == layers["parent"]]
     columns = list(_columns(frame))
     index = {layer: place for place, layer in enumerate(layers["layer"])}
     gallery = Gallery(job, run, frame, by=columns[0].name if columns else "max")
-    rows = [
-        LayerRow(
-            str(row["layer"]), int(row["depth"]), int(row["n_units"]), int(dead[row["layer"]]), str(row["read_out"])
-        )
-        for _, row in layers.iterrows()
-    ]
+    rows = list(_layer_rows(layers, frame, layer_rates(calibrated)))
+    trend = list(depth_trend(job, frame, rows, columns, calibrated))
     return Atlas(
         title=job.show.title or " · ".join(filter(None, (job.network.name, _short_weights(job)))),
         facts=_facts(job, run, frame),
-        statement=statement(frame),
+        statement=" ".join(statements(job, frame, rows, trend)),
         layers=rows,
         layer_index=frame["layer"].map(index).to_numpy(np.int32),
         channel=frame["channel"].to_numpy(np.int32),
         is_dead=frame["is_dead"].to_numpy(bool),
         columns=columns,
         values={column.name: frame[column.name].to_numpy(np.float64) for column in columns},
-        trend=list(_trend(job, frame, rows, columns)),
+        trend=trend,
         cards={row.name: gallery.cards(row.name) for row in rows},
         notes=list(_notes(run, job, frame)),
     )
+
+
+def _layer_rows(layers: pd.DataFrame, frame: pd.DataFrame, rates: Mapping[str, Rates]) -> Iterator[LayerRow]:
+    dead = frame.groupby("layer")["is_dead"].sum()
+    for _, row in layers.iterrows():
+        name = str(row["layer"])
+        its = rates.get(name, Rates(None, 0, None, 0))
+        space = {"next": f"features of {row['next']}", "own": "its own features"}.get(
+            str(row["space"]), "embedded images"
+        )
+        yield LayerRow(
+            name,
+            int(row["depth"]),
+            int(row["n_units"]),
+            int(dead[name]),
+            str(row["read_out"]),
+            space,
+            Rate(*its.fpr, its.n_controls) if its.fpr else None,
+            Rate(*its.power, its.n_planted) if its.power else None,
+        )
 
 
 def _short_weights(job: Job) -> str:
@@ -54,11 +71,17 @@ def _short_weights(job: Job) -> str:
 
 # What the menu says of a column, in its order; a score that is not here follows with what it says of itself.
 LABELS: Mapping[str, tuple[str, str]] = {
+    "gap": ("gap", "how much closer exemplars are within two clusters than across them; read it with its p"),
+    "p": ("p", "chance of such a gap among one-exemplar read-outs of the layer that are as homogeneous"),
+    "q": ("q", "false discovery rate at which the unit is called several (Benjamini & Hochberg)"),
+    "n_clusters": ("clusters", "1 unless q <= .05, else the best 2 to 5 by silhouette"),
+    "psi": ("PSI", "S x Q x D: calibrated clusters, aligned with labels, of distinct concepts; 0 chance, 1 perfect"),
+    "psi_s": ("PSI: S", "silhouette, adjusted for the null: 0 chance, 1 perfect"),
+    "psi_q": ("PSI: Q", "alignment of clusters with the images' labels, adjusted for chance"),
+    "psi_d": ("PSI: D", "distinctness of the clusters' concepts, adjusted for chance"),
+    "psi_p": ("PSI: p", "chance of such a PSI under the joint null"),
     "semanticity": ("semanticity", "Alic et al. 2025, over exemplars: 0 one thing, 1 many clusters far apart"),
-    "n_clusters": (
-        "clusters (BIC)",
-        "number of clusters of the exemplars that BIC prefers, 1 included; not calibrated",
-    ),
+    "semanticity_k": ("clusters (BIC)", "number of clusters that BIC prefers, 1 included; not calibrated"),
     "clarity": ("clarity", "mean pairwise cosine of the exemplars: 1 all alike"),
     "polysemanticity": (
         "polysemanticity (SemanticLens)",
@@ -79,14 +102,17 @@ LABELS: Mapping[str, tuple[str, str]] = {
     "kurtosis": ("kurtosis", "excess kurtosis of the peaks over all images: high means rarely, then strongly active"),
     "sparsity": ("sparsity", "share of images whose peak is not above zero"),
 }
-COUNTS = frozenset(("n_clusters", "visualizations_semanticity_k", "visualizations_semanticity_i"))
+COUNTS = frozenset(("n_clusters", "semanticity_k", "visualizations_semanticity_k", "visualizations_semanticity_i"))
+CHANCES = frozenset(("p", "q", "psi_p", "dip_p"))
+FEW = 20
+WIDEST = 16
 
 
 def _columns(frame: pd.DataFrame) -> Iterator[Column]:
     own = {name: (score.label, (score.__doc__ or "").partition("\n")[0]) for name, score in SCORES.items()}
     for name, (label, meaning) in {**LABELS, **{k: v for k, v in own.items() if k not in LABELS}}.items():
         if name in frame and frame[name].notna().any():
-            yield Column(name, label, meaning, "count" if name in COUNTS else "real")
+            yield Column(name, label, meaning, "count" if name in COUNTS else "p" if name in CHANCES else "real")
 
 
 def _facts(job: Job, run: Run, frame: pd.DataFrame) -> list[tuple[str, str]]:
@@ -102,21 +128,6 @@ def _facts(job: Job, run: Run, frame: pd.DataFrame) -> list[tuple[str, str]]:
     if manifest["distance"] and job.visualize.enabled:
         facts.append(("perceptual distance", str(manifest["distance"])))
     return [*facts, ("polyscan", str(manifest["versions"]["polyscan"]))]
-
-
-def statement(frame: pd.DataFrame) -> str:
-    """What may be said of the whole network: Alic's check where there are visualizations; no trend is claimed."""
-    said = (
-        "No depth trend is claimed: raw scores follow depth in one-concept controls too, and this version does not "
-        "calibrate them."
-    )
-    if "visualization_beats_data" not in frame:
-        return said
-    checked = frame["visualization_beats_data"].dropna()
-    return (
-        f"Visualization finds a stronger image than the best of the data for {int(checked.sum()):,} of "
-        f"{len(checked):,} visualized units ({checked.mean():.0%}). {said}"
-    )
 
 
 def _notes(run: Run, job: Job, frame: pd.DataFrame) -> Iterator[str]:
@@ -139,20 +150,22 @@ def _notes(run: Run, job: Job, frame: pd.DataFrame) -> Iterator[str]:
     elif job.visualize.units_per_layer:
         yield f"Visualized: a seeded sample of {job.visualize.units_per_layer} live units a layer."
     yield "Intervals resample the units of a layer; all units share the same images."
-    yield "Scores are not calibrated against a null in this version: noise may score as high as two concepts."
-
-
-def _trend(job: Job, frame: pd.DataFrame, layers: list[LayerRow], columns: list[Column]) -> Iterator[TrendPoint]:
-    """Distribution and interval of each column over each layer's live units."""
-    by_layer = {layer: rows for layer, rows in frame[~frame["is_dead"]].groupby("layer")}
-    for column in columns:
-        for layer in layers:
-            rows = by_layer.get(layer.name)
-            values = np.empty(0) if rows is None else rows[column.name].dropna().to_numpy(np.float64)
-            if not len(values):
-                yield TrendPoint(column.name, layer.name, layer.depth, 0, np.nan, np.nan, np.nan, NOWHERE)
-                continue
-            generator = np.random.default_rng(seed(job.seed, f"interval of {column.name}", layer.name))
-            interval = bootstrap_interval(values, generator=generator, draws=1000)
-            q05, q25, q50, q75, q95 = (float(np.quantile(values, share)) for share in QUANTILES)
-            yield TrendPoint(column.name, layer.name, layer.depth, len(values), *interval, (q05, q25, q50, q75, q95))
+    if "p" not in frame or frame["p"].isna().all():
+        yield "This run has no null, so scores are not calibrated: noise may score as high as two concepts."
+        return
+    without = [str(layer) for layer, p in frame[~frame["is_dead"]].groupby("layer", sort=False)["p"] if p.isna().all()]
+    if without:
+        yield f"No null for {', '.join(without)}: on the survey's images all its activation vectors are alike."
+    n = job.embed.n_exemplars or job.collect.k
+    if n < FEW:
+        yield f"Each unit has {n} exemplars only; with fewer than {FEW} next to nothing can be found."
+    widths_ = widths(job.collect.k, int(frame["n_images"].max())) if job.survey.read_outs else ()
+    if widths_ and widths_[-1] < WIDEST:
+        yield (
+            f"Null sets reach down to the top {widths_[-1]} x {job.collect.k} images only, for want of images; "
+            "units less homogeneous than those are off range."
+        )
+    yield (
+        "One means: not more split than equally homogeneous one-exemplar read-outs of this layer, in this space. "
+        "Not rejected is not proved to be one."
+    )

@@ -1,52 +1,138 @@
-"""The map: one row per unit, made from all tables of a run."""
+"""The map: one row per real unit, made from all tables of a run."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Literal
 
+import numpy as np
 import pandas as pd
 
+from polyscan.job import Job
 from polyscan.run import Run
+from polyscan.run.evidence import EvidenceReader
 from polyscan.scores import SCORES
+from polyscan.stages.show.verdicts import verdicts
+from polyscan.stats.significance import benjamini_hochberg, benjamini_yekutieli
 from polyscan.tables import Column, ColumnType, Table
 
 MAIN: Literal["exemplars"] = "exemplars"  # the evidence whose columns carry no prefix
+KEY = ["layer", "channel"]
+MATCH = ["match_radius", "off_range", "incoherent"]
 
 
-def unit_map(run: Run) -> pd.DataFrame:
-    """One row per unit, in unit order: what it is, its main evidence's scores, other evidence's with a prefix."""
-    units = run.read("units").sort_values(["depth", "channel"], kind="stable").reset_index(drop=True)
-    frame = units.merge(_wide_scores(run), on=["layer", "channel"], how="left")
-    if "semanticity_k" in frame:
-        # Until `calibrate` gates it, the number of clusters is BIC's.
-        frame["n_clusters"] = frame["semanticity_k"]
-    frame = frame.merge(_cluster_shares(run), on=["layer", "channel"], how="left")
-    visualized = _visualization_columns(run, units)
-    return frame if visualized is None else frame.merge(visualized, on=["layer", "channel"], how="left")
+def unit_map(job: Job, run: Run) -> pd.DataFrame:
+    """One row per unit, in unit order: what it is, its main evidence's scores, p, q and verdict; others with a prefix.
+
+    The main evidence is the exemplars, in the layer's own space, against the job's first null.
+    """
+    units = run.read("units")
+    units = units[~units["layer"].str.contains("@")]
+    frame = units.sort_values(["depth", "channel"], kind="stable").reset_index(drop=True)
+    for columns in _parts(job, run, units):
+        frame = frame.merge(columns, on=KEY, how="left")
+    for name in ("off_range", "incoherent"):
+        frame[name] = frame[name] == True  # noqa: E712  # a unit without evidence is neither, and has none of either
+    for name in ("p", "psi_p", "psi_words_p", *(f"{null}_null_p" for null in job.calibrate.nulls[1:])):
+        if name in frame:
+            q = "psi_qvalue" if name == "psi_p" else f"{name.removesuffix('p')}q"
+            frame[q] = benjamini_hochberg(frame[name].to_numpy(np.float64))
+    if "p" in frame:
+        frame["q_by"] = benjamini_yekutieli(frame["p"].to_numpy(np.float64))
+        frame["verdict"] = verdicts(frame)
+        # The number of clusters is gated: one unless the gap says otherwise.
+        is_several = frame["verdict"].str.startswith("several")
+        frame["n_clusters"] = frame["silhouette_k"].where(is_several, 1.0).where(frame["p"].notna())
+    return frame
 
 
-def _wide_scores(run: Run) -> pd.DataFrame:
-    rows = run.read("scores", ["layer", "channel", "evidence", "score", "value"])
-    rows["column"] = rows["score"].where(rows["evidence"] == MAIN, rows["evidence"] + "_" + rows["score"])
-    order = list(dict.fromkeys(sorted(rows["column"].unique(), key=_column_rank)))
-    wide = rows.pivot(index=["layer", "channel"], columns="column", values="value")
+def _parts(job: Job, run: Run, units: pd.DataFrame) -> Iterator[pd.DataFrame]:
+    """Further columns, by layer and channel."""
+    calibrated = calibrated_rows(job, run)
+    real = calibrated[~calibrated["layer"].str.contains("@")]
+    yield _wide(real[real["prefix"] == ""], "value", list(SCORES))
+    p = real[real["p"].notna()].assign(score=lambda rows: rows["score"].map(_p_name))
+    yield _wide(p[p["prefix"] == ""], "p", ["p", "psi_p"])
+    yield _matches(job, run)
+    for prefix in dict.fromkeys(real["prefix"]):
+        if prefix.endswith("_null_"):  # a second opinion: its p on gap
+            mine = p[(p["prefix"] == prefix) & (p["score"] == "p")]
+            yield _wide(mine.assign(score=f"{prefix}p"), "p", [])
+        elif prefix:
+            mine = real[real["prefix"] == prefix]
+            yield _wide(mine.assign(score=prefix + mine["score"]), "value", [])
+            own_p = p[(p["prefix"] == prefix) & (p["score"] == "p")]
+            if len(own_p):
+                yield _wide(own_p.assign(score=f"{prefix}p"), "p", [])
+    yield from _downward(calibrated)
+    yield _cluster_shares(job, run)
+    if (visualized := _visualization_columns(run, units)) is not None:
+        yield visualized
+
+
+def _p_name(score: str) -> str:
+    """The gap's p is the unit's p."""
+    return "p" if score == "gap" else f"{score}_p"
+
+
+def calibrated_rows(job: Job, run: Run) -> pd.DataFrame:
+    """Rows of `scores` with `prefix`: "" for the main evidence, space and null, and a word for what is beside them."""
+    rows = run.read("scores", ["layer", "channel", "evidence", "space", "null", "score", "value", "p"])
+    evidence = EvidenceReader(job, run)
+    main = {layer: evidence.main_space(layer) for layer in rows["layer"].unique()}
+    is_main_space = rows["space"] == rows["layer"].map(main)
+    first = (rows["null"] == job.calibrate.nulls[0]) if job.calibrate.nulls else rows["null"] == ""
+    no_null = rows["null"] == ""
+    prefix = pd.Series("", index=rows.index)
+    prefix[is_main_space & ~first & ~no_null] = rows["null"] + "_null_"
+    prefix[~is_main_space] = "crops_"
+    prefix[rows["evidence"] != MAIN] = rows["evidence"] + "_"
+    return rows.assign(prefix=prefix)
+
+
+def _wide(rows: pd.DataFrame, values: str, first: list[str]) -> pd.DataFrame:
+    """One column a score."""
+    order = sorted(rows["score"].unique(), key=lambda name: (_rank(name, first), name))
+    wide = rows.drop_duplicates([*KEY, "score"]).pivot(index=KEY, columns="score", values=values)
     return wide[order].reset_index().rename_axis(columns=None)
 
 
-def _column_rank(column: str) -> tuple[bool, int, str]:
-    base = column.removeprefix("visualizations_")
-    names = list(SCORES)
-    place = next((i for i, name in enumerate(names) if base == name or base.startswith(f"{name}_")), len(names))
-    return column != base, place, base
+def _rank(name: str, first: list[str]) -> int:
+    return next((i for i, base in enumerate(first) if name == base or name.startswith(f"{base}_")), len(first))
 
 
-def _cluster_shares(run: Run) -> pd.DataFrame:
-    """Shares of the main evidence's clusters, largest first, as text: `0.60 0.40`."""
-    rows = run.read("clusters", ["layer", "channel", "evidence", "cluster"])
-    rows = rows[(rows["evidence"] == MAIN) & (rows["cluster"] >= 0)]
-    counts = rows.groupby(["layer", "channel", "cluster"]).size().rename("n").reset_index()
-    counts["share"] = counts["n"] / counts.groupby(["layer", "channel"])["n"].transform("sum")
-    counts = counts.sort_values(["layer", "channel", "share"], ascending=[True, True, False], kind="stable")
+def _matches(job: Job, run: Run) -> pd.DataFrame:
+    """How well the main null speaks for each unit."""
+    rows = run.read("matches", [*KEY, "evidence", "space", "null", *MATCH])
+    evidence = EvidenceReader(job, run)
+    main = {layer: evidence.main_space(layer) for layer in rows["layer"].unique()}
+    first = job.calibrate.nulls[0] if job.calibrate.nulls else ""
+    is_main = (rows["evidence"] == MAIN) & (rows["null"] == first) & (rows["space"] == rows["layer"].map(main))
+    return rows[is_main & ~rows["layer"].str.contains("@")][[*KEY, *MATCH]]
+
+
+def _downward(calibrated: pd.DataFrame) -> Iterator[pd.DataFrame]:
+    """A unit's strongest images downwards, where the job scans both signs."""
+    rows = calibrated[calibrated["layer"].str.endswith("@down") & (calibrated["prefix"] == "")]
+    if rows.empty:
+        return
+    rows = rows.assign(layer=rows["layer"].str.removesuffix("@down"))
+    yield _wide(rows.assign(score="down_" + rows["score"]), "value", [])
+    p = rows[(rows["score"] == "gap") & rows["p"].notna()]
+    yield _wide(p.assign(score="down_p"), "p", [])
+
+
+def _cluster_shares(job: Job, run: Run) -> pd.DataFrame:
+    """Shares of the main evidence's best clusters, largest first, as text: `0.60 0.40`."""
+    rows = run.read("clusters", [*KEY, "evidence", "space", "cluster"])
+    evidence = EvidenceReader(job, run)
+    rows = rows[(rows["evidence"] == MAIN) & ~rows["layer"].str.contains("@")]
+    rows = rows[
+        rows["space"] == rows["layer"].map({layer: evidence.main_space(layer) for layer in rows["layer"].unique()})
+    ]
+    counts = rows.groupby([*KEY, "cluster"]).size().rename("n").reset_index()
+    counts["share"] = counts["n"] / counts.groupby(KEY)["n"].transform("sum")
+    counts = counts.sort_values([*KEY, "share"], ascending=[True, True, False], kind="stable")
     shares = counts["share"].map("{:.2f}".format).groupby([counts["layer"], counts["channel"]]).agg(" ".join)
     return shares.rename("cluster_shares").reset_index()
 
@@ -54,6 +140,7 @@ def _cluster_shares(run: Run) -> pd.DataFrame:
 def _visualization_columns(run: Run, units: pd.DataFrame) -> pd.DataFrame | None:
     """Alic's check: how the visualizations' activations compare with the best image's."""
     rows = run.read("visualizations", ["layer", "channel", "activation", "stop"])
+    rows = rows[~rows["layer"].str.contains("@")]
     if rows.empty:
         return None
     rows = rows.merge(units[["layer", "channel", "max"]], on=["layer", "channel"])

@@ -1,5 +1,6 @@
 """Intervals, p-values and what to believe of many: every draw comes from a generator that is handed in."""
 
+from polyscan.stats.significance.binomial import bootstrap_difference, wilson_interval
 from polyscan.stats.significance.false_discovery import benjamini_hochberg, benjamini_yekutieli
 from polyscan.stats.significance.p_values import Tail, TailP, empirical_p, tail_p
 from polyscan.stats.significance.resampling import Correlation, Interval, bootstrap_interval, spearman, spearman_test
@@ -11,9 +12,11 @@ __all__ = [
     "TailP",
     "benjamini_hochberg",
     "benjamini_yekutieli",
+    "bootstrap_difference",
     "bootstrap_interval",
     "empirical_p",
     "spearman",
     "spearman_test",
     "tail_p",
+    "wilson_interval",
 ]

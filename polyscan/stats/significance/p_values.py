@@ -100,10 +100,19 @@ def tail_p(value: float, null: Float[np.ndarray, " m"], *, tail: Tail = "upper")
 def _survival(distance: float, exceedances: Float64[np.ndarray, " n"]) -> float:
     """Chance of an exceedance of `distance` or more, under the generalised Pareto distribution that fits them best."""
     mean = exceedances.mean()
-    ratios = np.geomspace(1e-4, 1e2, 200) / mean  # shape / scale; given it, the best shape is known
-    shapes = np.log1p(ratios[:, None] * exceedances).mean(axis=1)
-    likelihoods = np.where(shapes <= _HEAVIEST, -np.log(shapes / ratios) - shapes - 1, -np.inf)
+    coarse = np.geomspace(1e-4, 1e2, 101) / mean  # shape / scale, in steps of 15 %
+    likelihoods, _ = _likelihoods(coarse, exceedances)
+    ratios = coarse[likelihoods.argmax()] * np.geomspace(1 / 1.15, 1.15, 41)
+    likelihoods, shapes = _likelihoods(ratios, exceedances)
     best = likelihoods.argmax()
     if likelihoods[best] <= -np.log(mean) - 1:  # that of the exponential distribution, shape 0
         return float(np.exp(-distance / mean))
     return float(np.exp(-np.log1p(ratios[best] * distance) / shapes[best]))
+
+
+def _likelihoods(
+    ratios: Float64[np.ndarray, " r"], exceedances: Float64[np.ndarray, " n"]
+) -> tuple[Float64[np.ndarray, " r"], Float64[np.ndarray, " r"]]:
+    """Mean log likelihood for each ratio of shape to scale, and the best shape given the ratio (Grimshaw 1993)."""
+    shapes = np.log1p(ratios[:, None] * exceedances).mean(axis=1)
+    return np.where(shapes <= _HEAVIEST, -np.log(shapes / ratios) - shapes - 1, -np.inf), shapes

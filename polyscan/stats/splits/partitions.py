@@ -17,7 +17,7 @@ from polyscan.stats.splits.separation import silhouette
 Array = Any  # numpy.ndarray, or torch.Tensor where a stage computes on a GPU
 
 _ROUNDING = 1e-9
-"""A share of n items is rounded up, but not because .1 * 30 is a little above 3 in binary."""
+"""A share of n items is rounded up, but not because .07 * 100 is a little above 7 in binary."""
 
 
 @dataclass(frozen=True, eq=False)

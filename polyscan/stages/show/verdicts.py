@@ -1,0 +1,41 @@
+"""What is said of a unit: one thing or several, or why nothing can be said."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+LEVEL = 0.05
+"""False discovery rate at which a unit is called several, and level of the certificate."""
+
+VERDICTS = {
+    "one": "not more split than one-exemplar read-outs of its layer that are as homogeneous",
+    "several": f"more split than those, at a false discovery rate of {LEVEL:g} over all units",
+    "several, certified": f"several, and a valley parts the two clusters, whatever the null (dip p <= {LEVEL:g})",
+    "incoherent": "its exemplars are no more alike than random ones",
+    "off_range": "no null sets are as homogeneous as its exemplars, so its p says nothing",
+    "saturated": "more than k images tie at its largest peak, so which are its exemplars is arbitrary",
+    "dead": "it never says anything",
+    "": "there is no null for it",
+}
+
+
+def verdicts(frame: pd.DataFrame) -> pd.Series:
+    """The verdict of each row of a map with p, q, dip_p, off_range, incoherent, saturated and is_dead.
+
+    What speaks against any p comes first: a unit that is dead, saturated, incoherent or off range is neither one nor
+    several.
+    """
+    is_several = frame["q"] <= LEVEL
+    choices = [
+        (frame["is_dead"], "dead"),
+        (frame["p"].isna(), ""),
+        (frame["saturated"], "saturated"),
+        (frame["incoherent"], "incoherent"),
+        (frame["off_range"], "off_range"),
+        (is_several & (frame["dip_p"] <= LEVEL), "several, certified"),
+        (is_several, "several"),
+    ]
+    conditions = [np.asarray(condition, dtype=bool) for condition, _ in choices]
+    found = np.select(conditions, [name for _, name in choices], default="one")
+    return pd.Series(found, index=frame.index, dtype=object)

@@ -1,0 +1,97 @@
+"""survey: which layers there are and what they can see; of each, its mean activation and its virtual units.
+
+The virtual units carry a layer's null and its proof: `@null` and `@control` are one-exemplar read-outs (what a unit
+that answers to one thing looks like in this layer), `@planted` are maxima of two controls (units that answer to two).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+
+from polyscan.job import Job
+from polyscan.run import Run
+from polyscan.run.batches import batches
+from polyscan.run.inputs import open_images, open_reader
+from polyscan.shards import Shard, seed, split_by_weight
+from polyscan.stages.survey.geometry import Row, compared, layer_row, virtual_row
+from polyscan.stages.survey.sampling import Sampler
+from polyscan.stages.survey.virtual_units import VirtualUnits, mean_row
+from polyscan.stats.coherence import random_clarity
+from polyscan.tables import Columns
+from polyscan.vision.readouts import Reader
+from polyscan.vision.readouts.effective import effective_fields
+
+CHANNELS_PER_SHARD = 8192  # so that the sampled vectors of one shard stay under a gigabyte
+FIELD_IMAGES = 8
+
+
+def shards(job: Job, run: Run) -> list[Shard]:
+    """Ranges of layers."""
+    reader = open_reader(job)
+    return split_by_weight("survey", [point.n_channels for point in reader.points], CHANNELS_PER_SHARD)
+
+
+class Worker:
+    """Holds the network and a sample of the images."""
+
+    def __init__(self, job: Job, run: Run) -> None:
+        self.job = job
+        self.reader = open_reader(job)
+        self.images = open_images(job)
+        self.sampler = Sampler(job, self.images)
+
+    def __call__(self, shard: Shard) -> dict[str, Columns]:
+        """The tables `layers` and `readouts` of one range of layers."""
+        points = self.reader.points[shard.start : shard.stop]
+        reader = Reader(self.reader.network, [point.layer for point in points])
+        fields = self._fields(reader)
+        layers: list[Row] = []
+        units: list[VirtualUnits] = []
+        readouts: list[Row] = []
+        for point, field, (vectors, places) in zip(points, fields, self.sampler.vectors(reader), strict=True):
+            generator = np.random.default_rng(seed(self.job.seed, "random sets", point.layer))
+            space = compared(
+                point,
+                self.reader.points,
+                wanted=self.job.survey.space,
+                input_px=reader.network.preprocessing.input_px,
+            )
+            clarity = random_clarity(vectors, self.job.collect.k, generator=generator)
+            layers.append({**layer_row(point), **space, "effective_field": field, "random_clarity": clarity})
+            units.append(VirtualUnits(self.job, point.layer, len(self.images), vectors, places))
+            readouts.append(mean_row(point.layer, vectors))
+        self._plant(reader, units)
+        readouts += [row for its in units for row in its.rows()]
+        return {"layers": _columns(list(self._with_virtual(layers, units))), "readouts": _columns(readouts)}
+
+    def _fields(self, reader: Reader) -> list[float]:
+        wanted = self.sampler.first(FIELD_IMAGES)
+        first = next(iter(batches(reader.network, self.images, wanted, FIELD_IMAGES)), None)
+        everywhere = range(len(reader.points))
+        return [math.nan for _ in everywhere] if first is None else effective_fields(reader, everywhere, first.inputs)
+
+    def _plant(self, reader: Reader, units: list[VirtualUnits]) -> None:
+        """Plants need their sources' peaks: a second pass over the sample, with the controls as read-outs."""
+        controls = {its.layer: {"control": directions} for its in units if (directions := its.controls) is not None}
+        if not controls or not self.job.survey.planted:
+            return
+        peaks = self.sampler.peaks(reader, controls)
+        for its in units:
+            if its.layer in controls:
+                its.plant(peaks)
+
+    def _with_virtual(self, layers: list[Row], units: list[VirtualUnits]) -> Iterator[Row]:
+        """Each layer's row, followed by those of its virtual layers."""
+        for row, its in zip(layers, units, strict=True):
+            yield row
+            sizes = its.sizes()
+            if self.job.survey.sign == "both":
+                sizes["down"] = row["n_units"]
+            yield from (virtual_row(row, role, n) for role, n in sizes.items())
+
+
+def _columns(rows: list[Row]) -> Columns:
+    return {name: [row[name] for row in rows] for name in rows[0]}

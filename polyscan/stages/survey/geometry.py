@@ -1,0 +1,76 @@
+"""Rows of the table `layers`: where a layer is read, what it sees, and where its evidence is compared."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from polyscan.vision.fields import Axis
+from polyscan.vision.readouts import ReadPoint
+
+Row = dict[str, Any]
+
+
+def layer_row(point: ReadPoint) -> Row:
+    """What a read point says of itself."""
+    rows, columns = point.field or (None, None)
+    return {
+        "layer": point.layer,
+        "parent": point.layer,
+        "depth": point.depth,
+        "n_units": point.n_channels,
+        "map_y": point.map_size[0],
+        "map_x": point.map_size[1],
+        "stride_y": rows.stride if rows else math.inf,
+        "stride_x": columns.stride if columns else math.inf,
+        "field_y": _size(rows),
+        "field_x": _size(columns),
+        "first_y": rows.low if rows else -math.inf,
+        "first_x": columns.low if columns else -math.inf,
+        "read_out": point.read_out,
+        "relu_follows": point.relu_follows,
+    }
+
+
+def _size(axis: Axis | None) -> float:
+    return axis.field if axis else math.inf
+
+
+def virtual_row(row: Row, role: str, n_units: int) -> Row:
+    """The row of a layer's virtual layer."""
+    virtual = {"layer": f"{row['layer']}@{role}", "n_units": n_units, "relu_follows": False}
+    return {**row, **virtual, "read_out": f"{role} of: {row['read_out']}"}
+
+
+def compared(point: ReadPoint, points: Sequence[ReadPoint], *, wanted: str, input_px: int) -> Row:
+    """The next stage, and the space in which a layer's evidence is compared.
+
+    Args:
+        point: the layer.
+        points: all scanned layers.
+        wanted: `survey.space` of the job.
+        input_px: side of the network's input.
+    """
+    shape = (point.n_channels, point.map_size)
+    deeper = (p for p in points[point.depth + 1 :] if has_space(p) and (p.n_channels, p.map_size) != shape)
+    following = next((p.layer for p in deeper), "")
+    space = wanted
+    if wanted == "auto":
+        space = "next" if following and has_space(point) else "own"
+        if not has_space(point) or (space == "own" and covers(point, input_px)):
+            space = "image"
+    return {"next": following, "space": "own" if space == "next" and not following else space}
+
+
+def has_space(point: ReadPoint) -> bool:
+    """Whether its units are somewhere in the image."""
+    return point.field is not None and point.map_size != (1, 1)
+
+
+def covers(point: ReadPoint, input_px: int) -> bool:
+    """Whether the field of every position holds the whole image."""
+    if point.field is None:
+        return True
+    lasts = [axis.low + (size - 1) * axis.stride for axis, size in zip(point.field, point.map_size, strict=True)]
+    return all(last <= 0 for last in lasts) and all(axis.high >= input_px - 1 for axis in point.field)

@@ -1,0 +1,142 @@
+"""The virtual units of one layer: read-outs from its activations, then plants from the read-outs' peaks."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float32, Int64
+
+from polyscan.job import Job
+from polyscan.run.virtual import MEAN
+from polyscan.shards import seed
+from polyscan.stages.survey.plants import CHANNELS, CONTROLS, KINDS, Sources, parts_of, planted
+from polyscan.stages.survey.sampling import Peaks
+from polyscan.stats.null_sets import widths
+from polyscan.stats.read_outs import Activations, OneExemplar, one_exemplar
+from polyscan.vision.readouts import Directions
+
+log = logging.getLogger("polyscan")
+
+LEAST_TOP = 20  # images that stand for a planted unit on the sample
+
+Row = dict[str, Any]
+
+
+class VirtualUnits:
+    """Null read-outs, controls and planted units of one layer.
+
+    Args:
+        job: says how many.
+        layer: its name.
+        n_images: how many images are scanned.
+        vectors: its sampled activation vectors.
+        places: (image, position) of each.
+    """
+
+    def __init__(
+        self,
+        job: Job,
+        layer: str,
+        n_images: int,
+        vectors: Float32[np.ndarray, "p c"],
+        places: Int64[np.ndarray, "p 2"],
+    ) -> None:
+        self.job = job
+        self.layer = layer
+        self.n_images = n_images
+        self.n_channels = vectors.shape[1]
+        self.made: dict[str, tuple[OneExemplar, Int64[np.ndarray, "u 2"]]] = {}
+        self.planted: dict[str, list[Row]] = {}
+        if job.survey.read_outs:
+            self._make(vectors, places)
+
+    def _make(self, vectors: Float32[np.ndarray, "p c"], places: Int64[np.ndarray, "p 2"]) -> None:
+        counts = {"null": self.job.survey.read_outs, "control": self.job.survey.controls}
+        try:
+            activations = Activations.of(vectors)
+            for role, count in counts.items():
+                if count:
+                    generator = np.random.default_rng(seed(self.job.seed, f"{role} read-outs", self.layer))
+                    its = one_exemplar(
+                        vectors, activations.mean, activations.covariance, count=count, generator=generator
+                    )
+                    self.made[role] = (its, places[its.row])
+        except ValueError as error:
+            log.warning("%s has no null: %s", self.layer, error)
+            self.made = {}
+
+    @property
+    def controls(self) -> Directions | None:
+        """The controls as something to read; None where there are none."""
+        if "control" not in self.made:
+            return None
+        its, _ = self.made["control"]
+        return Directions(torch.from_numpy(its.weights), torch.from_numpy(its.bias))
+
+    def plant(self, peaks: Mapping[str, Peaks]) -> None:
+        """Makes planted units of every kind the job names, from peaks on the survey's sample, by layer and role."""
+        top = max(LEAST_TOP, round(self.job.collect.k * len(peaks[self.layer]) / self.n_images))
+        top = min(top, len(peaks[self.layer]))
+        identity = np.eye(self.n_channels, dtype=np.float32)
+        sources = {CHANNELS: Sources(CHANNELS, identity, np.zeros(self.n_channels), peaks[self.layer], top)}
+        if "control" in self.made:
+            its, _ = self.made["control"]
+            sources[CONTROLS] = Sources(CONTROLS, its.weights, its.bias, peaks[f"{self.layer}@control"], top)
+        for kind in self.job.survey.plants:
+            generator = np.random.default_rng(seed(self.job.seed, f"{kind} units", self.layer))
+            plants = planted(kind, sources, self.job.survey.planted, generator)
+            rows: list[Row] = []
+            for channel, plant in enumerate(plants):
+                its_sources = sources[KINDS[kind].role]
+                parts = parts_of(plant, its_sources)
+                for number, (direction, bias) in enumerate(parts):
+                    about = {"kind": plant.how if len(parts) > 1 else "linear", "part": number}
+                    source = {"source": plant.sources[number], "source_layer": f"{self.layer}{its_sources.role}"}
+                    rows.append(readout_row(self._name(kind), channel, direction, bias, **about, **source))
+            self.planted[kind] = rows
+
+    def sizes(self) -> dict[str, int]:
+        """How many units of each role there are."""
+        sizes = {role: len(its.row) for role, (its, _) in self.made.items()}
+        sizes |= {kind: len({row["channel"] for row in rows}) for kind, rows in self.planted.items()}
+        return {role: n for role, n in sizes.items() if n}
+
+    def rows(self) -> Iterator[Row]:
+        """Rows of `readouts`."""
+        reaches = widths(self.job.collect.k, self.n_images) if self.made else ()
+        for role, (its, places) in self.made.items():
+            for channel, (image, position) in enumerate(places):
+                yield readout_row(
+                    self._name(role),
+                    channel,
+                    its.weights[channel],
+                    float(its.bias[channel]),
+                    # Exemplars' kinds and ridges take turns with a period of 4; every reach goes with each of them.
+                    reach=reaches[channel // 4 % len(reaches)] if role == "null" else 1,
+                    image=int(image),
+                    position=int(position),
+                    ridge=float(its.ridge[channel]),
+                    is_salient=bool(its.is_salient[channel]),
+                )
+        for rows in self.planted.values():
+            yield from rows
+
+    def _name(self, role: str) -> str:
+        return f"{self.layer}@{role}"
+
+
+def mean_row(layer: str, vectors: Float32[np.ndarray, "p c"]) -> Row:
+    """A layer's mean activation vector as a row of `readouts`."""
+    return readout_row(f"{layer}{MEAN}", 0, vectors.mean(axis=0, dtype=np.float64), 0.0, kind="mean")
+
+
+def readout_row(layer: str, channel: int, weights: np.ndarray, bias: float, **given: Any) -> Row:
+    """One row of `readouts`; what is not given has no value there."""
+    nothing = {"part": 0, "kind": "linear", "reach": 1, "image": -1, "position": -1, "ridge": math.nan}
+    virtual = {**nothing, "is_salient": False, "source": -1, "source_layer": ""}
+    return {"layer": layer, "channel": channel, "weights": weights, "bias": bias, **virtual, **given}
