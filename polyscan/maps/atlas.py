@@ -154,6 +154,9 @@ class Atlas:
         trend: one point per column and layer.
         cards: layer name to the units shown with pictures, most polysemantic first.
         notes: what is missing or must be known to read the page.
+        verdict: for each unit what is said of it, in a word or phrase, empty where nothing can be; empty as a whole
+            where nothing is said of any. Words that begin with "several" and the word "one" can be chosen on the map,
+            all others are units that cannot be judged.
     """
 
     title: str
@@ -168,3 +171,4 @@ class Atlas:
     trend: Sequence[TrendPoint]
     cards: Mapping[str, Sequence[UnitCard]] = field(default_factory=dict[str, Sequence[UnitCard]])
     notes: Sequence[str] = ()
+    verdict: Sequence[str] = ()

@@ -1,4 +1,8 @@
-"""The depth trend: one small chart per column, and the same numbers as a CSV file."""
+"""The depth trend: small charts per column, and the same numbers as a CSV file.
+
+Each column has its units' mean, layer by layer, beside that of the layer's one-concept controls, and under it real
+minus control, the finding.
+"""
 
 from __future__ import annotations
 
@@ -10,88 +14,171 @@ from typing import Any
 
 import altair as alt
 
-from polyscan.maps.atlas import Atlas, Column, LayerRow, TrendPoint
-from polyscan.maps.numbers import number_text
+from polyscan.maps.atlas import LEAST_POWER, Atlas, Column, LayerRow, Mean, Rate, TrendPoint
+from polyscan.maps.network_map import ends
+from polyscan.maps.numbers import NONE, interval_text, share_text
 
 NAMED_LAYERS = 12  # up to so many layers the axis names them; beyond, it counts their depth
 CHART_HEIGHT = 170
+ABOVE_HEIGHT = 130  # of the means where real minus control stands under them and names the layers for both
 FONT = "system-ui, sans-serif"
 INK = "#3089aa"  # readable on a light and on a dark page
-FIELDS = ("column", "layer", "depth", "n", "mean", "low", "high", "q05", "q25", "q50", "q75", "q95")
+GREY = "#8a929a"
+FAINT = 0.22
+SOLID, DASHED = (1, 0), (4, 3)
+ASIDE = 5  # pixels between a layer's units and its controls
+# The layers' names, slanted and cut off, reach no further to the left than the numbers of the other axis, so that the
+# same layer stands at the same place in both charts.
+SLANT, NAME_LENGTH, LEFT = -60, 84, 46
+FIELDS = (
+    *("column", "layer", "depth", "n", "mean", "low", "high", "q05", "q25", "q50", "q75", "q95"),
+    *("control", "control_low", "control_high", "excess", "excess_low", "excess_high", "fpr_05", "power_05"),
+)
 
 
-def trend_csv(points: Sequence[TrendPoint]) -> bytes:
+def trend_csv(points: Sequence[TrendPoint], layers: Sequence[LayerRow]) -> bytes:
     """All points, one line each, numbers in full; an empty field where there is no number."""
+    rows = {layer.name: layer for layer in layers}
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(FIELDS)
     for point in points:
-        numbers = (point.mean, point.low, point.high, *point.quantiles)
-        known = [repr(float(number)) if math.isfinite(number) else "" for number in numbers]
+        layer = rows.get(point.layer)
+        rates = (layer.fpr, layer.power) if layer else (None, None)
+        shares = [rate.share if rate else math.nan for rate in rates]
+        numbers = (point.mean, point.low, point.high, *point.quantiles, *ends(point.control), *ends(point.excess))
+        known = [repr(float(number)) if math.isfinite(number) else "" for number in (*numbers, *shares)]
         writer.writerow([point.column, point.layer, point.depth, point.n, *known])
     return text.getvalue().encode()
 
 
 def trend_charts(atlas: Atlas) -> list[dict[str, Any]]:
-    """For each column that has a trend: its name, label, help and Vega-Lite specification, in the columns' order."""
+    """For each column that has a trend: its name, label, help and Vega-Lite specifications, in the columns' order.
+
+    `specs` holds `mean`, and `excess` where the column has controls.
+    """
     charts: list[dict[str, Any]] = []
     for column in atlas.columns:
         points = [point for point in atlas.trend if point.column == column.name and math.isfinite(point.mean)]
         if points:
-            spec = trend_spec(column, points, atlas.layers)
-            charts.append({"name": column.name, "label": column.label, "help": column.help, "spec": spec})
+            specs = trend_specs(column, points, atlas.layers)
+            charts.append({"name": column.name, "label": column.label, "help": column.help, "specs": specs})
     return charts
 
 
-def trend_spec(column: Column, points: Sequence[TrendPoint], layers: Sequence[LayerRow]) -> dict[str, Any]:
-    """Mean with its 95 % interval against depth, as a Vega-Lite specification as wide as its container."""
-    rows = [point_row(point) for point in sorted(points, key=lambda point: point.depth)]
-    x = depth_axis(layers)
-    tooltip = [
+def trend_specs(column: Column, points: Sequence[TrendPoint], layers: Sequence[LayerRow]) -> dict[str, dict[str, Any]]:
+    """Means, and real minus control, with their 95 % intervals against depth, each as wide as its container."""
+    known = {layer.name: layer for layer in layers}
+    rows = [point_row(point, known.get(point.layer)) for point in sorted(points, key=lambda point: point.depth)]
+    has_excess = any("excess" in row for row in rows)
+    tooltip = tooltips(has_excess, any(layer.power for layer in layers))
+    base = alt.Chart(alt.Data(values=rows)).encode(x=depth_axis(layers, is_named=not has_excess))
+    marks = series(base, "mean", INK, tooltip)
+    if has_excess:
+        marks = series(base, "control", GREY, tooltip, aside=ASIDE, dash=DASHED) + marks
+    words = f"Mean of {column.label} with its 95 % interval, layer by layer"
+    height = ABOVE_HEIGHT if has_excess else CHART_HEIGHT
+    specs = {"mean": finished(marks, words + (", and of one-concept controls" if has_excess else ""), height)}
+    if has_excess:
+        zero = alt.Chart(alt.Data(values=[{}])).mark_rule(color=GREY, strokeWidth=1).encode(y=alt.YDatum(0))
+        below = base.encode(x=depth_axis(layers, is_named=True))
+        marks = [zero, *series(below, "excess", INK, tooltip)]
+        specs["excess"] = finished(marks, f"{column.label}: real minus control, layer by layer", CHART_HEIGHT)
+    return specs
+
+
+def series(
+    base: alt.Chart,
+    name: str,
+    color: str,
+    tooltip: Sequence[alt.Tooltip],
+    *,
+    aside: int = 0,
+    dash: Sequence[int] = SOLID,
+) -> list[alt.Chart]:
+    """A line through the layers' numbers of that name, intervals and points; faint where a layer is weak."""
+    axis = alt.Axis(tickCount=5, gridOpacity=0.25, domain=False, minExtent=LEFT)
+    y = alt.Y(f"{name}:Q", title=None, scale=alt.Scale(zero=False, nice=True), axis=axis)
+    low = alt.Y(f"{name}_low:Q", title=None)
+    opacity = alt.condition("datum.weak", alt.value(FAINT), alt.value(1.0))
+    with_number = base.transform_filter(f"isValid(datum.{name})")
+    line = with_number.mark_line(color=color, strokeWidth=1, opacity=0.45, xOffset=aside, strokeDash=list(dash)).encode(
+        y=y
+    )
+    interval = base.transform_filter(f"isValid(datum.{name}_low)").mark_rule(
+        color=color, strokeWidth=1.6, xOffset=aside, strokeDash=list(dash)
+    )
+    point = with_number.mark_point(color=color, filled=True, size=34, xOffset=aside)
+    return [
+        line,
+        interval.encode(y=low, y2=f"{name}_high:Q", opacity=opacity),
+        point.encode(y=y, tooltip=list(tooltip), opacity=opacity),
+    ]
+
+
+def tooltips(has_controls: bool, has_power: bool) -> list[alt.Tooltip]:
+    """What a point tells: only lines that the run has numbers for."""
+    lines = [
         alt.Tooltip("layer:N", title="layer"),
         alt.Tooltip("depth:Q", title="depth", format="d"),
         alt.Tooltip("text:N", title="mean [95 %]"),
         alt.Tooltip("n:Q", title="units", format=",d"),
     ]
-    scale = alt.Scale(zero=False, nice=True)
-    y = alt.Y("mean:Q", title=None, scale=scale, axis=alt.Axis(tickCount=5, gridOpacity=0.25, domain=False))
-    base = alt.Chart(alt.Data(values=rows)).encode(x=x)
-    line = base.mark_line(color=INK, strokeWidth=1, opacity=0.45).encode(y=y)
-    interval = base.mark_rule(color=INK, strokeWidth=1.6).encode(y=alt.Y("low:Q", title=None), y2="high:Q")
-    mean = base.mark_point(color=INK, filled=True, size=34, opacity=1).encode(y=y, tooltip=tooltip)
-    chart = alt.layer(line, interval, mean).properties(
-        width="container",
-        height=CHART_HEIGHT,
-        background="transparent",
-        padding=4,
-        description=f"Mean of {column.label} with its 95 % interval, layer by layer",
+    if has_controls:
+        lines.append(alt.Tooltip("control_text:N", title="one-concept controls"))
+        lines.append(alt.Tooltip("excess_text:N", title="real minus control"))
+    if has_power:
+        lines.append(alt.Tooltip("power:N", title="planted pairs found"))
+    return lines
+
+
+def finished(marks: Sequence[alt.Chart], description: str, height: int) -> dict[str, Any]:
+    """The marks as one specification, in the pages' type and greys."""
+    chart = alt.layer(*marks).properties(
+        width="container", height=height, background="transparent", padding=4, description=description
     )
     words: dict[str, Any] = {"labelFontSize": 11, "titleFontSize": 11, "titleFontWeight": "normal", "labelFont": FONT}
-    axes: dict[str, Any] = {
-        **words,
-        "titleFont": FONT,
-        "tickColor": "#8a929a",
-        "domainColor": "#8a929a",
-        "gridColor": "#8a929a",
-    }
+    axes: dict[str, Any] = {**words, "titleFont": FONT, "tickColor": GREY, "domainColor": GREY, "gridColor": GREY}
     return chart.configure_view(stroke=None).configure_axis(**axes).to_dict()
 
 
-def depth_axis(layers: Sequence[LayerRow]) -> alt.X:
-    """Layer names where they fit, their depth where they do not."""
+def depth_axis(layers: Sequence[LayerRow], *, is_named: bool) -> alt.X:
+    """Layer names where they fit, their depth where they do not; ticks alone where the chart below names them."""
     if len(layers) <= NAMED_LAYERS:
         names = [layer.name for layer in layers]
-        axis = alt.Axis(labelAngle=-40, labelLimit=92, title=None, grid=False)
+        axis = alt.Axis(labelAngle=SLANT, labelLimit=NAME_LENGTH, labels=is_named, title=None, grid=False)
         return alt.X("layer:N", sort=names, scale=alt.Scale(domain=names), axis=axis)
-    ends = [min(layer.depth for layer in layers), max(layer.depth for layer in layers)]
-    axis = alt.Axis(title="depth (layer's place in the forward order)", tickMinStep=1, format="d", grid=False)
-    return alt.X("depth:Q", scale=alt.Scale(domain=ends, nice=False, padding=6), axis=axis)
+    extent = [min(layer.depth for layer in layers), max(layer.depth for layer in layers)]
+    title = "depth (layer's place in the forward order)" if is_named else None
+    axis = alt.Axis(title=title, tickMinStep=1, format="d", grid=False, labels=is_named)
+    return alt.X("depth:Q", scale=alt.Scale(domain=extent, nice=False, padding=6), axis=axis)
 
 
-def point_row(point: TrendPoint) -> dict[str, Any]:
-    """One point as the chart reads it."""
-    known = {name: value for name in ("mean", "low", "high") if math.isfinite(value := getattr(point, name))}
-    text = number_text(point.mean)
-    if "low" in known and "high" in known:
-        text += f" [{number_text(point.low)} to {number_text(point.high)}]"
-    return {"layer": point.layer, "depth": point.depth, "n": point.n, "text": text, **known}
+def point_row(point: TrendPoint, layer: LayerRow | None) -> dict[str, Any]:
+    """One point as the charts read it."""
+    numbers = {"mean": point.mean, "mean_low": point.low, "mean_high": point.high}
+    for name, mean in (("control", point.control), ("excess", point.excess)):
+        numbers |= dict(zip((name, f"{name}_low", f"{name}_high"), ends(mean), strict=True))
+    words = {
+        "layer": point.layer,
+        "text": interval_text(point.mean, point.low, point.high),
+        "control_text": mean_text(point.control),
+        "excess_text": interval_text(*ends(point.excess)),
+        "power": power_text(layer.power if layer else None),
+    }
+    known = {name: number for name, number in numbers.items() if math.isfinite(number)}
+    return {"depth": point.depth, "n": point.n, "weak": bool(layer and layer.is_weak), **words, **known}
+
+
+def mean_text(mean: Mean | None) -> str:
+    """A mean over controls, and of how many."""
+    return f"{interval_text(*ends(mean))}, {mean.n} controls" if mean else NONE
+
+
+def power_text(power: Rate | None) -> str:
+    """The share of planted pairs that are found, and a word where it is less than half."""
+    if power is None:
+        return NONE
+    share, low, high = (share_text(number) for number in (power.share, power.low, power.high))
+    weak = "power below .5: " if power.share < LEAST_POWER else ""
+    return f"{weak}{share} [{low}, {high}], {power.n}"

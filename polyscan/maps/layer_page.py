@@ -9,8 +9,8 @@ from typing import Any
 
 from polyscan.maps import addresses
 from polyscan.maps.atlas import Atlas, Cluster, Panel, UnitCard
-from polyscan.maps.network_map import layer_data
-from polyscan.maps.numbers import number_text
+from polyscan.maps.network_map import ends, layer_data
+from polyscan.maps.numbers import interval_text, number_text
 from polyscan.maps.shell import page
 from polyscan.maps.sprites import Sprite, sprite
 
@@ -90,13 +90,15 @@ def layer_files(atlas: Atlas, index: int) -> Iterator[tuple[str, bytes]]:
         cards.append(card_view(card, views))
     names = [other.name for other in atlas.layers]
     places = addresses.layer_addresses(names)
+    trend = trend_table(atlas, layer.name)
     words = {
         "atlas": atlas,
         "layer": layer,
         "count": int((atlas.layer_index == index).sum()),
         "before": link(names, places, index - 1),
         "after": link(names, places, index + 1),
-        "trend": trend_table(atlas, layer.name),
+        "trend": trend,
+        "has_controls": any(row["beside"] for row in trend),
         "cards": cards,
         "data": layer_data(atlas, index),
     }
@@ -150,7 +152,7 @@ def quantile_text(value: float, kind: str) -> str:
 
 
 def trend_table(atlas: Atlas, layer: str) -> list[dict[str, Any]]:
-    """The layer's mean of each column with its interval, in the columns' order."""
+    """The layer's mean of each column with its interval, in the columns' order, and what its controls have."""
     points = {point.column: point for point in atlas.trend if point.layer == layer and point.n > 0}
     rows: list[dict[str, Any]] = []
     for column in atlas.columns:
@@ -158,5 +160,7 @@ def trend_table(atlas: Atlas, layer: str) -> list[dict[str, Any]]:
         if point is not None:
             numbers = [number_text(number) for number in (point.mean, point.low, point.high)]
             numbers += [quantile_text(number, column.kind) for number in point.quantiles]
-            rows.append({"label": column.label, "help": column.help, "n": point.n, "numbers": numbers})
+            beside = [interval_text(*ends(mean)) for mean in (point.control, point.excess)] if point.control else []
+            words = {"label": column.label, "help": column.help}
+            rows.append(words | {"n": point.n, "numbers": numbers, "beside": beside})
     return rows

@@ -12,10 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from polyscan.maps.atlas import Atlas, Column, TrendPoint
+from polyscan.maps.atlas import Atlas, Column, Mean, TrendPoint
 
 MOST_STEPS = 10  # a scale of counts has at most so many colours; what lies above shares the last one
 CLIP_PERCENT = (1.0, 99.0)
+CHANCES = (1.0, 0.1, 0.05, 0.01, 0.001)  # where a scale of p has its ticks; it runs from the first to the last
+SEVERAL, ONE, UNJUDGED = "several", "one", "unjudged"
 COUNT_TYPES = (np.dtype(np.uint8), np.dtype(np.uint16), np.dtype(np.int32))
 
 # Thirty-one points of viridis (van der Walt & Smith 2015, CC0); what lies between them is interpolated.
@@ -72,9 +74,12 @@ def color_scale(column: Column, values: np.ndarray) -> dict[str, Any]:
     """What the column's colours mean, over the live, scored units of the run.
 
     A real column runs from its 1st to its 99th percentile and tells whether units lie beyond; counts have one
-    step per value, and `open` when the last step holds larger ones too.
+    step per value, and `open` when the last step holds larger ones too. A column of p runs from 1 to .001 in every run,
+    in equal steps of its logarithm, and tells whether units lie below.
     """
     known = values[np.isfinite(values)].astype(np.float64)
+    if column.kind == "p":
+        return {"ticks": list(CHANCES), "below": bool((known < CHANCES[-1]).any())}
     if column.kind == "count":
         steps = np.unique(known).astype(np.int64).tolist()
         return {"steps": steps[:MOST_STEPS], "open": len(steps) > MOST_STEPS}
@@ -100,15 +105,50 @@ def packed_column(column: Column, values: np.ndarray, is_dead: np.ndarray) -> di
 
 
 def trend_rows(points: Sequence[TrendPoint], layers: Sequence[str]) -> dict[str, list[list[float | None] | None]]:
-    """For each column one row per layer: n, mean, low, high and the five quantiles; None where there is none."""
+    """For each column one row per layer: n, mean, low, high and the five quantiles; None where there is none.
+
+    A layer with controls adds mean, low and high of these, and of real minus control.
+    """
     place = {name: index for index, name in enumerate(layers)}
     rows: dict[str, list[list[float | None] | None]] = {}
     for point in points:
         if point.n > 0 and point.layer in place:
-            numbers = (point.n, point.mean, point.low, point.high, *point.quantiles)
+            beside = [number for mean in (point.control, point.excess) for number in ends(mean)]
+            numbers = [point.n, point.mean, point.low, point.high, *point.quantiles, *(beside if point.control else ())]
             row = [float(f"{number:.7g}") if np.isfinite(number) else None for number in numbers]
             rows.setdefault(point.column, [None] * len(layers))[place[point.layer]] = row
     return rows
+
+
+def ends(mean: Mean | None) -> tuple[float, float, float]:
+    """The mean and its interval's ends; not numbers where there is none."""
+    return (mean.mean, mean.low, mean.high) if mean else (np.nan, np.nan, np.nan)
+
+
+def verdict_group(word: str) -> str:
+    """Which choice of the map's menu a unit of that verdict answers to.
+
+    >>> verdict_group("several, certified"), verdict_group("one"), verdict_group("off range"), verdict_group("")
+    ('several', 'one', 'unjudged', 'unjudged')
+    """
+    if word.startswith(SEVERAL):
+        return SEVERAL
+    return ONE if word == ONE else UNJUDGED
+
+
+def packed_verdicts(verdicts: Sequence[str]) -> dict[str, Any] | None:
+    """The words that occur, the group of each and for each unit the place of its word; None where there are none."""
+    if not len(verdicts):
+        return None
+    words = sorted(set(verdicts))
+    place = {word: at for at, word in enumerate(words)}
+    cells = packed_counts(np.array([place[word] for word in verdicts], dtype=np.float64))
+    return {"words": words, "groups": [verdict_group(word) for word in words], "cells": cells}
+
+
+def sorted_verdicts(atlas: Atlas, order: np.ndarray) -> list[str]:
+    """The verdicts of the units in that order; none where the atlas has none."""
+    return [str(atlas.verdict[unit]) for unit in order] if len(atlas.verdict) else []
 
 
 def unit_order(atlas: Atlas) -> np.ndarray:
@@ -134,13 +174,14 @@ def map_data(atlas: Atlas, addresses: Sequence[str], drawn: Mapping[str, set[int
         has_card[in_layer] = np.isin(channel[in_layer], sorted(drawn.get(name, ())))
     return {
         "layers": [
-            {"name": layer.name, "count": count, "address": address}
+            {"name": layer.name, "count": count, "address": address, "weak": layer.is_weak}
             for layer, count, address in zip(atlas.layers, counts, addresses, strict=True)
         ],
         "channel": packed_counts(channel.astype(np.float64)),
         "dead": packed_bits(is_dead),
         "drawn": packed_bits(has_card),
         "columns": [packed_column(column, atlas.values[column.name][order], is_dead) for column in atlas.columns],
+        "verdict": packed_verdicts(sorted_verdicts(atlas, order)),
         "trend": trend_rows(atlas.trend, names),
         "colors": "".join(viridis_table()),
     }
@@ -154,4 +195,5 @@ def layer_data(atlas: Atlas, index: int) -> dict[str, Any]:
     columns = [packed_column(column, atlas.values[column.name][chosen], is_dead) for column in atlas.columns]
     channel = packed_counts(atlas.channel[chosen].astype(np.float64))
     name = atlas.layers[index].name
-    return {"layer": name, "channel": channel, "dead": packed_bits(is_dead), "columns": columns}
+    verdict = packed_verdicts(sorted_verdicts(atlas, chosen))
+    return {"layer": name, "channel": channel, "dead": packed_bits(is_dead), "columns": columns, "verdict": verdict}

@@ -42,6 +42,28 @@ def size_text(size: float) -> str:
     return f"{rounded:.{max(0, 3 - rounded.adjusted())}f}"
 
 
+def share_text(share: float) -> str:
+    """A share with two digits, as probabilities are written.
+
+    >>> share_text(0.045), share_text(1.0)
+    ('.05', '1.00')
+    """
+    if math.isnan(share):
+        return NONE
+    return f"{Decimal(repr(float(share))).quantize(Decimal('0.01'), rounding=ROUND_HALF_UP):f}".removeprefix("0")
+
+
+def interval_text(mean: float, low: float, high: float) -> str:
+    """A mean with its interval behind it, or alone where it has none.
+
+    >>> interval_text(0.5, 0.25, 0.75), interval_text(0.5, float("nan"), float("nan"))
+    ('0.5000 [0.2500 to 0.7500]', '0.5000')
+    """
+    if not (math.isfinite(low) and math.isfinite(high)):
+        return number_text(mean)
+    return f"{number_text(mean)} [{number_text(low)} to {number_text(high)}]"
+
+
 def count_text(value: int) -> str:
     """A whole number with thousands apart.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sized
 from typing import Any
 
 import numpy as np
@@ -30,7 +30,7 @@ def pages(atlas: Atlas) -> Iterator[tuple[str, bytes]]:
     """
     check(atlas)
     yield from asset_files()
-    yield "trend.csv", trend_csv(atlas.trend)
+    yield "trend.csv", trend_csv(atlas.trend, atlas.layers)
     for index in range(len(atlas.layers)):
         yield from layer_files(atlas, index)
     yield "index.html", index_page(atlas)
@@ -47,11 +47,13 @@ def check(atlas: Atlas) -> None:
             raise ValueError(f"the atlas names {what} {twice[0]!r} twice; each {what} has one name of its own.")
     if not keys:
         raise ValueError("the atlas has no column; the map needs at least one number per unit.")
-    arrays = {"channel": atlas.channel, "is_dead": atlas.is_dead}
-    arrays |= {f"values[{key!r}]": atlas.values[key] if key in atlas.values else np.empty(0) for key in keys}
-    for what, array in arrays.items():
-        if len(array) != n_units:
-            raise ValueError(f"`{what}` holds {len(array)} units, `layer_index` {n_units}; they must agree.")
+    lists: dict[str, Sized] = {"channel": atlas.channel, "is_dead": atlas.is_dead}
+    if len(atlas.verdict):
+        lists["verdict"] = atlas.verdict
+    lists |= {f"values[{key!r}]": atlas.values.get(key, ()) for key in keys}
+    for what, one in lists.items():
+        if len(one) != n_units:
+            raise ValueError(f"`{what}` holds {len(one)} units, `layer_index` {n_units}; they must agree.")
     if n_units and not 0 <= atlas.layer_index.min() <= atlas.layer_index.max() < len(names):
         raise ValueError(f"`layer_index` must lie in 0..{len(names) - 1}, got {atlas.layer_index.max()}.")
     strangers = sorted(set(atlas.cards) - set(names))
@@ -65,6 +67,7 @@ def index_page(atlas: Atlas) -> bytes:
     places = addresses.layer_addresses(names)
     drawn = {name: {card.channel for card in cards} for name, cards in atlas.cards.items()}
     most, least = ranked(atlas, places)
+    charts = trend_charts(atlas)
     words = {
         "atlas": atlas,
         "places": places,
@@ -72,7 +75,10 @@ def index_page(atlas: Atlas) -> bytes:
         "ranked_columns": ranked_columns(atlas),
         "trended": trended_columns(atlas),
         "table": layer_table(atlas, places),
-        "charts": trend_charts(atlas),
+        "charts": charts,
+        "has_excess": any("excess" in chart["specs"] for chart in charts),
+        "weak": any(layer.is_weak for layer in atlas.layers),
+        "shown": {name: any(getattr(layer, name) for layer in atlas.layers) for name in ("space", "fpr", "power")},
         "data": map_data(atlas, places, drawn),
     }
     return page("index.html.j2", root="", title=f"{atlas.title} · polyscan", **words)
@@ -118,7 +124,8 @@ def unit_row(atlas: Atlas, places: list[str], unit: int) -> dict[str, Any]:
     numbers = [number_text(float(atlas.values[column.name][unit]), column.kind) for column in columns]
     address = f"{places[index]}#{addresses.anchor(channel)}"
     value = float(atlas.values[columns[0].name][unit])
-    return {"unit": f"{name}:{channel}", "address": address, "numbers": numbers, "value": value}
+    verdict = atlas.verdict[unit] if len(atlas.verdict) else ""
+    return {"unit": f"{name}:{channel}", "address": address, "numbers": numbers, "value": value, "verdict": verdict}
 
 
 def trended_columns(atlas: Atlas) -> list[Column]:

@@ -14,7 +14,7 @@ import jinja2
 import vl_convert
 from markupsafe import Markup
 
-from polyscan.maps.numbers import count_text, number_text
+from polyscan.maps.numbers import count_text, number_text, share_text
 
 CONTENT_POLICY = (
     "default-src 'none'; img-src 'self' data:; style-src 'self' 'unsafe-inline'; script-src 'self' 'unsafe-inline'"
@@ -35,7 +35,7 @@ def environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters.update(number=number_text, count=count_text, script_json=script_json)
+    made.filters.update(number=number_text, count=count_text, share=share_text, script_json=script_json)
     return made
 
 

@@ -15,11 +15,12 @@ from polyscan.errors import TableError
 from polyscan.job import Job
 from polyscan.run.folder import Run
 from polyscan.run.keys import crop_keys, position_keys, visualization_keys
-from polyscan.run.virtual import layer_mean
+from polyscan.run.virtual import layer_whitening
 from polyscan.scores.concepts import Concepts
 from polyscan.scores.sample import Evidence, Sample
 from polyscan.shards import seed
 from polyscan.stats.coherence import random_clarity
+from polyscan.stats.whitening import Whitening
 
 FEATURES = ("own", "next")
 
@@ -62,6 +63,7 @@ class EvidenceReader:
         self.job = job
         self.run = run
         self.layers = run.layer_table().set_index("layer")
+        self._whitenings: dict[str, Whitening] = {}
 
     def main_space(self, layer: str) -> str:
         """Where a layer's exemplars are compared: `own`, `next`, or the embedder's name."""
@@ -95,7 +97,7 @@ class EvidenceReader:
         if rows.empty:
             return
         vectors = self._vectors(layer, space, rows["key"].to_numpy(np.int64))
-        origin = self.origin(layer, space)
+        whitening = self.whitening(layer, space)
         for channel, places in rows.groupby("channel", sort=True).indices.items():
             mine = rows.iloc[places]
             number = int(cast("int", channel))
@@ -108,7 +110,7 @@ class EvidenceReader:
                 max_clusters=self.job.score.max_clusters,
                 restarts=self.job.score.restarts,
                 seed=seed(self.job.seed, f"clusters of {evidence} in {space}", layer, number),
-                origin=origin,
+                whitening=whitening,
                 labels=self._labels_of(mine["image"].to_numpy()) if evidence == "exemplars" else None,
                 prototypes=self.prototypes if evidence == "exemplars" else None,
                 vocabulary=self.vocabulary if space == self.job.embed.model else None,
@@ -125,7 +127,7 @@ class EvidenceReader:
             max_clusters=self.job.score.max_clusters,
             restarts=self.job.score.restarts,
             seed=seed,
-            origin=self._image_mean,
+            whitening=self._image_whitening,
             labels=self._labels_of(images),
             prototypes=self.prototypes,
             vocabulary=self.vocabulary,
@@ -141,12 +143,15 @@ class EvidenceReader:
             raise TableError(f"{layer} has peaks without features in space `{space}`; make them by --redo embed")
         return vectors[place]
 
-    def origin(self, layer: str, space: str) -> Float32[np.ndarray, " d"] | None:
-        """What cosines are measured from: the space's mean vector."""
+    def whitening(self, layer: str, space: str) -> Whitening | None:
+        """How cosines see a space."""
         if space not in FEATURES:
-            return self._image_mean
+            return self._image_whitening
         parent = layer.partition("@")[0]
-        return layer_mean(self.run, str(self.layers.loc[parent, "next"]) if space == "next" else parent)
+        source = str(self.layers.loc[parent, "next"]) if space == "next" else parent
+        if source not in self._whitenings:
+            self._whitenings[source] = layer_whitening(self.run, source)
+        return self._whitenings[source]
 
     def random_clarity(self, layer: str, space: str) -> float:
         """Clarity that 95 % of random sets stay under; NaN where it was not sampled."""
@@ -164,7 +169,10 @@ class EvidenceReader:
         keys = whole_images(self.run)["crop"].to_numpy()
         keys = np.sort(generator.permutation(keys)[: self.job.survey.images])
         n = self.job.embed.n_exemplars or self.job.collect.k
-        return random_clarity(self.run.vectors(keys), n, generator=generator, origin=self._image_mean)
+        vectors = self.run.vectors(keys)
+        return random_clarity(
+            self._image_whitening(vectors) if self._image_whitening else vectors, n, generator=generator
+        )
 
     # ---- labels and concepts ---------------------------------------------------------------------------------------
 
@@ -189,9 +197,12 @@ class EvidenceReader:
         return self.run.read("concepts")
 
     @cached_property
-    def _image_mean(self) -> Float32[np.ndarray, " d"] | None:
-        rows = self._concepts[self._concepts["kind"] == "mean"]
-        return np.asarray(rows["embedding"].iloc[0], dtype=np.float32) if len(rows) else None
+    def _image_whitening(self) -> Whitening | None:
+        mean, axes = (self._concepts[self._concepts["kind"] == kind]["embedding"] for kind in ("mean", "axis"))
+        if not len(mean) or not len(axes):
+            return None
+        vectors = np.stack(cast("Sequence[Any]", axes.to_list()), axis=1)
+        return Whitening(np.asarray(mean.iloc[0], dtype=np.float32), vectors.astype(np.float32))
 
     @cached_property
     def prototypes(self) -> Concepts | None:
@@ -205,9 +216,9 @@ class EvidenceReader:
 
     def _of_kind(self, kind: str) -> Concepts | None:
         rows = self._concepts[self._concepts["kind"] == kind]
-        if len(rows) < 2 or self._image_mean is None:  # a pair
+        if len(rows) < 2 or self._image_whitening is None:  # a pair
             return None
         vectors = np.stack(cast("Sequence[Any]", rows["embedding"].to_list()))
         # Words lie apart from images in a joint space, so they are centred by their own mean.
-        centre = vectors.mean(axis=0) if kind == "text" else self._image_mean
+        centre = vectors.mean(axis=0) if kind == "text" else self._image_whitening.mean
         return Concepts(vectors - centre, rows["label"].to_numpy(np.int64), rows["concept"].to_list())

@@ -6,12 +6,13 @@ from typing import Any, cast
 
 import numpy as np
 import torch
-from jaxtyping import Float32, Int32
+from jaxtyping import Int32
 
 from polyscan.run.folder import Run
+from polyscan.stats.whitening import Whitening
 from polyscan.vision.readouts import Directions, Downward, Largest, ReadOut
 
-MEAN = "@mean"  # in `readouts`: no units but the layer's mean activation vector
+SEEN = "@seen"  # in `readouts`: no units but the layer's mean activation vector and the axes in which it is seen
 
 
 def read_outs(run: Run) -> dict[str, dict[str, ReadOut]]:
@@ -42,7 +43,8 @@ def reaches(run: Run, layer: str) -> Int32[np.ndarray, " u"]:
     return rows[rows["part"] == 0].sort_values("channel", kind="stable")["reach"].to_numpy(np.int32)
 
 
-def layer_mean(run: Run, layer: str) -> Float32[np.ndarray, " c"]:
-    """Mean activation vector of a layer over the survey's positions."""
-    rows = run.read("readouts", ["weights"], where=("layer", f"{layer}{MEAN}"))
-    return np.asarray(rows["weights"].iloc[0], dtype=np.float32)
+def layer_whitening(run: Run, layer: str) -> Whitening:
+    """How a layer's activation vectors are seen, by the survey's sample."""
+    rows = run.read("readouts", ["channel", "weights"], where=("layer", f"{layer}{SEEN}"))
+    mean, *axes = rows.sort_values("channel", kind="stable")["weights"]
+    return Whitening(np.asarray(mean, dtype=np.float32), np.stack(axes, axis=1).astype(np.float32))

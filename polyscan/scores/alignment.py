@@ -21,7 +21,7 @@ class Alignment:
 
     The clusters are those of `silhouette`; items without a label are left out.
 
-    Range: (-1, 1]; 0 is what chance gives. 0 as well where one label is all there is.
+    Range: (-1, 1]; 0 is what chance gives. 0 as well where one label is all there is, or no two items share one.
 
     High means: the clusters part the labels, though they may join several in one cluster.
 
@@ -39,12 +39,13 @@ class Alignment:
 
     def __call__(self, sample: Sample) -> float:
         """Q of one unit; NaN where the data have no labels."""
-        if sample.labels is None or len(sample) < LEAST_ITEMS:
+        if sample.evidence not in self.evidence or sample.labels is None or len(sample) < LEAST_ITEMS:
             return math.nan
         is_known = sample.labels >= 0
         if is_known.sum() < LEAST_ITEMS:
             return math.nan
         labels, clusters = sample.labels[is_known], sample.best_split.labels[0][is_known]
-        if len(np.unique(labels)) < 2 or len(np.unique(clusters)) < 2:  # nothing to part
+        # Nothing to part, or every item by itself: then every cut has the same mutual information, and chance is all.
+        if not all(1 < len(np.unique(side)) < len(labels) for side in (labels, clusters)):
             return 0.0
         return float(np.clip(adjusted_mutual_info_score(labels, clusters, average_method="min"), -1, 1))

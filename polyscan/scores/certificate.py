@@ -35,5 +35,7 @@ class Certificate:
     range: ClassVar[tuple[float, float]] = (0.0, 1.0)
 
     def __call__(self, sample: Sample) -> float:
-        """The p of one unit; NaN for fewer than 20 items."""
-        return float(certificate(sample.cosines, seed=sample.seed)) if len(sample) >= LEAST else math.nan
+        """The p of one unit; NaN for fewer than 20 items and on visualizations."""
+        if sample.evidence not in self.evidence or len(sample) < LEAST:
+            return math.nan
+        return float(certificate(sample.cosines, seed=sample.seed))

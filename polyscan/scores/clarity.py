@@ -17,7 +17,7 @@ from polyscan.scores.score import Tail
 class Clarity:
     """Mean pairwise cosine of the embeddings, in linear time.
 
-        clarity = (|sum e|^2 - sum |e|^2) / (n (n - 1)),  e the embeddings at unit length, seen from the space's mean
+        clarity = (|sum e|^2 - sum |e|^2) / (n (n - 1)),  e the embeddings, whitened, at unit length
 
     Range: [-1 / (n - 1), 1].
 
@@ -27,8 +27,8 @@ class Clarity:
     clarity. Use it to match units with null sets, not as a test.
 
     Source: Dreyer et al. 2025, "Mechanistic understanding and validation of large AI models with SemanticLens" (their
-    code at 7779074). Departures: cosines are seen from the space's mean, so that unrelated images have 0, theirs from
-    the origin of the embedding; a zero vector has cosine 0 to all, theirs takes 1 from the sum for it all the same.
+    code at 7779074). Departures: cosines are seen from the space's mean with its common directions shrunk, so that
+    unrelated images have 0, theirs from the origin of the embedding; a zero vector has cosine 0 to all, theirs takes 1 from the sum for it all the same.
     """
 
     label: ClassVar[str] = "clarity"
@@ -38,8 +38,7 @@ class Clarity:
 
     def __call__(self, sample: Sample) -> float:
         """Clarity of one unit; NaN for fewer than 2 items."""
-        seen = sample.embeddings if sample.origin is None else sample.embeddings.astype(np.float64) - sample.origin
-        return weighted_mean_cosine(seen, np.ones(len(sample)))
+        return weighted_mean_cosine(sample.seen, np.ones(len(sample)))
 
 
 def unit_vectors(vectors: Float[Any, "n d"]) -> Float64[np.ndarray, "n d"]:

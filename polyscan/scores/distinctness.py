@@ -58,7 +58,7 @@ class Distinctness:
 
     def __call__(self, sample: Sample) -> float:
         """D of one unit; NaN where there are no concepts of the kind."""
-        if len(sample) < LEAST_ITEMS:
+        if sample.evidence not in self.evidence or len(sample) < LEAST_ITEMS:
             return math.nan
         clusters = sample.best_split.labels[0]
         generator = np.random.default_rng((sample.seed, 3))
@@ -115,8 +115,8 @@ def _word_distances(sample: Sample, vocabulary: Concepts, cuts: Int64[np.ndarray
 
 def word_likeness(sample: Sample, vocabulary: Concepts) -> Float64[np.ndarray, "n w"]:
     """Cosine of each item, seen from the space's mean, with each word."""
-    origin = 0 if sample.origin is None else sample.origin
-    items = sample.embeddings.astype(np.float64) - origin
+    centre = 0 if sample.whitening is None else sample.whitening.mean
+    items = sample.embeddings.astype(np.float64) - centre
     lengths = np.linalg.norm(items, axis=1, keepdims=True)
     return items / np.where(lengths > 0, lengths, 1) @ vocabulary.vectors.T
 

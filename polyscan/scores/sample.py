@@ -14,6 +14,7 @@ from jaxtyping import Float32, Float64, Int64
 from polyscan.scores.concepts import Concepts
 from polyscan.stats import bic, splits
 from polyscan.stats.clustering import gram, kmeans
+from polyscan.stats.whitening import Whitening
 
 Evidence = Literal["exemplars", "visualizations"]
 KRule = Literal["default", "published"]
@@ -53,7 +54,7 @@ class Sample:
         max_clusters: most clusters that are tried.
         restarts: runs of k-means, of which the best counts.
         seed: the unit's own seed, from `shards.seed`: never the same for all units, never from the batch.
-        origin: where cosines are seen from: the mean vector of the space, so that unrelated items have 0; if None, 0.
+        whitening: how cosines are seen: from the space's mean, common directions shrunk; raw if None.
         labels: class of each item, -1 where it has none; None where the data have no classes.
         prototypes: a vector for each label; None where there are none.
         vocabulary: words in the space of `embeddings`; None where there are none.
@@ -71,7 +72,7 @@ class Sample:
     max_clusters: int = 8
     restarts: int = 10
     seed: int = 0
-    origin: Float32[np.ndarray, " d"] | None = None
+    whitening: Whitening | None = None
     labels: Int64[np.ndarray, " n"] | None = None
     prototypes: Concepts | None = None
     vocabulary: Concepts | None = None
@@ -97,8 +98,9 @@ class Sample:
             case (embeddings, activations):
                 got = f"{embeddings} and {activations}"
                 raise ValueError(f"`embeddings` must be [n, d] and `activations` [n], got {got}")
-        if self.origin is not None and self.origin.shape != self.embeddings.shape[1:]:
-            raise ValueError(f"`origin` must be {self.embeddings.shape[1:]} as an embedding, got {self.origin.shape}")
+        if self.whitening is not None and self.whitening.mean.shape != self.embeddings.shape[1:]:
+            got = f"{self.whitening.mean.shape} and {self.embeddings.shape[1:]}"
+            raise ValueError(f"`whitening` and embeddings must have the same dimensions, got {got}")
         if self.labels is not None and len(self.labels) != len(self):
             raise ValueError(f"`labels` must be one an item, got {len(self.labels)} for {len(self)} items")
         if not (np.isfinite(self.embeddings).all() and np.isfinite(self.activations).all()):
@@ -121,9 +123,14 @@ class Sample:
         return gram(self.embeddings[None])[0]
 
     @cached_property
+    def seen(self) -> Float64[np.ndarray, "n r"]:
+        """The embeddings as cosines see them."""
+        return self.embeddings.astype(np.float64) if self.whitening is None else self.whitening(self.embeddings)
+
+    @cached_property
     def cosines(self) -> Float64[np.ndarray, "n n"]:
-        """Cosines of the embeddings, seen from `origin`."""
-        return splits.cosines(self.embeddings[None], self.origin)[0]
+        """Cosines of the embeddings as they are seen."""
+        return splits.cosines(self.seen[None])[0]
 
     @cached_property
     def halves(self) -> splits.Split:

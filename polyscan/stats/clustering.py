@@ -83,7 +83,14 @@ def kmeans(
         return Clustering(_full(xp, (s, n), 0, gram), xp.sum(squares, axis=-1), _full(xp, (s,), n, gram) >= least)
     step = _SETS_AT_ONCE_CPU if array_api_compat.is_numpy_array(gram) else s
     parts = [
-        _best_of(xp, gram[start : start + step, :, :], k, uniforms[start : start + step, :, :], iterations, least)
+        _best_of(
+            xp,
+            gram[start : start + step, :, :],
+            k,
+            uniforms[start : start + step, :, :],
+            iterations=iterations,
+            least=least,
+        )
         for start in range(0, s, step)
     ]
     return Clustering(
@@ -120,7 +127,7 @@ def _range(xp: Any, stop: int, like: Array) -> Array:
     return xp.arange(stop, dtype=xp.int64, device=array_api_compat.device(like))  # pyright: ignore[reportUnknownMemberType]
 
 
-def _best_of(xp: Any, gram: Array, k: int, uniforms: Array, iterations: int, least: int) -> Clustering:
+def _best_of(xp: Any, gram: Array, k: int, uniforms: Array, *, iterations: int, least: int) -> Clustering:
     """`kmeans` for k >= 2 and one handful of sets."""
     exact = xp.astype(gram, xp.float64)
     total = xp.sum(xp.linalg.diagonal(exact), axis=-1)

@@ -14,26 +14,23 @@ def random_clarity(
     n: int,
     *,
     generator: np.random.Generator,
-    origin: Float[np.ndarray, " d"] | None = None,
 ) -> float:
     """The 95 % quantile of the mean pairwise cosine of n random vectors, over 200 sets; NaN where there are none.
 
     Args:
-        vectors: a sample of the space.
+        vectors: a sample of the space, as cosines see it.
         n: items of a set, 2 or more; of a sample smaller than that, all.
         generator: seeded by the caller.
-        origin: where cosines are seen from; the sample's mean if None.
 
     >>> same = np.array([[1.0, 0.0]] * 4)
-    >>> random_clarity(same, 3, generator=np.random.default_rng(0), origin=np.zeros(2))
+    >>> random_clarity(same, 3, generator=np.random.default_rng(0))
     1.0
     """
     n = min(n, len(vectors))
     if n < 2:  # a pair
         return float("nan")
-    away = vectors - (vectors.mean(axis=0, dtype=np.float64) if origin is None else origin)
-    lengths = np.linalg.norm(away, axis=1, keepdims=True)
-    unit = away / np.where(lengths > 0, lengths, 1)
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    unit = vectors / np.where(lengths > 0, lengths, 1)
     clarity = np.empty(SETS)
     for number in range(SETS):
         drawn = unit[generator.choice(len(unit), size=n, replace=False)]

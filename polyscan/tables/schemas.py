@@ -92,7 +92,7 @@ TABLES: dict[str, Table] = {
         Table("readouts", "survey", 1, "part of a virtual unit, and mean of a layer", (
             LAYER, CHANNEL,
             Column("part", "int32", "", "0 for a direction; a `max` has as many parts as directions"),
-            Column("kind", "string", "", "`linear`, `max`, or `mean`: the layer's mean activation vector itself"),
+            Column("kind", "string", "", "`linear`, `max`; of a layer itself `mean`, and `axis`: how it is seen"),
             Column("weights", "vector", "", "the direction, one number per channel of the layer"),
             Column("bias", "float64", "", "added to it"),
             Column("reach", "int32", "", "the unit is read on a seeded 1/reach of the images"),
@@ -179,7 +179,7 @@ TABLES: dict[str, Table] = {
         Table("concepts", "embed", 1, "concept", (
             SPACE,
             Column("concept", "string", "", "its name"),
-            Column("kind", "string", "", "`text`, `label` (mean embedding of its images), `mean` (of all of them)"),
+            Column("kind", "string", "", "`text`, `label` (mean of its images), `mean` (of all), `axis` (of cosines)"),
             Column("label", "int64", "", "class index, -1 where it is none"),
             Column("n", "int32", "images", "images that it is made of"),
             Column("embedding", "vector", "", "raw vector"),

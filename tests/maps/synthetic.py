@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 from PIL import Image
 
-from polyscan.maps import Atlas, Cluster, Column, LayerRow, Panel, Tile, TrendPoint, UnitCard
+from polyscan.maps import Atlas, Cluster, Column, LayerRow, Mean, Panel, Rate, Tile, TrendPoint, UnitCard
 
 COLUMNS = (
     Column(
@@ -19,7 +19,7 @@ COLUMNS = (
     ),
     Column("silhouette", "silhouette", "How well the clusters are set apart, -1 to 1; high means far apart."),
     Column("psi", "PSI", "Polysemanticity index, 0 to 1; high means several distinct, well-separated concepts."),
-    Column("gap_q", "q of the gap", "False discovery rate of the gap statistic; low means more than one cluster."),
+    Column("gap_q", "q of the gap", "False discovery rate of the gap statistic; low means more than one cluster.", "p"),
     Column(
         "kurtosis",
         "kurtosis",
@@ -29,6 +29,9 @@ COLUMNS = (
 )
 N_VISUALIZED = 2  # of the units with pictures in a layer
 TRENDED = ("n_clusters", "silhouette", "psi", "gap_q", "kurtosis")
+CONTROLLED = ("silhouette", "psi", "gap_q")  # of these, what has controls
+UNPROVED = "第三层.conv"  # a layer without virtual units: no rates, no controls
+WEAK = "conv1"
 SMALL_LAYERS = {
     "conv1": 16,
     "layer1.0.conv2": 32,
@@ -78,6 +81,40 @@ def trend_point(rng: np.random.Generator, column: str, layer: str, depth: int, v
     low, high = np.percentile(means, [2.5, 97.5])
     quantiles = tuple(float(value) for value in np.percentile(known, [5, 25, 50, 75, 95]))
     return TrendPoint(column, layer, depth, known.size, float(known.mean()), float(low), float(high), quantiles)  # type: ignore[arg-type]
+
+
+def with_controls(point: TrendPoint, excess: float) -> TrendPoint:
+    """The point beside controls that lie lower by `excess`, each interval a tenth wide on either side."""
+    mean = point.mean - excess
+    control = Mean(mean, mean - 0.1, mean + 0.1, 40)
+    return replace(point, control=control, excess=Mean(excess, excess - 0.1, excess + 0.1, 40))
+
+
+def proved(layer: LayerRow) -> LayerRow:
+    """The layer with rates from 40 controls and 40 planted pairs; one layer finds few of them, one has none."""
+    if layer.name == UNPROVED:
+        return layer
+    power = Rate(0.3, 0.181, 0.454, 40) if layer.name == WEAK else Rate(0.9, 0.769, 0.96, 40)
+    return replace(layer, space="features of the next stage", fpr=Rate(0.05, 0.014, 0.165, 40), power=power)
+
+
+def verdicts(gap_q: np.ndarray, is_dead: np.ndarray) -> list[str]:
+    """What is said of each unit: several at q <= .05, every third of these certified, every ninth unit off range."""
+    words = np.where(gap_q <= 0.05, "several", "one").astype(object)
+    words[np.flatnonzero(gap_q <= 0.05)[::3]] = "several, certified"
+    words[::9] = "off range"
+    words[is_dead] = "dead"
+    return words.tolist()
+
+
+def calibrated(made: Atlas) -> Atlas:
+    """The atlas with controls, rates and verdicts; the excess grows by a hundredth a layer."""
+    trend = [
+        with_controls(point, 0.01 * point.depth) if point.column in CONTROLLED and point.layer != UNPROVED else point
+        for point in made.trend
+    ]
+    rows = [proved(layer) for layer in made.layers]
+    return replace(made, layers=rows, trend=trend, verdict=verdicts(made.values["gap_q"], made.is_dead))
 
 
 def picture(rng: np.random.Generator, concept: int, width: int = 120, height: int = 96, kind: str = "JPEG") -> bytes:
@@ -185,8 +222,8 @@ def atlas(layers: dict[str, int], *, seed: int = 0, cards_per_layer: int = 0, de
 
 
 def small_atlas() -> Atlas:
-    """Six layers of 16 to 1,800 units with odd names, three units of each with pictures, one tile broken."""
-    made = atlas(SMALL_LAYERS, cards_per_layer=3)
+    """Six layers of 16 to 1,800 units with odd names, three units of each with pictures, one tile broken, controls."""
+    made = calibrated(atlas(SMALL_LAYERS, cards_per_layer=3))
     first = made.cards["conv1"][0]
     cluster = first.panels[0].clusters[0]
     broken = replace(cluster.tiles[0], picture=b"no picture")
@@ -197,4 +234,4 @@ def small_atlas() -> Atlas:
 
 def large_atlas() -> Atlas:
     """30,000 units in 50 layers, no pictures."""
-    return atlas(large_layers(), seed=1)
+    return calibrated(atlas(large_layers(), seed=1))

@@ -8,6 +8,7 @@ import pytest
 
 from polyscan.scores import SCORES
 from polyscan.scores.sample import Sample, prepare
+from polyscan.stats.whitening import Whitening
 
 
 def neighbour(name):
@@ -36,6 +37,8 @@ def test_prepared_samples_have_the_same_bits(k_rule):
         if len(single) < 2:
             continue
         assert together.gram.tobytes() == single.gram.tobytes()
+        assert together.halves.labels.tobytes() == single.halves.labels.tobytes()
+        assert together.best_split.labels.tobytes() == single.best_split.labels.tobytes()
         for k in {2, *range(1, single.k_cap(k_rule) + 1)}:
             assert k in together.partitions
             np.testing.assert_array_equal(together.clustering(k).labels, single.clustering(k).labels)
@@ -49,7 +52,10 @@ def test_prepared_samples_have_the_same_bits(k_rule):
 def test_scores_ask_for_no_clustering_that_prepare_did_not_make(name, monkeypatch):
     samples = mixed_samples()
     prepare(samples)
-    monkeypatch.setattr("polyscan.scores.sample.kmeans", None)
+    for clusters in ("kmeans", "splits.two_means", "splits.best_split"):
+        monkeypatch.setattr(f"polyscan.scores.sample.{clusters}", None)
+    # The certificate parts the items by itself, in folds.
+    monkeypatch.setattr("polyscan.scores.certificate.certificate", lambda *_, **__: 0.5)
     for sample in samples:
         SCORES[name]()(sample)
 
@@ -90,6 +96,8 @@ def test_bic_counts_planted_blobs(n_blobs):
     [
         ({"embeddings": np.ones(3, dtype=np.float32)}, r"`embeddings` must be \[n, d\].*got \(3,\) and \(3,\)"),
         ({"activations": np.ones(2, dtype=np.float32)}, r"got \(3, 2\) and \(2,\)"),
+        ({"whitening": Whitening(np.ones(3), np.eye(3))}, r"`whitening` and embeddings .* got \(3,\) and \(2,\)"),
+        ({"labels": np.zeros(2, dtype=np.int64)}, "`labels` must be one an item, got 2 for 3 items"),
         ({"embeddings": np.full((3, 2), np.nan, dtype=np.float32)}, "must be finite"),
         ({"activation_min": 2.0, "activation_max": 1.0}, "in order, got 2.0 and 1.0"),
         ({"activation_max": 0.5}, r"must be in \[0.0, 0.5\], those of all images, got 1.0 to 1.0"),

@@ -11,9 +11,10 @@
   const rows = $("rows");
   const tooltip = new polyscan.Tooltip($("tooltip"), $("map-frame"));
   const mark = $("mark");
+  const verdict = $("verdict"); // the menu; a run without a null has none
   const links = Array.from(document.querySelectorAll("#layer-names a"));
   const finder = new polyscan.Finder(map, links, $("find-answer"));
-  const state = { by: map.columns[0].name, sort: "", width: "equal" };
+  const state = { by: map.columns[0].name, sort: "", verdict: "", width: "equal" };
   let chosen = -1; // the unit that is marked, or -1
   let view = null; // sizes in CSS pixels
   let writing = 0; // the timer of a change of the address
@@ -25,11 +26,13 @@
     state.by = map.column(words.get("by")) ? words.get("by") : map.columns[0].name;
     const sort = words.get("sort") || "";
     state.sort = sort === ":channel" || (map.column(sort) && sort !== state.by) ? sort : "";
+    state.verdict = isVerdict(words.get("verdict")) ? words.get("verdict") : "";
     state.width = words.get("width") === "true" ? "true" : "equal";
     const asked = words.get("unit");
     chosen = asked ? finder.parse(asked).unit : -1;
     $("by").value = state.by;
     $("sort").value = state.sort;
+    if (verdict) verdict.value = state.verdict;
     document.querySelector(`input[name=width][value=${state.width}]`).checked = true;
     if (asked && $("find").value !== asked) {
       $("find").value = asked;
@@ -37,11 +40,16 @@
     }
   }
 
+  function isVerdict(word) {
+    return Boolean(verdict) && Array.from(verdict.options).some((option) => option.value === word);
+  }
+
   function writeAddress() {
     clearTimeout(writing);
     const words = new URLSearchParams();
     if (state.by !== map.columns[0].name) words.set("by", state.by);
     if (state.sort) words.set("sort", state.sort);
+    if (state.verdict) words.set("verdict", state.verdict);
     if (state.width === "true") words.set("width", "true");
     if (chosen >= 0) words.set("unit", map.name(chosen));
     const hash = words.toString();
@@ -96,6 +104,7 @@
       return (0xff000000 | ((rgb & 255) << 16) | (rgb & 0xff00) | (rgb >> 16)) >>> 0;
     };
     return {
+      blank: pixel("--panel"),
       ink: pixel("--hatch-ink"),
       paper: pixel("--hatch-paper"),
       period: Math.max(4, Math.round(5 * view.ratio)),
@@ -141,6 +150,7 @@
     const start = left + frame.width / ratio + (view.narrow ? 8 : 18);
     for (const svg of [$("strip"), $("strip-axis")]) svg.style.left = start + "px";
     const shape = { width: view.total - start, height: frame.height / ratio, axis: 34, row: frame.row / ratio };
+    shape.weak = map.layers.map((layer) => layer.weak);
     shape.tops = map.layers.map((_, place) => (place * frame.pitch + frame.label) / ratio);
     polyscan.drawStrip($("strip"), $("strip-axis"), data.trend[column.name], shape, column.label);
     $("map-axis").style.left = left + "px";
@@ -155,18 +165,22 @@
     let shown = 0;
     let unscored = 0;
     let dead = 0;
+    let others = 0;
     for (const parts of map.current.parts) {
       shown += parts[0];
       unscored += parts[1];
       dead += parts[2];
+      others += parts[3] || 0;
     }
     const legend = polyscan.element("span", { class: "scale" });
     legend.append(...new polyscan.Scale(column, map.colors).legend());
     const parts = [legend];
     if (dead) parts.push(hatched("dead", "dead"));
     if (unscored) parts.push(hatched("unscored", "no score"));
+    if (others) parts.push(hatched("other", "other verdict"));
     $("legend").replaceChildren(...parts);
-    const left = [dead ? polyscan.countText(dead) + " dead" : "", unscored ? polyscan.countText(unscored) + " without this score" : ""];
+    const left = [dead ? polyscan.countText(dead) + " dead" : "", unscored ? polyscan.countText(unscored) + " without this score" : "",
+      others ? polyscan.countText(others) + " of another verdict" : ""];
     const rest = left.filter(Boolean).join(", ");
     $("shown").textContent = `${polyscan.countText(shown)} of ${polyscan.countText(map.total)} units shown` + (rest ? ` · ${rest}` : "");
   }
@@ -215,7 +229,7 @@
   function speak(unit) {
     const column = map.column(state.by);
     const value = polyscan.numberText(column.values()[unit], column.kind);
-    const words = [map.name(unit), `${column.label} ${value}`, map.fate(unit, state.by), map.isDrawn(unit) ? "" : "no pictures drawn"];
+    const words = [map.name(unit), `${column.label} ${value}`, map.verdicts.word(unit), map.fate(unit, state.by), map.isDrawn(unit) ? "" : "no pictures drawn"];
     $("spoken").textContent = words.filter(Boolean).join(", ");
   }
 
@@ -316,6 +330,7 @@
     state.by = $("by").value;
     state.sort = $("sort").value === state.by ? "" : $("sort").value;
     $("sort").value = state.sort;
+    state.verdict = verdict ? verdict.value : "";
     state.width = document.querySelector("input[name=width]:checked").value;
     tooltip.hide();
     draw();

@@ -8,6 +8,7 @@
   const channels = polyscan.unpacked(data.channel);
   const columns = polyscan.columns(data.columns);
   const isDead = polyscan.flags(data.dead);
+  const verdicts = polyscan.verdicts(data.verdict);
   const sentence = document.getElementById("asked");
   const numbers = document.getElementById("asked-numbers");
 
@@ -24,7 +25,7 @@
       return;
     }
     sentence.textContent = `No pictures were drawn for ${name}${isDead(unit) ? ", a dead unit" : ""}. Its numbers:`;
-    polyscan.describe(numbers, columns, unit);
+    polyscan.describe(numbers, columns, unit, verdicts.word(unit));
   }
 
   window.addEventListener("hashchange", answer);

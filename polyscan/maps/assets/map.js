@@ -11,6 +11,7 @@
       this.channel = polyscan.unpacked(data.channel);
       this.isDead = polyscan.flags(data.dead);
       this.isDrawn = polyscan.flags(data.drawn);
+      this.verdicts = polyscan.verdicts(data.verdict);
       this.colors = data.colors;
       this.total = this.channel.length;
       let first = 0;
@@ -50,21 +51,23 @@
       return at < 0 ? -1 : first + at;
     }
 
-    // Each layer's units: live and scored ones sorted, then unscored ones, then dead ones.
-    order(by, sort) {
-      const key = by + "\n" + sort;
-      if (!this.orders.has(key)) this.orders.set(key, this.sorted(by, sort));
+    // Each layer's units: live and scored ones sorted, then unscored ones, then dead ones, then live ones of another
+    // verdict than the chosen one.
+    order(by, sort, verdict) {
+      const key = [by, sort, verdict].join("\n");
+      if (!this.orders.has(key)) this.orders.set(key, this.sorted(by, sort, verdict));
       return this.orders.get(key);
     }
 
-    sorted(by, sort) {
+    sorted(by, sort, verdict) {
       const values = this.column(by).values();
       const keys = sort === CHANNEL ? this.channel : this.column(sort || by).values();
       const made = { units: new Int32Array(this.total), rank: new Int32Array(this.total), parts: [] };
       for (const { first, count } of this.layers) {
-        const parts = [[], [], []];
+        const parts = verdict ? [[], [], [], []] : [[], [], []];
         for (let unit = first; unit < first + count; unit++) {
-          parts[this.isDead(unit) ? 2 : Number.isFinite(values[unit]) ? 0 : 1].push(unit);
+          const isOther = verdict && this.verdicts.group(unit) !== verdict;
+          parts[this.isDead(unit) ? 2 : isOther ? 3 : Number.isFinite(values[unit]) ? 0 : 1].push(unit);
         }
         parts[0].sort((a, b) => rising(keys[a], keys[b]) || rising(values[a], values[b]) || a - b);
         let at = first;
@@ -83,8 +86,8 @@
     layOut(state, frame) {
       this.frame = frame;
       this.state = state;
-      const order = (this.current = this.order(state.by, state.sort));
-      const values = this.column(state.by).values();
+      const order = (this.current = this.order(state.by, state.sort, state.verdict));
+      const heights = this.heights(state.by);
       this.cells = new Int32Array(this.layers.length * frame.width).fill(-1);
       this.spans = this.layers.map((layer, place) => {
         const share = state.width === "true" ? layer.count / this.widest : 1;
@@ -93,12 +96,18 @@
         let from = layer.first;
         for (const span of spans) {
           const units = order.units.subarray(from, from + span.count);
-          const shown = state.sort ? extremes(units, span.width, values) : evenly(units, span.width);
+          const shown = state.sort ? extremes(units, span.width, heights) : evenly(units, span.width);
           this.cells.set(shown, place * frame.width + span.start);
           from += span.count;
         }
         return spans;
       });
+    }
+
+    // The numbers as the scale spaces them: what is far from the others in colour is far from them here.
+    heights(by) {
+      const column = this.column(by);
+      return column.kind === "p" ? column.values().map((value) => Math.log(Math.max(value, 1e-30))) : column.values();
     }
 
     paint(canvas, theme) {
@@ -176,12 +185,16 @@
     return Math.max(low, Math.min(high, value));
   }
 
+  function sum(numbers) {
+    return numbers.reduce((before, number) => before + number, 0);
+  }
+
   // Widths in proportion to the counts, none of them lost: a part that holds units gets a pixel.
   function split(width, counts) {
-    const total = counts[0] + counts[1] + counts[2];
+    const total = sum(counts);
     const widths = counts.map((count) => (count ? Math.max(1, Math.round((width * count) / Math.max(1, total))) : 0));
     const widest = widths.indexOf(Math.max(...widths));
-    widths[widest] += width - widths[0] - widths[1] - widths[2];
+    widths[widest] += width - sum(widths);
     let start = 0;
     return counts.map(function (count, part) {
       const span = { part: part, count: count, start: start, width: count ? widths[part] : 0 };
@@ -219,8 +232,10 @@
     return shown;
   }
 
-  // Dead units slant one way, unscored ones the other; neither wears a colour of the scale.
+  // Dead units slant one way, unscored ones the other, units of other verdicts are blank; none of them wears a colour of
+  // the scale.
   function hatch(pixels, y, width, span, theme) {
+    if (span.part === 3) return void pixels.fill(theme.blank, y * width + span.start, y * width + span.start + span.width);
     for (let x = span.start; x < span.start + span.width; x++) {
       const along = span.part === 2 ? x + y : x - y + (1 << 20) * theme.period;
       pixels[y * width + x] = along % theme.period < theme.thick ? theme.ink : theme.paper;

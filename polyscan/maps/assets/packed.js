@@ -67,9 +67,21 @@
     return made;
   };
 
-  // Label and value pairs of one unit, every column.
-  polyscan.describe = function (list, columns, unit) {
+  // What is said of a unit, and which of the menu's choices that is; without verdicts there are none.
+  polyscan.verdicts = function (packed) {
+    if (!packed) return { word: () => "", group: () => "" };
+    const cells = polyscan.unpacked(packed.cells);
+    return { word: (unit) => packed.words[cells[unit]], group: (unit) => packed.groups[cells[unit]] };
+  };
+
+  // Label and value pairs of one unit: its verdict where it has one, then every column.
+  polyscan.describe = function (list, columns, unit, verdict) {
     list.replaceChildren();
+    if (verdict) {
+      const pair = polyscan.element("div", { class: "verdict" });
+      pair.append(polyscan.element("dt", {}, "verdict"), polyscan.element("dd", {}, verdict));
+      list.append(pair);
+    }
     for (const column of columns) {
       const pair = document.createElement("div");
       pair.append(

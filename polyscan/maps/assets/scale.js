@@ -18,9 +18,16 @@
     at(value) {
       const { scale, kind } = this.column;
       if (kind === "count") return this.step(value);
+      if (kind === "p") return Math.max(0, Math.min(this.count - 1, Math.floor(this.share(value) * this.count)));
       if (!(scale.high > scale.low)) return this.count >> 1;
       const share = (value - scale.low) / (scale.high - scale.low);
       return Math.max(0, Math.min(this.count - 1, Math.floor(share * this.count)));
+    }
+
+    // Where a p lies between the first tick, dark, and the last one, bright, on a logarithmic scale.
+    share(value) {
+      const { ticks } = this.column.scale;
+      return Math.log(value / ticks[0]) / Math.log(ticks[ticks.length - 1] / ticks[0]);
     }
 
     step(value) {
@@ -46,18 +53,38 @@
     }
 
     legend() {
-      return this.column.kind === "count" ? this.stepLegend() : this.rangeLegend();
+      const { kind } = this.column;
+      return kind === "count" ? this.stepLegend() : kind === "p" ? this.chanceLegend() : this.rangeLegend();
+    }
+
+    chanceLegend() {
+      const { ticks, below } = this.column.scale;
+      const bar = this.ramp();
+      const words = polyscan.element("span", { class: "chances" });
+      ticks.forEach((tick, place) => {
+        const isLast = place === ticks.length - 1;
+        const word = this.end((below && isLast ? "≤ " : "") + polyscan.endText(tick));
+        word.style.left = this.share(tick) * 100 + "%";
+        words.append(word);
+      });
+      const made = polyscan.element("span", { class: "chance-scale" });
+      made.append(bar, words);
+      return [made];
+    }
+
+    ramp() {
+      const stops = [];
+      for (let i = 0; i < this.count; i += 5) stops.push(this.css(i));
+      const bar = polyscan.element("span", { class: "ramp" });
+      bar.style.background = "linear-gradient(to right," + stops.join(",") + ")";
+      return bar;
     }
 
     rangeLegend() {
       const { low, high, below, above } = this.column.scale;
       if (low === null) return [polyscan.element("span", {}, "no live unit has this score")];
       if (low === high) return [this.swatch(this.css(this.count >> 1)), this.end("all " + polyscan.endText(low))];
-      const stops = [];
-      for (let i = 0; i < this.count; i += 5) stops.push(this.css(i));
-      const bar = polyscan.element("span", { class: "ramp" });
-      bar.style.background = "linear-gradient(to right," + stops.join(",") + ")";
-      return [this.end((below ? "≤ " : "") + polyscan.endText(low)), bar, this.end((above ? "≥ " : "") + polyscan.endText(high))];
+      return [this.end((below ? "≤ " : "") + polyscan.endText(low)), this.ramp(), this.end((above ? "≥ " : "") + polyscan.endText(high))];
     }
 
     stepLegend() {

@@ -22,7 +22,8 @@
     return made;
   };
 
-  // rows: per layer [n, mean, low, high, q05, q25, q50, q75, q95] or null. frame: sizes in CSS pixels.
+  // rows: per layer [n, mean, low, high, q05, q25, q50, q75, q95, ...] or null. frame: sizes in CSS pixels, and which
+  // layers are weak.
   polyscan.drawStrip = function (strip, axis, rows, frame, label) {
     strip.replaceChildren();
     axis.replaceChildren();
@@ -31,7 +32,7 @@
       svg.setAttribute("width", frame.width);
       svg.setAttribute("height", height);
     }
-    const numbers = known.flatMap((row) => row.slice(1)).filter((value) => value !== null);
+    const numbers = known.flatMap((row) => row.slice(1, 9)).filter((value) => value !== null);
     if (!numbers.length) {
       axis.append(words(PAD, frame.axis - 8, "start", "no trend of this score"));
       return;
@@ -46,7 +47,7 @@
       axis.append(words(x(tick), frame.axis - 6, "middle", polyscan.endText(tick)));
     }
     rows.forEach(function (row, place) {
-      if (row) strip.append(layerMarks(row, frame.tops[place], frame.row, x));
+      if (row) strip.append(layerMarks(row, frame.tops[place], frame.row, x, frame.weak[place]));
     });
   };
 
@@ -56,9 +57,9 @@
     return made;
   }
 
-  function layerMarks(row, top, height, x) {
+  function layerMarks(row, top, height, x, isWeak) {
     const [, mean, low, high, q05, q25, , q75, q95] = row;
-    const group = shape("g", {});
+    const group = shape("g", isWeak ? { class: "weak" } : {});
     const band = function (name, from, to, thick) {
       if (from === null || to === null) return;
       const y = top + (height - thick) / 2;

@@ -13,24 +13,32 @@
     // x and y: where the pointer is, in the frame's CSS pixels.
     showUnit(map, unit, by, x, y) {
       const list = polyscan.element("dl", {});
-      polyscan.describe(list, map.columns, unit);
+      polyscan.describe(list, map.columns, unit, map.verdicts.word(unit));
       for (const value of list.querySelectorAll("dd")) if (value.dataset.column === by) value.parentElement.className = "current";
       const fate = map.fate(unit, by);
-      this.fill(map.name(unit), fate, list, map.isDrawn(unit) ? "click for its pictures" : "no pictures drawn");
+      const weak = map.layers[map.layerOf[unit]].weak ? "power of this layer below .5" : "";
+      const under = [fate, weak].filter(Boolean).join(" · ");
+      this.fill(map.name(unit), under, list, map.isDrawn(unit) ? "click for its pictures" : "no pictures drawn");
       this.box.dataset.unit = map.name(unit);
       this.place(x, y);
     }
 
-    // row: n, mean, low, high and the five quantiles.
+    // row: n, mean, low, high, the five quantiles, and where there are controls mean, low and high of these and of
+    // real minus control.
     showLayer(name, column, row, x, y) {
       const text = row.map(function (value, at) {
-        const isWhole = at === 0 || (column.kind === "count" && at > 3 && Number.isInteger(value));
+        const isWhole = at === 0 || (column.kind === "count" && at > 3 && at < 9 && Number.isInteger(value));
         return polyscan.numberText(value, isWhole ? "count" : "real");
       });
       const [n, mean, low, high, q05, q25, median, q75, q95] = text;
       const list = polyscan.element("dl", {});
       const lines = [["units", n], ["mean", mean], ["95 % interval", `${low} to ${high}`], ["5 to 95 %", `${q05} to ${q95}`],
         ["quartiles", `${q25} to ${q75}`], ["median", median]];
+      if (text.length > 9) {
+        const [control, least, most, excess, lowest, highest] = text.slice(9);
+        lines.push(["one-concept controls", `${control} [${least} to ${most}]`]);
+        lines.push(["real minus control", `${excess} [${lowest} to ${highest}]`]);
+      }
       for (const [label, value] of lines) {
         const pair = document.createElement("div");
         pair.append(polyscan.element("dt", {}, label), polyscan.element("dd", {}, value));

@@ -13,7 +13,7 @@
       return;
     }
     const options = { ast: true, actions: false, renderer: "svg", tooltip: { theme: "polyscan" } };
-    const drawn = plots.map((plot) => window.vegaEmbed(plot, specs[Number(plot.dataset.chart)], options));
+    const drawn = plots.map((plot) => window.vegaEmbed(plot, specs[Number(plot.dataset.chart)][plot.dataset.part], options));
     Promise.all(drawn).then(function () {
       window.TREND_READY = true;
     });

@@ -11,6 +11,7 @@ from polyscan.images import ImageSource, Picture
 from polyscan.job import Job
 from polyscan.shards import seed
 from polyscan.stages.embed.vectors import Crop, embedded
+from polyscan.stats.whitening import Whitening
 from polyscan.tables import Columns
 from polyscan.vision.embedders import Embedder
 from polyscan.vision.preprocessing import Preprocessing
@@ -34,7 +35,9 @@ class Concepts:
         vectors = embedded(self.embedder, self._views(pictures), self.job.embed.batch)
         rows: list[tuple[str, str, int, int, Float32[np.ndarray, " d"]]] = []
         if len(vectors):
-            rows.append(("mean of all images", "mean", -1, len(vectors), _mean(vectors)))
+            whitening = Whitening.of(vectors)
+            rows.append(("mean of all images", "mean", -1, len(vectors), whitening.mean))
+            rows += [(f"axis {j}", "axis", -1, len(vectors), axis) for j, axis in enumerate(whitening.axes.T)]
         labels = np.array([-1 if picture.label is None else picture.label for picture in pictures], dtype=np.int64)
         names = {picture.label: picture.label_name for picture in pictures}
         for label in np.unique(labels[labels >= 0]).tolist():

@@ -42,6 +42,7 @@ def atlas_of(job: Job, run: Run, frame: pd.DataFrame) -> Atlas:
         trend=trend,
         cards={row.name: gallery.cards(row.name) for row in rows},
         notes=list(_notes(run, job, frame)),
+        verdict=frame["verdict"].str.replace("_", " ").tolist() if "verdict" in frame else (),
     )
 
 

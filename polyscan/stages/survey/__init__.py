@@ -18,8 +18,9 @@ from polyscan.run.inputs import open_images, open_reader
 from polyscan.shards import Shard, seed, split_by_weight
 from polyscan.stages.survey.geometry import Row, compared, layer_row, virtual_row
 from polyscan.stages.survey.sampling import Sampler
-from polyscan.stages.survey.virtual_units import VirtualUnits, mean_row
+from polyscan.stages.survey.virtual_units import VirtualUnits, whitening_rows
 from polyscan.stats.coherence import random_clarity
+from polyscan.stats.whitening import Whitening
 from polyscan.tables import Columns
 from polyscan.vision.readouts import Reader
 from polyscan.vision.readouts.effective import effective_fields
@@ -59,10 +60,11 @@ class Worker:
                 wanted=self.job.survey.space,
                 input_px=reader.network.preprocessing.input_px,
             )
-            clarity = random_clarity(vectors, self.job.collect.k, generator=generator)
+            whitening = Whitening.of(vectors)
+            clarity = random_clarity(whitening(vectors), self.job.collect.k, generator=generator)
             layers.append({**layer_row(point), **space, "effective_field": field, "random_clarity": clarity})
             units.append(VirtualUnits(self.job, point.layer, len(self.images), vectors, places))
-            readouts.append(mean_row(point.layer, vectors))
+            readouts += whitening_rows(point.layer, whitening)
         self._plant(reader, units)
         readouts += [row for its in units for row in its.rows()]
         return {"layers": _columns(list(self._with_virtual(layers, units))), "readouts": _columns(readouts)}

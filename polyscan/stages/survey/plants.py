@@ -94,7 +94,7 @@ def _alike(sources: Sources, count: int, _: np.random.Generator) -> Iterator[Pla
 
 def _noisy(sources: Sources, count: int, generator: np.random.Generator) -> Iterator[Plant]:
     """One source and a little of many others, of random sign."""
-    alive = np.flatnonzero(sources.peaks.std(axis=0) > 0)
+    alive = np.flatnonzero(np.ptp(sources.peaks, axis=0) > 0)
     for number in alive[:count].tolist():
         others = [int(other) for other in generator.permutation(alive)[:8] if other != number]
         if not others:

@@ -12,12 +12,13 @@ import torch
 from jaxtyping import Float32, Int64
 
 from polyscan.job import Job
-from polyscan.run.virtual import MEAN
+from polyscan.run.virtual import SEEN
 from polyscan.shards import seed
 from polyscan.stages.survey.plants import CHANNELS, CONTROLS, KINDS, Sources, parts_of, planted
 from polyscan.stages.survey.sampling import Peaks
 from polyscan.stats.null_sets import widths
 from polyscan.stats.read_outs import Activations, OneExemplar, one_exemplar
+from polyscan.stats.whitening import Whitening
 from polyscan.vision.readouts import Directions
 
 log = logging.getLogger("polyscan")
@@ -130,9 +131,12 @@ class VirtualUnits:
         return f"{self.layer}@{role}"
 
 
-def mean_row(layer: str, vectors: Float32[np.ndarray, "p c"]) -> Row:
-    """A layer's mean activation vector as a row of `readouts`."""
-    return readout_row(f"{layer}{MEAN}", 0, vectors.mean(axis=0, dtype=np.float64), 0.0, kind="mean")
+def whitening_rows(layer: str, whitening: Whitening) -> list[Row]:
+    """A layer's mean activation vector and the axes in which it is seen, as rows of `readouts`."""
+    axes = [
+        readout_row(f"{layer}{SEEN}", channel, axis, 0.0, kind="axis") for channel, axis in enumerate(whitening.axes.T)
+    ]
+    return [readout_row(f"{layer}{SEEN}", -1, whitening.mean, 0.0, kind="mean"), *axes]
 
 
 def readout_row(layer: str, channel: int, weights: np.ndarray, bias: float, **given: Any) -> Row:

@@ -1,0 +1,65 @@
+"""A space seen so that its common directions count no more than its rare ones."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Float32, Float64
+
+COMPONENTS = 256
+RIDGE = 1.0
+
+
+@dataclass(frozen=True, eq=False)
+class Whitening:
+    """x -> (x - mean) axes: principal components, each shrunk by its spread.
+
+    Args:
+        mean: of the sample.
+        axes: column j is u_j / sqrt(ev_j + lam), u_j and ev_j the j-th eigenvector and eigenvalue of the sample's
+            covariance.
+    """
+
+    mean: Float32[np.ndarray, " d"]
+    axes: Float32[np.ndarray, "d r"]
+
+    def __call__(self, vectors: Float[np.ndarray, "n d"]) -> Float64[np.ndarray, "n r"]:
+        """The vectors as they are seen."""
+        return (vectors.astype(np.float64) - self.mean) @ self.axes.astype(np.float64)
+
+    @classmethod
+    def of(cls, vectors: Float[np.ndarray, "p d"], *, components: int = COMPONENTS, ridge: float = RIDGE) -> Whitening:
+        """From a sample of the space.
+
+        A set of images that share a thing lies close in a few directions; how far it lies from others is drowned by the
+        directions in which all images differ. Shrinking these brings the former out; whitening them fully would bring
+        out noise. So lam is the mean of the kept eigenvalues times `ridge`.
+
+        Args:
+            vectors: the sample; finite.
+            components: most components kept; fewer where the sample has fewer dimensions.
+            ridge: lam in mean eigenvalues; above 0.
+
+        Raises:
+            ValueError: if there are fewer than 2 vectors, one is not finite, or a setting is out of bounds.
+
+        >>> seen = Whitening.of(np.array([[1.0, 0.0], [-1.0, 0.0]]))
+        >>> seen(np.array([[2.0, 5.0]])).shape
+        (1, 1)
+        """
+        if vectors.ndim != 2 or len(vectors) < 2 or not np.isfinite(vectors).all():  # a covariance
+            raise ValueError(f"`vectors` must be finite, [p, d] with 2 rows or more, got {vectors.shape}")
+        if components < 1 or not ridge > 0:
+            raise ValueError(f"`components` must be 1 or more and `ridge` above 0, got {components} and {ridge}")
+        mean = vectors.mean(axis=0, dtype=np.float64)
+        away = vectors - mean
+        values, directions = np.linalg.eigh(away.T @ away / len(away))
+        order = np.argsort(-values)[:components]
+        order = order[values[order] > max(values[order[0]], 0) * 1e-9]
+        values, directions = values[order], directions[:, order]
+        # An eigenvector has no sign of its own; its largest entry is made positive, whatever the library.
+        signs = np.sign(directions[np.abs(directions).argmax(axis=0), np.arange(len(order))])
+        lam = ridge * float(values.mean()) if len(values) else 1.0
+        axes = directions * signs / np.sqrt(values + lam)
+        return cls(mean.astype(np.float32), axes.astype(np.float32))
