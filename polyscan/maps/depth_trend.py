@@ -20,11 +20,11 @@ from polyscan.maps.numbers import NONE, interval_text, share_text
 
 NAMED_LAYERS = 12  # up to so many layers the axis names them; beyond, it counts their depth
 CHART_HEIGHT = 170
-ABOVE_HEIGHT = 130  # of the means where real minus control stands under them and names the layers for both
+ABOVE_HEIGHT, BELOW_HEIGHT = 130, 115  # of the means, and of real minus control under them, which names the layers
 FONT = "system-ui, sans-serif"
 INK = "#3089aa"  # readable on a light and on a dark page
 GREY = "#8a929a"
-FAINT = 0.22
+FAINT = 0.3
 SOLID, DASHED = (1, 0), (4, 3)
 ASIDE = 5  # pixels between a layer's units and its controls
 # The layers' names, slanted and cut off, reach no further to the left than the numbers of the other axis, so that the
@@ -53,7 +53,7 @@ def trend_csv(points: Sequence[TrendPoint], layers: Sequence[LayerRow]) -> bytes
 
 
 def trend_charts(atlas: Atlas) -> list[dict[str, Any]]:
-    """For each column that has a trend: its name, label, help and Vega-Lite specifications, in the columns' order.
+    """Name, label, help, kind and Vega-Lite specifications of each column that has a trend, in the columns' order.
 
     `specs` holds `mean`, and `excess` where the column has controls.
     """
@@ -62,7 +62,8 @@ def trend_charts(atlas: Atlas) -> list[dict[str, Any]]:
         points = [point for point in atlas.trend if point.column == column.name and math.isfinite(point.mean)]
         if points:
             specs = trend_specs(column, points, atlas.layers)
-            charts.append({"name": column.name, "label": column.label, "help": column.help, "specs": specs})
+            words = {"name": column.name, "label": column.label, "help": column.help, "kind": column.kind}
+            charts.append(words | {"specs": specs})
     return charts
 
 
@@ -83,7 +84,7 @@ def trend_specs(column: Column, points: Sequence[TrendPoint], layers: Sequence[L
         zero = alt.Chart(alt.Data(values=[{}])).mark_rule(color=GREY, strokeWidth=1).encode(y=alt.YDatum(0))
         below = base.encode(x=depth_axis(layers, is_named=True))
         marks = [zero, *series(below, "excess", INK, tooltip)]
-        specs["excess"] = finished(marks, f"{column.label}: real minus control, layer by layer", CHART_HEIGHT)
+        specs["excess"] = finished(marks, f"{column.label}: real minus control, layer by layer", BELOW_HEIGHT)
     return specs
 
 

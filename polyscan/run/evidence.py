@@ -148,17 +148,14 @@ class EvidenceReader:
         if space not in FEATURES:
             return self._image_whitening
         parent = layer.partition("@")[0]
-        source = str(self.layers.loc[parent, "next"]) if space == "next" else parent
-        if source not in self._whitenings:
-            self._whitenings[source] = layer_whitening(self.run, source)
-        return self._whitenings[source]
+        if parent not in self._whitenings:
+            self._whitenings[parent] = layer_whitening(self.run, parent)
+        return self._whitenings[parent]
 
     def random_clarity(self, layer: str, space: str) -> float:
         """Clarity that 95 % of random sets stay under; NaN where it was not sampled."""
         if space in FEATURES:
-            parent = layer.partition("@")[0]
-            source = str(self.layers.loc[parent, "next"]) if space == "next" else parent
-            return float(cast("Any", self.layers.loc[source, "random_clarity"]))
+            return float(cast("Any", self.layers.loc[layer, "random_clarity"]))
         return self._random_image_clarity
 
     @cached_property

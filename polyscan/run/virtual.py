@@ -12,7 +12,7 @@ from polyscan.run.folder import Run
 from polyscan.stats.whitening import Whitening
 from polyscan.vision.readouts import Directions, Downward, Largest, ReadOut
 
-SEEN = "@seen"  # in `readouts`: no units but the layer's mean activation vector and the axes in which it is seen
+SEEN = "@seen"  # in `readouts`: no units but how features are seen: their mean and axes
 
 
 def read_outs(run: Run) -> dict[str, dict[str, ReadOut]]:
@@ -44,7 +44,7 @@ def reaches(run: Run, layer: str) -> Int32[np.ndarray, " u"]:
 
 
 def layer_whitening(run: Run, layer: str) -> Whitening:
-    """How a layer's activation vectors are seen, by the survey's sample."""
+    """How the features are seen in which a layer's evidence is compared, by the survey's sample."""
     rows = run.read("readouts", ["channel", "weights"], where=("layer", f"{layer}{SEEN}"))
     mean, *axes = rows.sort_values("channel", kind="stable")["weights"]
     return Whitening(np.asarray(mean, dtype=np.float32), np.stack(axes, axis=1).astype(np.float32))

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-from sklearn.metrics import adjusted_mutual_info_score
 
 from polyscan.scores.sample import LEAST_ITEMS, Evidence, Sample
 from polyscan.scores.score import Tail
@@ -48,4 +47,6 @@ class Alignment:
         # Nothing to part, or every item by itself: then every cut has the same mutual information, and chance is all.
         if not all(1 < len(np.unique(side)) < len(labels) for side in (labels, clusters)):
             return 0.0
+        from sklearn.metrics import adjusted_mutual_info_score  # noqa: PLC0415  # seconds that few runs need
+
         return float(np.clip(adjusted_mutual_info_score(labels, clusters, average_method="min"), -1, 1))

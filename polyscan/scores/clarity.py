@@ -28,7 +28,8 @@ class Clarity:
 
     Source: Dreyer et al. 2025, "Mechanistic understanding and validation of large AI models with SemanticLens" (their
     code at 7779074). Departures: cosines are seen from the space's mean with its common directions shrunk, so that
-    unrelated images have 0, theirs from the origin of the embedding; a zero vector has cosine 0 to all, theirs takes 1 from the sum for it all the same.
+    unrelated images have 0, theirs from the origin of the embedding; a zero vector has cosine 0 to all, theirs takes 1
+    from the sum for it all the same.
     """
 
     label: ClassVar[str] = "clarity"

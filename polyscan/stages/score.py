@@ -13,7 +13,7 @@ from jaxtyping import Float64, Int64
 from polyscan.job import Job
 from polyscan.run import Run
 from polyscan.run.evidence import FEATURES, EvidenceReader, Subject
-from polyscan.scores import psi
+from polyscan.scores import psi, separation
 from polyscan.scores.sample import LEAST_ITEMS, Sample, prepare
 from polyscan.scores.score import values_of
 from polyscan.scores.semanticity import Semanticity
@@ -124,7 +124,8 @@ class Worker:
             if not its:
                 made.append(_score_rows(str(name), NO_NULL, values.index, values[name].to_numpy(np.float64)))
             made += [self._against(str(name), values, null) for null in its]
-        made += [frame for null in nulls for frame in self._psi(values, null)]
+        for null in nulls:
+            made += [self._separation(values, null), *self._psi(values, null)]
         return pd.concat(made, ignore_index=True)
 
     def _against(self, name: str, values: pd.DataFrame, null: NullTable) -> pd.DataFrame:
@@ -139,6 +140,24 @@ class Worker:
         has_value = ~np.isnan(value)
         mean, sd = np.where(has_value, fit.mean(clarity), np.nan), np.where(has_value, fit.sd(clarity), np.nan)
         return _score_rows(name, null.name, values.index, value, null_mean=mean, null_sd=sd, p=p)
+
+    def _separation(self, values: pd.DataFrame, null: NullTable) -> pd.DataFrame:
+        """The statistic of the test, its null from the same null sets."""
+        clarity = values["clarity"].to_numpy(np.float64)
+        residuals: list[tuple[Numbers, Numbers]] = []
+        for name in separation.PARTS:
+            if not null.has(name):
+                residuals.append((np.full(len(values), np.nan), np.full(len(null.values), np.nan)))
+                continue
+            known = null.values[name].to_numpy(np.float64)
+            fit = Calibration.fit(known, null.clarity, tail="none")
+            own = fit.standardised(values[name].to_numpy(np.float64), clarity)
+            residuals.append((own, fit.standardised(known, null.clarity)))
+        (own_silhouette, null_silhouette), (own_cut, null_cut) = residuals
+        value = separation.separation(own_silhouette, own_cut)
+        fit = Calibration.fit(separation.separation(null_silhouette, null_cut), null.clarity, tail="upper")
+        mean, sd, p = fit.mean(clarity), fit.sd(clarity), fit.p(value, clarity)
+        return _score_rows("separation", null.name, values.index, value, null_mean=mean, null_sd=sd, p=p)
 
     def _psi(self, values: pd.DataFrame, null: NullTable) -> Iterator[pd.DataFrame]:
         """PSI and its parts, by labels and by words; p is among null sets near in clarity, all parts at once."""

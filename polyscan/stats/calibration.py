@@ -106,9 +106,15 @@ class Calibration:
 
         Source: Phipson & Smyth 2010, "Permutation P-values should never be zero".
         """
+        return _p(self.standardised(value, clarity), self.residuals, self.tail)
+
+    def standardised(
+        self, value: Float[np.ndarray, " u"], clarity: Float[np.ndarray, " u"]
+    ) -> Float64[np.ndarray, " u"]:
+        """Residuals from the null's mean in its sd, each at its clarity; NaN where value or clarity is."""
         place = self._place(clarity)
         errors = np.asarray(value, dtype=np.float64) - _mean(place, self.mean_terms)
-        return _p(_standardised(errors, place, self.log_sd_terms, self.rounding), self.residuals, self.tail)
+        return _standardised(errors, place, self.log_sd_terms, self.rounding)
 
     def is_outside(self, clarity: Float[np.ndarray, " u"]) -> Bool[np.ndarray, " u"]:
         """Whether no null set is as loose, or none as tight; mean and sd are then those of the range's edge."""

@@ -37,7 +37,7 @@ LEVELS: dict[str, str] = {
 }
 """What each null was measured to call several among sets of one concept: our own study, for warnings."""
 
-_WIDTHS = (1, 2, 4, 16)
+_WIDTHS = (1, 2, 4)
 """m: the sets are drawn from the top m n."""
 _LEAST_POOL = 6
 """Pool items needed for each that a set is drawn from, so that its top is no large part of the pool."""

@@ -8,7 +8,9 @@ import numpy as np
 from jaxtyping import Float, Float32, Float64
 
 COMPONENTS = 256
-RIDGE = 1.0
+RIDGE = 3.0
+PLACE_SHARE = 0.95
+PLACE_LIMIT = 8
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,7 +31,14 @@ class Whitening:
         return (vectors.astype(np.float64) - self.mean) @ self.axes.astype(np.float64)
 
     @classmethod
-    def of(cls, vectors: Float[np.ndarray, "p d"], *, components: int = COMPONENTS, ridge: float = RIDGE) -> Whitening:
+    def of(
+        cls,
+        vectors: Float[np.ndarray, "p d"],
+        *,
+        without: Float[np.ndarray, "d q"] | None = None,
+        components: int = COMPONENTS,
+        ridge: float = RIDGE,
+    ) -> Whitening:
         """From a sample of the space.
 
         A set of images that share a thing lies close in a few directions; how far it lies from others is drowned by the
@@ -38,6 +47,7 @@ class Whitening:
 
         Args:
             vectors: the sample; finite.
+            without: orthonormal directions that are not to be seen, such as those of `place_directions`.
             components: most components kept; fewer where the sample has fewer dimensions.
             ridge: lam in mean eigenvalues; above 0.
 
@@ -54,6 +64,8 @@ class Whitening:
             raise ValueError(f"`components` must be 1 or more and `ridge` above 0, got {components} and {ridge}")
         mean = vectors.mean(axis=0, dtype=np.float64)
         away = vectors - mean
+        if without is not None:
+            away = away - (away @ without) @ without.T
         values, directions = np.linalg.eigh(away.T @ away / len(away))
         order = np.argsort(-values)[:components]
         order = order[values[order] > max(values[order[0]], 0) * 1e-9]
@@ -63,3 +75,25 @@ class Whitening:
         lam = ridge * float(values.mean()) if len(values) else 1.0
         axes = directions * signs / np.sqrt(values + lam)
         return cls(mean.astype(np.float32), axes.astype(np.float32))
+
+
+def place_directions(means: Float[np.ndarray, "places d"]) -> Float64[np.ndarray, "d q"]:
+    """Directions in which a map's mean vector changes from place to place: borders have features of their own.
+
+    A read-out that peaks in a corner on some images and inside on others is no unit of two concepts.
+
+    Args:
+        means: mean vector at each place of the map.
+
+    Returns:
+        Orthonormal directions that hold 95 % of the means' variance, at most d / 8 of them; none for one place.
+    """
+    away = means - means.mean(axis=0)
+    values, directions = np.linalg.eigh(away.T @ away / len(away))
+    order = np.argsort(-values)
+    values = values[order].clip(min=0)
+    total = float(values.sum())
+    if not total > 0:
+        return np.empty((means.shape[1], 0))
+    needed = int(np.searchsorted(np.cumsum(values), PLACE_SHARE * total)) + 1
+    return directions[:, order[: min(needed, means.shape[1] // PLACE_LIMIT)]]

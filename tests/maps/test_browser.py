@@ -19,6 +19,8 @@ import pytest
 
 from polyscan.maps import Atlas, pages
 from polyscan.maps.addresses import layer_addresses
+from polyscan.maps.depth_trend import FAINT
+from polyscan.maps.network_map import verdict_group, viridis_table
 from polyscan.maps.numbers import number_text
 
 playwright_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
@@ -254,6 +256,7 @@ def test_hovering_tells_the_planted_values(seen: Any, large: Atlas, large_maps: 
         assert name is not None
         assert name.split(":")[0] == names[unit].split(":")[0]
         texts = dict(zip(tooltip.locator("dt").all_inner_texts(), tooltip.locator("dd").all_inner_texts(), strict=True))
+        assert texts["verdict"] == large.verdict[place[name]]
         for column in large.columns:
             value = float(large.values[column.name][place[name]])
             assert texts[column.label] == number_text(float(np.float32(value)), column.kind), (name, column.name)
@@ -274,12 +277,15 @@ def test_the_choice_of_column_order_and_width_survives_a_reload(seen: Any, small
     assert "≤" in legend
     assert "≥" in legend
     assert "PSI" in page.locator("#strip-axis").text_content()
+    page.select_option("#verdict", "one")
+    after = page.evaluate(READ_COLORS)
     page.reload()
     until(page, "window.READY === true")
+    assert page.input_value("#verdict") == "one"
     chosen = [page.input_value("#by"), page.input_value("#sort"), page.is_checked("input[value=true]")]
     assert chosen == ["psi", "kurtosis", True]
     assert page.evaluate(READ_COLORS) == after
-    page.evaluate("location.hash = 'by=nonsense&sort=other&width=7'")
+    page.evaluate("location.hash = 'by=nonsense&sort=other&verdict=maybe&width=7'")
     until(page, "document.getElementById('by').value === 'n_clusters'")
 
 
@@ -315,10 +321,11 @@ def test_rows_are_sorted_and_dead_units_come_last_and_hatched(seen: Any, small: 
             assert not set(spans[0]) & set(hatched)
 
 
+@pytest.mark.parametrize("by", ["psi", "gap_q"])
 def test_sorted_by_another_column_a_pixel_shows_the_extreme_of_its_units(
-    seen: Any, small: Atlas, small_maps: Path
+    seen: Any, small: Atlas, small_maps: Path, by: str
 ) -> None:
-    page = seen(viewport={"width": 900, "height": 800}).open(small_maps / "index.html", "#by=psi&sort=kurtosis")
+    page = seen(viewport={"width": 900, "height": 800}).open(small_maps / "index.html", f"#by={by}&sort=kurtosis")
     last = len(small.layers) - 1
     width, live = page.evaluate(f"[polyscan.network.map.frame.width, polyscan.network.map.spans[{last}][0]]")
     shown = np.array(
@@ -327,10 +334,12 @@ def test_sorted_by_another_column_a_pixel_shows_the_extreme_of_its_units(
     units = np.flatnonzero((small.layer_index == last) & ~small.is_dead)
     assert live["count"] == len(units) > live["width"]
     units = units[np.argsort(small.values["kurtosis"][units])]
-    psi = small.values["psi"]
-    median = np.sort(psi[units])[len(units) // 2]
+    heights = small.values[by].astype(np.float32).astype(np.float64)
+    if by == "gap_q":  # of p it is the logarithm that is far from the others
+        heights = np.log(heights)
+    median = np.sort(heights[units])[len(units) // 2]
     edges = np.arange(live["width"] + 1) * len(units) // live["width"]
-    best = [max(units[a:b], key=lambda unit: abs(psi[unit] - median)) for a, b in pairwise(edges)]
+    best = [max(units[a:b], key=lambda unit: abs(heights[unit] - median)) for a, b in pairwise(edges)]
     assert shown.tolist() == best
 
 
@@ -472,13 +481,84 @@ def test_the_charts_are_drawn_and_their_absence_is_told(
 ) -> None:
     page = seen().open(small_maps / "index.html")
     until(page, "window.TREND_READY === true")
-    assert page.locator(".plot svg").count() == len(synthetic.TRENDED)
+    assert page.locator(".plot svg").count() == len(synthetic.TRENDED) + len(synthetic.CONTROLLED)
     assert not page.locator("#trend-missing").is_visible()
     copy = tmp_path / "copy"
     shutil.copytree(small_maps, copy)
     (copy / "assets" / "vega.js").write_text("")
     page = seen().open(copy / "index.html")
     page.wait_for_selector("#trend-missing:visible")
+
+
+def test_a_small_p_is_bright_in_equal_steps_of_its_logarithm(seen: Any, small: Atlas, small_maps: Path) -> None:
+    page = seen().open(small_maps / "index.html", "#by=gap_q")
+    table = np.array([[int(color[at : at + 2], 16) for at in (0, 2, 4)] for color in viridis_table()])
+    width = page.evaluate("polyscan.network.map.frame.width")
+    for place, line in enumerate(page.evaluate(MIDDLE_LINES)):
+        cells = page.evaluate(
+            f"Array.from(polyscan.network.map.cells.slice({place * width}, {place * width + len(line)}))"
+        )
+        q = small.values["gap_q"].astype(np.float32).astype(np.float64)[cells]
+        share = -np.log10(q) / 3  # 0 at p = 1, 1 at p = .001 and beyond
+        assert np.array_equal(np.array(line), table[np.clip(np.floor(256 * share), 0, 255).astype(int)])
+    ends = "[1, 0.1, 0.001, 1e-9, 0].map((p) => new polyscan.Scale(column, map.colors).at(p))"
+    found = page.evaluate(
+        "() => { const { map } = polyscan.network; const column = map.column('gap_q'); return " + ends + "; }"
+    )
+    assert found == [0, 85, 255, 255, 255]
+    words = page.locator(".chances .end")
+    assert words.all_inner_texts() == ["1", ".1", ".05", ".01", "≤ .001"]
+    bar = page.locator(".chance-scale .ramp").bounding_box()
+    for word, share in zip(words.all(), (0, 1 / 3, 0.43368, 2 / 3, 1), strict=True):
+        box = word.bounding_box()
+        assert (box["x"] + box["width"] / 2 - bar["x"]) / bar["width"] == pytest.approx(share, abs=0.005)
+
+
+@pytest.mark.parametrize("group", ["several", "one", "unjudged"])
+def test_only_units_of_the_chosen_verdict_keep_their_colour(
+    seen: Any, small: Atlas, small_maps: Path, group: str
+) -> None:
+    page = seen().open(small_maps / "index.html", "#by=psi")
+    page.select_option("#verdict", group)
+    is_chosen = np.array([verdict_group(word) == group for word in small.verdict]) & ~small.is_dead
+    at = 0
+    orders = page.evaluate("Array.from(polyscan.network.map.current.units)")
+    for parts in page.evaluate("polyscan.network.map.current.parts"):
+        live, unscored, dead, others = parts
+        units = np.array(orders[at : at + sum(parts)])
+        at += len(units)
+        assert set(units[:live]) == set(units[is_chosen[units]])
+        assert (unscored, dead) == (0, small.is_dead[units].sum())
+        assert others == len(units) - live - dead
+    assert page.locator("#shown").inner_text().startswith(f"{is_chosen.sum():,} of {len(is_chosen):,} units shown")
+    for live, _, _, others in page.evaluate(READ_COLORS):
+        assert len(others) <= 1
+        assert not set(others) & set(live)
+
+
+def test_a_weak_layer_is_grey_and_stands_at_one_place_in_both_charts(seen: Any, small: Atlas, small_maps: Path) -> None:
+    page = seen().open(small_maps / "index.html", "#by=psi")
+    until(page, "window.TREND_READY === true")
+    names = [layer.name for layer in small.layers]
+    weak = [layer.is_weak for layer in small.layers]
+    assert sum(weak) == 1
+    item = "getComputedStyle(document.querySelectorAll('#layer-names a')[{}]).opacity"
+    assert [float(page.evaluate(item.format(at))) < 1 for at in range(len(names))] == weak
+    chart = 1 + synthetic.TRENDED[1:].index("silhouette")
+    points = f"""(part) => Array.from(document.querySelectorAll(
+        `[data-chart="{chart}"][data-part=${{part}}] path[aria-roledescription=point]`)).map((point) => {{
+        const box = point.getBoundingClientRect();
+        const words = point.getAttribute("aria-label");
+        return [words, box.left + box.width / 2, Number(getComputedStyle(point).opacity)];
+    }})"""
+    above, below = page.evaluate(points, "mean"), page.evaluate(points, "excess")
+    with_controls = [name for name in names if name != synthetic.UNPROVED]
+    assert len(below) == len(with_controls)
+    real = above[-len(names) :]  # drawn over the controls
+    place = {name: x for name, (_, x, _) in zip(names, real, strict=True)}
+    assert [x for _, x, _ in below] == pytest.approx([place[name] for name in with_controls], abs=1.5)
+    assert [opacity for _, _, opacity in real] == pytest.approx([FAINT if is_weak else 1 for is_weak in weak])
+    assert below[0][2] == pytest.approx(FAINT)
 
 
 def test_the_policy_refuses_what_is_not_in_the_folder(browser: Any, small_maps: Path) -> None:

@@ -12,14 +12,16 @@ import math
 import re
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
+from typing import Any
 from urllib.parse import unquote
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from polyscan.maps import Atlas, Cluster, Column, LayerRow, Panel, Tile, TrendPoint, UnitCard, pages
+from polyscan.maps import Atlas, Cluster, Column, LayerRow, Mean, Panel, Rate, Tile, TrendPoint, UnitCard, pages
 from polyscan.maps.addresses import layer_addresses, slug
+from polyscan.maps.depth_trend import FAINT, trend_charts
 from polyscan.maps.network_map import color_scale, map_data, packed, packed_bits, packed_counts, viridis_table
 from polyscan.maps.numbers import number_text
 from polyscan.maps.shell import CONTENT_POLICY, script_json
@@ -124,6 +126,8 @@ def test_words_of_the_atlas_run_nothing() -> None:
                 notes=(EVIL,),
                 columns=(column,),
                 cards={EVIL: [card]},
+                verdict=(EVIL,) * 4,
+                layers=(LayerRow(EVIL, 0, 4, 1, EVIL, EVIL, power=Rate(0.1, 0.0, 0.2, 9)),),
             )
         )
     )
@@ -232,6 +236,7 @@ def test_the_page_holds_every_units_numbers_in_layer_order(small: Atlas) -> None
         channel=small.channel[shuffle],
         is_dead=small.is_dead[shuffle],
         values=values,
+        verdict=[small.verdict[unit] for unit in shuffle],
     )
     places = layer_addresses([layer.name for layer in small.layers])
     assert map_data(mixed, places, {}) == map_data(small, places, {})
@@ -249,6 +254,14 @@ def test_a_real_scale_is_clipped_and_says_so() -> None:
     rare = color_scale(column, np.array([0.5] * 999 + [3.0]))
     assert rare == {"low": 0.5, "high": 3.0, "below": False, "above": False}
     assert color_scale(column, np.array([np.nan]))["low"] is None
+
+
+def test_a_scale_of_p_is_the_same_in_every_run_and_says_what_lies_below() -> None:
+    column = Column("p", "p", "", "p")
+    ticks = [1.0, 0.1, 0.05, 0.01, 0.001]
+    assert color_scale(column, np.array([0.9, 0.001, np.nan])) == {"ticks": ticks, "below": False}
+    assert color_scale(column, np.array([0.9, 0.0009])) == {"ticks": ticks, "below": True}
+    assert color_scale(column, np.array([np.nan])) == {"ticks": ticks, "below": False}
 
 
 def test_counts_are_exact_steps_and_the_last_one_may_be_open() -> None:
@@ -300,7 +313,161 @@ def test_a_layer_without_scored_units_has_no_point_and_no_nan() -> None:
     made = dict(pages(tiny_atlas(trend=(point,), is_dead=np.ones(4, dtype=bool))))
     assert json_of(made["index.html"], "map-data")["trend"] == {}
     assert b"NaN" not in made["index.html"]
-    assert made["trend.csv"].decode().splitlines()[1] == "k,conv1,0,0,,,,,,,,"
+    assert made["trend.csv"].decode().splitlines()[1] == "k,conv1,0,0" + "," * 16
+
+
+# --- controls, rates and verdicts ---
+
+
+def known_power() -> Atlas:
+    """Three layers: one finds 39 of 40 pairs, one exactly half, one fewer; the last one has no controls."""
+    names, shares = ("a", "b", "c"), (0.975, 0.5, 0.475)
+    layers = tuple(
+        LayerRow(name, depth, 4, 0, "itself", f"space {name}", Rate(0.045, 0.01, 0.13, 40), Rate(share, 0.4, 0.99, 40))
+        for depth, (name, share) in enumerate(zip(names, shares, strict=True))
+    )
+    nothing = (0.0,) * 5
+    trend = [
+        TrendPoint("psi", name, depth, 4, 0.5 + depth, 0.4 + depth, 0.6 + depth, nothing)
+        for depth, name in enumerate(names)
+    ]
+    trend[:2] = [
+        replace(point, control=Mean(0.25, 0.125, 0.375, 40), excess=Mean(point.mean - 0.25, 0.1, 0.7, 40))
+        for point in trend[:2]
+    ]
+    return Atlas(
+        title="net",
+        facts=(),
+        statement="",
+        layers=layers,
+        layer_index=np.repeat(np.arange(3), 4),
+        channel=np.tile(np.arange(4), 3),
+        is_dead=np.zeros(12, dtype=bool),
+        columns=(Column("psi", "PSI", "index"),),
+        values={"psi": np.linspace(0, 1, 12)},
+        trend=trend,
+        verdict=["one", "several", "several, certified", "off range"] * 3,
+    )
+
+
+def rows_of(spec: dict[str, Any], kind: str) -> list[dict[str, Any]]:
+    """The rows behind the first mark of that kind; layers that share their data hand it up to the chart."""
+    mark = next(layer for layer in spec["layer"] if layer["mark"]["type"] == kind)
+    return mark.get("data", spec.get("data"))["values"]
+
+
+def test_the_charts_hold_the_means_of_units_controls_and_their_difference() -> None:
+    made = known_power()
+    (chart,) = trend_charts(made)
+    assert list(chart["specs"]) == ["mean", "excess"]
+    for spec in chart["specs"].values():
+        rows = {str(row["layer"]): row for row in rows_of(spec, "point")}
+        for point in made.trend:
+            row = rows[point.layer]
+            assert (row["mean"], row["mean_low"], row["mean_high"]) == (point.mean, point.low, point.high)
+            for name, mean in (("control", point.control), ("excess", point.excess)):
+                shown = [row.get(key) for key in (name, f"{name}_low", f"{name}_high")]
+                assert shown == ([mean.mean, mean.low, mean.high] if mean else [None] * 3)
+        assert [rows[name]["weak"] for name in "abc"] == [False, False, True]
+    drawn = {
+        name: {layer["encoding"]["y"]["field"] for layer in spec["layer"] if "field" in layer["encoding"]["y"]}
+        for name, spec in chart["specs"].items()
+    }
+    assert drawn == {
+        "mean": {"mean", "mean_low", "control", "control_low"},
+        "excess": {"excess", "excess_low"},
+    }
+    zero = [layer["encoding"]["y"].get("datum") for layer in chart["specs"]["excess"]["layer"]]
+    assert zero.count(0) == 1
+
+
+def test_points_and_rules_of_a_weak_layer_are_faint() -> None:
+    for spec in trend_charts(known_power())[0]["specs"].values():
+        marks = [layer for layer in spec["layer"] if "opacity" in layer["encoding"]]
+        assert {layer["mark"]["type"] for layer in marks} == {"point", "rule"}
+        for layer in marks:
+            assert layer["encoding"]["opacity"] == {
+                "condition": {"test": "datum.weak", "value": FAINT},
+                "value": 1.0,
+            }
+        assert "power below .5: .48 [.40, .99], 40" in [row["power"] for row in rows_of(spec, "point")]
+
+
+def test_the_trend_file_holds_controls_and_rates() -> None:
+    rows = list(csv.DictReader(io.StringIO(dict(pages(known_power()))["trend.csv"].decode())))
+    assert [float(row["power_05"]) for row in rows] == [0.975, 0.5, 0.475]
+    assert {float(row["fpr_05"]) for row in rows} == {0.045}
+    assert [row["control"] for row in rows] == ["0.25", "0.25", ""]
+    assert [rows[0][key] for key in ("control_low", "control_high")] == ["0.125", "0.375"]
+    assert [row["excess"] for row in rows] == ["0.25", "1.25", ""]
+    assert [rows[1][key] for key in ("excess_low", "excess_high")] == ["0.1", "0.7"]
+
+
+def test_a_layer_shows_its_space_and_rates_and_a_weak_one_is_greyed_with_a_sentence() -> None:
+    made = dict(pages(known_power()))
+    index = made["index.html"].decode()
+    weak = re.findall(r'<tr class="weak"><th scope="row"><a href="([^"]+)"', index)
+    assert weak == ["layer/02-c.html"]
+    assert re.findall(r'<li class="weak"><a href="([^"]+)"', index) == weak
+    assert index.count('id="weak-note"') == 1
+    assert index.count(">.05<small>[.01, .13], 40 controls</small>") == 3
+    assert ">.98<small>[.40, .99], 40 pairs</small>" in index
+    for place, name in enumerate("abc"):
+        page = made[f"layer/0{place}-{name}.html"].decode()
+        assert f"<dt>space</dt><dd>space {name}</dd>" in page
+        assert "<dt>false positives at p ≤ .05</dt><dd>.05 [.01, .13], 40 controls</dd>" in page
+        assert ("fewer than half of the pairs planted" in page) == (name == "c")
+        assert ('<table class="weak">' in page) == (name == "c")
+    assert "<dt>planted pairs found</dt><dd>.50 [.40, .99], 40</dd>" in made["layer/01-b.html"].decode()
+    assert ">0.2500 [0.1250 to 0.3750]<" in made["layer/00-a.html"].decode()
+    assert "real minus control" not in made["layer/02-c.html"].decode()
+
+
+def test_the_page_holds_every_units_verdict() -> None:
+    made = known_power()
+    shuffle = np.random.default_rng(1).permutation(12)
+    mixed = replace(
+        made,
+        layer_index=made.layer_index[shuffle],
+        channel=made.channel[shuffle],
+        values={"psi": made.values["psi"][shuffle]},
+        verdict=[made.verdict[unit] for unit in shuffle],
+    )
+    files = dict(pages(mixed))
+    data = json_of(files["index.html"], "map-data")["verdict"]
+    words = [data["words"][at] for at in unpacked(data["cells"])]  # type: ignore[index]
+    assert words == list(made.verdict)
+    groups = dict(zip(data["words"], data["groups"], strict=True))  # type: ignore[index]
+    assert groups == {
+        "one": "one",
+        "several": "several",
+        "several, certified": "several",
+        "off range": "unjudged",
+    }
+    second = json_of(files["layer/01-b.html"], "layer-data")["verdict"]
+    assert [second["words"][at] for at in unpacked(second["cells"])] == list(made.verdict[:4])  # type: ignore[index]
+    assert re.findall(r"<td>(one|several|several, certified|off range)</td></tr>", files["index.html"].decode())[
+        :2
+    ] == [
+        "off range",
+        "several, certified",
+    ]
+
+
+def test_a_run_without_a_null_shows_nothing_of_it() -> None:
+    made = dict(pages(tiny_atlas()))
+    index, layer = made["index.html"].decode(), made["layer/00-conv1.html"].decode()
+    for words in ("verdict</", 'id="verdict"', "planted", "false positives", "control", "weak", "space</"):
+        assert (
+            words not in index.replace('id="controls"', "").replace('class="controls"', "").partition("<script")[0]
+        ), words
+        assert words not in layer.partition("<script")[0], words
+    assert json_of(made["index.html"], "map-data")["verdict"] is None
+    assert [list(specs) for specs in json_of(made["index.html"], "trend-data")] == [["mean"]]
+    assert made["trend.csv"].decode().splitlines()[1].endswith("3.0" + "," * 8)
+
+
+# --- ranks ---
 
 
 def test_the_most_and_the_least_are_live_and_never_the_same_unit() -> None:
@@ -313,6 +480,7 @@ def test_the_most_and_the_least_are_live_and_never_the_same_unit() -> None:
     ("changes", "message"),
     [
         ({"channel": np.arange(3)}, "`channel` holds 3 units"),
+        ({"verdict": ("one",) * 5}, "`verdict` holds 5 units, `layer_index` 4"),
         ({"layer_index": np.array([0, 0, 0, 5])}, "must lie in 0..0"),
         ({"columns": ()}, "no column"),
         ({"columns": (Column("nope", "", ""),)}, "nope"),

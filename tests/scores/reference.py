@@ -120,8 +120,17 @@ def cut(score, sample):
 
 
 def silhouette(_score, sample):
+    """Of the best 2 to 5 clusters."""
+    return mean_silhouette(cosine_table(sample), sample.best_split.labels[0].tolist())
+
+
+def silhouette2(_score, sample):
+    """Of the cut into two."""
+    return mean_silhouette(cosine_table(sample), sample.halves.labels[0].tolist())
+
+
+def mean_silhouette(cosines, labels):
     """Rousseeuw 1987, with the distance 1 - cosine."""
-    cosines, labels = cosine_table(sample), sample.best_split.labels[0].tolist()
     values = []
     for i, own in enumerate(labels):
         away = {c: [] for c in labels}
@@ -279,6 +288,7 @@ def monosemanticity(_score, sample):
 TWINS = {
     "gap": gap,
     "cut": cut,
+    "silhouette2": silhouette2,
     "silhouette": silhouette,
     "alignment": alignment,
     "distinctness": distinctness,

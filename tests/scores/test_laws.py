@@ -2,6 +2,7 @@
 
 import dataclasses
 import importlib.util
+import inspect
 import math
 from pathlib import Path
 
@@ -52,9 +53,8 @@ def test_a_score_declares_itself(name):
 def test_settings_have_types_and_defaults(name):
     fields = dataclasses.fields(SCORES[name])
     assert all(field.default is not dataclasses.MISSING for field in fields)
-    assert {field.name for field in fields} == {
-        n for n in SCORES[name].__annotations__ if n not in Score.__annotations__
-    }
+    declared = set().union(*(inspect.get_annotations(base) for base in SCORES[name].__mro__))
+    assert {field.name for field in fields} == declared - set(Score.__annotations__)
 
 
 def permuted(sample, seed=1):
@@ -106,7 +106,9 @@ def test_the_length_of_the_space_does_not_matter(name):
     assert SCORES[name]()(other) == pytest.approx(SCORES[name]()(sample), abs=1e-9)
 
 
-@pytest.mark.parametrize("name", ["gap", "cut", "silhouette", "alignment", "distinctness", "dip_p", "clarity"])
+@pytest.mark.parametrize(
+    "name", ["gap", "cut", "silhouette2", "silhouette", "alignment", "distinctness", "dip_p", "clarity"]
+)
 def test_only_what_lies_beyond_the_spaces_mean_counts(name):
     """The mean is a place, so moving everything and it changes nothing."""
     plain = Whitening(np.zeros(8, dtype=np.float32), np.eye(8, dtype=np.float32))
@@ -163,11 +165,30 @@ def test_fewer_than_two_items_have_no_score(name, n):
 @every_score
 def test_two_planted_blobs_stand_on_the_declared_tail_of_one(name):
     score = SCORES[name]()
-    one, two = ([score(evidence.sample_of(evidence.blobs(m, seed=s), seed=s)) for s in range(5)] for m in (1, 2))
+    # Of two equal halves any random cut has a majority of one on the one side and of the other on the other, so its
+    # best words are as far apart as the true ones: words are told from chance where one blob is the larger.
+    owner = np.arange(24) % 3 // 2 if name == "distinctness_words" else np.arange(24) % 2
+    assert owner.sum() in (8, 12)
+
+    def value(n_blobs, seed):
+        places = owner * (n_blobs - 1)
+        embeddings = 5 * np.eye(8)[places] + 0.3 * np.random.default_rng(seed).standard_normal((24, 8))
+        return score(evidence.sample_of(embeddings, seed=seed, labels=owner))
+
+    one, two = ([value(m, seed) for seed in range(5)] for m in (1, 2))
     if score.tail == "upper":
         assert min(two) > max(one) + 0.1
     elif score.tail == "lower":
         assert max(two) < min(one) - 0.1
+
+
+def test_two_blobs_have_a_certificate_and_one_has_none():
+    """It has no tail, since it is a p itself: a small one speaks for two."""
+    one, two = (
+        [SCORES["dip_p"]()(evidence.sample_of(evidence.blobs(m, seed=s), seed=s)) for s in range(5)] for m in (1, 2)
+    )
+    assert max(two) <= 0.01
+    assert np.median(one) > 0.2
 
 
 @every_score
@@ -182,8 +203,12 @@ def test_all_equal_embeddings_are_clear_and_of_one_meaning():
     sample = evidence.sample_of(np.tile([3.0, -4.0, 0.1], (7, 1)))
     values = {name: score()(sample) for name, score in SCORES.items()}
     expected = {"clarity": 1.0, "monosemanticity": 1.0, "semanticity": 0.0, "polysemanticity": 0.0}
-    expected |= {"gap": 0.0, "silhouette": 0.0}
     assert {name: values[name] for name in expected} == pytest.approx(expected, abs=1e-12)
+    many = evidence.sample_of(np.tile([3.0, -4.0, 0.1], (24, 1)))
+    values = {name: score()(many) for name, score in SCORES.items()}
+    expected |= {"gap": 0.0, "silhouette2": 0.0, "silhouette": 0.0, "distinctness_words": 0.0}
+    assert {name: values[name] for name in expected} == pytest.approx(expected, abs=1e-12)
+    assert values["dip_p"] == 1
 
 
 def test_semantic_lens_calls_noise_more_polysemantic_than_two_orthogonal_concepts():

@@ -1,4 +1,4 @@
-"""PSI and the concepts that its last part is made of."""
+"""What is made where scores meet their null: PSI, with the concepts of its last part, and the separation."""
 
 import math
 from itertools import combinations
@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 from polyscan.scores import SCORES
 from polyscan.scores.concepts import PAIRS, Concepts
 from polyscan.scores.psi import PARTS, psi
+from polyscan.scores.separation import PARTS as SEPARATION_PARTS
+from polyscan.scores.separation import separation
 
 SHARES = st.floats(-1, 1)
 
@@ -75,3 +77,12 @@ def test_the_reference_of_many_concepts_is_that_of_random_pairs_never_of_a_conce
     two = np.repeat(np.eye(2), [150, 50], axis=0)
     # Of random pairs of different concepts .62 are alike, so their median distance is 0.
     assert Concepts(two, np.arange(m), [str(number) for number in range(m)]).reference == 0
+
+
+def test_separation_is_the_difference_of_its_residuals_and_goes_without_a_cut():
+    silhouette, cut = np.array([1.0, 1.0, np.nan, -2.0]), np.array([-2.0, np.nan, 1.0, 0.5])
+    assert np.array_equal(separation(silhouette, cut), [3.0, 1.0, np.nan, -2.5], equal_nan=True)
+
+
+def test_its_parts_speak_for_several_on_opposite_tails():
+    assert [SCORES[name].tail for name in SEPARATION_PARTS] == ["upper", "lower"]

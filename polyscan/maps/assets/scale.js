@@ -63,7 +63,7 @@
       const words = polyscan.element("span", { class: "chances" });
       ticks.forEach((tick, place) => {
         const isLast = place === ticks.length - 1;
-        const word = this.end((below && isLast ? "≤ " : "") + polyscan.endText(tick));
+        const word = this.end((below && isLast ? "≤ " : "") + String(tick).replace(/^0/, "")); // .05: short, as p is written
         word.style.left = this.share(tick) * 100 + "%";
         words.append(word);
       });

@@ -14,7 +14,7 @@ from polyscan.run import Run
 from polyscan.run.batches import batches
 from polyscan.run.keys import position_keys
 from polyscan.tables import Columns
-from polyscan.vision.readouts import Reader
+from polyscan.vision.readouts import Reader, smoothed
 
 Vectors = Float32[np.ndarray, "n d"]
 
@@ -86,7 +86,12 @@ def _at(
     own: tuple[int, int],
     there: tuple[int, int],
 ) -> Vectors:
-    """Vectors at these places of a map of size `own`, looked up at the same place of a map of size `there`."""
+    """Vectors at these places of a map of size `own`, looked up in a map of size `there`.
+
+    What lies within one position of a unit's own map is one place: where both maps are as fine, that is the 3 x 3
+    neighbourhood's mean; where the other is coarser, the position that the place falls into.
+    """
+    maps = smoothed(maps) if own == there != (1, 1) else maps
     image = torch.tensor([number[int(image)] for image in rows["image"]], device=maps.device)
     y = torch.from_numpy(((rows["y"].to_numpy() + 0.5) * there[0] / own[0]).astype(np.int64)).to(maps.device)
     x = torch.from_numpy(((rows["x"].to_numpy() + 0.5) * there[1] / own[1]).astype(np.int64)).to(maps.device)

@@ -151,7 +151,7 @@ def _shown_clusters(row: pd.Series, clusters: pd.DataFrame) -> pd.Series:
 
 
 def _text(value: object) -> str:
-    return (value or "none") if isinstance(value, str) else _number(value)
+    return (value.replace("_", " ") or "none") if isinstance(value, str) else _number(value)
 
 
 def _number(value: object) -> str:

@@ -72,8 +72,9 @@ def _short_weights(job: Job) -> str:
 
 # What the menu says of a column, in its order; a score that is not here follows with what it says of itself.
 LABELS: Mapping[str, tuple[str, str]] = {
+    "separation": ("separation", "how much better two clusters fit than one-exemplar read-outs as homogeneous; in sd"),
     "gap": ("gap", "how much closer exemplars are within two clusters than across them; read it with its p"),
-    "p": ("p", "chance of such a gap among one-exemplar read-outs of the layer that are as homogeneous"),
+    "p": ("p", "chance of such a separation among one-exemplar read-outs of the layer that are as homogeneous"),
     "q": ("q", "false discovery rate at which the unit is called several (Benjamini & Hochberg)"),
     "n_clusters": ("clusters", "1 unless q <= .05, else the best 2 to 5 by silhouette"),
     "psi": ("PSI", "S x Q x D: calibrated clusters, aligned with labels, of distinct concepts; 0 chance, 1 perfect"),

@@ -37,7 +37,7 @@ class Rates:
         return self.power is not None and self.power.mean < LEAST_POWER
 
 
-def layer_rates(calibrated: pd.DataFrame, score: str = "gap") -> dict[str, Rates]:
+def layer_rates(calibrated: pd.DataFrame, score: str = "separation") -> dict[str, Rates]:
     """Rates of each layer by its name, from the main rows of its virtual units."""
     rows = calibrated[(calibrated["prefix"] == "") & (calibrated["score"] == score) & calibrated["p"].notna()]
     by_layer: dict[str, Float64[np.ndarray, " u"]] = {

@@ -42,13 +42,13 @@ def depth_trend(
 
 
 def _controls(calibrated: pd.DataFrame) -> dict[tuple[str, str], Values]:
-    """Values of each layer's controls by layer and column; `p` is gap's."""
+    """Values of each layer's controls by layer and column; `p` is the separation's."""
     rows = calibrated[(calibrated["prefix"] == "") & calibrated["layer"].str.endswith("@control")]
     found = {
         (str(layer).removesuffix("@control"), str(score)): values.dropna().to_numpy(np.float64)
         for (layer, score), values in rows.groupby(["layer", "score"])["value"]
     }
-    for layer, p in rows[rows["score"] == "gap"].groupby("layer")["p"]:
+    for layer, p in rows[rows["score"] == "separation"].groupby("layer")["p"]:
         found[str(layer).removesuffix("@control"), "p"] = p.dropna().to_numpy(np.float64)
     return found
 

@@ -50,12 +50,12 @@ def _parts(job: Job, run: Run, units: pd.DataFrame) -> Iterator[pd.DataFrame]:
     """Further columns, by layer and channel."""
     calibrated = calibrated_rows(job, run)
     real = calibrated[~calibrated["layer"].str.contains("@")]
-    yield _wide(real[real["prefix"] == ""], "value", list(SCORES))
+    yield _wide(real[real["prefix"] == ""].dropna(subset=["value"]), "value", ["separation", *SCORES])
     p = real[real["p"].notna()].assign(score=lambda rows: rows["score"].map(_p_name))
     yield _wide(p[p["prefix"] == ""], "p", ["p", "psi_p"])
     yield _matches(job, run)
     for prefix in dict.fromkeys(real["prefix"]):
-        if prefix.endswith("_null_"):  # a second opinion: its p on gap
+        if prefix.endswith("_null_"):  # a second opinion: its p
             mine = p[(p["prefix"] == prefix) & (p["score"] == "p")]
             yield _wide(mine.assign(score=f"{prefix}p"), "p", [])
         elif prefix:
@@ -71,8 +71,8 @@ def _parts(job: Job, run: Run, units: pd.DataFrame) -> Iterator[pd.DataFrame]:
 
 
 def _p_name(score: str) -> str:
-    """The gap's p is the unit's p."""
-    return "p" if score == "gap" else f"{score}_p"
+    """The separation's p is the unit's p."""
+    return "p" if score == "separation" else f"{score}_p"
 
 
 def calibrated_rows(job: Job, run: Run) -> pd.DataFrame:
@@ -118,7 +118,7 @@ def _downward(calibrated: pd.DataFrame) -> Iterator[pd.DataFrame]:
         return
     rows = rows.assign(layer=rows["layer"].str.removesuffix("@down"))
     yield _wide(rows.assign(score="down_" + rows["score"]), "value", [])
-    p = rows[(rows["score"] == "gap") & rows["p"].notna()]
+    p = rows[(rows["score"] == "separation") & rows["p"].notna()]
     yield _wide(p.assign(score="down_p"), "p", [])
 
 

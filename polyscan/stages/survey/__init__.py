@@ -7,7 +7,7 @@ that answers to one thing looks like in this layer), `@planted` are maxima of tw
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 
@@ -17,12 +17,12 @@ from polyscan.run.batches import batches
 from polyscan.run.inputs import open_images, open_reader
 from polyscan.shards import Shard, seed, split_by_weight
 from polyscan.stages.survey.geometry import Row, compared, layer_row, virtual_row
-from polyscan.stages.survey.sampling import Sampler
+from polyscan.stages.survey.sampling import Sampled, Sampler, View
 from polyscan.stages.survey.virtual_units import VirtualUnits, whitening_rows
 from polyscan.stats.coherence import random_clarity
-from polyscan.stats.whitening import Whitening
+from polyscan.stats.whitening import Whitening, place_directions
 from polyscan.tables import Columns
-from polyscan.vision.readouts import Reader
+from polyscan.vision.readouts import Reader, ReadPoint
 from polyscan.vision.readouts.effective import effective_fields
 
 CHANNELS_PER_SHARD = 8192  # so that the sampled vectors of one shard stay under a gigabyte
@@ -49,25 +49,41 @@ class Worker:
         points = self.reader.points[shard.start : shard.stop]
         reader = Reader(self.reader.network, [point.layer for point in points])
         fields = self._fields(reader)
+        spaces = {point.layer: self._space(point) for point in points}
+        sampled = self._sampled(spaces)
         layers: list[Row] = []
         units: list[VirtualUnits] = []
         readouts: list[Row] = []
-        for point, field, (vectors, places) in zip(points, fields, self.sampler.vectors(reader), strict=True):
+        for point, field in zip(points, fields, strict=True):
+            space = spaces[point.layer]
             generator = np.random.default_rng(seed(self.job.seed, "random sets", point.layer))
-            space = compared(
-                point,
-                self.reader.points,
-                wanted=self.job.survey.space,
-                input_px=reader.network.preprocessing.input_px,
-            )
-            whitening = Whitening.of(vectors)
-            clarity = random_clarity(whitening(vectors), self.job.collect.k, generator=generator)
+            there = sampled[self._view(point.layer, space)]
+            whitening = Whitening.of(there.vectors, without=place_directions(there.means))
+            clarity = random_clarity(whitening(there.vectors), self.job.collect.k, generator=generator)
             layers.append({**layer_row(point), **space, "effective_field": field, "random_clarity": clarity})
-            units.append(VirtualUnits(self.job, point.layer, len(self.images), vectors, places))
+            own = sampled[View(point.layer)]
+            units.append(VirtualUnits(self.job, point.layer, len(self.images), own.vectors, own.places))
             readouts += whitening_rows(point.layer, whitening)
         self._plant(reader, units)
         readouts += [row for its in units for row in its.rows()]
         return {"layers": _columns(list(self._with_virtual(layers, units))), "readouts": _columns(readouts)}
+
+    def _space(self, point: ReadPoint) -> Row:
+        input_px = self.reader.network.preprocessing.input_px
+        return compared(point, self.reader.points, wanted=self.job.survey.space, input_px=input_px)
+
+    def _view(self, layer: str, space: Row) -> View:
+        """Where a layer's evidence is compared, if it is by features."""
+        source = str(space["next"]) if space["space"] == "next" else layer
+        sizes = {point.layer: point.map_size for point in self.reader.points}
+        return View(source, is_smooth=sizes[source] == sizes[layer] != (1, 1))
+
+    def _sampled(self, spaces: Mapping[str, Row]) -> dict[View, Sampled]:
+        """Samples of these layers' maps, and of those where they are compared."""
+        views = [View(layer) for layer in spaces] + [self._view(layer, space) for layer, space in spaces.items()]
+        views = list(dict.fromkeys(views))
+        reader = Reader(self.reader.network, list(dict.fromkeys(view.layer for view in views)))
+        return self.sampler.sampled(reader, views)
 
     def _fields(self, reader: Reader) -> list[float]:
         wanted = self.sampler.first(FIELD_IMAGES)

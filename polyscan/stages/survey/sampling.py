@@ -4,20 +4,71 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float32, Int64
+from jaxtyping import Float, Float32, Float64, Int64
 from torch import Tensor
 
-from polyscan.errors import ModelError
+from polyscan.errors import ImagesError, ModelError
 from polyscan.images import ImageSource
 from polyscan.job import Job
 from polyscan.run.batches import batches
 from polyscan.shards import seed
-from polyscan.vision.readouts import Reader, ReadOut, ReadPoint
+from polyscan.vision.readouts import Reader, ReadOut, ReadPoint, smoothed
 
 Peaks = Float32[np.ndarray, "images u"]
+
+
+@dataclass(frozen=True)
+class View:
+    """A layer's map as it is sampled: itself, or each place's 3 x 3 neighbourhood averaged."""
+
+    layer: str
+    is_smooth: bool = False
+
+    def of(self, maps: Float[Tensor, "b c y x"]) -> Float[Tensor, "b c y x"]:
+        """The map as it is seen."""
+        return smoothed(maps) if self.is_smooth else maps
+
+
+@dataclass(frozen=True, eq=False)
+class Sampled:
+    """A view's sample: vectors, the (image, position) of each, and the mean vector of each place of the map."""
+
+    vectors: Float32[np.ndarray, "p c"]
+    places: Int64[np.ndarray, "p 2"]
+    means: Float64[np.ndarray, "places c"]
+
+
+class _Tally:
+    """What has been sampled of one view so far."""
+
+    def __init__(self, drawn: Int64[np.ndarray, "images per"]) -> None:
+        self.drawn = drawn
+        self.vectors: list[Float32[np.ndarray, "_ c"]] = []
+        self.total: Tensor | None = None
+        self.n = 0
+
+    def add(self, maps: Float[Tensor, "b c y x"], rows: list[int]) -> None:
+        """Counts one batch, whose images are these rows of the sample."""
+        flat = maps.flatten(2).float()
+        where = torch.from_numpy(self.drawn[rows]).to(maps.device)  # [b, per]
+        taken = flat.gather(2, where[:, None, :].expand(-1, flat.shape[1], -1))
+        self.vectors.append(taken.permute(0, 2, 1).flatten(0, 1).cpu().numpy())
+        total = flat.double().sum(dim=0)
+        self.total = total if self.total is None else self.total + total
+        self.n += len(rows)
+
+    def result(self, layer: str, images: Int64[np.ndarray, " i"], seen: list[int]) -> Sampled:
+        """All of it."""
+        if self.total is None:
+            raise ImagesError("none of the survey's images could be read; check `images.source`")
+        vectors = np.concatenate(self.vectors)
+        _check_finite(layer, vectors)
+        places = np.stack([np.repeat(images, self.drawn.shape[1]), self.drawn[seen].ravel()], axis=1)
+        return Sampled(vectors, places, (self.total / self.n).T.cpu().numpy())
 
 
 class Sampler:
@@ -35,15 +86,15 @@ class Sampler:
         count = min(job.survey.images, len(images))
         self.sample: list[int] = np.sort(generator.permutation(len(images))[:count]).tolist()
 
-    def vectors(self, reader: Reader) -> list[tuple[Float32[np.ndarray, "p c"], Int64[np.ndarray, "p 2"]]]:
-        """For each read point, activation vectors at seeded positions, and the (image, position) of each.
+    def sampled(self, reader: Reader, views: Sequence[View]) -> dict[View, Sampled]:
+        """Each view's vectors at seeded positions, and its mean vector at every place.
 
         Raises:
             ModelError: if one is not finite.
         """
         per_image = max(1, math.ceil(self.job.survey.positions / len(self.sample)))
-        drawn = [self._positions(point, per_image) for point in reader.points]
-        found: list[list[Tensor]] = [[] for _ in reader.points]
+        points = {point.layer: (index, point) for index, point in enumerate(reader.points)}
+        tallies = {view: _Tally(self._positions(points[view.layer][1], per_image)) for view in views}
         row = {image: number for number, image in enumerate(self.sample)}
         seen: list[int] = []
         for batch in batches(reader.network, self.images, self.sample, self.job.collect.batch):
@@ -51,20 +102,13 @@ class Sampler:
             seen += rows
 
             def gather(index: int, maps: Float[Tensor, "b c y x"], rows: list[int] = rows) -> None:
-                where = torch.from_numpy(drawn[index][rows]).to(maps.device)  # [b, per]
-                flat = maps[: len(rows)].flatten(2)
-                taken = flat.gather(2, where[:, None, :].expand(-1, flat.shape[1], -1))
-                found[index].append(taken.permute(0, 2, 1).flatten(0, 1).float().cpu())
+                for view, tally in tallies.items():
+                    if points[view.layer][0] == index:
+                        tally.add(view.of(maps[: len(rows)]), rows)
 
             reader.read(batch.inputs, gather)
         images = np.array(self.sample, dtype=np.int64)[seen]
-        sampled: list[tuple[Float32[np.ndarray, "p c"], Int64[np.ndarray, "p 2"]]] = []
-        for point, parts, places in zip(reader.points, found, drawn, strict=True):
-            vectors = torch.cat(parts).numpy() if parts else np.empty((0, point.n_channels), np.float32)
-            _check_finite(point.layer, vectors)
-            origin = np.stack([np.repeat(images, places.shape[1]), places[seen].ravel()], axis=1)
-            sampled.append((vectors, origin))
-        return sampled
+        return {view: tally.result(view.layer, images, seen) for view, tally in tallies.items()}
 
     def _positions(self, point: ReadPoint, per_image: int) -> Int64[np.ndarray, "images per"]:
         """Seeded places in the map, row by row; each once an image where the map is small."""

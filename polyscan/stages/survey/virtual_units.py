@@ -132,7 +132,7 @@ class VirtualUnits:
 
 
 def whitening_rows(layer: str, whitening: Whitening) -> list[Row]:
-    """A layer's mean activation vector and the axes in which it is seen, as rows of `readouts`."""
+    """How the features are seen in which a layer's evidence is compared, as rows of `readouts`."""
     axes = [
         readout_row(f"{layer}{SEEN}", channel, axis, 0.0, kind="axis") for channel, axis in enumerate(whitening.axes.T)
     ]

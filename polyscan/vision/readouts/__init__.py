@@ -7,7 +7,17 @@ deepest one. A network that can't be traced is read at its modules' own outputs,
 
 from polyscan.vision.readouts.blocks import blocks_of
 from polyscan.vision.readouts.choosing import choose, chosen_layers
-from polyscan.vision.readouts.points import Channels, Directions, Downward, Largest, ReadOut, ReadPoint, Sink, as_map
+from polyscan.vision.readouts.points import (
+    Channels,
+    Directions,
+    Downward,
+    Largest,
+    ReadOut,
+    ReadPoint,
+    Sink,
+    as_map,
+    smoothed,
+)
 from polyscan.vision.readouts.reader import Reader
 from polyscan.vision.tracing import traced
 
@@ -24,5 +34,6 @@ __all__ = [
     "blocks_of",
     "choose",
     "chosen_layers",
+    "smoothed",
     "traced",
 ]

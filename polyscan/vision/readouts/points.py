@@ -148,6 +148,11 @@ class ReadPoint:
         return self.units(as_map(value, channels_last=self.channels_last))
 
 
+def smoothed(maps: Float[Tensor, "b c y x"]) -> Float[Tensor, "b c y x"]:
+    """Each place's 3 x 3 neighbourhood averaged; at a border, what there is of it."""
+    return nn.functional.avg_pool2d(maps, 3, stride=1, padding=1, count_include_pad=False)
+
+
 def as_map(value: Tensor, *, channels_last: bool) -> Float[Tensor, "b c y x"]:
     """A layer's output as maps: vectors have one position, tokens one column of them."""
     if value.ndim == 4:
