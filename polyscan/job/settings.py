@@ -49,7 +49,7 @@ class SurveySettings(Settings):
 
     images: int = Field(4096, ge=16, description="a seeded sample of so many images; fewer where there are fewer")
     positions: int = Field(16_384, ge=64, description="activation vectors per layer for its mean and covariance")
-    read_outs: int = Field(400, ge=0, description="one-exemplar read-outs behind each layer's null; 0: no layer null")
+    read_outs: int = Field(800, ge=0, description="one-exemplar read-outs behind each layer's null; 0: no layer null")
     controls: int = Field(40, ge=0, description="further one-exemplar read-outs a layer, which measure its error rate")
     planted: int = Field(40, ge=0, description="planted units a layer and kind, which measure its power")
     plants: tuple[str, ...] = Field(

@@ -14,7 +14,7 @@ from polyscan.images import open_images as open_source
 from polyscan.job import Job
 from polyscan.run.folder import Run
 from polyscan.run.virtual import read_outs
-from polyscan.stats.null_sets import widths
+from polyscan.stats.null_sets import LAYER_REACHES, allowed
 from polyscan.vision.embedders import Embedder, load_embedder
 from polyscan.vision.networks import Network, NetworkRequest, load_network, pick_device
 from polyscan.vision.perceptual import PerceptualDistance, load_distance
@@ -47,7 +47,7 @@ def open_images(job: Job) -> ImageSource:
             "k must not be above the number of images: name more images or a smaller k"
         )
     try:
-        widths(job.collect.k, len(source)) if job.survey.read_outs else ()
+        allowed(LAYER_REACHES, job.collect.k, len(source)) if job.survey.read_outs else ()
     except ValueError as error:
         raise JobError(
             f"`images.source` {job.images.source} and `collect.k` {job.collect.k} give no null: {error} "

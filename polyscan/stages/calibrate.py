@@ -76,7 +76,7 @@ class Worker:
             rows = list(self._of_layer(self.layers[place], sets))
         else:
             rows = list(self._of_pool(self.pooled[place - len(self.layers)], sets))
-        names = ("layer", "null", "evidence", "space", "set", "group", "reach", "score", "value")
+        names = ("layer", "null", "evidence", "space", "set", "reach", "score", "value")
         columns = list(zip(*rows, strict=True)) or [()] * len(names)
         return {"nulls": dict(zip(names, columns, strict=True))}
 
@@ -89,7 +89,7 @@ class Worker:
         prepare(subject.sample for subject in subjects)
         for subject in subjects:
             number = subject.channel
-            about = (layer.parent, "layer", subject.evidence, subject.space, number, number, int(reach[number]))
+            about = (layer.parent, "layer", subject.evidence, subject.space, number, int(reach[number]))
             yield from ((*about, name, value) for name, value in values_of(self.scores, subject.sample))
 
     def _of_pool(self, null: str, sets: range) -> Iterator[Row]:
@@ -97,8 +97,7 @@ class Worker:
         samples = [self._sample(null, number, drawn.index[number]) for number in sets]
         prepare(samples)
         for number, sample in zip(sets, samples, strict=True):
-            group, reach = int(drawn.group[number]), int(drawn.m[number])
-            about = ("", null, "exemplars", self.job.embed.model, number, group, reach)
+            about = ("", null, "exemplars", self.job.embed.model, number, int(drawn.m[number]))
             yield from ((*about, name, value) for name, value in values_of(self.scores, sample))
 
     def _sample(self, null: str, number: int, places: Int64[np.ndarray, " n"]) -> Sample:
@@ -127,4 +126,4 @@ class Worker:
             index = draw(self._vectors, n, count=count, generator=generator)
         except ValueError as error:
             raise JobError(f"calibrate.nulls: `{null}` can't be drawn: {error}") from error
-        return NullSets(index, np.arange(count), np.ones(count, dtype=np.int64))
+        return NullSets(index, np.ones(count, dtype=np.int64))

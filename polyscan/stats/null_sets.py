@@ -37,8 +37,11 @@ LEVELS: dict[str, str] = {
 }
 """What each null was measured to call several among sets of one concept: our own study, for warnings."""
 
-_WIDTHS = (1, 2, 4)
-"""m: the sets are drawn from the top m n."""
+LAYER_REACHES = (1, 1, 2, 4)
+EMBEDDING_REACHES = (1, 1, 1, 2)
+"""m: a set is drawn from its read-out's top m n, m taking turns. Most sets are plain tops, as units' are; a few looser
+ones carry the fit to less homogeneous units. Reaches of 16 among them cost the level (docs/methods)."""
+_BALLS = (1, 2, 4, 16)
 _LEAST_POOL = 6
 """Pool items needed for each that a set is drawn from, so that its top is no large part of the pool."""
 _NEIGHBORS = (1, 5, 20)
@@ -53,23 +56,32 @@ class NullSets:
 
     Args:
         index: rows of the pool, the first one the read-out's top item.
-        group: which read-out a set is of; sets of one group are dependent.
         m: the set is drawn from the read-out's top m n.
     """
 
     index: Int64[np.ndarray, "sets n"]
-    group: Int64[np.ndarray, " sets"]
     m: Int64[np.ndarray, " sets"]
 
 
-def widths(n: int, pool: int) -> tuple[int, ...]:
-    """Those m of 1, 2, 4 and 16 with m n <= pool / 6: how many times n items a null set may be drawn from.
+def reaches(
+    cycle: tuple[int, ...], n: int, pool: int, *, count: int, generator: np.random.Generator
+) -> Int64[np.ndarray, " count"]:
+    """A reach for each of `count` read-outs: those of the cycle that the pool allows, in equal parts, shuffled.
+
+    Raises:
+        ValueError: as `allowed`.
+    """
+    return generator.permutation(np.resize(np.array(allowed(cycle, n, pool), dtype=np.int64), count))
+
+
+def allowed(cycle: tuple[int, ...], n: int, pool: int) -> tuple[int, ...]:
+    """Those m of the cycle with m n <= pool / 6: how many times n items a null set may be drawn from.
 
     Raises:
         ValueError: if the pool has fewer than 6 n items, or n is below 2.
 
-    >>> widths(100, 3000)
-    (1, 2, 4)
+    >>> allowed(LAYER_REACHES, 100, 1500)
+    (1, 1, 2)
     """
     if n < 2:
         raise ValueError(f"`n` must be at least 2, got {n}: one item is no set")
@@ -78,7 +90,7 @@ def widths(n: int, pool: int) -> tuple[int, ...]:
             f"a null for sets of {n} needs a pool of {_LEAST_POOL * n} items, got {pool}: the top of any read-out "
             "would be a large part of it. Scan more images, or take a smaller k."
         )
-    return tuple(m for m in _WIDTHS if _LEAST_POOL * m * n <= pool)
+    return tuple(m for m in cycle if _LEAST_POOL * m * n <= pool)
 
 
 def one_exemplar_sets(
@@ -89,13 +101,14 @@ def one_exemplar_sets(
     w = (C + lam I)^-1 (e - mu);  e: mean of the 1, 5 or 20 items nearest to a seed by cosine, the seed among them
 
     mu and C are mean and covariance of the pool in its top 256 principal components, lam is .1, 1 or 10 times the mean
-    eigenvalue there. A read-out gives one set for each of `widths`: its top item and n - 1 of its top m n. Equal
-    answers rank by row. Seeds differ while the pool lasts; the nine kinds of read-out take turns.
+    eigenvalue there. A read-out gives one set: its top item and n - 1 of its top m n, m of `EMBEDDING_REACHES`, drawn
+    apart from the read-out's kind. Equal answers rank by row. Seeds differ while the pool lasts; the nine kinds of
+    read-out take turns.
 
     Args:
         pool: raw embeddings of all scanned images; of fewer, the null does not hold its level.
         n: items of a set.
-        count: sets; the last read-out gives fewer where `count` is no multiple of the widths.
+        count: sets.
         generator: seeded by the caller.
         threads: OpenMP threads for FAISS.
 
@@ -104,16 +117,16 @@ def one_exemplar_sets(
 
     Source: ours.
     """
-    pool, ms = _checked(pool, n, count)
-    n_read_outs = -(-count // len(ms))
-    seeds = np.resize(generator.permutation(len(pool)), n_read_outs)
+    pool = _checked(pool, n, count)
+    m = reaches(EMBEDDING_REACHES, n, len(pool), count=count, generator=generator)
+    seeds = np.resize(generator.permutation(len(pool)), count)
     away, variances = _principal(pool)
     exemplars = _exemplars(pool, away, seeds, threads)
-    ridges = np.array([_RIDGES[place // len(_NEIGHBORS) % len(_RIDGES)] for place in range(n_read_outs)])
+    ridges = np.array([_RIDGES[place // len(_NEIGHBORS) % len(_RIDGES)] for place in range(count)])
     weights = exemplars / (variances + ridges[:, None] * variances.mean())
-    drawn = [_drawn(top, n, m, generator) for w in weights for top in [_top(away @ w, ms[-1] * n)] for m in ms]
-    group, m = np.repeat(np.arange(n_read_outs), len(ms)), np.tile(np.array(ms), n_read_outs)
-    return NullSets(np.stack(drawn)[:count], group[:count], m[:count])
+    tops = (_top(away @ w, int(its) * n) for w, its in zip(weights, m, strict=True))
+    drawn = [_drawn(top, n, int(its), generator) for top, its in zip(tops, m, strict=True)]
+    return NullSets(np.stack(drawn), m)
 
 
 def random_sets(
@@ -124,21 +137,22 @@ def random_sets(
     Raises:
         ValueError: as `one_exemplar_sets`.
     """
-    pool, _ = _checked(pool, n, count)
+    pool = _checked(pool, n, count)
     return np.stack([generator.choice(len(pool), size=n, replace=False) for _ in range(count)])
 
 
 def neighbourhoods(
     pool: Float[np.ndarray, "p d"], n: int, *, count: int, generator: np.random.Generator, threads: int = 1
 ) -> Int64[np.ndarray, "count n"]:
-    """A random item and n - 1 of its m n nearest by cosine, itself among them; m takes turns over `widths`.
+    """A random item and n - 1 of its m n nearest by cosine, itself among them; m takes turns over 1, 2, 4 and 16.
 
     Balls have no shape: a unit's set, cut out by a direction, is less round and looks split against them. See `LEVELS`.
 
     Raises:
         ValueError: as `one_exemplar_sets`.
     """
-    pool, ms = _checked(pool, n, count)
+    pool = _checked(pool, n, count)
+    ms = allowed(_BALLS, n, len(pool))
     centres = np.resize(generator.permutation(len(pool)), count)
     units = _unit(pool)
     index = np.empty((count, n), dtype=np.int64)
@@ -176,11 +190,11 @@ def gaussian_vectors(
     return mean + generator.standard_normal((count, n, n)) @ ((placed - mean) / np.sqrt(n - 1))
 
 
-def _checked(pool: Float[np.ndarray, "p d"], n: int, count: int) -> tuple[Float32[np.ndarray, "p d"], tuple[int, ...]]:
-    """The pool in float32, and its widths."""
+def _checked(pool: Float[np.ndarray, "p d"], n: int, count: int) -> Float32[np.ndarray, "p d"]:
+    """The pool in float32."""
     if pool.ndim != 2:
         raise ValueError(f"`pool` must be [p, d], got {pool.shape}")
-    ms = widths(n, len(pool))
+    allowed((1,), n, len(pool))
     if count < 1:
         raise ValueError(f"`count` must be at least 1, got {count}")
     n_bad = int((~np.isfinite(pool)).any(axis=1).sum())
@@ -188,7 +202,7 @@ def _checked(pool: Float[np.ndarray, "p d"], n: int, count: int) -> tuple[Float3
         raise ValueError(f"{n_bad} of {len(pool)} embeddings are not finite; reject their images")
     if (pool == pool[0]).all():
         raise ValueError(f"all {len(pool)} embeddings are equal: nothing can be read out of them")
-    return np.asarray(pool, dtype=np.float32), ms
+    return np.asarray(pool, dtype=np.float32)
 
 
 def _principal(

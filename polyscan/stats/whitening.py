@@ -9,7 +9,7 @@ from jaxtyping import Float, Float32, Float64
 
 COMPONENTS = 256
 RIDGE = 3.0
-PLACE_SHARE = 0.95
+PLACE_SHARE = 0.8
 PLACE_LIMIT = 8
 
 
@@ -86,7 +86,7 @@ def place_directions(means: Float[np.ndarray, "places d"]) -> Float64[np.ndarray
         means: mean vector at each place of the map.
 
     Returns:
-        Orthonormal directions that hold 95 % of the means' variance, at most d / 8 of them; none for one place.
+        Orthonormal directions that hold 80 % of the means' variance, at most d / 8 of them; none for one place.
     """
     away = means - means.mean(axis=0)
     values, directions = np.linalg.eigh(away.T @ away / len(away))

@@ -191,8 +191,7 @@ TABLES: dict[str, Table] = {
         Table("nulls", "calibrate", 1, "null set and score", (
             LAYER, NULL, EVIDENCE, SPACE,
             Column("set", "int32", "", "the set; for the layer null the channel of the null read-out"),
-            Column("group", "int32", "", "sets of one group share their read-out"),
-            Column("reach", "int32", "", "drawn from the top reach x n"),
+            Column("reach", "int32", "", "it is drawn from its read-out's top reach x n"),
             SCORE,
             Column("value", "float64", "", "its value", nullable=True),
         )),

@@ -6,7 +6,16 @@ import scipy.stats
 
 from polyscan.stats.calibration import Calibration, Null, leave_one_out_p
 from polyscan.stats.clustering import gram, kmeans
-from polyscan.stats.null_sets import LEVELS, gaussian_vectors, neighbourhoods, one_exemplar_sets, random_sets, widths
+from polyscan.stats.null_sets import (
+    LAYER_REACHES,
+    LEVELS,
+    allowed,
+    gaussian_vectors,
+    neighbourhoods,
+    one_exemplar_sets,
+    random_sets,
+    reaches,
+)
 
 MAKERS = [one_exemplar_sets, random_sets, neighbourhoods]
 
@@ -42,23 +51,20 @@ def slow_ranking(pool, seed, k, ridge):
 def test_one_exemplar_sets_are_top_sets_of_read_outs_by_the_definition():
     pool, n = embeddings(150, 6), 10
     sets = one_exemplar_sets(pool, n, count=36, generator=generator())
-    assert sets.m.tolist() == [1, 2] * 18
-    assert sets.group.tolist() == np.repeat(np.arange(18), 2).tolist()
+    assert sorted(sets.m.tolist()) == [1] * 27 + [2] * 9
     seeds = []
-    for group in range(18):
-        k, ridge = (1, 5, 20)[group % 3], (0.1, 1.0, 10.0)[group // 3 % 3]
-        narrow, wide = sets.index[sets.group == group]
+    for place in range(36):
+        k, ridge, m = (1, 5, 20)[place % 3], (0.1, 1.0, 10.0)[place // 3 % 3], sets.m[place]
         rankings = [slow_ranking(pool, seed, k, ridge) for seed in range(150)]
+        drawn = sets.index[place]
         fitting = [
             seed
             for seed, ranking in enumerate(rankings)
-            if ranking[0] == narrow[0] == wide[0]
-            and set(ranking[:n]) == set(narrow)
-            and set(wide) <= set(ranking[: 2 * n])
+            if ranking[0] == drawn[0] and set(drawn) <= set(ranking[: m * n])
         ]
         assert len(fitting) >= 1
         seeds.append(set(fitting))
-    assert len(set.union(*seeds)) >= 18
+    assert len(set.union(*seeds)) >= 36
 
 
 def test_only_the_top_256_components_are_read():
@@ -70,7 +76,7 @@ def test_only_the_top_256_components_are_read():
         one_exemplar_sets(np.concatenate([strong, part], axis=1), 10, count=36, generator=generator())
         for part in (weak, other)
     )
-    is_of_one = first.group % 3 == 0  # the exemplar is the seed alone, so no neighbour depends on the weak columns
+    is_of_one = np.arange(36) % 3 == 0  # the exemplar is the seed alone, so no neighbour depends on the weak columns
     np.testing.assert_array_equal(first.index[is_of_one], second.index[is_of_one])
 
 
@@ -163,9 +169,8 @@ def test_the_embedding_null_holds_its_level_and_finds_planted_pairs():
     pool, owner = classes()
     sets = one_exemplar_sets(pool, N, count=400, generator=generator(2))
     values, clarity = gaps(pool, sets.index)
-    null = Null(values, clarity, sets.group)
-    one_each = np.unique(sets.group, return_index=True)[1] + np.arange(100) % 4
-    p = leave_one_out_p(null, tail="upper")[one_each]
+    null = Null(values, clarity, np.arange(400))
+    p = leave_one_out_p(null, tail="upper")
     assert scipy.stats.kstest(p, "uniform").pvalue > 0.01
 
     calibration = Calibration.fit(values, clarity, tail="upper")
@@ -194,9 +199,16 @@ def test_every_null_has_its_measured_level():
         assert "%" in sentence
 
 
-@pytest.mark.parametrize(("pool", "expected"), [(600, (1,)), (1200, (1, 2)), (2399, (1, 2)), (9600, (1, 2, 4, 16))])
-def test_wide_draws_need_a_large_pool(pool, expected):
-    assert widths(100, pool) == expected
+@pytest.mark.parametrize(("pool", "expected"), [(600, (1, 1)), (1199, (1, 1)), (1200, (1, 1, 2)), (2400, (1, 1, 2, 4))])
+def test_loose_draws_need_a_large_pool(pool, expected):
+    assert allowed(LAYER_REACHES, 100, pool) == expected
+
+
+def test_reaches_come_in_equal_parts_and_in_no_order():
+    drawn = reaches(LAYER_REACHES, 10, 1000, count=400, generator=generator())
+    assert np.bincount(drawn).tolist() == [0, 200, 100, 0, 100]
+    assert len({drawn[start::4].tobytes() for start in range(4)}) == 4
+    assert np.abs(np.corrcoef(drawn, np.arange(400) % 4)[0, 1]) < 0.15
 
 
 @pytest.mark.parametrize("maker", MAKERS)

@@ -16,7 +16,7 @@ from polyscan.stages.show.rates import Rates, layer_rates
 from polyscan.stages.show.statements import statements
 from polyscan.stages.show.trend import depth_trend
 from polyscan.stages.show.unit_map import calibrated_rows
-from polyscan.stats.null_sets import widths
+from polyscan.stats.null_sets import LAYER_REACHES, allowed
 
 
 def atlas_of(job: Job, run: Run, frame: pd.DataFrame) -> Atlas:
@@ -107,7 +107,6 @@ LABELS: Mapping[str, tuple[str, str]] = {
 COUNTS = frozenset(("n_clusters", "semanticity_k", "visualizations_semanticity_k", "visualizations_semanticity_i"))
 CHANCES = frozenset(("p", "q", "psi_p", "dip_p"))
 FEW = 20
-WIDEST = 16
 
 
 def _columns(frame: pd.DataFrame) -> Iterator[Column]:
@@ -161,10 +160,10 @@ def _notes(run: Run, job: Job, frame: pd.DataFrame) -> Iterator[str]:
     n = job.embed.n_exemplars or job.collect.k
     if n < FEW:
         yield f"Each unit has {n} exemplars only; with fewer than {FEW} next to nothing can be found."
-    widths_ = widths(job.collect.k, int(frame["n_images"].max())) if job.survey.read_outs else ()
-    if widths_ and widths_[-1] < WIDEST:
+    reaches = allowed(LAYER_REACHES, job.collect.k, int(frame["n_images"].max())) if job.survey.read_outs else ()
+    if reaches and reaches[-1] < LAYER_REACHES[-1]:
         yield (
-            f"Null sets reach down to the top {widths_[-1]} x {job.collect.k} images only, for want of images; "
+            f"Null sets reach down to the top {reaches[-1]} x {job.collect.k} images only, for want of images; "
             "units less homogeneous than those are off range."
         )
     yield (

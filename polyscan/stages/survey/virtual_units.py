@@ -16,7 +16,7 @@ from polyscan.run.virtual import SEEN
 from polyscan.shards import seed
 from polyscan.stages.survey.plants import CHANNELS, CONTROLS, KINDS, Sources, parts_of, planted
 from polyscan.stages.survey.sampling import Peaks
-from polyscan.stats.null_sets import widths
+from polyscan.stats.null_sets import LAYER_REACHES, reaches
 from polyscan.stats.read_outs import Activations, OneExemplar, one_exemplar
 from polyscan.stats.whitening import Whitening
 from polyscan.vision.readouts import Directions
@@ -109,16 +109,15 @@ class VirtualUnits:
 
     def rows(self) -> Iterator[Row]:
         """Rows of `readouts`."""
-        reaches = widths(self.job.collect.k, self.n_images) if self.made else ()
         for role, (its, places) in self.made.items():
+            reach = self._reaches(role, len(its.row))
             for channel, (image, position) in enumerate(places):
                 yield readout_row(
                     self._name(role),
                     channel,
                     its.weights[channel],
                     float(its.bias[channel]),
-                    # Exemplars' kinds and ridges take turns with a period of 4; every reach goes with each of them.
-                    reach=reaches[channel // 4 % len(reaches)] if role == "null" else 1,
+                    reach=int(reach[channel]),
                     image=int(image),
                     position=int(position),
                     ridge=float(its.ridge[channel]),
@@ -126,6 +125,13 @@ class VirtualUnits:
                 )
         for rows in self.planted.values():
             yield from rows
+
+    def _reaches(self, role: str, count: int) -> Int64[np.ndarray, " u"]:
+        """How much each unit is thinned: null read-outs in turn, in an order of their own, others not at all."""
+        if role != "null":
+            return np.ones(count, dtype=np.int64)
+        generator = np.random.default_rng(seed(self.job.seed, "reaches", self.layer))
+        return reaches(LAYER_REACHES, self.job.collect.k, self.n_images, count=count, generator=generator)
 
     def _name(self, role: str) -> str:
         return f"{self.layer}@{role}"
