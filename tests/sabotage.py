@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from polyscan.pipeline import Desk
+from polyscan.pipeline import STAGES, Desk
 from polyscan.run import Run
 from polyscan.shards import Failure, Outcome, Resources, Runner, Shard, Work
 
@@ -70,8 +70,7 @@ def sabotaged(runner: Runner, folder: Path, *, stage: str, index: int, times: in
 def hashes(address: str) -> dict[str, str]:
     """Sha256 of every part on disk, by name; what law 1 is about."""
     run = Run(address)
-    files = [part.file for stage in ("survey", "collect", "combine", "visualize", "embed", "score")
-             for record in run.done(stage).values() for part in record.parts]  # fmt: skip
+    files = [part.file for stage in STAGES for record in run.done(stage.name).values() for part in record.parts]
     on_disk = [
         name
         for name in run.storage.files()

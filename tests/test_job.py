@@ -49,7 +49,7 @@ def test_overrides_win_and_are_checked(tmp_path: Path) -> None:
         ("[colect]\nk = 10\n", r'unknown key `colect`; did you mean "collect"\?'),
         ("[collect]\nk = 7\n", r"`collect.k`: input should be greater than or equal to 8, got 7"),
         ("[collect]\nk = 5000\n", r"`collect.k`: input should be less than or equal to 4096, got 5000"),
-        ("[scores.silhouete]\n", r"\[scores.silhouete\] names no score; known scores: clarity, monosemanticity"),
+        ("[scores.silhouete]\n", r"\[scores.silhouete\] names no score; known scores: alignment, clarity, cut"),
         ('[scores.semanticity]\nk_rule = "best"\n', r"\[scores.semanticity\] `k_rule` must be"),
         ("[scores.clarity]\nk = 3\n", r"\[scores.clarity\] .*unexpected keyword"),
         ("[visualize]\nmin_images = 9\nmax_images = 8\n", r"`max_images` must be at least `min_images` 9, got 8"),

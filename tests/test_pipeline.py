@@ -131,8 +131,8 @@ def test_results_are_read_as_people_would(results: Results) -> None:
     assert "top" not in results.tables()
     assert "paint:1" in str(results.unit("paint", 1).unit)
     assert "12 units in 3 layers" in results._repr_html_()
-    with pytest.raises(polyscan.run.results.TableError, match="no column `psi`"):
-        results.top(by="psi")
+    with pytest.raises(polyscan.run.results.TableError, match="no column `beauty`"):
+        results.top(by="beauty")
     with pytest.raises(polyscan.run.results.TableError, match="no unit paint:9"):
         results.unit("paint", 9)
 
@@ -222,16 +222,16 @@ def test_too_few_readable_images_is_an_error_of_the_job(tmp_path: Path) -> None:
     folder = toy.paint(tmp_path / "images", n=toy.K)
     (folder / "red" / "000.png").write_bytes(b"")
     with pytest.raises(JobError, match=r"only 7 images could be read, `collect.k` is 8"):
-        polyscan.scan(toy.job(folder), str(tmp_path / "run"))
+        polyscan.scan(toy.job(folder, survey__read_outs=0), str(tmp_path / "run"))
 
 
 @pytest.mark.parametrize(
     ("name", "others"),
     [
-        ("network", {"survey", "collect", "combine", "visualize", "embed", "score"}),
-        ("images", {"collect", "combine", "visualize", "embed", "score"}),
-        ("distance", {"visualize", "embed", "score"}),
-        ("embedder", {"embed", "score"}),
+        ("network", {"survey", "collect", "combine", "visualize", "embed", "calibrate", "score"}),
+        ("images", {"survey", "collect", "combine", "visualize", "embed", "calibrate", "score"}),
+        ("distance", {"visualize", "embed", "calibrate", "score"}),
+        ("embedder", {"embed", "calibrate", "score"}),
     ],
 )
 def test_another_input_is_another_fingerprint_of_all_that_reads_it(tmp_path: Path, name: str, others: set[str]) -> None:

@@ -78,10 +78,12 @@ def test_a_part_without_its_done_record_has_not_happened(whole: tuple[Job, Path]
 @pytest.mark.parametrize(
     ("changes", "stage", "says"),
     [
-        ({"collect__k": 9}, "collect", r"\[collect\] k: 8 in the run, 9 here"),
+        ({"collect__k": 9}, "survey", r"\[collect\] k: 8 in the run, 9 here"),
         ({"seed": 1}, "survey", r"seed: 0 in the run, 1 here"),
         ({"visualize__steps": 9}, "visualize", r"\[visualize\] steps: 8 in the run, 9 here"),
-        ({"scores__semanticity": {"k_rule": "published"}}, "score", r"k_rule"),
+        ({"calibrate__match": "nearest"}, "calibrate", r"\[calibrate\] match: regression in the run, nearest here"),
+        ({"survey__planted": 3}, "survey", r"\[survey\] planted: 4 in the run, 3 here"),
+        ({"scores__semanticity": {"k_rule": "published"}}, "calibrate", r"k_rule"),
     ],
 )
 def test_other_settings_are_refused_with_what_differs(
@@ -114,7 +116,7 @@ def test_redo_makes_a_stage_and_what_follows_anew_and_nothing_else(tmp_path: Pat
     scanned(job, tmp_path / "run")
     before = hashes(str(tmp_path / "run"))
     done = scanned(job, tmp_path / "run", redo="embed")
-    assert {name.split("/")[0] for name in done} == {"embed", "score"}
+    assert {name.split("/")[0] for name in done} == {"embed", "calibrate", "score"}
     assert hashes(str(tmp_path / "run")) == before
     other = toy.job(tmp_path / "images", embed__thumbnail_px=8)
     scanned(other, tmp_path / "run", redo="embed")

@@ -121,10 +121,10 @@ class EmbedSettings(Settings):
 class CalibrateSettings(Settings):
     """What scores are compared with."""
 
-    nulls: tuple[str, ...] = Field(
+    nulls: tuple[Literal["layer", "embedding", "random", "neighbourhoods"], ...] = Field(
         ("layer", "embedding"),
         description="`layer`: the layer's one-exemplar read-outs; `embedding`: the same of embeddings, where evidence "
-        "is the whole image; others, which do not keep their level: `random`, `gaussian`, `neighbourhoods`",
+        "is the whole image; others, which do not keep their level: `random`, `neighbourhoods`",
     )
     match: Literal["regression", "nearest"] = Field(
         "regression", description="null scores regressed on clarity, or those of the 200 sets nearest in clarity"
@@ -138,7 +138,10 @@ class ScoreSettings(Settings):
 
     max_clusters: int = Field(10, ge=2, le=64, description="K is at most this")
     restarts: int = Field(10, ge=1, description="k-means starts per K")
-    certificate: bool = Field(True, description="whether the dip's p, a test without null sets, is computed")
+    n_exemplars: int | None = Field(
+        None, ge=8, description="score only so many of the embedded exemplars; default: all"
+    )
+    seed: int = Field(0, ge=0, description="seed of clusterings and of null sets drawn from the pool, beside the job's")
     units_per_shard: int = Field(256, ge=1, description="units per shard")
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import altair as alt
@@ -21,6 +21,7 @@ from polyscan.maps.numbers import NONE, interval_text, share_text
 NAMED_LAYERS = 12  # up to so many layers the axis names them; beyond, it counts their depth
 CHART_HEIGHT = 170
 ABOVE_HEIGHT, BELOW_HEIGHT = 130, 115  # of the means, and of real minus control under them, which names the layers
+POINTS = "points"
 FONT = "system-ui, sans-serif"
 INK = "#3089aa"  # readable on a light and on a dark page
 GREY = "#8a929a"
@@ -53,27 +54,30 @@ def trend_csv(points: Sequence[TrendPoint], layers: Sequence[LayerRow]) -> bytes
 
 
 def trend_charts(atlas: Atlas) -> list[dict[str, Any]]:
-    """Name, label, help, kind and Vega-Lite specifications of each column that has a trend, in the columns' order.
+    """Name, label, help, kind, rows and specifications of each column that has a trend, in the columns' order.
 
-    `specs` holds `mean`, and `excess` where the column has controls.
+    `specs` holds `mean`, and `excess` where the column has controls: Vega-Lite charts of one and the same `rows`, which
+    they call `POINTS` and which the page's script gives them.
     """
+    known = {layer.name: layer for layer in atlas.layers}
     charts: list[dict[str, Any]] = []
     for column in atlas.columns:
         points = [point for point in atlas.trend if point.column == column.name and math.isfinite(point.mean)]
         if points:
-            specs = trend_specs(column, points, atlas.layers)
+            points.sort(key=lambda point: point.depth)
+            rows = [point_row(point, known.get(point.layer)) for point in points]
             words = {"name": column.name, "label": column.label, "help": column.help, "kind": column.kind}
-            charts.append(words | {"specs": specs})
+            charts.append(words | {"rows": rows, "specs": trend_specs(column, rows, atlas.layers)})
     return charts
 
 
-def trend_specs(column: Column, points: Sequence[TrendPoint], layers: Sequence[LayerRow]) -> dict[str, dict[str, Any]]:
+def trend_specs(
+    column: Column, rows: Sequence[Mapping[str, Any]], layers: Sequence[LayerRow]
+) -> dict[str, dict[str, Any]]:
     """Means, and real minus control, with their 95 % intervals against depth, each as wide as its container."""
-    known = {layer.name: layer for layer in layers}
-    rows = [point_row(point, known.get(point.layer)) for point in sorted(points, key=lambda point: point.depth)]
     has_excess = any("excess" in row for row in rows)
     tooltip = tooltips(has_excess, any(layer.power for layer in layers))
-    base = alt.Chart(alt.Data(values=rows)).encode(x=depth_axis(layers, is_named=not has_excess))
+    base = alt.Chart(alt.NamedData(POINTS)).encode(x=depth_axis(layers, is_named=not has_excess))
     marks = series(base, "mean", INK, tooltip)
     if has_excess:
         marks = series(base, "control", GREY, tooltip, aside=ASIDE, dash=DASHED) + marks

@@ -76,6 +76,7 @@ def index_page(atlas: Atlas) -> bytes:
         "trended": trended_columns(atlas),
         "table": layer_table(atlas, places),
         "charts": charts,
+        "trends": [{"rows": chart["rows"], "specs": chart["specs"]} for chart in charts],
         "has_excess": any("excess" in chart["specs"] for chart in charts),
         "weak": any(layer.is_weak for layer in atlas.layers),
         "shown": {name: any(getattr(layer, name) for layer in atlas.layers) for name in ("space", "fpr", "power")},
@@ -85,8 +86,8 @@ def index_page(atlas: Atlas) -> bytes:
 
 
 def ranked_columns(atlas: Atlas) -> list[Column]:
-    """The columns that the tables of extreme units show, the default one first."""
-    return list(atlas.columns[:RANKED_COLUMNS])
+    """The columns that the tables of extreme units show, the default one first; a verdict takes the last one's room."""
+    return list(atlas.columns[: RANKED_COLUMNS - bool(len(atlas.verdict))])
 
 
 def ranked(atlas: Atlas, places: list[str]) -> tuple[list[Any], list[Any]]:

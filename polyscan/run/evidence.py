@@ -63,6 +63,7 @@ class EvidenceReader:
         self.job = job
         self.run = run
         self.layers = run.layer_table().set_index("layer")
+        self.n = job.score.n_exemplars or job.embed.n_exemplars or job.collect.k
         self._whitenings: dict[str, Whitening] = {}
 
     def main_space(self, layer: str) -> str:
@@ -74,8 +75,7 @@ class EvidenceReader:
         """Exemplars of the layer's live units among `channels`, in one space."""
         columns = ["channel", "rank", "image", "activation", "y", "x", "crop"]
         rows = self.run.read("exemplars", columns, where=("layer", layer))
-        n = self.job.embed.n_exemplars or self.job.collect.k
-        rows = rows[rows["channel"].isin(channels) & (rows["rank"] < n)]
+        rows = rows[rows["channel"].isin(channels) & (rows["rank"] < self.n)]
         if space in FEATURES:
             keys = position_keys(rows["image"].to_numpy(), rows["y"].to_numpy(), rows["x"].to_numpy())
             rows = rows.assign(key=keys, item=rows["rank"])
@@ -109,7 +109,7 @@ class EvidenceReader:
                 evidence=evidence,
                 max_clusters=self.job.score.max_clusters,
                 restarts=self.job.score.restarts,
-                seed=seed(self.job.seed, f"clusters of {evidence} in {space}", layer, number),
+                seed=seed(self.job.seed, f"clusters of {evidence} in {space}", layer, number, self.job.score.seed),
                 whitening=whitening,
                 labels=self._labels_of(mine["image"].to_numpy()) if evidence == "exemplars" else None,
                 prototypes=self.prototypes if evidence == "exemplars" else None,
@@ -165,10 +165,9 @@ class EvidenceReader:
         generator = np.random.default_rng(seed(self.job.seed, "random sets"))
         keys = whole_images(self.run)["crop"].to_numpy()
         keys = np.sort(generator.permutation(keys)[: self.job.survey.images])
-        n = self.job.embed.n_exemplars or self.job.collect.k
         vectors = self.run.vectors(keys)
         return random_clarity(
-            self._image_whitening(vectors) if self._image_whitening else vectors, n, generator=generator
+            self._image_whitening(vectors) if self._image_whitening else vectors, self.n, generator=generator
         )
 
     # ---- labels and concepts ---------------------------------------------------------------------------------------

@@ -103,7 +103,9 @@ class Worker:
     def _sample(self, null: str, number: int, places: Int64[np.ndarray, " n"]) -> Sample:
         images = self._pool["image"].to_numpy()[places]
         return self.evidence.sample_of(
-            self._vectors[places], images, seed=seed(self.job.seed, f"clusters of {null} sets", "", number)
+            self._vectors[places],
+            images,
+            seed=seed(self.job.seed, f"clusters of {null} sets", "", number, self.job.score.seed),
         )
 
     @cached_property
@@ -116,8 +118,8 @@ class Worker:
 
     def _drawn(self, null: str) -> NullSets:
         """The same sets for every shard."""
-        generator = np.random.default_rng(seed(self.job.seed, f"{null} sets"))
-        n = self.job.embed.n_exemplars or self.job.collect.k
+        generator = np.random.default_rng(seed(self.job.seed, f"{null} sets", index=self.job.score.seed))
+        n = self.evidence.n
         count = self.job.calibrate.embedding_sets
         try:
             if null == "embedding":

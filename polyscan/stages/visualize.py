@@ -36,8 +36,9 @@ def _by_layer(job: Job, run: Run) -> list[list[Unit]]:
     """The units to visualize, layer by layer: live ones, or a seeded sample of them."""
     table = run.read("units", ["layer", "channel", "is_dead"])
     live = table[~table["is_dead"]].groupby("layer")["channel"].agg(list).to_dict()
-    wanted = chosen_layers([layer.name for layer in run.layers()], job.visualize.layers)
-    return [_sample(job, layer, live.get(layer.name, [])) for layer in run.layers() if layer.name in wanted]
+    real = [layer for layer in run.layers() if not layer.role]
+    wanted = chosen_layers([layer.name for layer in real], job.visualize.layers)
+    return [_sample(job, layer, live.get(layer.name, [])) for layer in real if layer.name in wanted]
 
 
 def _sample(job: Job, layer: Layer, live: list[int]) -> list[Unit]:

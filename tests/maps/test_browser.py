@@ -548,12 +548,16 @@ def test_a_weak_layer_is_grey_and_stands_at_one_place_in_both_charts(seen: Any, 
     points = f"""(part) => Array.from(document.querySelectorAll(
         `[data-chart="{chart}"][data-part=${{part}}] path[aria-roledescription=point]`)).map((point) => {{
         const box = point.getBoundingClientRect();
-        const words = point.getAttribute("aria-label");
+        const words = point.getAttribute("aria-label").split("; ").slice(0, 2);
         return [words, box.left + box.width / 2, Number(getComputedStyle(point).opacity)];
     }})"""
     above, below = page.evaluate(points, "mean"), page.evaluate(points, "excess")
     with_controls = [name for name in names if name != synthetic.UNPROVED]
-    assert len(below) == len(with_controls)
+    planted = {point.layer: point.excess for point in small.trend if point.column == "silhouette" and point.excess}
+    assert list(planted) == with_controls
+    assert [words for words, _, _ in below] == [
+        [f"layer: {name}", f"excess: {planted[name].mean:g}"] for name in with_controls
+    ]
     real = above[-len(names) :]  # drawn over the controls
     place = {name: x for name, (_, x, _) in zip(names, real, strict=True)}
     assert [x for _, x, _ in below] == pytest.approx([place[name] for name in with_controls], abs=1.5)

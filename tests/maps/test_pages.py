@@ -12,7 +12,6 @@ import math
 import re
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
-from typing import Any
 from urllib.parse import unquote
 
 import numpy as np
@@ -350,25 +349,18 @@ def known_power() -> Atlas:
     )
 
 
-def rows_of(spec: dict[str, Any], kind: str) -> list[dict[str, Any]]:
-    """The rows behind the first mark of that kind; layers that share their data hand it up to the chart."""
-    mark = next(layer for layer in spec["layer"] if layer["mark"]["type"] == kind)
-    return mark.get("data", spec.get("data"))["values"]
-
-
 def test_the_charts_hold_the_means_of_units_controls_and_their_difference() -> None:
     made = known_power()
     (chart,) = trend_charts(made)
     assert list(chart["specs"]) == ["mean", "excess"]
-    for spec in chart["specs"].values():
-        rows = {str(row["layer"]): row for row in rows_of(spec, "point")}
-        for point in made.trend:
-            row = rows[point.layer]
-            assert (row["mean"], row["mean_low"], row["mean_high"]) == (point.mean, point.low, point.high)
-            for name, mean in (("control", point.control), ("excess", point.excess)):
-                shown = [row.get(key) for key in (name, f"{name}_low", f"{name}_high")]
-                assert shown == ([mean.mean, mean.low, mean.high] if mean else [None] * 3)
-        assert [rows[name]["weak"] for name in "abc"] == [False, False, True]
+    rows = {row["layer"]: row for row in chart["rows"]}
+    for point in made.trend:
+        row = rows[point.layer]
+        assert (row["mean"], row["mean_low"], row["mean_high"]) == (point.mean, point.low, point.high)
+        for name, mean in (("control", point.control), ("excess", point.excess)):
+            shown = [row.get(key) for key in (name, f"{name}_low", f"{name}_high")]
+            assert shown == ([mean.mean, mean.low, mean.high] if mean else [None] * 3)
+    assert [rows[name]["weak"] for name in "abc"] == [False, False, True]
     drawn = {
         name: {layer["encoding"]["y"]["field"] for layer in spec["layer"] if "field" in layer["encoding"]["y"]}
         for name, spec in chart["specs"].items()
@@ -382,7 +374,9 @@ def test_the_charts_hold_the_means_of_units_controls_and_their_difference() -> N
 
 
 def test_points_and_rules_of_a_weak_layer_are_faint() -> None:
-    for spec in trend_charts(known_power())[0]["specs"].values():
+    (chart,) = trend_charts(known_power())
+    assert [row["power"] for row in chart["rows"]][2] == "power below .5: .48 [.40, .99], 40"
+    for spec in chart["specs"].values():
         marks = [layer for layer in spec["layer"] if "opacity" in layer["encoding"]]
         assert {layer["mark"]["type"] for layer in marks} == {"point", "rule"}
         for layer in marks:
@@ -390,7 +384,6 @@ def test_points_and_rules_of_a_weak_layer_are_faint() -> None:
                 "condition": {"test": "datum.weak", "value": FAINT},
                 "value": 1.0,
             }
-        assert "power below .5: .48 [.40, .99], 40" in [row["power"] for row in rows_of(spec, "point")]
 
 
 def test_the_trend_file_holds_controls_and_rates() -> None:
@@ -463,7 +456,7 @@ def test_a_run_without_a_null_shows_nothing_of_it() -> None:
         ), words
         assert words not in layer.partition("<script")[0], words
     assert json_of(made["index.html"], "map-data")["verdict"] is None
-    assert [list(specs) for specs in json_of(made["index.html"], "trend-data")] == [["mean"]]
+    assert [list(chart["specs"]) for chart in json_of(made["index.html"], "trend-data")] == [["mean"]]
     assert made["trend.csv"].decode().splitlines()[1].endswith("3.0" + "," * 8)
 
 

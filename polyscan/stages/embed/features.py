@@ -72,7 +72,7 @@ class Features:
             "exemplars", ["layer", "rank", "image", "y", "x"], where=("image", range_.start, range_.stop)
         )
         rows = rows[rows["rank"] < (self.job.embed.n_exemplars or self.job.collect.k)]
-        rows["layer"] = rows["layer"].str.partition("@")[0]
+        rows["layer"] = rows["layer"].str.split("@").str[0]
         rows = rows[rows["layer"].isin(list(self.sources))].drop_duplicates(["layer", "image", "y", "x"])
         rows = rows.sort_values(["layer", "image", "y", "x"], kind="stable")
         rows["item"] = position_keys(rows["image"].to_numpy(), rows["y"].to_numpy(), rows["x"].to_numpy())

@@ -50,7 +50,9 @@ def _parts(job: Job, run: Run, units: pd.DataFrame) -> Iterator[pd.DataFrame]:
     """Further columns, by layer and channel."""
     calibrated = calibrated_rows(job, run)
     real = calibrated[~calibrated["layer"].str.contains("@")]
-    yield _wide(real[real["prefix"] == ""].dropna(subset=["value"]), "value", ["separation", *SCORES])
+    # A score's value is the same beside every null; a unit that has not the first one has it beside another.
+    is_main = (real["prefix"] == "") | (real["prefix"].str.endswith("_null_") & real["score"].isin(list(SCORES)))
+    yield _wide(real[is_main].dropna(subset=["value"]), "value", ["separation", *SCORES])
     p = real[real["p"].notna()].assign(score=lambda rows: rows["score"].map(_p_name))
     yield _wide(p[p["prefix"] == ""], "p", ["p", "psi_p"])
     yield _matches(job, run)

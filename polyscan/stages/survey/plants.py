@@ -14,6 +14,7 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float, Float32, Float64
 
+from polyscan.errors import JobError
 from polyscan.stats.plants import alike_pairs, plantable_triples
 from polyscan.stats.read_outs import plantable_pairs
 
@@ -121,6 +122,10 @@ KINDS: dict[str, Kind] = {
 
 def planted(kind: str, sources: Mapping[str, Sources], count: int, generator: np.random.Generator) -> list[Plant]:
     """Units of one kind; as many as the sources allow."""
+    if kind not in KINDS:
+        raise JobError(
+            f'`survey.plants` names "{kind}", which is no kind of planted units; allowed: {", ".join(KINDS)}'
+        )
     wanted = KINDS[kind]
     its = sources.get(wanted.role)
     if its is None or its.peaks.shape[1] < 2:  # a pair

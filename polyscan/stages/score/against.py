@@ -1,0 +1,150 @@
+"""Scores against null sets: what the null expects at a unit's clarity, its p, and the statistics made of several scores.
+
+One row a unit and one column a score go in; rows of the table `scores` come out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float64
+
+from polyscan.scores import psi, separation
+from polyscan.scores.score import Score
+from polyscan.stats import calibration
+from polyscan.stats.calibration import LEAST_SETS, Calibration
+
+NO_NULL = ""
+NUMBERS = ("value", "null_mean", "null_sd", "p")
+Numbers = Float64[np.ndarray, " u"]
+Match = Literal["regression", "nearest"]
+
+
+@dataclass(frozen=True, eq=False)
+class NullTable:
+    """One null of one kind of evidence in one space: a row for each set, a column for each score.
+
+    Args:
+        name: which null.
+        values: of each score on each set.
+    """
+
+    name: str
+    values: pd.DataFrame
+
+    @property
+    def clarity(self) -> Numbers:
+        """Of each set."""
+        return _numbers(self.values, "clarity")
+
+    def has(self, score: str) -> bool:
+        """Whether enough of its sets have a value."""
+        return score in self.values and int(self.values[score].notna().sum()) >= LEAST_SETS
+
+
+def against(
+    values: pd.DataFrame, nulls: Sequence[NullTable], scores: Mapping[str, Score], *, match: Match
+) -> pd.DataFrame:
+    """Rows of `scores`, but for what they are keyed by: each score once per null, a score without a null once.
+
+    Args:
+        values: one row a unit, by channel; one column a score or part.
+        nulls: what they are compared with.
+        scores: the registry, for the tails.
+        match: how null sets of the same clarity are found.
+    """
+    made: list[pd.DataFrame] = []
+    for name in map(str, values):
+        its = [null for null in nulls if name in scores and null.has(name)]
+        if not its:
+            made.append(_rows(name, NO_NULL, values.index, _numbers(values, name)))
+        made += [_one(name, values, null, scores[name].tail, match) for null in its]
+    for null in nulls:
+        made += [_separation(values, null, match), *_psi(values, null)]
+    return pd.concat(made, ignore_index=True)
+
+
+def matches(values: pd.DataFrame, null: NullTable, *, random_clarity: float) -> pd.DataFrame:
+    """Rows of `matches`, but for what they are keyed by: how well a null speaks for each unit."""
+    clarity = _numbers(values, "clarity")
+    return pd.DataFrame(
+        {
+            "channel": values.index,
+            "null": null.name,
+            "n_sets": len(null.values),
+            "match_radius": calibration.match_radius(clarity, null.clarity),
+            "off_range": calibration.off_range(clarity, null.clarity),
+            "incoherent": clarity <= random_clarity,
+        }
+    )
+
+
+def _one(name: str, values: pd.DataFrame, null: NullTable, tail: calibration.Tail, match: Match) -> pd.DataFrame:
+    value, clarity = _numbers(values, name), _numbers(values, "clarity")
+    known = _numbers(null.values, name)
+    fit = Calibration.fit(known, null.clarity, tail=tail)
+    p = _p(fit, value, known, clarity, null, match)
+    has_value = ~np.isnan(value)
+    mean, sd = np.where(has_value, fit.mean(clarity), np.nan), np.where(has_value, fit.sd(clarity), np.nan)
+    return _rows(name, null.name, values.index, value, null_mean=mean, null_sd=sd, p=p)
+
+
+def _p(fit: Calibration, value: Numbers, known: Numbers, clarity: Numbers, null: NullTable, match: Match) -> Numbers:
+    if match == "nearest":
+        return calibration.matched(value, clarity, known, null.clarity, tail=fit.tail)
+    return fit.p(value, clarity)
+
+
+def _separation(values: pd.DataFrame, null: NullTable, match: Match) -> pd.DataFrame:
+    """The statistic of the test, its null from the same null sets."""
+    clarity = _numbers(values, "clarity")
+    own, known = (
+        separation.separation(*(_residuals(name, frame, null) for name in separation.PARTS))
+        for frame in (values, null.values)
+    )
+    fit = Calibration.fit(known, null.clarity, tail="upper")
+    mean, sd, p = fit.mean(clarity), fit.sd(clarity), _p(fit, own, known, clarity, null, match)
+    return _rows("separation", null.name, values.index, own, null_mean=mean, null_sd=sd, p=p)
+
+
+def _residuals(name: str, frame: pd.DataFrame, null: NullTable) -> Numbers:
+    """Of each row from what the null expects; NaN where it has no value."""
+    if not null.has(name):
+        return np.full(len(frame), np.nan)
+    fit = Calibration.fit(_numbers(null.values, name), null.clarity, tail="none")
+    return fit.standardised(_numbers(frame, name), _numbers(frame, "clarity"))
+
+
+def _psi(values: pd.DataFrame, null: NullTable) -> Iterator[pd.DataFrame]:
+    """PSI and its parts, by labels and by words; p is among null sets near in clarity, all parts at once."""
+    for suffix, last in (("", "distinctness"), ("_words", "distinctness_words")):
+        parts = (*psi.PARTS[:2], last)
+        if any(part not in values or values[part].isna().all() or not null.has(part) for part in parts):
+            continue
+        clarity = _numbers(values, "clarity")
+        fit = Calibration.fit(_numbers(null.values, "silhouette"), null.clarity, tail="upper")
+        own, known = (
+            psi.psi(s, fit.mean(_numbers(frame, "clarity")), q, d)
+            for frame in (values, null.values)
+            for s, q, d in [tuple(_numbers(frame, part) for part in parts)]
+        )
+        p = calibration.matched(own.psi, clarity, known.psi, null.clarity, tail="upper")
+        joint = Calibration.fit(known.psi, null.clarity, tail="upper")
+        mean, sd = joint.mean(clarity), joint.sd(clarity)
+        yield _rows(f"psi{suffix}", null.name, values.index, own.psi, null_mean=mean, null_sd=sd, p=p)
+        for part in ("s", "q", "d"):
+            yield _rows(f"psi{suffix}_{part}", null.name, values.index, getattr(own, part))
+
+
+def _numbers(frame: pd.DataFrame, name: str) -> Numbers:
+    return frame[name].to_numpy(np.float64)
+
+
+def _rows(score: str, null: str, channel: pd.Index, value: Numbers, **under_null: Numbers) -> pd.DataFrame:
+    """Rows of one score; `null_mean`, `null_sd` and `p` are NaN where they are not given."""
+    nothing = dict.fromkeys(NUMBERS[1:], np.nan)
+    return pd.DataFrame({"channel": channel, "null": null, "score": score, "value": value, **nothing, **under_null})
