@@ -60,7 +60,9 @@ def test_the_unit_of_two_colours_is_split_by_colour_and_scores_above_the_units_o
         assert two["polysemanticity"] > frame.loc[("paint", one), "polysemanticity"]
     images = results.table("images").set_index("image")["label_name"]
     unit = results.unit("paint", toy.RED_OR_BLUE)
-    clusters = unit.clusters[unit.clusters["evidence"] == "exemplars"].set_index("item")["cluster"]
+    own = unit.clusters[(unit.clusters["evidence"] == "exemplars") & (unit.clusters["space"] == "next")]
+    clusters = own.set_index("item")["cluster"]
+    assert clusters.nunique() > 1
     colours = unit.exemplars.set_index("rank")["image"].map(images)
     assert pd.crosstab(clusters, colours).gt(0).sum(axis=1).eq(1).all(), "a cluster holds two colours"
 

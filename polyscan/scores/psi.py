@@ -43,7 +43,7 @@ def psi(
     Source: ours, after the abstract of Gupta & Kumar 2025, "Disentangling polysemantic neurons with a null-calibrated
     polysemanticity index and causal patch interventions", arXiv 2508.16950, whose method section was not available.
 
-    >>> psi(np.array([0.6]), np.array([0.2]), np.array([1.0]), np.array([0.5])).psi.tolist()
+    >>> psi(np.array([0.5]), np.array([0.0]), np.array([1.0]), np.array([0.5])).psi.tolist()
     [0.25]
     """
     s = np.clip((silhouette - silhouette_mean) / (1 - silhouette_mean), 0, 1)

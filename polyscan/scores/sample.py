@@ -23,6 +23,8 @@ LEAST_ITEMS = 2
 """Fewer items have no pair to compare: scores answer NaN."""
 LEAST_SHARE = 0.1
 """A cluster that counts has so large a share of the items."""
+STARTS = 40
+"""Runs of k-means behind the calibrated numbers; fewer are not steady from seed to seed (docs/methods)."""
 MOST_PARTS = 5
 """Most clusters that the calibrated numbers ask for."""
 
@@ -135,14 +137,14 @@ class Sample:
     @cached_property
     def halves(self) -> splits.Split:
         """The items in two by 2-means on their unit vectors, both of a tenth or more; one set."""
-        return splits.two_means(self.cosines[None], uniforms=_uniforms([self], 2), least_share=LEAST_SHARE)
+        return splits.two_means(self.cosines[None], uniforms=_uniforms([self], 2, STARTS), least_share=LEAST_SHARE)
 
     @cached_property
     def best_split(self) -> splits.BestSplit:
         """The items in 2 to 5 clusters of a tenth or more, by the largest silhouette; one set, never gated."""
         return splits.best_split(
             self.cosines[None],
-            uniforms={k: _uniforms([self], k) for k in range(2, MOST_PARTS + 1)},
+            uniforms={k: _uniforms([self], k, STARTS) for k in range(2, MOST_PARTS + 1)},
             most=MOST_PARTS,
             least_share=LEAST_SHARE,
             halves=self.halves,
@@ -219,7 +221,7 @@ def _fill_grams(samples: Sequence[Sample]) -> None:
 def _fill_splits(samples: Sequence[Sample]) -> None:
     """Cosines, halves and best split of samples of one shape, filed with them."""
     cosines = np.concatenate([s.cosines[None] for s in samples])
-    uniforms = {k: _uniforms(samples, k) for k in range(2, MOST_PARTS + 1)}
+    uniforms = {k: _uniforms(samples, k, STARTS) for k in range(2, MOST_PARTS + 1)}
     halves = splits.two_means(cosines, uniforms=uniforms[2], least_share=LEAST_SHARE)
     best = splits.best_split(cosines, uniforms=uniforms, most=MOST_PARTS, least_share=LEAST_SHARE, halves=halves)
     for row, sample in enumerate(samples):
@@ -228,14 +230,14 @@ def _fill_splits(samples: Sequence[Sample]) -> None:
         sample.__dict__["best_split"] = splits.BestSplit(best.labels[own], best.k[own], best.silhouette[own])
 
 
-def _uniforms(samples: Sequence[Sample], k: int) -> Float64[np.ndarray, "s r k"]:
+def _uniforms(samples: Sequence[Sample], k: int, starts: int) -> Float64[np.ndarray, "s r k"]:
     """Draws for k-means into k clusters, each sample's from its own seed."""
-    return np.stack([np.random.default_rng((s.seed, k)).random((s.restarts, k)) for s in samples])
+    return np.stack([np.random.default_rng((s.seed, k)).random((starts, k)) for s in samples])
 
 
 def _fill(samples: Sequence[Sample], k: int) -> None:
     """Clusters samples of one shape into k clusters and files the partitions with them."""
     grams = np.stack([s.gram for s in samples])
-    clusterings = kmeans(grams, k, uniforms=_uniforms(samples, k))
+    clusterings = kmeans(grams, k, uniforms=_uniforms(samples, k, samples[0].restarts))
     for sample, labels, sse in zip(samples, clusterings.labels, clusterings.sse, strict=True):
         sample.partitions[k] = Partition(labels, float(sse))

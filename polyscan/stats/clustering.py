@@ -10,7 +10,9 @@ same to the last bit whatever other sets share the batch.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import array_api_compat
@@ -54,7 +56,13 @@ def gram(x: Float[Array, "s n d"]) -> Float[Array, "s n n"]:
 
 
 def kmeans(
-    gram: Float[Array, "s n n"], k: int, *, uniforms: Float[Array, "s r k"], iterations: int = 100, least: int = 1
+    gram: Float[Array, "s n n"],
+    k: int,
+    *,
+    uniforms: Float[Array, "s r k"],
+    iterations: int = 100,
+    least: int = 1,
+    prefer: Callable[[int, Int[Array, "s r n"]], Float[Array, "s r"]] | None = None,
 ) -> Clustering:
     """Best of `r` runs of k-means for each set.
 
@@ -69,6 +77,8 @@ def kmeans(
         uniforms: draws in [0, 1), one a restart and centre. Make them from the unit's own seed, never from the batch.
         iterations: most rounds of Lloyd's iteration.
         least: items that every cluster should have.
+        prefer: given the first set's number and labels [s, r, n] of all runs of some sets, how good each run is [s, r]:
+            the largest wins, in place of the lowest sum of squares.
 
     Raises:
         ValueError: if shapes disagree, `k`, `iterations` or `least` is out of bounds, or a vector was not finite.
@@ -90,6 +100,7 @@ def kmeans(
             uniforms[start : start + step, :, :],
             iterations=iterations,
             least=least,
+            prefer=None if prefer is None else partial(prefer, start),
         )
         for start in range(0, s, step)
     ]
@@ -127,7 +138,7 @@ def _range(xp: Any, stop: int, like: Array) -> Array:
     return xp.arange(stop, dtype=xp.int64, device=array_api_compat.device(like))  # pyright: ignore[reportUnknownMemberType]
 
 
-def _best_of(xp: Any, gram: Array, k: int, uniforms: Array, *, iterations: int, least: int) -> Clustering:
+def _best_of(xp: Any, gram: Array, k: int, uniforms: Array, *, iterations: int, least: int, prefer: Any) -> Clustering:
     """`kmeans` for k >= 2 and one handful of sets."""
     exact = xp.astype(gram, xp.float64)
     total = xp.sum(xp.linalg.diagonal(exact), axis=-1)
@@ -139,7 +150,8 @@ def _best_of(xp: Any, gram: Array, k: int, uniforms: Array, *, iterations: int, 
     held = xp.all(xp.sum(_one_hot(xp, labels, k, xp.int64), axis=-1) >= least, axis=1)  # [s, r]
     is_held = xp.any(held, axis=-1)
     may_win = held | ~is_held[:, None]
-    best = xp.argmin(xp.where(may_win, sse, xp.full_like(sse, xp.inf)), axis=-1)
+    badness = sse if prefer is None else -prefer(labels)
+    best = xp.argmin(xp.where(may_win, badness, xp.full_like(badness, xp.inf)), axis=-1)
     sets = _range(xp, gram.shape[0], gram)
     return Clustering(_renumbered(xp, labels[sets, best], k), sse[sets, best], is_held)
 

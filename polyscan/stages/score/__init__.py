@@ -12,7 +12,6 @@ from jaxtyping import Int64
 from polyscan.job import Job
 from polyscan.run import Run
 from polyscan.run.evidence import FEATURES, EvidenceReader, Subject
-from polyscan.scores import separation
 from polyscan.scores.sample import LEAST_ITEMS, Sample, prepare
 from polyscan.scores.score import values_of
 from polyscan.scores.semanticity import Semanticity
@@ -98,7 +97,7 @@ def nulls_of(job: Job, run: Run, layer: str, evidence: str, space: str) -> Itera
     for name in job.calibrate.nulls:
         mine = rows[rows["null"] == name]
         table = NullTable(name, mine.pivot(index="set", columns="score", values="value"))
-        if table.has(separation.PARTS[0]):  # of too few sets there is no null, rather than a bad one
+        if table.has("clarity"):  # of too few sets there is no null, rather than a bad one
             yield table
 
 

@@ -1,4 +1,4 @@
-"""Scores against null sets: what the null expects at a unit's clarity, its p, and the statistics made of several scores.
+"""Scores against null sets: what the null expects at a unit's clarity, its p, and statistics made of several scores.
 
 One row a unit and one column a score go in; rows of the table `scores` come out.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -87,15 +87,22 @@ def _one(name: str, values: pd.DataFrame, null: NullTable, tail: calibration.Tai
     value, clarity = _numbers(values, name), _numbers(values, "clarity")
     known = _numbers(null.values, name)
     fit = Calibration.fit(known, null.clarity, tail=tail)
-    p = _p(fit, value, known, clarity, null, match)
+    p = _p(fit, value, clarity, Known(known, null.clarity), match)
     has_value = ~np.isnan(value)
     mean, sd = np.where(has_value, fit.mean(clarity), np.nan), np.where(has_value, fit.sd(clarity), np.nan)
     return _rows(name, null.name, values.index, value, null_mean=mean, null_sd=sd, p=p)
 
 
-def _p(fit: Calibration, value: Numbers, known: Numbers, clarity: Numbers, null: NullTable, match: Match) -> Numbers:
+class Known(NamedTuple):
+    """A statistic on the null sets, and their clarity."""
+
+    values: Numbers
+    clarity: Numbers
+
+
+def _p(fit: Calibration, value: Numbers, clarity: Numbers, known: Known, match: Match) -> Numbers:
     if match == "nearest":
-        return calibration.matched(value, clarity, known, null.clarity, tail=fit.tail)
+        return calibration.matched(value, clarity, known.values, known.clarity, tail=fit.tail)
     return fit.p(value, clarity)
 
 
@@ -103,11 +110,11 @@ def _separation(values: pd.DataFrame, null: NullTable, match: Match) -> pd.DataF
     """The statistic of the test, its null from the same null sets."""
     clarity = _numbers(values, "clarity")
     own, known = (
-        separation.separation(*(_residuals(name, frame, null) for name in separation.PARTS))
+        separation.separation({name: _residuals(name, frame, null) for name in separation.PARTS})
         for frame in (values, null.values)
     )
     fit = Calibration.fit(known, null.clarity, tail="upper")
-    mean, sd, p = fit.mean(clarity), fit.sd(clarity), _p(fit, own, known, clarity, null, match)
+    mean, sd, p = fit.mean(clarity), fit.sd(clarity), _p(fit, own, clarity, Known(known, null.clarity), match)
     return _rows("separation", null.name, values.index, own, null_mean=mean, null_sd=sd, p=p)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float, Int
 
 from polyscan.stats.clustering import kmeans
 from polyscan.stats.splits.cosines import centred, shape_of
-from polyscan.stats.splits.separation import silhouette
+from polyscan.stats.splits.separation import silhouette, silhouettes
 
 Array = Any  # numpy.ndarray, or torch.Tensor where a stage computes on a GPU
 
@@ -49,10 +49,11 @@ class BestSplit:
 
 
 def two_means(cosines: Float[Array, "s n n"], *, uniforms: Float[Array, "s r 2"], least_share: float = 0.1) -> Split:
-    """Best of `r` runs of 2-means on the unit vectors of each set, both clusters with `least_share` of the items.
+    """The run of 2-means on each set's unit vectors with the largest silhouette, among those where both clusters hold.
 
-    Where no run has such clusters, the best one parted stragglers from the rest. Items are then ordered along the set's
-    first principal axis, and the stragglers' end of it is cut off just long enough to hold the least share.
+    A cluster holds with `least_share` of the items. Where no run has such clusters, the best one parted stragglers from
+    the rest. Items are then ordered along the set's first principal axis, and the stragglers' end of it is cut off just
+    long enough to hold the least share.
 
     Args:
         cosines: as `cosines` makes them.
@@ -68,7 +69,7 @@ def two_means(cosines: Float[Array, "s n n"], *, uniforms: Float[Array, "s r 2"]
     if n < 2 * least:
         raise ValueError(f"two clusters of {least} or more need {2 * least} items, got {n}. Lower `least_share`")
     products = centred(cosines)
-    clustering = kmeans(products, 2, uniforms=uniforms, least=least)
+    clustering = kmeans(products, 2, uniforms=uniforms, least=least, prefer=_silhouettes(cosines, 2))
     labels, was_cut = clustering.labels, ~clustering.held
     if xp.any(was_cut):
         labels[was_cut] = _cut_off(xp, products[was_cut], labels[was_cut], least)
@@ -109,13 +110,22 @@ def best_split(
     fitting = xp.full_like(labels[:, 0], 2)
     products = centred(cosines)
     for k in range(3, min(most, n // least) + 1):
-        clustering = kmeans(products, k, uniforms=uniforms[k], least=least)
+        clustering = kmeans(products, k, uniforms=uniforms[k], least=least, prefer=_silhouettes(cosines, k))
         values = silhouette(cosines, clustering.labels, k)
         is_better = clustering.held & (values > best)
         labels = xp.where(is_better[:, None], clustering.labels, labels)
         fitting = xp.where(is_better, xp.full_like(fitting, k), fitting)
         best = xp.where(is_better, values, best)
     return BestSplit(labels, fitting, best)
+
+
+def _silhouettes(cosines: Array, k: int) -> Callable[[int, Array], Array]:
+    """What makes one run of k-means better than another, for `kmeans`: its mean silhouette.
+
+    The sum of squares prefers to cut off a tail of a set to parting it in two: its minimum found better is a split
+    found worse. And runs that differ in it by little differ in their labels by much, so the choice is not steady.
+    """
+    return lambda start, labels: silhouettes(cosines[start : start + labels.shape[0], :, :], labels, k)
 
 
 def _least(n: int, share: float) -> int:

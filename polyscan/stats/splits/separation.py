@@ -95,16 +95,23 @@ def silhouette(cosines: Float[Array, "s n n"], labels: Int[Array, "s n"], k: int
 
     Source: Rousseeuw 1987, "Silhouettes: a graphical aid to the interpretation and validation of cluster analysis".
     """
+    return silhouettes(cosines, labels[:, None, :], k)[:, 0]
+
+
+def silhouettes(cosines: Float[Array, "s n n"], labels: Int[Array, "s r n"], k: int) -> Float[Array, "s r"]:
+    """Mean silhouette of several partitions of each set; as `silhouette`."""
     xp = array_api_compat.array_namespace(cosines, labels)
-    members = _members(xp, cosines, labels, k)  # [s, k, n]
-    sizes = xp.sum(members, axis=-1)[:, :, None]
-    own_size = xp.sum(members * sizes, axis=1)  # [s, n]
+    s, r, n = labels.shape
+    members = _members(xp, cosines, labels, k)  # [s, r, k, n]
+    sizes = xp.sum(members, axis=-1)[..., None]
+    own_size = xp.sum(members * sizes, axis=2)  # [s, r, n]
+    products = xp.reshape(xp.matmul(xp.reshape(members, (s, r * k, n)), cosines), (s, r, k, n))
     # Summed distances to each cluster; an item is at distance 0 from itself even where it is a zero vector.
-    self_distance = members * (1 - xp.linalg.diagonal(cosines))[:, None, :]
-    summed = sizes - xp.matmul(members, cosines) - self_distance
-    inside = xp.sum(members * summed, axis=1) / xp.where(own_size > 1, own_size - 1, 1.0)
+    self_distance = members * (1 - xp.linalg.diagonal(cosines))[:, None, None, :]
+    summed = sizes - products - self_distance
+    inside = xp.sum(members * summed, axis=2) / xp.where(own_size > 1, own_size - 1, 1.0)
     is_other = (members == 0) & (sizes > 0)
-    outside = xp.min(xp.where(is_other, summed / xp.where(sizes > 0, sizes, 1.0), xp.inf), axis=1)
+    outside = xp.min(xp.where(is_other, summed / xp.where(sizes > 0, sizes, 1.0), xp.inf), axis=2)
     is_known = xp.isfinite(outside)
     outside = xp.where(is_known, outside, 0.0)
     larger = xp.maximum(inside, outside)
@@ -119,10 +126,11 @@ def _ratio(xp: Any, part: Array, whole: Array) -> Array:
 
 
 def _members(xp: Any, cosines: Array, labels: Array, k: int) -> Array:
-    """[s, k, n], 1 where the item is in the cluster."""
-    if tuple(labels.shape) != shape_of(cosines):
-        raise ValueError(f"`labels` must be [s, n] = {shape_of(cosines)}, got {tuple(labels.shape)}")
+    """[s, ..., k, n], 1 where the item is in the cluster, for labels [s, ..., n]."""
+    shape = shape_of(cosines)
+    if (labels.shape[0], labels.shape[-1]) != shape:
+        raise ValueError(f"`labels` must be [s, n] = {shape}, got {tuple(labels.shape)}")
     if labels.shape[0] and not xp.all((labels >= 0) & (labels < k)):
         raise ValueError(f"labels must be in [0, {k - 1}], got {int(xp.min(labels))} to {int(xp.max(labels))}")
     clusters = xp.arange(k, dtype=labels.dtype, device=array_api_compat.device(labels))
-    return xp.astype(labels[:, None, :] == clusters[None, :, None], cosines.dtype)
+    return xp.astype(labels[..., None, :] == clusters[:, None], cosines.dtype)
