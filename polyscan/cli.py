@@ -16,7 +16,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
+from rich.table import Column, Table
 
 from polyscan.errors import JobError, PolyscanError, ShardError
 
@@ -130,6 +130,43 @@ def status(
 
 
 @app.command()
+def validate(
+    job: JobPath = None,
+    run: Annotated[str, typer.Option(help="a results folder of its own")] = "",
+    network: Network = None,
+    images: Images = None,
+    on: Annotated[str | None, typer.Option(help="local or ray; default: ray where RAY_ADDRESS is set")] = None,
+    workers: Annotated[int | None, typer.Option(help="Ray workers; default: as many as fit")] = None,
+    sets: Sets = None,
+    quiet: Annotated[bool, typer.Option("--quiet", help="no progress")] = False,
+) -> None:
+    """Measure how far a job's numbers can be trusted, on units and sets of known truth."""
+    from polyscan.pipeline import Silence
+    from polyscan.run import Run
+    from polyscan.studies import scanning
+    from polyscan.studies.validate import REPORT
+    from polyscan.studies.validate import validate as measured
+
+    if not run:
+        raise JobError("`--run` is missing: where the results go, as in --run runs/digits-validation")
+    asked = scanning.filled_job(job, network, images, _overrides(sets))
+    with _watching(quiet=quiet) as watcher, scanning.runner_for(on, workers) as runner:
+        found = measured(asked, Run(run), runner, watcher=watcher or Silence())
+    gate = found["separation"]
+    table = Table("layer", "one concept called several", "planted pairs found", "right number of clusters")
+    for layer in gate["n"]:
+        numbers = [
+            gate.get(measure, {}).get(layer, {}).get(kind)
+            for measure, kind in (("fpr_05", "control"), ("power_05", "planted"), ("k_exact", "planted"))
+        ]
+        if any(number is not None for number in numbers):
+            table.add_row(layer, *("" if number is None else f"{number:.2f}" for number in numbers))
+    out.print(table)
+    out.print(f"{Run(run).address}/{REPORT}")
+    out.print(f"{Run(run).address}/maps/validation.html")
+
+
+@app.command()
 def show(
     run: Annotated[str, typer.Argument(help="the results folder")],
     sets: Sets = None,
@@ -145,6 +182,42 @@ def show(
         with showing.served(run, port) as url:
             out.print(f"{url} (Ctrl-C ends it)")
             showing.wait()
+
+
+@app.command()
+def robustness(
+    run: Annotated[str, typer.Argument(help="the folder of a finished run")],
+    embedder: Annotated[
+        list[str] | None, typer.Option(help="another embed.model, as open_clip:MODEL/WEIGHTS; may be repeated")
+    ] = None,
+    rescan: Annotated[bool, typer.Option("--rescan", help="the whole scan again with another seed, too")] = False,
+    on: Annotated[str | None, typer.Option(help="local or ray; default: ray where RAY_ADDRESS is set")] = None,
+    workers: Annotated[int | None, typer.Option(help="Ray workers; default: as many as fit")] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", help="no progress")] = False,
+) -> None:
+    """Score a finished run again under other settings and tell how far its units' numbers agree."""
+    from polyscan.pipeline import Silence
+    from polyscan.studies import robustness as study
+
+    with _watching(quiet=quiet) as watcher:
+        report = study.robustness(
+            run, embedders=embedder or (), rescan=rescan, on=on, workers=workers, watcher=watcher or Silence()
+        )
+    table = Table(
+        Column("variant", overflow="fold"), "rho gap", "rho separation", "rho PSI", "verdicts agree", "kappa", "units"
+    )
+    for finding in report.findings:
+        its = finding.overall
+        rhos = (_share(its.rho[name].rho) for name in ("gap", "separation", "psi"))
+        agreement = (_share(its.verdicts.share), _share(its.several.kappa), f"{its.units:,}")
+        table.add_row(finding.variant.name, *rhos, *agreement)
+    out.print(table)
+    for finding in report.findings:
+        note = f" ({finding.note})" if finding.note else ""
+        out.print(f"{finding.variant.name}: {finding.variant.question}{note}", markup=False)
+    for skipped in report.skipped:
+        out.print(f"no {skipped.name}: {skipped.reason}", markup=False)
+    out.print(f"{report.address}/robustness.json")
 
 
 # ---- words to values -----------------------------------------------------------------------------------------------
@@ -168,6 +241,10 @@ def _verified(run: str) -> list[str]:
     from polyscan.run import Run
 
     return Run(run).verify()
+
+
+def _share(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"
 
 
 def _bytes(n: float) -> str:

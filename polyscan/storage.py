@@ -56,6 +56,34 @@ class Storage:
             finally:
                 os.close(folder)
 
+    def link(self, name: str, source: Storage) -> None:
+        """Takes over a file from another storage under its own name: as a hard link where that can be, else a copy.
+
+        Files are replaced and never changed, so what two storages share neither can alter for the other.
+
+        Raises:
+            FileNotFoundError: if the source has none of that name.
+        """
+        if self.is_local and source.is_local and self._linked(Path(source.path(name)), Path(self.path(name))):
+            return
+        if self.fs is source.fs and not self.is_local:
+            self.fs.cp_file(source.path(name), self.path(name))  # within the object store, past this machine
+            return
+        self.put(name, source.read(name))
+
+    @staticmethod
+    def _linked(source: Path, target: Path) -> bool:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        aside = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
+        try:
+            os.link(source, aside)
+            os.replace(aside, target)
+        except OSError:  # another disk, or a file system without links
+            return False
+        finally:
+            aside.unlink(missing_ok=True)  # renaming leaves it where both are the same file already
+        return True
+
     def read(self, name: str) -> bytes:
         """Content of a file.
 

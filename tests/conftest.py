@@ -9,6 +9,9 @@ from pathlib import Path
 import pytest
 import torch
 
+import polyscan
+from polyscan.run import Results
+
 # Before anything starts Ray: it must neither write a token into the developer's home nor phone home.
 os.environ.setdefault("RAY_AUTH_MODE", "disabled")
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
@@ -50,6 +53,32 @@ def ray_session() -> Iterator[None]:
     )
     yield
     ray.shutdown()
+
+
+@pytest.fixture
+def no_pages(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only map.parquet is drawn: pages take longer than all stages of a toy."""
+    monkeypatch.setattr("polyscan.maps.pages", lambda _: [])
+
+
+@pytest.fixture(scope="session")
+def toy_results(tmp_path_factory: pytest.TempPathFactory) -> Results:
+    """A whole run of the toy, to be read only; its pages are drawn."""
+    import toy
+
+    folder = tmp_path_factory.mktemp("toy")
+    return polyscan.scan(toy.job(folder / "images"), str(folder / "run"))
+
+
+@pytest.fixture(scope="session")
+def wide_results(tmp_path_factory: pytest.TempPathFactory) -> Results:
+    """A whole run of the wide toy, to be read only: its layers have a null with power."""
+    import toy
+
+    folder = tmp_path_factory.mktemp("wide")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("polyscan.maps.pages", lambda _: [])
+        return polyscan.scan(toy.wide_job(folder / "images"), str(folder / "run"))
 
 
 @pytest.fixture

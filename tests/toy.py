@@ -6,6 +6,7 @@ Layer `paint` (1x1 convolution, batch norm with one NEGATIVE scale, in-place ReL
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,10 @@ from torch import Tensor, nn
 
 from polyscan import job as jobs
 from polyscan.job import Job
+from polyscan.run import Results
 
 N_IMAGES = 60
+N_WIDE = 240
 SIDE = 16
 K = 8
 COLOURS = {"red": (230, 20, 20), "green": (20, 230, 20), "blue": (20, 20, 230)}
@@ -55,6 +58,68 @@ class Toy(nn.Module):
 def network() -> Toy:
     """What `toy:network` builds."""
     return Toy()
+
+
+def wide() -> nn.Module:
+    """What `toy:wide` builds: random weights, enough channels for one thing and two to lie apart."""
+    torch.manual_seed(0)
+    return nn.Sequential(
+        OrderedDict(
+            fine=nn.Conv2d(3, 16, 3, padding=1),
+            relu=nn.ReLU(inplace=True),
+            coarse=nn.Conv2d(16, 24, 3, stride=2, padding=1),
+            relu2=nn.ReLU(inplace=True),
+            pool=nn.AdaptiveAvgPool2d(1),
+            flat=nn.Flatten(),
+            head=nn.Linear(24, 6),
+        )
+    )
+
+
+def broad() -> nn.Module:
+    """What `toy:broad` builds: more channels than a small survey has positions."""
+    torch.manual_seed(0)
+    parts = (("broad", nn.Conv2d(3, 80, 3)), ("relu", nn.ReLU()), ("last", nn.Conv2d(80, 4, 1)))
+    return nn.Sequential(OrderedDict(parts))
+
+
+def seeing_all() -> nn.Module:
+    """What `toy:seeing_all` builds: every position of its last map sees all of the 16 x 16 image."""
+    torch.manual_seed(0)
+    parts = (("near", nn.Conv2d(3, 5, 1)), ("relu", nn.ReLU()), ("far", nn.Conv2d(5, 4, 31, padding=15)))
+    return nn.Sequential(OrderedDict(parts))
+
+
+class WithASilentLayer(Toy):
+    """The toy with a layer beside `mix` that says the same of everything."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.silent = nn.Conv2d(5, 4, 1)
+        with torch.no_grad():
+            self.silent.weight.zero_()
+            self.silent.bias.fill_(0.5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.relu(self.norm(self.paint(x)))
+        x = torch.relu(self.mix(x)) + self.silent(x)
+        return self.head(x.mean(dim=(2, 3)))
+
+
+def with_a_silent_layer() -> Toy:
+    """What `toy:with_a_silent_layer` builds."""
+    return WithASilentLayer()
+
+
+BROKEN = float("nan")
+
+
+def broken() -> Toy:
+    """What `toy:broken` builds: a weight of its third painted unit is no number."""
+    network = Toy()
+    with torch.no_grad():
+        network.paint.bias[2] = BROKEN
+    return network
 
 
 def paint(folder: Path, *, n: int = N_IMAGES, seed: int = 0) -> Path:
@@ -103,3 +168,31 @@ def job(folder: Path, **changes: Any) -> Job:
             place = place.setdefault(group, {})
         place[name] = value
     return jobs.build(content, "the toy")
+
+
+def wide_job(folder: Path, **changes: Any) -> Job:
+    """A job on the wide toy with pictures, read-outs and exemplars enough for a null with power."""
+    if not folder.exists():
+        paint(folder, n=N_WIDE)
+    settings: dict[str, Any] = {
+        "network__name": "toy:wide",
+        "visualize__enabled": False,
+        "survey__read_outs": 80,
+        "survey__controls": 20,
+        "survey__planted": 20,
+        "survey__images": N_WIDE,
+        "survey__positions": 4 * N_WIDE,
+        "collect__k": 20,
+        "collect__images_per_shard": 120,
+        "collect__batch": 40,
+        "embed__crops": False,
+        "calibrate__sets_per_shard": 100,
+        "score__units_per_shard": 64,
+    }
+    return job(folder, **{**settings, **changes})
+
+
+def stored_job(results: Results) -> Job:
+    """The job that a run was made with."""
+    text = results.run.storage.read("job.toml").decode()
+    return jobs.parse(text, "the run's job", {})

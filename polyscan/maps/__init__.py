@@ -2,6 +2,7 @@
 
 from polyscan.maps.atlas import Atlas, Cluster, Column, LayerRow, Mean, Panel, Rate, Tile, TrendPoint, UnitCard
 from polyscan.maps.page import pages
+from polyscan.maps.validation import validation_page
 
 __all__ = [
     "Atlas",
@@ -15,4 +16,5 @@ __all__ = [
     "TrendPoint",
     "UnitCard",
     "pages",
+    "validation_page",
 ]

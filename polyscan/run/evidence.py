@@ -111,7 +111,7 @@ class EvidenceReader:
                 restarts=self.job.score.restarts,
                 seed=seed(self.job.seed, f"clusters of {evidence} in {space}", layer, number, self.job.score.seed),
                 whitening=whitening,
-                labels=self._labels_of(mine["image"].to_numpy()) if evidence == "exemplars" else None,
+                labels=self.labels_of(mine["image"].to_numpy()) if evidence == "exemplars" else None,
                 prototypes=self.prototypes if evidence == "exemplars" else None,
                 vocabulary=self.vocabulary if space == self.job.embed.model else None,
             )
@@ -128,7 +128,7 @@ class EvidenceReader:
             restarts=self.job.score.restarts,
             seed=seed,
             whitening=self._image_whitening,
-            labels=self._labels_of(images),
+            labels=self.labels_of(images),
             prototypes=self.prototypes,
             vocabulary=self.vocabulary,
         )
@@ -182,7 +182,7 @@ class EvidenceReader:
         """Whether the images are of two classes or more; a set of one class labels nothing."""
         return self._labels.nunique() > 1
 
-    def _labels_of(self, images: Int64[np.ndarray, " n"]) -> Int64[np.ndarray, " n"] | None:
+    def labels_of(self, images: Int64[np.ndarray, " n"]) -> Int64[np.ndarray, " n"] | None:
         """Class of each image, -1 where it has none; None where the data have no classes."""
         if not self.has_labels:
             return None

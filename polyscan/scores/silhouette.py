@@ -17,7 +17,7 @@ class Silhouette:
         s_i = (b_i - a_i) / max(a_i, b_i)
 
     a_i is the mean distance (1 - cosine, seen from the space's mean) to the own cluster, b_i to the nearest other one.
-    2 to 5 clusters of a tenth of the items or more; the number with the largest mean counts.
+    2 to 5 clusters of a tenth of the items or more; the fewest whose mean is within 5 % of the largest count.
 
     Range: [-1, 1].
 

@@ -142,9 +142,15 @@ def random_sets(
 
 
 def neighbourhoods(
-    pool: Float[np.ndarray, "p d"], n: int, *, count: int, generator: np.random.Generator, threads: int = 1
+    pool: Float[np.ndarray, "p d"],
+    n: int,
+    *,
+    count: int,
+    generator: np.random.Generator,
+    threads: int = 1,
+    reaches: tuple[int, ...] = _BALLS,
 ) -> Int64[np.ndarray, "count n"]:
-    """A random item and n - 1 of its m n nearest by cosine, itself among them; m takes turns over 1, 2, 4 and 16.
+    """A random item and n - 1 of its m n nearest by cosine, itself among them; m takes turns over `reaches`.
 
     Balls have no shape: a unit's set, cut out by a direction, is less round and looks split against them. See `LEVELS`.
 
@@ -152,7 +158,7 @@ def neighbourhoods(
         ValueError: as `one_exemplar_sets`.
     """
     pool = _checked(pool, n, count)
-    ms = allowed(_BALLS, n, len(pool))
+    ms = allowed(reaches, n, len(pool))
     centres = np.resize(generator.permutation(len(pool)), count)
     units = _unit(pool)
     index = np.empty((count, n), dtype=np.int64)

@@ -115,3 +115,39 @@ def test_a_map_of_minus_infinity_alone_is_refused():
         tallied(maps, torch.arange(4), k=2, sizes=[4])
     maps[1, 2, 0, 0] = -5.0  # one finite value is a peak
     assert tallied(maps, torch.arange(4), k=4, sizes=[2]).activation[2, -1] == -5
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    seed=st.integers(0, 2**16),
+    n=st.integers(1, 40),
+    k=st.integers(1, 8),
+    sizes=st.lists(st.integers(1, 17), min_size=1, max_size=6),
+)
+def test_a_unit_that_ranks_some_images_only_has_the_best_of_those_and_the_moments_of_all(seed, n, k, sizes):
+    generator = np.random.default_rng(seed)
+    maps = torch.from_numpy(generator.integers(-5, 5, (n, 4, 2, 3)).astype(np.float32))
+    ids = torch.from_numpy(np.sort(generator.choice(1000, n, replace=False)))
+    is_read = generator.random((4, 1000)) < np.array([1.0, 0.5, 0.1, 0.0])[:, None]
+    tally, start = PeakTally(4, k=k, layer="toy", device=CPU, reads=lambda images: is_read[:, images]), 0
+    for size in sizes * n:
+        if start < n:
+            tally.add(maps[start : start + size], ids[start : start + size])
+        start += size
+    result = tally.result()
+    for unit, rows in enumerate(as_rows(result)):
+        kept = torch.from_numpy(is_read[unit][ids.numpy()])
+        best = sorted_by_hand(maps[kept][:, unit : unit + 1], ids[kept], k)[0]
+        assert [row for row in rows if row[0] > -np.inf] == best
+        assert len(best) == min(k, int(kept.sum()))
+    every = tallied(maps, ids, k=k, sizes=sizes).moments
+    for name in ("n", "s1", "s2", "s3", "s4", "min", "max", "n_at_max", "n_nonpositive"):
+        assert np.array_equal(getattr(result.moments, name), getattr(every, name)), name
+
+
+def test_a_peak_that_is_not_finite_is_refused_even_where_its_image_is_not_ranked():
+    maps = torch.zeros(4, 2, 2, 2)
+    maps[3, 1, 0, 0] = float("nan")
+    tally = PeakTally(2, k=2, layer="toy", device=CPU, reads=lambda images: np.zeros((2, len(images)), dtype=bool))
+    with pytest.raises(ModelError, match="unit toy:1 gives values that are not finite"):
+        tally.add(maps, torch.arange(4))

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from polyscan.errors import ModelError
-from polyscan.vision.readouts import Channels, Directions, Reader
+from polyscan.vision.peaks import PeakTally
+from polyscan.vision.readouts import Channels, Directions, Downward, Largest, Reader
+
+CPU = torch.device("cpu")
 
 
 def toy():
@@ -65,6 +69,41 @@ def test_they_stand_behind_their_layer_with_their_own_number_of_units(network_of
     assert torch.equal(seen["0@same"], seen["0"])
 
 
+@pytest.mark.parametrize("per_unit", [1, 2, 3])
+def test_the_largest_of_several_directions_is_the_elementwise_maximum(network_of, noise, per_unit):
+    weights, bias = noise(4 * per_unit, 6), noise(4 * per_unit, seed=1)
+    parts = Directions(weights, bias)
+    reader = Reader(network_of(toy()), "0", {"0": {"parts": parts, "largest": Largest(parts, per_unit)}})
+    assert [p.n_channels for p in reader.points] == [6, 4 * per_unit, 4]
+    seen = values(reader, noise(3, 3, 16, 16))
+    found, own = seen["0@largest"], seen["0"]
+    for image, unit, y, x in [(0, 0, 0, 0), (1, 3, 15, 2), (2, 2, 7, 15)]:
+        rows = range(unit * per_unit, (unit + 1) * per_unit)
+        by_hand = max(float(weights[row] @ own[image, :, y, x] + bias[row]) for row in rows)
+        assert found[image, unit, y, x] == pytest.approx(by_hand, abs=1e-4)
+    for unit in range(4):
+        mine = [seen["0@parts"][:, row] for row in range(unit * per_unit, (unit + 1) * per_unit)]
+        assert torch.equal(found[:, unit], torch.stack(mine).max(dim=0).values)
+
+
+def test_downward_finds_the_smallest(network_of, noise):
+    reader = Reader(network_of(toy()), "0", {"0": {"down": Downward()}})
+    batch = noise(8, 3, 16, 16)
+    seen = values(reader, batch)
+    assert torch.equal(seen["0@down"], -seen["0"])
+    tallies = [PeakTally(6, k=3, layer=point.layer, device=CPU) for point in reader.points]
+    reader.read(batch, lambda index, maps: tallies[index].add(maps, torch.arange(8)))
+    up, down = (tally.result() for tally in tallies)
+    smallest = seen["0"].amin(dim=(2, 3)).T  # [u, b]
+    assert down.image.tolist() == smallest.argsort(dim=1, stable=True)[:, :3].tolist()
+    for unit in range(6):
+        for rank in range(3):
+            image, y, x = (int(getattr(down, name)[unit, rank]) for name in ("image", "y", "x"))
+            assert seen["0"][image, unit, y, x] == smallest[unit, image] == -down.activation[unit, rank]
+    assert (down.activation.max(axis=1) > 0).any()
+    assert not np.array_equal(up.image, down.image)
+
+
 def test_one_pass_reads_all(network_of, noise):
     network = network_of(toy())
     reader = Reader(network, "0", {"0": {str(i): Directions(noise(2, 6, seed=i), noise(2)) for i in range(5)}})
@@ -109,6 +148,8 @@ def test_what_does_not_fit_is_refused(network_of, noise):
         Reader(network, "all", {"00": {"null": fitting}})
     with pytest.raises(ModelError, match=r"weights of shape \(2, 5\).*6 channels, so \(units, 6\)"):
         Reader(network, "all", {"0": {"null": Directions(noise(2, 5), noise(2))}})
+    with pytest.raises(ModelError, match=r"weights of shape \(4, 5\).*6 channels"):
+        Reader(network, "all", {"0": {"planted": Largest(Directions(noise(4, 5), noise(4)), 2)}})
     with pytest.raises(ModelError, match=r"a bias of \(3,\)"):
         Reader(network, "all", {"0": {"null": Directions(noise(2, 6), noise(3))}})
     with pytest.raises(ModelError, match='is named "a@b"; a name is not empty and holds no @'):

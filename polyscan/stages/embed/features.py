@@ -92,7 +92,7 @@ def _at(
     neighbourhood's mean; where the other is coarser, the position that the place falls into.
     """
     maps = smoothed(maps) if own == there != (1, 1) else maps
-    image = torch.tensor([number[int(image)] for image in rows["image"]], device=maps.device)
+    image = torch.tensor([number[int(image)] for image in rows["image"]], dtype=torch.int64, device=maps.device)
     y = torch.from_numpy(((rows["y"].to_numpy() + 0.5) * there[0] / own[0]).astype(np.int64)).to(maps.device)
     x = torch.from_numpy(((rows["x"].to_numpy() + 0.5) * there[1] / own[1]).astype(np.int64)).to(maps.device)
     return maps[image, :, y, x].float().cpu().numpy()

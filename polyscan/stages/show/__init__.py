@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pandas as pd
+
 from polyscan import maps, tables
 from polyscan.job import Job
 from polyscan.run import Run
@@ -11,11 +13,16 @@ from polyscan.stages.show.unit_map import table_of, unit_map
 
 def draw(job: Job, run: Run) -> None:
     """Writes `map.parquet` and `maps/` of a run whose stages are done."""
+    atlas = atlas_of(job, run, write_map(job, run))
+    # The new pages are written over the old ones, the front page last: it never points at what is not there.
+    for name, content in maps.pages(atlas):
+        run.storage.put(f"maps/{name}", content)
+
+
+def write_map(job: Job, run: Run) -> pd.DataFrame:
+    """Writes `map.parquet` alone, and gives it back: one row per unit."""
     frame = unit_map(job, run)
     tables.write_single(
         run.storage, "map.parquet", table_of(frame), {str(name): frame[name].to_numpy() for name in frame}
     )
-    atlas = atlas_of(job, run, frame)
-    # The new pages are written over the old ones, the front page last: it never points at what is not there.
-    for name, content in maps.pages(atlas):
-        run.storage.put(f"maps/{name}", content)
+    return frame

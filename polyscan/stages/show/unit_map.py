@@ -79,7 +79,7 @@ def _p_name(score: str) -> str:
 
 def calibrated_rows(job: Job, run: Run) -> pd.DataFrame:
     """Rows of `scores` with `prefix`: "" for the main evidence, space and null, and a word for what is beside them."""
-    rows = run.read("scores", ["layer", "channel", "evidence", "space", "null", "score", "value", "p"])
+    rows = run.read("scores")
     evidence = EvidenceReader(job, run)
     main = {layer: evidence.main_space(layer) for layer in rows["layer"].unique()}
     is_main_space = rows["space"] == rows["layer"].map(main)

@@ -104,6 +104,13 @@ def _noisy(sources: Sources, count: int, generator: np.random.Generator) -> Iter
         yield Plant((number, *others), (1.0, *signs.tolist()), "sum")
 
 
+def _random(sources: Sources, count: int, generator: np.random.Generator) -> Iterator[Plant]:
+    """Directions of no one's choosing: every source with a random weight."""
+    alive = np.flatnonzero(np.ptp(sources.peaks, axis=0) > 0)
+    for _ in range(count if len(alive) else 0):
+        yield Plant(tuple(alive.tolist()), tuple(generator.standard_normal(len(alive)).tolist()), "sum")
+
+
 NOISE = 0.5
 KINDS: dict[str, Kind] = {
     "planted": Kind(_pairs(1.0, 1.0), CONTROLS, 2, "the larger of two controls that hardly go together"),
@@ -114,6 +121,7 @@ KINDS: dict[str, Kind] = {
     "sum": Kind(_sums, CONTROLS, 2, "the sum of two controls that hardly go together"),
     "same": Kind(_alike, CONTROLS, 1, "the larger of two controls that nearly always go together"),
     "noisy": Kind(_noisy, CONTROLS, 1, "a control with half its strength of others mixed in, of random sign"),
+    "random": Kind(_random, CHANNELS, 1, "a random direction of the layer"),
     "far": Kind(_pairs(1.0, 1.0), CHANNELS, 2, "the larger of two of the layer's units that hardly go together"),
     "near": Kind(_alike, CHANNELS, 2, "the larger of two of the layer's units that often go together"),
 }

@@ -20,6 +20,10 @@ _ROUNDING = 1e-9
 """A share of n items is rounded up, but not because .07 * 100 is a little above 7 in binary."""
 
 
+_NEAR = 0.05
+"""Share of the largest silhouette within which another is near it."""
+
+
 @dataclass(frozen=True, eq=False)
 class Split:
     """Each of `s` sets in two.
@@ -84,7 +88,9 @@ def best_split(
     least_share: float = 0.1,
     halves: Split | None = None,
 ) -> BestSplit:
-    """The partition into 2 to `most` clusters with the largest silhouette; ties go to the fewest clusters.
+    """The partition into 2 to `most` clusters that suits each set best: the fewest with a silhouette near the largest.
+
+    Near is within 5 %: a third cluster that gains less than that is rather a tail of one of the two.
 
     Every cluster has `least_share` of the items or more. A number of clusters at which no run holds that is passed
     over; 2 always stands, by `two_means`. Whether there is more than one cluster at all is not asked here.
@@ -106,17 +112,25 @@ def best_split(
     n = shape_of(cosines)[1]
     least = _least(n, least_share)
     halves = halves or two_means(cosines, uniforms=uniforms[2], least_share=least_share)
-    labels, best = halves.labels, silhouette(cosines, halves.labels, 2)
-    fitting = xp.full_like(labels[:, 0], 2)
+    partitions, values = [halves.labels], [silhouette(cosines, halves.labels, 2)]
     products = centred(cosines)
     for k in range(3, min(most, n // least) + 1):
         clustering = kmeans(products, k, uniforms=uniforms[k], least=least, prefer=_silhouettes(cosines, k))
-        values = silhouette(cosines, clustering.labels, k)
-        is_better = clustering.held & (values > best)
-        labels = xp.where(is_better[:, None], clustering.labels, labels)
-        fitting = xp.where(is_better, xp.full_like(fitting, k), fitting)
-        best = xp.where(is_better, values, best)
-    return BestSplit(labels, fitting, best)
+        partitions.append(clustering.labels)
+        values.append(xp.where(clustering.held, silhouette(cosines, clustering.labels, k), -xp.inf))
+    best = values[0]
+    for value in values[1:]:
+        best = xp.maximum(best, value)
+    bound = best - _NEAR * xp.abs(best)
+    labels, fitting, found = halves.labels, xp.full_like(halves.labels[:, 0], 2), values[0]
+    is_open = values[0] < bound
+    for k, (partition, value) in enumerate(zip(partitions[1:], values[1:], strict=True), start=3):
+        is_chosen = is_open & (value >= bound)
+        labels = xp.where(is_chosen[:, None], partition, labels)
+        fitting = xp.where(is_chosen, xp.full_like(fitting, k), fitting)
+        found = xp.where(is_chosen, value, found)
+        is_open = is_open & ~is_chosen
+    return BestSplit(labels, fitting, found)
 
 
 def _silhouettes(cosines: Array, k: int) -> Callable[[int, Array], Array]:

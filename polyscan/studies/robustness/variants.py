@@ -1,0 +1,102 @@
+"""Which other settings a run is tried under: each a variant of its own job, or a sentence why there is none."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from polyscan.job import Job
+
+FEWEST_EXEMPLARS = 20
+RESTARTS = 3
+MATCHES = ("regression", "nearest")
+LONGEST = 60
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A run that differs from another in a few settings.
+
+    Args:
+        name: its folder below `variants/`.
+        question: what it changes, in words.
+        changes: dotted keys of the job to their values; None is a setting left out.
+    """
+
+    name: str
+    question: str
+    changes: Mapping[str, Any]
+
+    @property
+    def changes_embedder(self) -> bool:
+        """Whether its evidence is compared in another space."""
+        return "embed.model" in self.changes
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """A variant that a run can't have, and why."""
+
+    name: str
+    reason: str
+
+
+def variants_of(
+    job: Job, *, embedders: Sequence[str] = (), rescan: bool = False, has_p: bool = True
+) -> Iterator[Variant | Skipped]:
+    """What a finished run is compared with, cheapest first.
+
+    Args:
+        job: the run's own.
+        embedders: further ones, a variant each.
+        rescan: whether the whole scan is made again with another seed.
+        has_p: whether units of the run have a p.
+    """
+    yield _fewer_exemplars(job)
+    yield _fewer_restarts(job)
+    yield Variant("seed", "other k-means starts and pooled null sets", {"score.seed": job.score.seed + 1})
+    yield _other_match(job) if has_p else Skipped("match", "no unit of the run has a p, so nothing is matched")
+    for model in dict.fromkeys(embedders):
+        yield _other_embedder(job, model)
+    if rescan:
+        yield Variant("rescan", "the whole scan with another seed", {"seed": job.seed + 1})
+
+
+def _fewer_exemplars(job: Job) -> Variant | Skipped:
+    n = job.score.n_exemplars or job.embed.n_exemplars or job.collect.k
+    half = n // 2
+    if half < FEWEST_EXEMPLARS:
+        return Skipped("n-half", f"half of {n} exemplars is {half}; with fewer than {FEWEST_EXEMPLARS} little is found")
+    return Variant("n-half", f"{half} exemplars a unit instead of {n}", {"score.n_exemplars": half})
+
+
+def _fewer_restarts(job: Job) -> Variant | Skipped:
+    own = job.score.restarts
+    if own == RESTARTS:
+        return Skipped("restarts", f"the run itself has {RESTARTS} k-means starts")
+    return Variant("restarts", f"{RESTARTS} k-means starts instead of {own}", {"score.restarts": RESTARTS})
+
+
+def _other_match(job: Job) -> Variant:
+    own = job.calibrate.match
+    other = next(match for match in MATCHES if match != own)
+    return Variant("match", f"null sets matched by `{other}` instead of `{own}`", {"calibrate.match": other})
+
+
+def _other_embedder(job: Job, model: str) -> Variant | Skipped:
+    name = f"embedder-{_folder_name(model)}"
+    if model == job.embed.model:
+        return Skipped(name, f"{model} is the run's own embedder")
+    # The side of the input belongs to the model: another one takes its own.
+    return Variant(name, f"evidence embedded by {model}", {"embed.model": model, "embed.input_px": None})
+
+
+def _folder_name(model: str) -> str:
+    """A model and its weights as one word; weights that are a path, by a digest of it."""
+    network, _, weights = model.partition("/")
+    if "/" in weights or len(weights) > LONGEST:
+        weights = hashlib.sha256(weights.encode()).hexdigest()[:8]
+    return re.sub(r"[^A-Za-z0-9._]+", "-", f"{network}/{weights}").strip("-")
