@@ -7,7 +7,7 @@ STAMP := $(VENV)/.complete
 # One thread a process: oversubscribed cores are many times slower, and workers ask for more by themselves.
 ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1
 
-.PHONY: env demo test check format bench docs wheel clean
+.PHONY: env demo test check format bench validity docs wheel clean
 
 env: $(STAMP)
 
@@ -39,6 +39,9 @@ docs: env
 
 bench: env
 	$(ONE_THREAD) $(BIN)/python -m benchmarks
+
+validity: env
+	$(ONE_THREAD) RAY_AUTH_MODE=disabled $(BIN)/python -m benchmarks.validity
 
 wheel: env
 	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .

@@ -6,6 +6,7 @@ import errno
 import hashlib
 import json
 import os
+import re
 import shutil
 import sys
 from collections.abc import Iterator, Sequence
@@ -15,7 +16,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 import toy
+from torchvision.models import squeezenet1_1
 
 from polyscan import cli, pipeline
 from polyscan.errors import JobError, ModelError, TableError
@@ -438,7 +441,7 @@ def test_what_is_reported_is_the_comparison_of_the_two_maps(
 
 
 def test_the_file_is_plain_and_its_keys_stand_in_order(studied: tuple[Path, Report, Ledger, dict[str, str]]) -> None:
-    address, report, _, _ = studied
+    address, _, _, _ = studied
     text = (address / "robustness.json").read_text()
     content = json.loads(text)
     assert list(content) == ["about", "variants", "skipped"]
@@ -509,16 +512,47 @@ def test_an_interrupted_study_resumes_with_the_same_result(
         assert tables_of(copy / "variants" / name) == tables_of(address / "variants" / name)
 
 
-def test_a_base_made_anew_makes_its_variants_anew(pictures: Path, tmp_path: Path) -> None:
-    address = tmp_path / "run"
-    scanned(small_job(pictures), address)
-    robustness(str(address))
-    scanned(small_job(pictures, score__n_exemplars=8), address, redo="calibrate")
+def test_a_base_made_anew_makes_its_variants_anew(
+    studied: tuple[Path, Report, Ledger, dict[str, str]], pictures: Path, tmp_path: Path
+) -> None:
+    copy = tmp_path / "run"
+    shutil.copytree(studied[0], copy)
+    scanned(small_job(pictures, score__seed=7), copy, redo="calibrate")
+    ledger = Ledger(most=1)
+    with pytest.raises(KeyboardInterrupt):
+        robustness(str(copy), watcher=ledger)
+    assert ledger.done == [("seed: calibrate", 0)]
+    assert "seed = 8" in (copy / "variants" / "seed" / "job.toml").read_text()
+    for name in ("seed", "match"):
+        variant = Run(f"{copy}/variants/{name}")
+        assert variant.verify() == []
+        assert variant.done("score") == {}, "scores of the base as it was were kept"
+
+
+def test_another_embedder_embeds_and_judges_anew(
+    studied: tuple[Path, Report, Ledger, dict[str, str]], tmp_path: Path
+) -> None:
+    copy, weights = tmp_path / "run", tmp_path / "weights.pth"
+    shutil.copytree(studied[0], copy)
+    torch.manual_seed(0)
+    torch.save(squeezenet1_1().state_dict(), weights)
     ledger = Ledger()
-    robustness(str(address), watcher=ledger)
-    assert ledger.begun == ["seed: calibrate", "seed: score", "match: calibrate", "match: score"]
-    assert Run(f"{address}/variants/seed").verify() == []
-    assert "n_exemplars = 8" in (address / "variants" / "seed" / "job.toml").read_text()
+    model = f"torchvision:squeezenet1_1/{weights}"
+    report = robustness(str(copy), embedders=[model], watcher=ledger)
+    finding = report.findings[-1]
+    name = finding.variant.name
+    assert re.fullmatch(r"embedder-torchvision-squeezenet1_1-[0-9a-f]{8}", name)
+    assert ledger.begun == [f"{name}: {stage}" for stage in ("embed", "calibrate", "score")]
+    assert finding.taken_over == BEFORE_CALIBRATE[:-1]
+    assert finding.note.startswith("3 of 8 units are compared as embedded images")
+    paint, head = finding.layers["paint"], finding.layers["head"]
+    assert paint.rho["clarity"].rho == 1.0, "its own features are the same"
+    assert head.rho["clarity"].rho is not None
+    base, variant = Results(str(copy)).run, Results(f"{copy}/variants/{name}")
+    values = [unit_map(toy.job(copy, embed__model=m), r) for m, r in (("penultimate", base), (model, variant.run))]
+    head_clarity = [frame["clarity"][frame["layer"] == "head"].to_numpy() for frame in values]
+    assert not np.allclose(head_clarity[0], head_clarity[1]), "the embedder was not another"
+    assert variant.run.verify() == []
 
 
 # ---- what is refused -----------------------------------------------------------------------------------------------
@@ -600,16 +634,15 @@ def test_a_run_of_another_version_is_refused(finished: Path, monkeypatch: pytest
     assert not (finished / "variants").exists()
 
 
-def test_a_run_of_other_images_is_refused_and_can_be_mended(tmp_path: Path) -> None:
-    images = toy.paint(tmp_path / "images")
-    scanned(small_job(images), tmp_path / "run")
-    picture = next((images / "red").iterdir())
-    away = picture.rename(tmp_path / picture.name)
-    with pytest.raises(JobError, match=r"was made of other things than there are now \(images: .*; restore them"):
-        robustness(str(tmp_path / "run"))
-    assert not list((tmp_path / "run").glob("variants/*/done"))
-    away.rename(picture)
-    with pytest.raises(ModelError, match='embedder "clip" is none'):  # goes past the images, and no further
-        robustness(str(tmp_path / "run"), embedders=["clip"])
-    manifest = Run(f"{tmp_path}/run/variants/seed").manifest()
-    assert manifest["images"]["n"] == toy.N_IMAGES
+def test_a_run_of_other_images_is_refused_and_can_be_mended(finished: Path, pictures: Path) -> None:
+    picture = next((pictures / "red").iterdir())
+    away = picture.rename(pictures.parent / picture.name)
+    try:
+        with pytest.raises(JobError, match=r"was made of other things than there are now \(images: .*; restore them"):
+            robustness(str(finished))
+    finally:
+        away.rename(picture)
+    assert not list(finished.glob("variants/*/done"))
+    with pytest.raises(ModelError, match='embedder "clip" is none'):  # it gets past the images, and no further
+        robustness(str(finished), embedders=["clip"])
+    assert Run(f"{finished}/variants/seed").manifest()["images"]["n"] == toy.N_IMAGES

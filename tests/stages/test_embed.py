@@ -6,42 +6,95 @@ import io
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import toy
 from PIL import Image
 
 from polyscan import pipeline
-from polyscan.run import Run
+from polyscan.job import Job
+from polyscan.run import Results, Run
+from polyscan.run.evidence import whole_images
 from polyscan.run.inputs import open_embedder, open_images, open_network
 from polyscan.run.keys import visualization_keys
-from polyscan.stages.embed import distinct_crops, jpeg
+from polyscan.stages.embed.crops import crops_in_use, jpeg
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[object, Run]:
-    folder = tmp_path_factory.mktemp("embed")
-    job, run = toy.job(folder / "images"), Run(str(folder / "run"))
-    pipeline.scan(job, run, pipeline.in_process)
-    return job, run
+def made(toy_results: Results) -> tuple[Job, Run]:
+    return toy.stored_job(toy_results), toy_results.run
+
+
+def with_embed(job: Job, **changes: object) -> Job:
+    return job.model_copy(update={"embed": job.embed.model_copy(update=changes)})
+
+
+def live(run: Run) -> pd.DataFrame:
+    exemplars = run.read("exemplars").merge(run.read("units")[["layer", "channel", "is_dead"]], on=["layer", "channel"])
+    assert exemplars["is_dead"].any()
+    return exemplars[~exemplars["is_dead"]]
 
 
 def test_crops_are_distinct_of_live_units_and_in_order_of_layer_then_image(made) -> None:
     job, run = made
-    crops = distinct_crops(job, run)
+    crops = crops_in_use(job, run)
     assert crops["crop"].is_unique
     assert list(zip(crops["depth"], crops["image"], strict=True)) == sorted(
         zip(crops["depth"], crops["image"], strict=True)
     )
-    exemplars = run.read("exemplars").merge(run.read("units")[["layer", "channel", "is_dead"]], on=["layer", "channel"])
-    assert set(crops["crop"]) == set(exemplars.loc[~exemplars["is_dead"], "crop"])
-    assert exemplars["is_dead"].any()
+    rows = live(run)
+    real = rows[~rows["layer"].str.contains("@")]
+    # Virtual units' crops are needed where they are compared, and every whole image is in the pool.
+    compared = rows[rows["layer"].str.startswith("head")]
+    assert set(crops["crop"]) == set(real["crop"]) | set(compared["crop"]) | set(whole_images(run)["crop"])
+    assert set(crops["crop"][crops["is_shown"]]) == set(real["crop"])
+
+
+def test_every_crop_has_one_vector_and_what_is_shown_a_thumbnail(made) -> None:
+    job, run = made
+    crops = crops_in_use(job, run)
+    visualized = run.read("visualizations")
+    keys = visualization_keys(visualized["layer"], visualized["channel"], visualized["index"])
+    embedded = run.read("embeddings")
+    assert sorted(embedded["item"]) == sorted([*crops["crop"], *keys])
+    assert set(embedded["space"]) == {"penultimate"}
+    assert sorted(run.read("thumbnails")["item"]) == sorted(crops["crop"][crops["is_shown"]])
+
+
+def test_crops_that_nothing_is_compared_by_can_be_left_out(made) -> None:
+    job, run = made
+    rows = live(run)
+    found = crops_in_use(with_embed(job, crops=False, pool=False), run)
+    assert set(found["crop"]) == set(rows.loc[rows["layer"].str.startswith("head"), "crop"])
+    found = crops_in_use(with_embed(job, crops=False), run)
+    assert set(found["crop"]) == set(whole_images(run)["crop"])
 
 
 def test_fewer_exemplars_need_fewer_crops(made) -> None:
     job, run = made
-    fewer = job.model_copy(update={"embed": job.embed.model_copy(update={"n_exemplars": 8})})
-    few = job.model_copy(update={"embed": job.embed.model_copy(update={"n_exemplars": None})})
-    assert set(distinct_crops(fewer, run)["crop"]) <= set(distinct_crops(few, run)["crop"])
+    few, all_of_them = with_embed(job, n_exemplars=4, pool=False), with_embed(job, pool=False)
+    crops = set(crops_in_use(few, run)["crop"])
+    rows = live(run)
+    used = rows[~rows["layer"].str.contains("@") | rows["layer"].str.startswith("head")]
+    assert crops == set(used.loc[used["rank"] < 4, "crop"])
+    assert crops < set(crops_in_use(all_of_them, run)["crop"])
+
+
+def test_concepts_are_the_classes_mean_embeddings_and_the_mean_of_all(made) -> None:
+    _, run = made
+    concepts, images = run.read("concepts"), run.read("images")
+    pool = whole_images(run)
+    vectors = run.vectors(pool["crop"].to_numpy())
+    (mean,) = concepts.loc[concepts["kind"] == "mean", "embedding"]
+    assert mean == pytest.approx(vectors.mean(axis=0), rel=1e-4, abs=1e-5)
+    labels = concepts[concepts["kind"] == "label"]
+    assert labels["concept"].tolist() == ["blue", "green", "red"]
+    assert labels["label"].tolist() == [0, 1, 2]
+    assert labels["n"].sum() == len(images)
+    for row in labels.itertuples():
+        its = images["label_name"].to_numpy() == row.concept
+        assert row.n == its.sum()
+        assert row.embedding == pytest.approx(vectors[its].mean(axis=0), rel=1e-4, abs=1e-5)
 
 
 def test_every_vector_is_that_of_its_own_crop(made) -> None:
@@ -49,7 +102,7 @@ def test_every_vector_is_that_of_its_own_crop(made) -> None:
     job, run = made
     network, source = open_network(job), open_images(job)
     embedder, view = open_embedder(job, network), network.preprocessing.view
-    crops = distinct_crops(job, run)
+    crops = crops_in_use(job, run)
     vectors = run.vectors(crops["crop"].to_numpy())
     for place in np.random.default_rng(0).choice(len(crops), 12, replace=False):
         row = crops.iloc[place]

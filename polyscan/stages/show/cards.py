@@ -69,7 +69,7 @@ class Gallery:
     def _top_units(self) -> pd.DataFrame:
         rows = self.frame[~self.frame["is_dead"]].dropna(subset=[self.by])
         # Those called several first, then by the column itself.
-        order = [self.by, "clarity"]
+        order = [name for name in (self.by, "clarity") if name in rows]  # where all units are dead there is neither
         if "verdict" in rows:
             rows = rows.assign(_is_several=rows["verdict"].str.startswith("several"))
             order = ["_is_several", *order]
