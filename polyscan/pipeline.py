@@ -1,6 +1,6 @@
 """The whole machine: a job goes down a line of verbs, each of which reads tables and writes tables.
 
-    survey -> collect -> combine -> visualize -> embed -> calibrate -> score -> show
+    survey -> collect -> combine -> visualize -> embed -> calibrate -> score -> name -> show
 
 A stage cuts its work into shards. A worker does a shard: it computes columns, and the pen files them as a part with a
 done record. A runner decides where workers live and never looks inside. So a rerun does what is missing and nothing
@@ -27,7 +27,7 @@ from polyscan.run import Run
 from polyscan.run.fingerprints import differences, fingerprint
 from polyscan.run.inputs import open_distance, open_embedder, open_images, open_reader, pinned_threads
 from polyscan.shards import Failure, Outcome, Receipt, Resources, Runner, Shard, Work
-from polyscan.stages import calibrate, collect, combine, embed, score, show, survey, visualize
+from polyscan.stages import calibrate, collect, combine, embed, name, score, show, survey, visualize
 
 log = logging.getLogger("polyscan")
 
@@ -59,7 +59,8 @@ STAGES = (
     Stage("embed", embed, reads=("combine", "visualize", "embedder"), settings=("embed",), uses_gpu=True),
     Stage("calibrate", calibrate, reads=("embed",), settings=("calibrate", "score", "scores"), uses_gpu=False),
     Stage("score", score, reads=("calibrate",), settings=("calibrate", "score", "scores"), uses_gpu=False),
-    # `name` and `swap` have theirs here: words for clusters, and what pasting them does.
+    Stage("name", name, reads=("score",), settings=("score",), uses_gpu=False),
+    # `swap` has its place here: what pasting a cluster's patches into other images does.
 )
 EVERYWHERE = ("seed", "threads", "device")  # settings that every table depends on
 TRIES = 3
@@ -224,8 +225,8 @@ def prepare(job: Job, run: Run, *, redo: str | None = None) -> dict[str, str]:
     manifest = run.manifest()
     anew = _following(redo) if redo else set[str]()
     _refuse_other_settings(run, manifest, entries, anew)
-    for name in anew:
-        run.clear(name)
+    for stage in anew:
+        run.clear(stage)
     run.save_manifest({**manifest, **about, "stages": {**manifest.get("stages", {}), **entries}})
     run.storage.put("job.toml", job.to_toml().encode())
     return {name: entry["fingerprint"] for name, entry in entries.items()}
@@ -288,13 +289,13 @@ def _following(redo: str) -> set[str]:
 
 
 def _refuse_other_settings(run: Run, manifest: Mapping[str, Any], entries: Mapping[str, Any], anew: set[str]) -> None:
-    for name, entry in entries.items():
-        before = manifest.get("stages", {}).get(name)
-        if before is None or name in anew or before["fingerprint"] == entry["fingerprint"]:
+    for stage, entry in entries.items():
+        before = manifest.get("stages", {}).get(stage)
+        if before is None or stage in anew or before["fingerprint"] == entry["fingerprint"]:
             continue
         found = [*differences(before["settings"], entry["settings"]), *differences(before["inputs"], entry["inputs"])]
         what = "; ".join(found) or "another version of its tables"
         raise JobError(
-            f"{run.address} was made with other settings (`{name}` {before['fingerprint'][:4]}, here "
-            f"{entry['fingerprint'][:4]}: {what}). Use a new --run, restore them, or make it anew with --redo {name}."
+            f"{run.address} was made with other settings (`{stage}` {before['fingerprint'][:4]}, here "
+            f"{entry['fingerprint'][:4]}: {what}). Use a new --run, restore them, or make it anew with --redo {stage}."
         )

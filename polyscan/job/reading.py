@@ -17,7 +17,7 @@ from pydantic import BaseModel, ValidationError
 from polyscan.errors import JobError
 from polyscan.job.settings import Job
 
-PATHS = ("network.weights", "images.source", "images.root")
+PATHS = ("network.weights", "images.source", "images.root", "embed.vocabulary")
 
 
 def load(path: Path, overrides: Mapping[str, Any] | None = None) -> Job:
@@ -118,7 +118,9 @@ def _anchor(content: dict[str, Any], base: Path, only: set[str] | None = None) -
         value = content.get(group, {}).get(name) if isinstance(content.get(group), dict) else None
         if (only is not None and key not in only) or not isinstance(value, str) or not value:
             continue
-        looks_like_file = value.endswith((".safetensors", ".pth", ".pt", ".parquet")) or value.startswith((".", "~"))
+        looks_like_file = value.endswith((".safetensors", ".pth", ".pt", ".parquet", ".txt")) or value.startswith(
+            (".", "~")
+        )
         target = base / Path(value).expanduser()
         if "://" not in value and (looks_like_file or target.exists()):
             content[group][name] = str(target.resolve())

@@ -112,6 +112,9 @@ class EmbedSettings(Settings):
     input_px: int | None = Field(None, ge=16, description="side of the embedder's input; default: its own")
     crops: bool = Field(True, description="whether real units' crops are embedded where they are not compared, too")
     pool: bool = Field(True, description="whether every image is embedded whole: the pool of the embedding null")
+    vocabulary: str = Field(
+        "", description="a text file of concepts, one a line, where the model has a text tower; empty: the class names"
+    )
     n_exemplars: int | None = Field(None, ge=8, description="embed only so many of the k exemplars; default: all")
     batch: int = Field(64, ge=1, description="crops per forward pass")
     crops_per_shard: int = Field(4096, ge=1, description="crops or visualizations per shard")

@@ -95,10 +95,10 @@ def read(
     dataset = pads.dataset(
         [storage.path(name) for name in files], schema=table.schema, format="parquet", filesystem=storage.fs
     )
-    return dataset.to_table(columns=names, filter=_filter(where)).to_pandas()
+    return dataset.to_table(columns=names, filter=_filter(where, table.schema)).to_pandas()
 
 
-def _filter(where: Any) -> Any:
+def _filter(where: Any, schema: pa.Schema) -> Any:
     if where is None:
         return None
     if isinstance(where, Mapping):
@@ -106,7 +106,8 @@ def _filter(where: Any) -> Any:
         return functools.reduce(operator.and_, equal)
     name, *bounds = where
     if len(bounds) == 1:
-        return pads.field(name).isin(bounds[0] if isinstance(bounds[0], list) else [bounds[0]])
+        wanted = bounds[0] if isinstance(bounds[0], list) else [bounds[0]]
+        return pads.field(name).isin(pa.array(wanted, type=schema.field(name).type))  # an empty list has no type
     return (pads.field(name) >= bounds[0]) & (pads.field(name) < bounds[1])
 
 
@@ -131,7 +132,7 @@ def read_matrix(
     dataset = pads.dataset(
         [storage.path(name) for name in files], schema=table.schema, format="parquet", filesystem=storage.fs
     )
-    rows = dataset.to_table(columns=[key, column], filter=_filter(where))
+    rows = dataset.to_table(columns=[key, column], filter=_filter(where, table.schema))
     keys = rows[key].to_numpy()
     flat = rows[column].combine_chunks().flatten().to_numpy(zero_copy_only=False)
     return keys, flat.reshape(len(keys), -1)

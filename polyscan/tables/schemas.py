@@ -215,5 +215,13 @@ TABLES: dict[str, Table] = {
             Column("cluster", "int32", "", "best K of 2 and more by silhouette, ungated; 0 for the strongest item's"),
             Column("cluster_bic", "int32", "", "k-means with K by BIC, 1 included, as published; -1 for an outlier"),
         )),
+        Table("names", "name", 1, "unit, cluster and name", (
+            LAYER, CHANNEL, EVIDENCE, SPACE,
+            Column("cluster", "int32", "", "as in `clusters`: the best K of 2 and more, ungated; -1: all exemplars"),
+            Column("rank", "int32", "", "0 for the name that fits best"),
+            Column("name", "string", "", "a class name, or a word of the vocabulary"),
+            Column("kind", "string", "", "`label` or `text`"),
+            Column("similarity", "float64", "", "share of the cluster's items with the label; or cosine with the word"),
+        )),
     )
 }  # fmt: skip

@@ -7,7 +7,7 @@ own last but one layer, pooled over space.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -22,16 +22,19 @@ from polyscan.vision.preprocessing import Preprocessing
 from polyscan.vision.readouts.cutting import ending_at
 from polyscan.vision.tracing import LAYER_TYPES, folded, traced
 
+WORDS_AT_ONCE = 256
+
 
 @dataclass(frozen=True)
 class Embedder:
-    """A space: its name, its input, and the function from inputs to vectors."""
+    """A space: its name, its input, and the function from inputs to vectors; `words` too where it has a text tower."""
 
     name: str
     preprocessing: Preprocessing
     device: torch.device
     encode: Callable[[Float[Tensor, "b c y x"]], Float[Tensor, "b d"]]
     digest: str
+    words: Callable[[Sequence[str]], Float32[np.ndarray, "w d"]] | None = None
 
     def __call__(self, crops: UInt8[np.ndarray, "b y x c"]) -> Float32[np.ndarray, "b d"]:
         """Raw vectors of crops that already have the input's size and channels."""
@@ -170,4 +173,20 @@ def _open_clip(model: str, name: str, weights: str, input_px: int | None, device
     std = getattr(clip.visual, "image_std", None) or open_clip.OPENAI_DATASET_STD
     preprocessing = Preprocessing(side, side, tuple(mean), tuple(std), "bicubic")
     network = Network(model, clip.visual, preprocessing, device)
-    return Embedder(model, preprocessing, device, clip.encode_image, network.digest)
+    return Embedder(model, preprocessing, device, clip.encode_image, network.digest, _words(clip, name, device))
+
+
+def _words(clip: Any, name: str, device: torch.device) -> Callable[[Sequence[str]], Float32[np.ndarray, "w d"]]:
+    """The text tower, as a function of phrases."""
+    import open_clip  # noqa: PLC0415  # as above
+
+    def encode(phrases: Sequence[str]) -> Float32[np.ndarray, "w d"]:
+        tokens: Any = open_clip.get_tokenizer(name)
+        parts: list[Float32[np.ndarray, "_ d"]] = []
+        with torch.inference_mode():
+            for start in range(0, len(phrases), WORDS_AT_ONCE):
+                batch = tokens([f"a photo of {phrase}" for phrase in phrases[start : start + WORDS_AT_ONCE]])
+                parts.append(clip.encode_text(batch.to(device)).float().cpu().numpy())
+        return np.concatenate(parts)
+
+    return encode

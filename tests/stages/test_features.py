@@ -29,7 +29,7 @@ literal = neighbour("literal")
 
 
 def at(maps: np.ndarray, image: int, y: int, x: int, own: tuple[int, int]) -> np.ndarray:
-    """The vector of a map at a place of a map of size `own`; where both are as fine, the mean of the 3 x 3 around it."""
+    """The vector of a map at a place of a map of size `own`; of one as fine, the mean of the 3 x 3 around it."""
     height, width = maps.shape[2:]
     if (height, width) == own:
         rows = [row for row in (y - 1, y, y + 1) if 0 <= row < height]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float32
@@ -43,6 +44,13 @@ class Concepts:
         for label in np.unique(labels[labels >= 0]).tolist():
             its = vectors[labels == label]
             rows.append((names[label] or str(label), "label", label, len(its), _mean(its)))
+        if self.embedder.words is not None:
+            words = self._vocabulary(sorted({str(name) for name in names.values() if name}))
+            rows += (
+                [(word, "text", -1, 0, vector) for word, vector in zip(words, self.embedder.words(words), strict=True)]
+                if words
+                else []
+            )
         return {
             "concepts": {
                 "space": [self.embedder.name] * len(rows),
@@ -53,6 +61,13 @@ class Concepts:
                 "embedding": [row[4] for row in rows],
             }
         }
+
+    def _vocabulary(self, class_names: list[str]) -> list[str]:
+        """The words that clusters may be named by: those of `embed.vocabulary`, else the names of the classes."""
+        if not self.job.embed.vocabulary:
+            return class_names
+        lines = Path(self.job.embed.vocabulary).read_text(encoding="utf-8").splitlines()
+        return list(dict.fromkeys(line.strip() for line in lines if line.strip()))
 
     def _views(self, pictures: list[Picture]) -> Iterator[Crop]:
         """What the network sees of each image of the sample; `pictures` is given those that could be read."""

@@ -15,6 +15,7 @@ from polyscan.run.evidence import EvidenceReader
 FACTS = (
     ("verdict", "verdict"),
     ("n_clusters", "clusters"),
+    ("names", "names"),
     ("gap", "gap"),
     ("p", "p"),
     ("q", "q"),

@@ -43,7 +43,8 @@ def unit_map(job: Job, run: Run) -> pd.DataFrame:
         # The number of clusters is gated: one unless the gap says otherwise.
         is_several = frame["verdict"].str.startswith("several")
         frame["n_clusters"] = frame["silhouette_k"].where(is_several, 1.0).where(frame["p"].notna())
-    return frame
+        frame["names"] = frame["names"].where(is_several, frame["name"])
+    return frame.drop(columns="name")
 
 
 def _parts(job: Job, run: Run, units: pd.DataFrame) -> Iterator[pd.DataFrame]:
@@ -61,13 +62,14 @@ def _parts(job: Job, run: Run, units: pd.DataFrame) -> Iterator[pd.DataFrame]:
             mine = p[(p["prefix"] == prefix) & (p["score"] == "p")]
             yield _wide(mine.assign(score=f"{prefix}p"), "p", [])
         elif prefix:
-            mine = real[real["prefix"] == prefix]
+            mine = real[real["prefix"] == prefix].dropna(subset=["value"])
             yield _wide(mine.assign(score=prefix + mine["score"]), "value", [])
             own_p = p[(p["prefix"] == prefix) & (p["score"] == "p")]
             if len(own_p):
                 yield _wide(own_p.assign(score=f"{prefix}p"), "p", [])
     yield from _downward(calibrated)
     yield _cluster_shares(job, run)
+    yield _names(run)
     if (visualized := _visualization_columns(run, units)) is not None:
         yield visualized
 
@@ -137,6 +139,15 @@ def _cluster_shares(job: Job, run: Run) -> pd.DataFrame:
     counts = counts.sort_values([*KEY, "share"], ascending=[True, True, False], kind="stable")
     shares = counts["share"].map("{:.2f}".format).groupby([counts["layer"], counts["channel"]]).agg(" ".join)
     return shares.rename("cluster_shares").reset_index()
+
+
+def _names(run: Run) -> pd.DataFrame:
+    """The best name of each cluster, or of all exemplars: `crane · screen`, as text; the gate chooses later."""
+    rows = run.read("names", [*KEY, "cluster", "rank", "name"])
+    rows = rows[rows["rank"] == 0].sort_values([*KEY, "cluster"], kind="stable")
+    whole = rows[rows["cluster"] < 0].set_index(KEY)["name"].rename("name")
+    parts = rows[rows["cluster"] >= 0].groupby(KEY)["name"].agg(" \N{MIDDLE DOT} ".join).rename("names")
+    return pd.concat([whole, parts], axis=1).reset_index()
 
 
 def _visualization_columns(run: Run, units: pd.DataFrame) -> pd.DataFrame | None:

@@ -51,7 +51,7 @@ def measures(planted: pd.DataFrame, labelled: pd.DataFrame, purities: pd.DataFra
 
 
 def _beyond(rows: pd.DataFrame, score: str) -> pd.Series:
-    """How far beyond its null each unit lies, in the null's sd, or its value where there is none; large says several."""
+    """How far beyond its null each unit lies, in the null's sd, or its value where there is none; large: several."""
     sign = -1.0 if score in SCORES and (SCORES[score].tail == "lower" or score.endswith("_p")) else 1.0
     if rows["null_sd"].isna().all():
         return sign * rows["value"]

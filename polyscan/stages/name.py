@@ -1,0 +1,91 @@
+"""name: words for what a unit's exemplars, and each of its clusters, have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Int64
+
+from polyscan.job import Job
+from polyscan.run import Run
+from polyscan.run.evidence import EvidenceReader, Subject
+from polyscan.scores.concepts import Concepts
+from polyscan.scores.distinctness import word_likeness
+from polyscan.scores.sample import Sample
+from polyscan.shards import Shard, split_ranges
+from polyscan.tables import Columns
+
+NAMES = 3
+ALL = -1
+COLUMNS = ("layer", "channel", "evidence", "space", "cluster", "rank", "name", "kind", "similarity")
+
+Row = tuple[Any, ...]
+
+
+def shards(job: Job, run: Run) -> list[Shard]:
+    """Ranges of real units, each within one layer."""
+    order = run.unit_order()
+    ranges = [
+        (order.start(layer.name), order.start(layer.name) + layer.n_units) for layer in order.layers if not layer.role
+    ]
+    return split_ranges("name", ranges, job.score.units_per_shard)
+
+
+class Worker:
+    """Reads clusters and concepts through the run."""
+
+    def __init__(self, job: Job, run: Run) -> None:
+        self.run = run
+        self.order = run.unit_order()
+        self.evidence = EvidenceReader(job, run)
+
+    def __call__(self, shard: Shard) -> dict[str, Columns]:
+        """Names of the exemplars of one range of units, in the layer's own space."""
+        layer = self.order[shard.start].layer
+        first = shard.start - self.order.start(layer)
+        channels = range(first, first + len(shard))
+        rows: list[Row] = []
+        if self.evidence.prototypes is not None or self.evidence.vocabulary is not None:
+            space = self.evidence.main_space(layer)
+            clusters = self._clusters(layer, space)
+            for subject in self.evidence.exemplars(layer, channels, space):
+                rows += _rows(subject, clusters[subject.channel])
+        columns = list(zip(*rows, strict=True)) or [()] * len(COLUMNS)
+        return {"names": dict(zip(COLUMNS, columns, strict=True))}
+
+    def _clusters(self, layer: str, space: str) -> dict[int, Int64[np.ndarray, " n"]]:
+        """Each unit's clusters, item by item."""
+        rows = self.run.read("clusters", ["channel", "evidence", "space", "item", "cluster"], where=("layer", layer))
+        rows = rows[(rows["evidence"] == "exemplars") & (rows["space"] == space)].sort_values("item", kind="stable")
+        return {int(channel): its.to_numpy(np.int64) for channel, its in rows.groupby("channel")["cluster"]}  # pyright: ignore
+
+
+def _rows(subject: Subject, clusters: Int64[np.ndarray, " n"]) -> Iterator[Row]:
+    """Names of all exemplars, then of each cluster."""
+    about = (subject.layer, subject.channel, subject.evidence, subject.space)
+    groups = [(ALL, np.ones(len(clusters), dtype=bool))]
+    groups += [(cluster, clusters == cluster) for cluster in range(int(clusters.max()) + 1)]
+    for cluster, members in groups:
+        for rank, (name, kind, similarity) in enumerate(_names(subject.sample, members)):
+            yield (*about, cluster, rank, name, kind, similarity)
+
+
+def _names(sample: Sample, members: Bool[np.ndarray, " n"]) -> list[tuple[str, str, float]]:
+    """Up to three names: words where there is a vocabulary in the evidence's space, else labels."""
+    if sample.vocabulary is not None:
+        return _words(sample, sample.vocabulary, members)
+    if sample.labels is None or sample.prototypes is None:
+        return []
+    names = dict(zip(sample.prototypes.labels.tolist(), sample.prototypes.names, strict=True))
+    labels, counts = np.unique(sample.labels[members], return_counts=True)
+    order = np.argsort(-counts, kind="stable")
+    found = [(names[int(labels[i])], "label", counts[i] / members.sum()) for i in order if int(labels[i]) in names]
+    return [(name, kind, float(share)) for name, kind, share in found[:NAMES]]
+
+
+def _words(sample: Sample, vocabulary: Concepts, members: Bool[np.ndarray, " n"]) -> list[tuple[str, str, float]]:
+    likeness = word_likeness(sample, vocabulary)[members].mean(axis=0)
+    best = np.argsort(-likeness, kind="stable")[:NAMES]
+    return [(vocabulary.names[i], "text", float(likeness[i])) for i in best]
