@@ -88,7 +88,7 @@ def test_plan_names_every_stage_and_an_estimate(polyscan, tmp_path: Path) -> Non
     ended = polyscan("plan", path)
     assert ended.status == 0, ended.err
     assert "3 layers, 12 units, 60 images" in ended.out
-    for stage in ("collect", "combine", "visualize", "embed", "score"):
+    for stage in ("survey", "collect", "combine", "visualize", "embed", "calibrate", "score", "name"):
         assert stage in ended.out
 
 

@@ -21,9 +21,8 @@ from polyscan.tables import TABLES
 
 
 @pytest.fixture(scope="module")
-def results(tmp_path_factory: pytest.TempPathFactory) -> Results:
-    folder = tmp_path_factory.mktemp("toy")
-    return polyscan.scan(toy.job(folder / "images"), str(folder / "run"))
+def results(toy_results: Results) -> Results:
+    return toy_results
 
 
 def test_every_unit_is_a_row_of_the_map_and_scored_or_dead(results: Results) -> None:
@@ -139,14 +138,14 @@ def test_results_are_read_as_people_would(results: Results) -> None:
         results.unit("paint", 9)
 
 
-def test_without_visualizations_later_stages_do_without(tmp_path: Path) -> None:
+def test_without_visualizations_later_stages_do_without(tmp_path: Path, no_pages: None) -> None:
     results = polyscan.scan(toy.job(tmp_path / "images", visualize__enabled=False), str(tmp_path / "run"))
     assert results.table("visualizations").empty
     assert not [name for name in results.map if name.startswith("visualiz")]
     assert set(results.table("scores")["evidence"]) == {"exemplars"}
 
 
-def test_a_shard_that_fails_twice_succeeds(tmp_path: Path) -> None:
+def test_a_shard_that_fails_twice_succeeds(tmp_path: Path, no_pages: None) -> None:
     runner = sabotaged(pipeline.in_process, tmp_path / "s", stage="embed", index=1, times=2, fault="raise")
     run = Run(str(tmp_path / "run"))
     pipeline.scan(toy.job(tmp_path / "images", visualize__enabled=False), run, runner)
@@ -154,7 +153,9 @@ def test_a_shard_that_fails_twice_succeeds(tmp_path: Path) -> None:
     assert len(list((tmp_path / "s").glob("strike-*"))) == 2
 
 
-def test_a_shard_that_always_fails_is_named_its_siblings_are_done_and_no_later_stage_begins(tmp_path: Path) -> None:
+def test_a_shard_that_always_fails_is_named_its_siblings_are_done_and_no_later_stage_begins(
+    tmp_path: Path, no_pages: None
+) -> None:
     runner = sabotaged(pipeline.in_process, tmp_path / "s", stage="collect", index=1, times=99, fault="raise")
     run = Run(str(tmp_path / "run"))
     job = toy.job(tmp_path / "images", visualize__enabled=False)
@@ -227,17 +228,47 @@ def test_too_few_readable_images_is_an_error_of_the_job(tmp_path: Path) -> None:
         polyscan.scan(toy.job(folder, survey__read_outs=0), str(tmp_path / "run"))
 
 
+def test_a_source_without_a_readable_image_is_named(tmp_path: Path) -> None:
+    folder = toy.paint(tmp_path / "images", n=50)
+    for path in folder.rglob("*.png"):
+        path.write_bytes(b"")
+    with pytest.raises(ShardError, match="`survey` failed: ImagesError: none of the survey's images could be read"):
+        polyscan.scan(toy.job(folder), str(tmp_path / "run"))
+
+
 @pytest.mark.parametrize(
-    ("name", "others"),
-    [
-        ("network", {"survey", "collect", "combine", "visualize", "embed", "calibrate", "score"}),
-        ("images", {"survey", "collect", "combine", "visualize", "embed", "calibrate", "score"}),
-        ("distance", {"visualize", "embed", "calibrate", "score"}),
-        ("embedder", {"embed", "calibrate", "score"}),
-    ],
+    ("name", "first"), [("network", "survey"), ("images", "survey"), ("distance", "visualize"), ("embedder", "embed")]
 )
-def test_another_input_is_another_fingerprint_of_all_that_reads_it(tmp_path: Path, name: str, others: set[str]) -> None:
+def test_another_input_is_another_fingerprint_of_all_that_reads_it(tmp_path: Path, name: str, first: str) -> None:
     job = toy.job(tmp_path / "images")
     inputs = dict.fromkeys(("network", "images", "distance", "embedder"), "one")
     before, after = pipeline._entries(job, inputs), pipeline._entries(job, {**inputs, name: "two"})
-    assert {stage for stage in before if before[stage] != after[stage]} == others
+    line = [stage.name for stage in pipeline.STAGES]
+    assert line[:7] == ["survey", "collect", "combine", "visualize", "embed", "calibrate", "score"]
+    assert {stage for stage in before if before[stage] != after[stage]} == set(line[line.index(first) :])
+
+
+@pytest.mark.parametrize(
+    ("changes", "first"),
+    [
+        ({"seed": 1}, "survey"),
+        ({"survey__read_outs": 41}, "survey"),
+        ({"survey__space": "own"}, "survey"),
+        ({"collect__k": 9}, "survey"),
+        ({"visualize__steps": 9}, "visualize"),
+        ({"embed__n_exemplars": 8}, "embed"),
+        ({"calibrate__match": "nearest"}, "calibrate"),
+        ({"score__restarts": 5}, "calibrate"),
+        ({"scores__cut": {"neighbors": 3}}, "calibrate"),
+        ({"show__tiles": 3}, None),
+    ],
+)
+def test_another_setting_is_another_fingerprint_from_its_stage_on(
+    tmp_path: Path, changes: dict[str, object], first: str | None
+) -> None:
+    inputs = dict.fromkeys(("network", "images", "distance", "embedder"), "one")
+    before = pipeline._entries(toy.job(tmp_path / "images"), inputs)
+    after = pipeline._entries(toy.job(tmp_path / "images", **changes), inputs)
+    line = [stage.name for stage in pipeline.STAGES]
+    changed = {stage for stage in line if before[stage]["fingerprint"] != after[stage]["fingerprint"]}
+    assert changed == (set(line[line.index(first) :]) if first else set())

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -105,6 +105,14 @@ def test_no_shards_start_no_worker() -> None:
     pool = FakePool()
     assert list(schedule(pool, [], 3)) == []
     assert pool.started == 0
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _no_maps() -> Iterator[None]:
+    """What runs elsewhere are stages; drawing takes longer than all of them here."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pipeline.show, "draw", lambda *_: None)
+        yield
 
 
 @pytest.fixture(scope="module")

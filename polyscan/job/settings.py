@@ -77,6 +77,11 @@ class VisualizeSettings(Settings):
     enabled: bool = Field(True, description="whether units are visualized")
     layers: str | tuple[str, ...] = Field("all", description="which of the scanned layers")
     units_per_layer: int = Field(0, ge=0, description="a seeded sample of so many units a layer; 0: all")
+    virtual_units: int = Field(
+        0,
+        ge=0,
+        description="so many null read-outs, controls and planted units a layer are visualized, too: their null",
+    )
     distance: str = Field("lpips:squeeze", description="`lpips:alex|vgg|squeeze`, or `features` of the scanned network")
     threshold: float = Field(0.02, gt=0, description="the elbow: |m_I - m_(I-1)| below this")
     patience: int = Field(2, ge=1, description="so many times in a row (published: 1)")

@@ -11,6 +11,7 @@ from PIL import Image
 from polyscan.job import Job, VisualizeSettings
 from polyscan.run import Run
 from polyscan.run.inputs import open_distance, open_reader
+from polyscan.run.virtual import reaches
 from polyscan.shards import Shard, seed, split_within
 from polyscan.tables import Columns
 from polyscan.units import Layer, Unit
@@ -36,13 +37,29 @@ def _by_layer(job: Job, run: Run) -> list[list[Unit]]:
     """The units to visualize, layer by layer: live ones, or a seeded sample of them."""
     table = run.read("units", ["layer", "channel", "is_dead"])
     live = table[~table["is_dead"]].groupby("layer")["channel"].agg(list).to_dict()
-    real = [layer for layer in run.layers() if not layer.role]
-    wanted = chosen_layers([layer.name for layer in real], job.visualize.layers)
-    return [_sample(job, layer, live.get(layer.name, [])) for layer in real if layer.name in wanted]
+    layers = run.layers()
+    wanted = chosen_layers([layer.name for layer in layers if not layer.role], job.visualize.layers)
+    found: list[list[Unit]] = []
+    for layer in layers:
+        if layer.parent not in wanted or (layer.role and not _is_proof(job, layer)):
+            continue
+        its = live.get(layer.name, [])
+        if layer.role == "null":
+            # A thinned read-out is another unit only where images are ranked; its picture would be one seen before.
+            its = [
+                channel for channel, reach in enumerate(reaches(run, layer.name)) if reach == 1 and channel in set(its)
+            ]
+        size = job.visualize.virtual_units if layer.role else job.visualize.units_per_layer
+        found.append(_sample(job, layer, its, size))
+    return found
 
 
-def _sample(job: Job, layer: Layer, live: list[int]) -> list[Unit]:
-    size = job.visualize.units_per_layer
+def _is_proof(job: Job, layer: Layer) -> bool:
+    """Whether a virtual layer is visualized, so that visualizations have their null and their proof as well."""
+    return bool(job.visualize.virtual_units) and layer.role in ("null", "control", "planted")
+
+
+def _sample(job: Job, layer: Layer, live: list[int], size: int) -> list[Unit]:
     if size and size < len(live):
         generator = np.random.default_rng(seed(job.seed, "visualized units", layer.name))
         live = sorted(generator.choice(live, size, replace=False).tolist())
@@ -55,7 +72,7 @@ class Worker:
     def __init__(self, job: Job, run: Run) -> None:
         self.job = job
         self.units = [unit for units in _by_layer(job, run) for unit in units]
-        self.reader = open_reader(job)
+        self.reader = open_reader(job, run=run)
         self.distance = open_distance(job, self.reader.network)
         self.points = {point.layer: point for point in self.reader.points}
 

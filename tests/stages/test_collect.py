@@ -13,7 +13,7 @@ import toy
 from polyscan import pipeline
 from polyscan.run import Results, Run
 from polyscan.shards import Shard, seed
-from polyscan.stages import collect, combine
+from polyscan.stages import collect, combine, survey
 from polyscan.stats.thinning import reads
 
 
@@ -84,6 +84,26 @@ def test_moments_of_a_thinned_unit_are_of_all_images(wide_results: Results) -> N
     assert found["mean"].to_numpy() == pytest.approx(peaks.mean(axis=0), rel=1e-4, abs=1e-4)
     assert found["max"].to_numpy() == pytest.approx(peaks.max(axis=0), rel=1e-4)
     assert found["min"].to_numpy() == pytest.approx(peaks.min(axis=0), rel=1e-3, abs=1e-4)
+
+
+def test_shards_of_any_size_give_the_same_exemplars_thinned_ones_too(tmp_path: Path) -> None:
+    toy.paint(tmp_path / "images", n=100)
+    found: list[pd.DataFrame] = []
+    for size in (100, 33, 7):
+        job = toy.job(tmp_path / "images", collect__images_per_shard=size)
+        run = Run(str(tmp_path / str(size)))
+        pipeline.prepare(job, run)
+        for stage in (survey, collect, combine):
+            worker = stage.Worker(job, run)
+            for shard in stage.shards(job, run):
+                run.write(shard, worker(shard), fingerprint="by hand", seconds=0)
+            run.forget_frames()
+        found.append(run.read("exemplars"))
+        readouts = run.read("readouts")
+        assert set(readouts.loc[readouts["layer"] == "mix@null", "reach"]) == {1, 2}
+    assert found[0]["layer"].nunique() == 12
+    for other in found[1:]:
+        pd.testing.assert_frame_equal(found[0], other)
 
 
 @pytest.fixture(scope="module")

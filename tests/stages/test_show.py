@@ -1,4 +1,4 @@
-"""show: the map and the pages say what the tables say; looked at in a real browser."""
+"""show: the map and the pages say what the tables say, and claim no more; looked at in a real browser."""
 
 from __future__ import annotations
 
@@ -10,47 +10,236 @@ import pandas as pd
 import pytest
 import toy
 
-import polyscan
+from polyscan.job import Job
+from polyscan.maps.atlas import Atlas, LayerRow, Mean, Rate, TrendPoint
 from polyscan.run import Results
-from polyscan.stages.show.contents import atlas_of, statement
-from polyscan.stages.show.unit_map import unit_map
+from polyscan.scores import SCORES
+from polyscan.stages.show.contents import atlas_of
+from polyscan.stages.show.rates import layer_rates
+from polyscan.stages.show.statements import statements
+from polyscan.stages.show.trend import depth_trend
+from polyscan.stages.show.unit_map import calibrated_rows, unit_map
+from polyscan.stages.show.verdicts import VERDICTS, verdicts
 
 CHROMIUM = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update",
             "--disable-sync", "--no-first-run"]  # fmt: skip
+KEY = ["layer", "channel"]
 
 
 @pytest.fixture(scope="module")
-def results(tmp_path_factory: pytest.TempPathFactory) -> Results:
-    folder = tmp_path_factory.mktemp("show")
-    return polyscan.scan(toy.job(folder / "images"), str(folder / "run"))
+def drawn(toy_results: Results) -> tuple[Job, pd.DataFrame, Atlas]:
+    job, frame = toy.stored_job(toy_results), toy_results.map
+    return job, frame, atlas_of(job, toy_results.run, frame)
 
 
-def test_the_map_holds_every_score_of_every_unit(results: Results) -> None:
-    frame = results.map
-    rows = results.table("scores")
-    for row in rows.itertuples():
-        column = row.score if row.evidence == "exemplars" else f"{row.evidence}_{row.score}"
-        found = frame[(frame["layer"] == row.layer) & (frame["channel"] == row.channel)][column].iloc[0]
-        assert found == row.value or (np.isnan(found) and np.isnan(row.value))
-    pd.testing.assert_frame_equal(frame, unit_map(results.run)[list(frame)], check_dtype=False)
+# ---- the map -------------------------------------------------------------------------------------------------------
 
 
-def test_cluster_shares_are_those_of_the_clusters(results: Results) -> None:
-    frame, clusters = results.map, results.table("clusters")
+def test_the_map_has_each_real_unit_once_and_no_virtual_one(toy_results: Results, wide_results: Results) -> None:
+    for results in (toy_results, wide_results):
+        frame, units = results.map, results.table("units")
+        assert not frame["layer"].str.contains("@").any()
+        assert units["layer"].str.contains("@").any()
+        real = units[~units["layer"].str.contains("@")].sort_values(["depth", "channel"])
+        assert frame[KEY].to_numpy().tolist() == real[KEY].to_numpy().tolist()
+        assert frame["sd"].tolist() == real["sd"].tolist()
+
+
+def test_the_map_holds_every_score_of_every_unit_in_its_own_space_and_the_rest_by_name(toy_results: Results) -> None:
+    frame = toy_results.map.set_index(KEY)
+    main = {"paint": "next", "mix": "own", "head": "penultimate"}
+    compared = 0
+    for row in toy_results.table("scores").itertuples():
+        if "@" in row.layer:
+            continue
+        prefix = "" if row.evidence == "exemplars" else f"{row.evidence}_"
+        if row.evidence == "exemplars" and row.space != main[row.layer]:
+            prefix = "crops_"
+        found = frame.get(f"{prefix}{row.score}")
+        if found is None:
+            assert np.isnan(row.value) or row.null == "embedding", "only what no unit has a value of has no column"
+            continue
+        if row.null == "embedding" and row.score in {"separation", "psi", "psi_s", "psi_q", "psi_d"}:
+            continue  # these are made of residuals from a null; the map has those from the first
+        assert found[row.layer, row.channel] == pytest.approx(row.value, nan_ok=True), (row.layer, row.score)
+        compared += 1
+    assert compared > 200
+    job = toy.stored_job(toy_results)
+    again = unit_map(job, toy_results.run)
+    assert set(again) == set(toy_results.map)
+    pd.testing.assert_frame_equal(toy_results.map, again[list(toy_results.map)], check_dtype=False)
+
+
+def test_p_is_the_separations_against_the_first_null_and_q_is_over_all_live_real_units(wide_results: Results) -> None:
+    frame, rows = wide_results.map.set_index(KEY), wide_results.table("scores")
+    mine = rows[(rows["score"] == "separation") & (rows["null"] == "layer") & ~rows["layer"].str.contains("@")]
+    p = mine.set_index(KEY)["p"]
+    assert frame["p"].dropna().to_dict() == p.to_dict()
+    assert set(p.index) == set(frame.index[~frame["is_dead"]])
+    # Benjamini & Hochberg, literally: q of the i-th smallest is the least p_j m / j of those behind it.
+    ordered, m = sorted(p.to_numpy()), len(p)
+    q = {value: min(ordered[j] * m / (j + 1) for j in range(m) if ordered[j] >= value) for value in ordered}
+    assert frame["q"].dropna().to_numpy() == pytest.approx([q[value] for value in frame["p"].dropna()])
+    harmonic = sum(1 / i for i in range(1, m + 1))
+    assert frame["q_by"].dropna().to_numpy() == pytest.approx(np.minimum(frame["q"].dropna() * harmonic, 1))
+    second = rows[(rows["score"] == "separation") & (rows["null"] == "embedding") & (rows["layer"] == "head")]
+    assert frame["embedding_null_p"].dropna().tolist() == second["p"].tolist()
+    assert set(frame.index[frame["embedding_null_p"].notna()].get_level_values(0)) == {"head"}
+
+
+def test_cluster_shares_are_those_of_the_best_clusters(toy_results: Results) -> None:
+    frame, clusters = toy_results.map, toy_results.table("clusters")
+    main = {"paint": "next", "mix": "own", "head": "penultimate"}
     for row in frame[~frame["is_dead"]].itertuples():
         own = clusters[
             (clusters["layer"] == row.layer)
             & (clusters["channel"] == row.channel)
             & (clusters["evidence"] == "exemplars")
+            & (clusters["space"] == main[row.layer])
         ]
+        assert len(own) == toy.K
         shares = own["cluster"].value_counts(normalize=True).sort_values(ascending=False)
         assert [float(share) for share in row.cluster_shares.split()] == pytest.approx(shares.tolist(), abs=0.0051)
-        assert row.n_clusters == own["cluster"].nunique() == row.semanticity_k
+        assert own["cluster"].nunique() == row.silhouette_k
+        assert own["cluster_bic"].nunique() == row.semanticity_k
 
 
-def test_the_trend_is_the_layers_mean_within_its_interval(results: Results) -> None:
-    frame = results.map
-    atlas = atlas_of(toy.job(Path(results.run.manifest()["images"]["source"])), results.run, frame)
+def test_the_number_of_clusters_is_one_unless_the_unit_is_called_several(
+    wide_results: Results, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frame = wide_results.map
+    has_p = frame["p"].notna()
+    several = frame["verdict"].str.startswith("several")
+    assert (frame.loc[has_p & ~several, "n_clusters"] == 1).all()
+    assert frame.loc[~has_p, "n_clusters"].isna().all()
+    # With another line between one and several the same units have their silhouette's number.
+    monkeypatch.setattr("polyscan.stages.show.verdicts.LEVEL", 0.999)
+    again = unit_map(toy.stored_job(wide_results), wide_results.run)
+    called = again["verdict"].str.startswith("several")
+    assert called.sum() > several.sum()
+    assert (again.loc[called, "n_clusters"] == again.loc[called, "silhouette_k"]).all()
+    assert (again.loc[called, "n_clusters"] >= 2).all()
+    assert (again.loc[~called & again["p"].notna(), "n_clusters"] == 1).all()
+
+
+# ---- verdicts ------------------------------------------------------------------------------------------------------
+
+PLAIN = {
+    "p": 0.4,
+    "q": 0.6,
+    "dip_p": 0.5,
+    "off_range": False,
+    "incoherent": False,
+    "saturated": False,
+    "is_dead": False,
+}
+SEVERAL = {"p": 0.001, "q": 0.02}
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({}, "one"),
+        ({"q": 0.0501, "p": 0.001}, "one"),
+        ({"q": 0.05, "p": 0.001}, "several"),
+        (SEVERAL, "several"),
+        ({**SEVERAL, "dip_p": 0.05}, "several, certified"),
+        ({**SEVERAL, "dip_p": 0.051}, "several"),
+        ({**SEVERAL, "dip_p": np.nan}, "several"),
+        ({"dip_p": 0.001}, "one"),  # a certificate alone calls nothing several
+        ({"incoherent": True}, "incoherent"),
+        ({**SEVERAL, "dip_p": 0.001, "incoherent": True}, "incoherent"),
+        ({**SEVERAL, "off_range": True}, "off_range"),
+        ({**SEVERAL, "off_range": True, "incoherent": True}, "incoherent"),
+        ({**SEVERAL, "saturated": True, "off_range": True, "incoherent": True}, "saturated"),
+        ({"p": np.nan, "q": np.nan}, ""),
+        ({"p": np.nan, "q": np.nan, "is_dead": True, "saturated": True}, "dead"),
+    ],
+)
+def test_each_verdict_by_hand(changes: dict[str, object], expected: str) -> None:
+    frame = pd.DataFrame([PLAIN, {**PLAIN, **changes}], index=[7, 3])
+    found = verdicts(frame)
+    assert found.to_dict() == {7: "one", 3: expected}
+    assert set(found) <= set(VERDICTS)
+
+
+def test_without_a_certificate_units_can_be_called_several() -> None:
+    frame = pd.DataFrame([PLAIN, {**PLAIN, **SEVERAL}]).drop(columns="dip_p")
+    assert verdicts(frame).tolist() == ["one", "several"]
+
+
+def test_every_verdict_has_a_meaning(toy_results: Results, wide_results: Results) -> None:
+    for results in (toy_results, wide_results):
+        frame = results.map
+        assert set(frame["verdict"]) <= set(VERDICTS)
+        assert ((frame["verdict"] == "dead") == frame["is_dead"]).all()
+        assert (
+            frame.loc[frame["off_range"] & ~frame["incoherent"] & ~frame["saturated"], "verdict"] == "off_range"
+        ).all()
+
+
+# ---- rates ---------------------------------------------------------------------------------------------------------
+
+
+def wilson(hits: int, n: int) -> tuple[float, float]:
+    """Both roots of (share - x)^2 = z^2 x (1 - x) / n."""
+    z2 = 1.959963984540054**2
+    roots = np.roots([1 + z2 / n, -(2 * hits / n + z2 / n), (hits / n) ** 2])
+    return float(roots.min()), float(roots.max())
+
+
+def calibrated(p_by_layer: dict[str, list[float]], **changes: object) -> pd.DataFrame:
+    rows = [
+        {"layer": layer, "channel": channel, "score": "separation", "prefix": "", "value": 1.0, "p": p, **changes}
+        for layer, values in p_by_layer.items()
+        for channel, p in enumerate(values)
+    ]
+    return pd.DataFrame(rows)
+
+
+def test_rates_are_shares_of_p_up_to_a_twentieth() -> None:
+    made = calibrated({
+        "a": [0.001] * 3,
+        "a@control": [0.05, 0.2, 0.3, 0.9, 0.0501, np.nan],
+        "a@planted": [0.01, 0.02, 0.05, 0.5],
+        "b": [0.5],
+        "b@control": [0.5] * 4,
+        "c@planted": [0.6, 0.01, 0.7],
+    })  # fmt: skip
+    beside = calibrated({"a@control": [0.001] * 50}, prefix="embedding_null_")
+    other = calibrated({"a@control": [0.001] * 50}, score="gap")
+    rates = layer_rates(pd.concat([made, beside, other]))
+    assert set(rates) == {"a", "b", "c"}
+    a, b, c = (rates[name] for name in "abc")
+    assert (a.fpr.mean, a.n_controls) == (1 / 5, 5)
+    assert (a.power.mean, a.n_planted) == (3 / 4, 4)
+    assert (a.fpr.low, a.fpr.high) == pytest.approx(wilson(1, 5))
+    assert (a.power.low, a.power.high) == pytest.approx(wilson(3, 4))
+    assert (b.fpr.mean, b.power, b.n_planted) == (0, None, 0)
+    assert b.fpr.low == 0 < b.fpr.high
+    assert (c.fpr, c.power.mean) == (None, 1 / 3)
+    assert (a.is_weak, b.is_weak, c.is_weak) == (False, False, True)
+
+
+def test_rates_on_the_page_are_those_of_the_virtual_units(wide_results: Results) -> None:
+    job = toy.stored_job(wide_results)
+    rows = calibrated_rows(job, wide_results.run)
+    atlas = atlas_of(job, wide_results.run, wide_results.map)
+    scores = wide_results.table("scores")
+    scores = scores[(scores["score"] == "separation") & (scores["null"] == "layer")]
+    for layer in atlas.layers:
+        for role, rate in (("control", layer.fpr), ("planted", layer.power)):
+            p = scores.loc[scores["layer"] == f"{layer.name}@{role}", "p"]
+            assert (rate.share, rate.n) == (pytest.approx((p <= 0.05).mean()), len(p))
+            assert rate.low <= rate.share <= rate.high
+    assert set(layer_rates(rows)) == {"fine", "coarse", "head"}
+
+
+# ---- the trend -----------------------------------------------------------------------------------------------------
+
+
+def test_the_trend_is_the_layers_mean_within_its_interval(drawn: tuple[Job, pd.DataFrame, Atlas]) -> None:
+    _, frame, atlas = drawn
     live = frame[~frame["is_dead"]]
     for point in atlas.trend:
         values = live[live["layer"] == point.layer][point.column].dropna()
@@ -61,21 +250,164 @@ def test_the_trend_is_the_layers_mean_within_its_interval(results: Results) -> N
             assert point.quantiles[2] == pytest.approx(values.median())
 
 
-def test_the_statement_counts_and_claims_no_trend(results: Results) -> None:
-    frame = results.map
-    checked = frame["visualization_beats_data"].dropna()
-    said = statement(frame)
-    assert f"{int(checked.sum())} of {len(checked)} visualized units" in said
-    assert "No depth trend is claimed" in said
-    assert "Visualization" not in statement(frame.drop(columns="visualization_beats_data"))
+def test_the_excess_is_real_less_controls(wide_results: Results) -> None:
+    job, frame = toy.stored_job(wide_results), wide_results.map
+    atlas = atlas_of(job, wide_results.run, frame)
+    scores = wide_results.table("scores")
+    scores = scores[scores["null"].isin({"layer", ""}) & (scores["evidence"] == "exemplars")]
+    compared = set()
+    for point in atlas.trend:
+        if point.excess is None:
+            continue
+        mine = scores[(scores["layer"] == f"{point.layer}@control")]
+        name = {"p": "separation"}.get(point.column, point.column)
+        values = mine.loc[mine["score"] == name, "p" if point.column == "p" else "value"].dropna()
+        assert point.control.n == point.excess.n == len(values)
+        assert point.control.mean == pytest.approx(values.mean())
+        assert point.excess.mean == pytest.approx(point.mean - values.mean())
+        assert point.excess.low <= point.excess.mean <= point.excess.high
+        compared.add(point.column)
+    assert compared >= {"gap", "p", "clarity", "separation"}
+    assert "kurtosis" not in compared, "controls have no row in the map"
+    again = list(depth_trend(job, frame, atlas.layers, atlas.columns, calibrated_rows(job, wide_results.run)))
+    assert [point.low for point in again] == pytest.approx([point.low for point in atlas.trend], nan_ok=True)
+
+
+# ---- what is claimed -----------------------------------------------------------------------------------------------
+
+
+def layers_of(n: int, *, power: float | None = 0.9, fpr: float | None = 0.04) -> list[LayerRow]:
+    rate = {name: None if share is None else Rate(share, 0, 1, 40) for name, share in (("fpr", fpr), ("power", power))}
+    return [LayerRow(f"l{depth}", depth, 10, 0, "own output", "", **rate) for depth in range(n)]
+
+
+def trend_of(excesses: list[float | None], column: str = "gap") -> list[TrendPoint]:
+    nowhere = (0.0,) * 5
+    return [
+        TrendPoint(
+            column, f"l{depth}", depth, 10, 0, 0, 0, nowhere, None, None if e is None else Mean(e, e - 1, e + 1, 40)
+        )
+        for depth, e in enumerate(excesses)
+    ]
+
+
+def judged(**counts: int) -> pd.DataFrame:
+    names = [name.replace("certified", "several, certified") for name, n in counts.items() for _ in range(n)]
+    return pd.DataFrame({"verdict": names, "p": 0.5})
+
+
+def said(toy_results: Results, frame: pd.DataFrame, layers: list[LayerRow], trend: list[TrendPoint]) -> str:
+    return " ".join(statements(toy.stored_job(toy_results), frame, layers, trend))
+
+
+def test_units_are_counted_among_those_that_can_be_judged(toy_results: Results) -> None:
+    frame = judged(one=60, several=30, certified=10, incoherent=7, off_range=5, saturated=3, dead=2)
+    text = said(toy_results, frame, layers_of(2), [])
+    assert (
+        "40 of 100 judged units (40.0%) answer to several things at a false discovery rate of 5%, 10 of them certified"
+        in text
+    )
+    assert "; 7 incoherent, 5 off range, 3 saturated can't be judged." in text
+    assert "can't be judged" not in said(toy_results, judged(one=5), layers_of(2), [])
+    assert "No unit can be judged; 4 incoherent can't be judged." in said(
+        toy_results, judged(incoherent=4), layers_of(2), []
+    )
+
+
+def test_the_proof_is_the_layers_mean(toy_results: Results) -> None:
+    layers = [*layers_of(3, power=0.9, fpr=0.05), *layers_of(1, power=0.3, fpr=0.01)]
+    text = said(toy_results, judged(one=5), layers, [])
+    assert "called several in 4.0% of cases" in text
+    assert "found in 75%; 1 of 4 layers find less than half of them and are greyed out." in text
+    assert "Planted" not in said(toy_results, judged(one=5), layers_of(3, power=None), [])
+    assert "controls are called" not in said(toy_results, judged(one=5), layers_of(3, fpr=None), [])
+
+
+def test_a_trend_is_claimed_only_where_enough_layers_support_it(toy_results: Results) -> None:
+    def about(excesses: list[float | None], layers: list[LayerRow]) -> str:
+        return said(toy_results, judged(one=5), layers, trend_of(excesses))
+
+    rising = [0.1 * depth for depth in range(8)]
+    assert "Units' gap less that of their layer's controls grows with depth (Spearman's rho 1.00" in about(
+        rising, layers_of(8)
+    )
+    assert "falls with depth (Spearman's rho -1.00" in about(rising[::-1], layers_of(8))
+    assert "No depth trend is claimed: 4 layers have controls and enough power, 5 are needed." in about(
+        rising[:4], layers_of(4)
+    )
+    assert "No depth trend is claimed: 3 layers" in about([*rising[:3], None, None, None], layers_of(6))
+    weak = [*layers_of(3), *layers_of(8, power=0.49)[3:]]
+    assert "No depth trend is claimed: 3 layers" in about(rising, weak)
+    flat = about([0.1, 0.0, 0.2, -0.1, 0.15, 0.05, 0.1, 0.02], layers_of(8))
+    assert "No depth trend is claimed: units' gap less that of their layer's controls does not follow depth" in flat
+    assert "does not follow depth (Spearman's rho nan" in about([0.1] * 8, layers_of(8))
+    assert "with depth" not in said(toy_results, judged(one=5), layers_of(8), trend_of(rising, column="clarity"))
+
+
+def test_without_a_null_nothing_is_claimed(toy_results: Results) -> None:
+    for frame in (judged(one=5).drop(columns="p"), judged(one=5).assign(p=np.nan)):
+        text = said(toy_results, frame, layers_of(8), trend_of([0.1 * depth for depth in range(8)]))
+        assert text == "No unit is called one or several, and no depth trend is claimed: this run has no null."
+
+
+def test_visualizations_are_counted(toy_results: Results) -> None:
+    frame = judged(one=5).assign(visualization_beats_data=[1.0, 1.0, 0.0, np.nan, 1.0])
+    text = said(toy_results, frame, layers_of(1), [])
+    assert "the best of the data for 3 of 4 visualized units (75%)." in text
+    assert "Visualization" not in said(toy_results, judged(one=5), layers_of(1), [])
+
+
+def test_the_page_says_what_is_wanting(drawn: tuple[Job, pd.DataFrame, Atlas]) -> None:
+    job, frame, atlas = drawn
+    notes = " ".join(atlas.notes)
+    assert "Each unit has 8 exemplars only; with fewer than 20 next to nothing can be found." in notes
+    assert "top 1 x 8 images only, for want of images" in notes
+    assert "Not rejected is not proved to be one." in notes
+    assert "No depth trend is claimed: " in atlas.statement
+    visualized = frame["visualization_beats_data"].dropna()
+    assert f"{int(visualized.sum())} of {len(visualized)} visualized units" in atlas.statement
+    assert {column.name for column in atlas.columns} <= set(frame)
+    assert all(frame[column.name].notna().any() for column in atlas.columns)
+    assert dict(atlas.facts)["dead"] == str(int(frame["is_dead"].sum()))
+    spaces = {layer.name: layer.space for layer in atlas.layers}
+    assert spaces == {"paint": "features of mix", "mix": "its own features", "head": "embedded images"}
+    assert set(atlas.cards) == {"paint", "mix", "head"}
+    assert all(len(cards) <= job.show.top_per_layer for cards in atlas.cards.values())
+
+
+def test_cards_show_clusters_only_of_units_called_several(drawn: tuple[Job, pd.DataFrame, Atlas]) -> None:
+    _, frame, atlas = drawn
+    n_clusters = frame.set_index(KEY)["n_clusters"]
+    for layer, cards in atlas.cards.items():
+        for card in cards:
+            (panel,) = [panel for panel in card.panels if panel.evidence == "exemplars"]
+            assert len(panel.clusters) == n_clusters[layer, card.channel]
+            assert sum(cluster.size for cluster in panel.clusters) == panel.size == toy.K
+            tiles = [tile for cluster in panel.clusters for tile in cluster.tiles]
+            assert tiles
+            assert all(tile.picture[:2] == b"\xff\xd8" for tile in tiles)
+
+
+def test_no_cards_where_none_are_wanted(toy_results: Results) -> None:
+    job = toy.stored_job(toy_results)
+    bare = job.model_copy(update={"show": job.show.model_copy(update={"top_per_layer": 0})})
+    assert not any(atlas_of(bare, toy_results.run, toy_results.map).cards.values())
+
+
+def test_every_score_of_the_registry_can_colour_the_map(wide_results: Results) -> None:
+    atlas = atlas_of(toy.stored_job(wide_results), wide_results.run, wide_results.map)
+    columns = {column.name: column for column in atlas.columns}
+    assert set(columns) >= set(SCORES) - {"distinctness_words"}
+    assert all(column.label and column.help for column in columns.values())
+    assert {name for name, column in columns.items() if column.kind == "p"} >= {"p", "q", "dip_p", "psi_p"}
 
 
 @pytest.mark.browser
-def test_a_real_browser_shows_the_pages_without_an_error_or_a_request(results: Results) -> None:
+def test_a_real_browser_shows_the_pages_without_an_error_or_a_request(toy_results: Results) -> None:
     sync_api = pytest.importorskip("playwright.sync_api")
     if (chromium := shutil.which("chromium")) is None:
         pytest.skip("there is no chromium on this machine")
-    folder = Path(results.run.address) / "maps"
+    folder = Path(toy_results.run.address) / "maps"
     heard: list[str] = []
     with sync_api.sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=CHROMIUM)

@@ -77,9 +77,8 @@ class Worker:
 
     def _nulls(self, subject: Subject) -> Iterator[NullTable]:
         """The nulls that speak for this kind of evidence of this layer in this space."""
-        if subject.space == self.evidence.main_space(
-            subject.layer
-        ):  # what holds for whole images says nothing of crops
+        is_crops = subject.evidence == "exemplars" and subject.space != self.evidence.main_space(subject.layer)
+        if not is_crops:  # what holds for whole images says nothing of them
             yield from nulls_of(self.job, self.run, subject.layer, subject.evidence, subject.space)
 
 

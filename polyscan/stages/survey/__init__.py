@@ -11,12 +11,14 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
+from polyscan.errors import JobError
 from polyscan.job import Job
 from polyscan.run import Run
 from polyscan.run.batches import batches
 from polyscan.run.inputs import open_images, open_reader
 from polyscan.shards import Shard, seed, split_by_weight
 from polyscan.stages.survey.geometry import Row, compared, layer_row, virtual_row
+from polyscan.stages.survey.plants import KINDS
 from polyscan.stages.survey.sampling import Sampled, Sampler, View
 from polyscan.stages.survey.virtual_units import VirtualUnits, whitening_rows
 from polyscan.stats.coherence import random_clarity
@@ -39,6 +41,8 @@ class Worker:
     """Holds the network and a sample of the images."""
 
     def __init__(self, job: Job, run: Run) -> None:
+        if unknown := set(job.survey.plants) - set(KINDS):
+            raise JobError(f"survey.plants names {sorted(unknown)}, which are no kinds; there are: {', '.join(KINDS)}")
         self.job = job
         self.reader = open_reader(job)
         self.images = open_images(job)

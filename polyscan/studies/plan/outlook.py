@@ -1,0 +1,215 @@
+"""What a job asks for, counted before anything runs: layers, their virtual units, the spaces of their evidence."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from jaxtyping import UInt8
+
+from polyscan.job import Job
+from polyscan.run.batches import batches
+from polyscan.run.inputs import open_embedder, open_images, open_reader
+from polyscan.scores.concepts import Concepts
+from polyscan.scores.sample import Sample, prepare
+from polyscan.scores.score import values_of
+from polyscan.stages.survey.geometry import compared
+from polyscan.stats.whitening import Whitening
+from polyscan.vision.readouts import Reader, ReadPoint, chosen_layers
+from polyscan.vision.readouts.points import Sink
+
+MEASURED_SETS = 64
+PROOF = ("null", "control", "planted")
+"""Virtual units that are visualized where a job asks for it."""
+
+
+@dataclass(frozen=True)
+class LayerOutlook:
+    """One scanned layer: its virtual units, and where its evidence is compared.
+
+    Args:
+        point: where it is read.
+        virtual: how many units each of its virtual layers has, at most, by role.
+        space: `image`, `own` or `next`.
+        source: the layer whose features are looked at in the space `next`, else itself.
+        width: numbers of one vector in its space.
+        n_visualized: its units that are visualized, at most.
+        n_null_visualized: how many of them are null read-outs.
+    """
+
+    point: ReadPoint
+    virtual: Mapping[str, int]
+    space: str
+    source: ReadPoint
+    width: int
+    n_visualized: int
+    n_null_visualized: int
+
+    @property
+    def n_units(self) -> int:
+        """Units that are scanned."""
+        return self.point.n_channels + sum(self.virtual.values())
+
+    @property
+    def scored(self) -> list[int]:
+        """Sizes of the layers that `score` scores: its own, and all virtual ones but the null."""
+        return [self.point.n_channels, *(n for role, n in self.virtual.items() if role != "null")]
+
+
+class Outlook:
+    """A job's inputs, opened, and what they make of its settings.
+
+    Raises:
+        PolyscanError: whatever is wrong with the job.
+    """
+
+    def __init__(self, job: Job) -> None:
+        self.job = job
+        self.reader = open_reader(job)
+        self.images = open_images(job)
+        self.embedder = open_embedder(job, self.reader.network)
+        self.n = job.embed.n_exemplars or job.collect.k
+        self.n_sample = min(job.survey.images, len(self.images))
+        self.layers = list(self._layers())
+
+    def _layers(self) -> Iterator[LayerOutlook]:
+        settings, points = self.job.visualize, self.reader.points
+        names = [point.layer for point in points]
+        wanted = chosen_layers(names, settings.layers) if settings.enabled else set[str]()
+        for point in points:
+            virtual = virtual_units(self.job, point)
+            space, source = self._space(point)
+            width = self.embedding_width if space == "image" else source.n_channels
+            real, null = 0, 0
+            if point.layer in wanted:
+                proof = {role: min(settings.virtual_units, virtual.get(role, 0)) for role in PROOF}
+                real = min(settings.units_per_layer or point.n_channels, point.n_channels) + sum(proof.values())
+                null = proof["null"]
+            yield LayerOutlook(point, virtual, space, source, width, real, null)
+
+    def _space(self, point: ReadPoint) -> tuple[str, ReadPoint]:
+        points = self.reader.points
+        input_px = self.reader.network.preprocessing.input_px
+        found = compared(point, points, wanted=self.job.survey.space, input_px=input_px)
+        space = str(found["space"])
+        return space, next(p for p in points if p.layer == found["next"]) if space == "next" else point
+
+    @property
+    def has_pool(self) -> bool:
+        """Whether every image is embedded whole."""
+        return self.job.embed.pool and any(layer.space == "image" for layer in self.layers)
+
+    @property
+    def n_pooled_nulls(self) -> int:
+        """Nulls whose sets are drawn from the pool."""
+        return sum(name != "layer" for name in self.job.calibrate.nulls) if self.has_pool else 0
+
+    # ---- measured --------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def embedding_width(self) -> int:
+        """Numbers of an embedding."""
+        return self.embedder(self._blank(1)).shape[1]
+
+    @cached_property
+    def embedding_seconds(self) -> float:
+        """Of one crop."""
+        crops = self._blank(self.job.embed.batch)
+        return seconds(lambda: self.embedder(crops)) / len(crops)
+
+    def _blank(self, n: int) -> UInt8[np.ndarray, "n y x c"]:
+        side, channels = self.embedder.preprocessing.input_px, self.embedder.preprocessing.channels
+        return np.zeros((n, side, side, channels), dtype=np.uint8)
+
+    @cached_property
+    def set_cost(self) -> SetCost:
+        """What scoring a set takes."""
+        return SetCost.measured(self.job, self.n, [*(layer.width for layer in self.layers), self.embedding_width])
+
+    def pass_seconds(self, reader: Reader, sink: Sink) -> float:
+        """Of one batch of images: read, decoded, through the network, into `sink`."""
+        size = self.job.collect.batch
+        wanted = range(min(size, len(self.images)))
+
+        def one_batch() -> None:
+            for batch in batches(reader.network, self.images, wanted, size):
+                reader.read(batch.inputs, sink)
+
+        return seconds(one_batch)
+
+
+def virtual_units(job: Job, point: ReadPoint) -> dict[str, int]:
+    """Virtual units of a layer by role, at most: plants need controls, and these need read-outs."""
+    survey = job.survey
+    n_controls = survey.controls if survey.read_outs else 0
+    found = {"null": survey.read_outs, "control": n_controls}
+    found |= {kind: survey.planted if n_controls else 0 for kind in survey.plants}
+    found |= {"down": point.n_channels if survey.sign == "both" else 0}
+    return {role: n for role, n in found.items() if n}
+
+
+def seconds(work: Callable[[], object]) -> float:
+    """Of the second call: the first one warms up."""
+    work()
+    started = time.perf_counter()
+    work()
+    return time.perf_counter() - started
+
+
+@dataclass(frozen=True, eq=False)
+class SetCost:
+    """What scoring one set takes and gives.
+
+    Args:
+        widths: numbers of a vector, narrowest and widest space.
+        seconds: of a set in each of them.
+        n_values: scores and parts of a set.
+        n_calibrated: scores that are compared with a null.
+    """
+
+    widths: list[int]
+    seconds: list[float]
+    n_values: int
+    n_calibrated: int
+
+    def of(self, width: int) -> float:
+        """Seconds at that width, on the straight line between the measured ones."""
+        return float(np.interp(width, self.widths, self.seconds))
+
+    @classmethod
+    def measured(cls, job: Job, n: int, widths: Sequence[int]) -> SetCost:
+        """From sets of noise, on which clusterings converge as slowly as on any."""
+        scores = job.score_functions()
+        ends = sorted({min(widths), max(widths)})
+        values: list[tuple[str, float]] = []
+        taken: list[float] = []
+        for width in ends:
+            generator = np.random.default_rng(0)
+            samples = [_noise(job, n, width, number, generator) for number in range(MEASURED_SETS)]
+            started = time.perf_counter()
+            prepare(samples)
+            for sample in samples:
+                values = list(values_of(scores, sample))
+            taken.append((time.perf_counter() - started) / len(samples))
+        n_calibrated = sum(score.tail != "none" for score in scores.values())
+        return cls(ends, taken, len(values), n_calibrated)
+
+
+def _noise(job: Job, n: int, width: int, seed: int, generator: np.random.Generator) -> Sample:
+    """Random vectors of two classes, whitened as all are."""
+    vectors = generator.standard_normal((n, width)).astype(np.float32)
+    return Sample(
+        vectors,
+        np.zeros(n, dtype=np.float32),
+        0.0,
+        0.0,
+        max_clusters=job.score.max_clusters,
+        restarts=job.score.restarts,
+        seed=seed,
+        whitening=Whitening.of(vectors),
+        labels=np.arange(n, dtype=np.int64) % 2,
+        prototypes=Concepts(generator.standard_normal((2, width)), np.arange(2), ["0", "1"]),
+    )

@@ -1,0 +1,46 @@
+"""What `visualize` takes."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+
+from polyscan.stages.visualize import ascent_settings
+from polyscan.studies.plan.outlook import Outlook, seconds
+from polyscan.studies.plan.passes import PlanRow
+from polyscan.vision.feature_visualization import Ascent, canvas_px
+from polyscan.vision.readouts import ReadPoint
+
+MEASURED_LAYERS = 5
+PNG_BYTES = 0.9
+"""Of one byte of the picture."""
+
+
+def visualize_row(outlook: Outlook) -> PlanRow:
+    """A step is measured in a few layers, evenly over the depth, and interpolated between them.
+
+    Counted is what comes to pass if no unit is dead and none reaches its elbow before `max_images`.
+    """
+    settings, preprocessing = outlook.job.visualize, outlook.reader.network.preprocessing
+    layers = [(layer.point, layer.n_visualized) for layer in outlook.layers if layer.n_visualized]
+    measured = sorted({round(place) for place in np.linspace(0, len(layers) - 1, MEASURED_LAYERS)})
+    steps = [_step_seconds(outlook, layers[place][0]) for place in measured]
+    step = np.interp(range(len(layers)), measured, steps)
+    images = settings.max_images
+    time_ = sum(n * images * settings.steps * each for (_, n), each in zip(layers, step, strict=True))
+    sides = [canvas_px(point, preprocessing, ascent_settings(settings)) for point, _ in layers]
+    pixels = sum(n * images * side**2 for (_, n), side in zip(layers, sides, strict=True))
+    shards = sum(math.ceil(n / settings.units_per_shard) for _, n in layers)
+    rows = sum(n for _, n in layers) * images
+    return PlanRow("visualize", shards, rows, pixels * preprocessing.channels * PNG_BYTES, float(time_))
+
+
+def _step_seconds(outlook: Outlook, point: ReadPoint) -> float:
+    """Of one step of one image."""
+    network = outlook.reader.network
+    one = replace(ascent_settings(outlook.job.visualize), steps=1)
+    side = canvas_px(point, network.preprocessing, one)
+    ascent = Ascent(outlook.reader.trunk(point), network.preprocessing, side, one, device=network.device)
+    return seconds(lambda: ascent([0] * one.batch, list(range(one.batch)))) / one.batch
