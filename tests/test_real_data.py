@@ -29,12 +29,14 @@ def job(shared_data: Path, torch_home: Path) -> Job:
         {
             "network": {"name": "torchvision:mobilenet_v2", "weights": "IMAGENET1K_V1", "layers": list(LAYERS)},
             "images": {"source": str(shared_data / "images" / "imagenet_sample_1000.parquet"), "limit": N_IMAGES},
+            "survey": {"read_outs": 24, "controls": 8, "planted": 4, "images": N_IMAGES, "positions": 2000},
             "collect": {"k": K, "batch": 16, "images_per_shard": 40},
             "visualize": {
                 "layers": ["features.4*"], "units_per_layer": 2, "steps": 16, "batch": 8,
                 "min_images": 3, "max_images": 4, "distance": "lpips:squeeze",
             },
             "embed": {"model": "torchvision:squeezenet1_1/IMAGENET1K_V1", "input_px": 64},
+            "calibrate": {"embedding_sets": 24},
             "score": {"max_clusters": 4, "restarts": 4},
         },
         "the test",
@@ -42,7 +44,7 @@ def job(shared_data: Path, torch_home: Path) -> Job:
 
 
 @pytest.mark.slow
-def test_exemplars_of_mobilenet_equal_a_brute_force_top_k(job: Job, tmp_path: Path) -> None:
+def test_exemplars_of_mobilenet_equal_a_brute_force_top_k(job: Job, tmp_path: Path, no_pages: None) -> None:
     results = polyscan.scan(job, str(tmp_path / "run"))
     peaks = brute_force(job)
     exemplars = results.table("exemplars")
