@@ -219,17 +219,17 @@ def prepare(job: Job, run: Run, *, redo: str | None = None) -> dict[str, str]:
         JobError: if the run was made with other settings, or `redo` names no stage.
     """
     inputs, about = _opened(job)
-    entries = _entries(job, inputs)
-    if redo is not None and redo not in entries:
-        raise JobError(f'--redo "{redo}" names no stage; stages: {", ".join(entries)}')
+    settled = entries(job, inputs)
+    if redo is not None and redo not in settled:
+        raise JobError(f'--redo "{redo}" names no stage; stages: {", ".join(settled)}')
     manifest = run.manifest()
     anew = _following(redo) if redo else set[str]()
-    _refuse_other_settings(run, manifest, entries, anew)
+    _refuse_other_settings(run, manifest, settled, anew)
     for stage in anew:
         run.clear(stage)
-    run.save_manifest({**manifest, **about, "stages": {**manifest.get("stages", {}), **entries}})
+    run.save_manifest({**manifest, **about, "stages": {**manifest.get("stages", {}), **settled}})
     run.storage.put("job.toml", job.to_toml().encode())
-    return {name: entry["fingerprint"] for name, entry in entries.items()}
+    return {name: entry["fingerprint"] for name, entry in settled.items()}
 
 
 def _opened(job: Job) -> tuple[dict[str, str], dict[str, Any]]:
@@ -266,7 +266,7 @@ def _opened(job: Job) -> tuple[dict[str, str], dict[str, Any]]:
     return inputs, about
 
 
-def _entries(job: Job, inputs: Mapping[str, str]) -> dict[str, dict[str, Any]]:
+def stage_entries(job: Job, inputs: Mapping[str, str]) -> dict[str, dict[str, Any]]:
     """Settings and fingerprint of each stage; a stage's fingerprint holds those of what it reads."""
     entries: dict[str, dict[str, Any]] = {}
     known = dict(inputs)

@@ -75,7 +75,7 @@ def split_by_weight(stage: str, weights: Sequence[int], most: int) -> list[Shard
             starts.append(place)
             total = 0
         total += weight
-    stops = [*starts[1:], len(weights)]
+    stops = [*starts[1:], len(weights)][: len(starts)]
     return [
         Shard(stage, i, len(starts), start, stop) for i, (start, stop) in enumerate(zip(starts, stops, strict=True))
     ]

@@ -73,6 +73,7 @@ def test_a_quick_look_needs_no_job_file(polyscan, tmp_path: Path, monkeypatch: p
     toy.paint(tmp_path / "photos")
     monkeypatch.chdir(tmp_path)
     small = ["collect.k=8", "visualize.enabled=false", "embed.model=penultimate", "network.input_px=16"]
+    small += ["survey.read_outs=24", "survey.controls=4", "survey.planted=2", "calibrate.embedding_sets=24"]
     words = [word for setting in small for word in ("--set", setting)]
     ended = polyscan("scan", "--network", "toy:network", "--images", "photos", "--run", "run", "--quiet", *words)
     assert ended.status == 0, ended.err
@@ -92,7 +93,9 @@ def test_plan_names_every_stage_and_an_estimate(polyscan, tmp_path: Path) -> Non
         assert stage in ended.out
 
 
-def test_damage_is_found_by_verify_and_a_failed_shard_by_status(polyscan, job_file: Path, tmp_path: Path) -> None:
+def test_damage_is_found_by_verify_and_a_failed_shard_by_status(
+    polyscan, job_file: Path, tmp_path: Path, no_pages: None
+) -> None:
     run = tmp_path / "run"
     assert polyscan("scan", job_file, "--run", run, "--quiet").status == 0
     part = next((run / "exemplars").glob("*.parquet"))
@@ -112,6 +115,8 @@ def test_damage_is_found_by_verify_and_a_failed_shard_by_status(polyscan, job_fi
         (["--set", "collect.kk=3"], 'unknown key `collect.kk`; did you mean "k"?'),
         (["--set", "collect.k=4"], "`collect.k`: input should be greater than or equal to 8, got 4"),
         (["--set", "collect.k=61"], "has 60 images, `collect.k` is 61"),
+        (["--set", "collect.k=11"], "a null for sets of 11 needs a pool of 66 items, got 60"),
+        (["--set", "calibrate.nulls=['layer', 'noise']"], "'embedding', 'random' or 'neighbourhoods', got 'noise'"),
         (["--set", "network.layers=pain"], 'toy:network has no layer "pain"; nearest: paint'),
         (["--set", "network.layers=blocks"], "toy:network has no blocks"),
         (["--set", "network.weights=none.safetensors"], "no weights file at"),
@@ -137,7 +142,7 @@ def test_what_is_wrong_is_said_with_status_2(
     assert "Traceback" not in ended.err
 
 
-def test_a_run_made_with_other_settings_is_refused(polyscan, job_file: Path, tmp_path: Path) -> None:
+def test_a_run_made_with_other_settings_is_refused(polyscan, job_file: Path, tmp_path: Path, no_pages: None) -> None:
     run = tmp_path / "run"
     assert polyscan("scan", job_file, "--run", run, "--quiet").status == 0
     ended = polyscan("scan", job_file, "--run", run, "--set", "collect.k=10")
@@ -204,7 +209,7 @@ def test_a_folder_without_a_run(polyscan, tmp_path: Path) -> None:
         assert "holds no run" in ended.err
 
 
-def test_an_unfinished_run_is_not_shown(polyscan, job_file: Path, tmp_path: Path) -> None:
+def test_an_unfinished_run_is_not_shown(polyscan, job_file: Path, tmp_path: Path, no_pages: None) -> None:
     run = tmp_path / "run"
     assert polyscan("scan", job_file, "--run", run, "--quiet").status == 0
     next((run / "done" / "score").glob("*.json")).unlink()

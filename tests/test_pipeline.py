@@ -242,7 +242,7 @@ def test_a_source_without_a_readable_image_is_named(tmp_path: Path) -> None:
 def test_another_input_is_another_fingerprint_of_all_that_reads_it(tmp_path: Path, name: str, first: str) -> None:
     job = toy.job(tmp_path / "images")
     inputs = dict.fromkeys(("network", "images", "distance", "embedder"), "one")
-    before, after = pipeline._entries(job, inputs), pipeline._entries(job, {**inputs, name: "two"})
+    before, after = pipeline.stage_entries(job, inputs), pipeline.stage_entries(job, {**inputs, name: "two"})
     line = [stage.name for stage in pipeline.STAGES]
     assert line[:7] == ["survey", "collect", "combine", "visualize", "embed", "calibrate", "score"]
     assert {stage for stage in before if before[stage] != after[stage]} == set(line[line.index(first) :])
@@ -267,8 +267,8 @@ def test_another_setting_is_another_fingerprint_from_its_stage_on(
     tmp_path: Path, changes: dict[str, object], first: str | None
 ) -> None:
     inputs = dict.fromkeys(("network", "images", "distance", "embedder"), "one")
-    before = pipeline._entries(toy.job(tmp_path / "images"), inputs)
-    after = pipeline._entries(toy.job(tmp_path / "images", **changes), inputs)
+    before = pipeline.stage_entries(toy.job(tmp_path / "images"), inputs)
+    after = pipeline.stage_entries(toy.job(tmp_path / "images", **changes), inputs)
     line = [stage.name for stage in pipeline.STAGES]
     changed = {stage for stage in line if before[stage]["fingerprint"] != after[stage]["fingerprint"]}
     assert changed == (set(line[line.index(first) :]) if first else set())

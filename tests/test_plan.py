@@ -71,7 +71,7 @@ def test_both_signs_add_each_unit_once_more(tmp_path: Path) -> None:
 
 def test_the_pool_is_embedded_only_where_a_layer_is_compared_there(tmp_path: Path) -> None:
     def pool(**changes: object) -> tuple[bool, int]:
-        outlook = Outlook(toy.job(tmp_path / "images", **changes))
+        outlook = Outlook(toy.job(tmp_path / "images", visualize__enabled=False, **changes))
         return outlook.has_pool, outlook.n_pooled_nulls
 
     assert pool(network__layers=["mix", "head"]) == (True, 1)

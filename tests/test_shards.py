@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from polyscan.errors import ShardError
-from polyscan.shards import seed, split, split_within
+from polyscan.shards import seed, split, split_by_weight, split_ranges, split_within
 
 
 @given(st.lists(st.integers(0, 50), max_size=8), st.integers(1, 20))
@@ -20,6 +20,29 @@ def test_shards_cover_all_groups_once_in_order_and_never_cross_a_border(sizes: l
         assert not any(shard.start < border < shard.stop for border in borders)
     assert [shard.index for shard in shards] == list(range(len(shards)))
     assert all(shard.count == len(shards) for shard in shards)
+
+
+@given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 30)), max_size=8), st.integers(1, 20))
+def test_ranges_are_covered_once_in_order_and_nothing_between_them(gaps: list[tuple[int, int]], size: int) -> None:
+    ranges, at = [], 0
+    for gap, length in gaps:
+        ranges.append((at + gap, at + gap + length))
+        at += gap + length
+    shards = split_ranges("score", ranges, size)
+    wanted = [item for start, stop in ranges for item in range(start, stop)]
+    assert [item for shard in shards for item in range(shard.start, shard.stop)] == wanted
+    assert all(0 < len(shard) <= size for shard in shards)
+    assert all(any(start <= shard.start and shard.stop <= stop for start, stop in ranges) for shard in shards)
+
+
+@given(st.lists(st.integers(1, 50), max_size=12), st.integers(1, 60))
+def test_shards_by_weight_are_as_heavy_as_allowed_or_one_item(weights: list[int], most: int) -> None:
+    shards = split_by_weight("survey", weights, most)
+    assert [item for shard in shards for item in range(shard.start, shard.stop)] == list(range(len(weights)))
+    for shard, behind in zip(shards, [*shards[1:], None], strict=False):
+        weight = sum(weights[shard.start : shard.stop])
+        assert weight <= most or len(shard) == 1
+        assert behind is None or weight + weights[behind.start] > most, "the next item would have had room"
 
 
 def test_shard_names_sort_as_their_indices() -> None:

@@ -100,6 +100,9 @@ def test_rows_are_found_by_range_value_and_list(tmp_path: Path) -> None:
     assert units(("unit", 8)) == [8]
     assert units(("unit", [9, 0, 77])) == [0, 9]
     assert units(None) == list(range(10))
+    assert units(("unit", [])) == []
+    assert units(("layer", [])) == []
+    assert units({"layer": "layer-3", "unit": 8}) == [8]
 
 
 def test_vectors_come_back_as_one_array(tmp_path: Path) -> None:

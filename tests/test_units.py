@@ -18,6 +18,11 @@ def test_number_and_unit_are_each_others_inverse() -> None:
     assert ORDER.start("b.conv") == 2
 
 
+def test_a_virtual_layer_has_a_parent_and_a_role() -> None:
+    assert [(layer.parent, layer.role) for layer in ORDER.layers] == [("a", ""), ("b.conv", ""), ("b.conv", "null")]
+    assert (Layer("conv#2@planted", 0, 1).parent, Layer("conv#2@planted", 0, 1).role) == ("conv#2", "planted")
+
+
 @pytest.mark.parametrize("number", [-1, 9])
 def test_a_number_outside_is_refused(number: int) -> None:
     with pytest.raises(IndexError, match=r"outside 0\.\.8"):

@@ -156,6 +156,7 @@ class ScoreSettings(Settings):
 class ShowSettings(Settings):
     """How the maps are drawn; in no fingerprint."""
 
+    fdr: float = Field(0.05, gt=0, lt=1, description="false discovery rate at which a unit is called several")
     top_per_layer: int = Field(6, ge=0, description="units of each layer shown with pictures")
     tiles: int = Field(10, ge=1, description="pictures per cluster")
     title: str = Field("", description="title of the pages; default: the network and its weights")

@@ -11,13 +11,14 @@ from jaxtyping import Float64
 PARTS = {"gap": 1, "cut": -1, "silhouette2": 1}
 """The scores that it is made of, and the sign with which each speaks for several."""
 BOUND = 2.5
-"""Residuals are clipped here, so that a few far items, which drive the gap alone, do not decide."""
+"""Beyond it residuals count by their logarithm, so that a few far items, which drive the gap alone, do not decide."""
 
 
 def separation(residuals: dict[str, Float64[np.ndarray, " u"]]) -> Float64[np.ndarray, " u"]:
     """How much better two clusters fit than under the null: three views of one cut, each in the null's own sd.
 
-        separation = z(gap) - z(cut) + z(silhouette of two),  each z clipped to [-2.5, 2.5]
+        separation = f(z(gap)) - f(z(cut)) + f(z(silhouette of two))
+        f(z) = z up to |z| = 2.5, beyond it sign(z) (2.5 + ln(1 + |z| - 2.5))
 
     z is the residual from what null sets of the same clarity have. Gap sees how far apart the clusters lie, the cut
     whether there is a valley between them, the silhouette whether most items know where they belong; a one-concept set
@@ -29,9 +30,14 @@ def separation(residuals: dict[str, Float64[np.ndarray, " u"]]) -> Float64[np.nd
 
     Source: ours; chosen by measurement among some twenty statistics (docs/methods).
 
-    >>> z = {"gap": np.array([3.0]), "cut": np.array([-1.0]), "silhouette2": np.array([0.5])}
+    >>> z = {"gap": np.array([2.0]), "cut": np.array([-1.0]), "silhouette2": np.array([0.5])}
     >>> separation(z).tolist()
-    [4.0]
+    [3.5]
     """
-    signed = [sign * np.clip(residuals[name], -BOUND, BOUND) for name, sign in PARTS.items()]
+    signed = [sign * _tempered(residuals[name]) for name, sign in PARTS.items()]
     return np.sum([np.where(np.isnan(z), 0, z) for z in signed], axis=0)
+
+
+def _tempered(z: Float64[np.ndarray, " u"]) -> Float64[np.ndarray, " u"]:
+    beyond = np.log1p(np.maximum(np.abs(z) - BOUND, 0))
+    return np.clip(z, -BOUND, BOUND) + np.sign(z) * beyond

@@ -201,6 +201,7 @@ TABLES: dict[str, Table] = {
             Column("null_mean", "float64", "", "mean under the null at this clarity; null: no null", nullable=True),
             Column("null_sd", "float64", "", "standard deviation under the null at this clarity", nullable=True),
             Column("p", "float64", "", "chance of a value as extreme under the null", nullable=True),
+            Column("is_extrapolated", "bool", "", "p is too small to be counted and was read from a fitted tail"),
         )),
         Table("matches", "score", 1, "unit, evidence, space and null", (
             LAYER, CHANNEL, EVIDENCE, SPACE, NULL,

@@ -62,7 +62,7 @@ class Worker:
             random_clarity = self.evidence.random_clarity(layer, subjects[0].space)
             matched += [matches(values, null, random_clarity=random_clarity).assign(**about) for null in nulls]
         return {
-            "scores": _columns(scores, [*KEY, "score", *NUMBERS]),
+            "scores": _columns(scores, [*KEY, "score", *NUMBERS, "is_extrapolated"]),
             "matches": _columns(matched, [*KEY, *MATCH]),
             "clusters": _cluster_rows(layer, [subject for group in groups for subject in group], semanticity),
         }

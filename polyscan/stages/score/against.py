@@ -11,15 +11,18 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float64
+from jaxtyping import Bool, Float64
 
 from polyscan.scores import psi, separation
 from polyscan.scores.score import Score
 from polyscan.stats import calibration
 from polyscan.stats.calibration import LEAST_SETS, Calibration
+from polyscan.stats.significance import tail_p
 
 NO_NULL = ""
 NUMBERS = ("value", "null_mean", "null_sd", "p")
+FEW_BEYOND = 11
+"""With fewer null sets than that at least as extreme, the unit itself among them, p is read from a fitted tail."""
 Numbers = Float64[np.ndarray, " u"]
 Match = Literal["regression", "nearest"]
 
@@ -114,8 +117,24 @@ def _separation(values: pd.DataFrame, null: NullTable, match: Match) -> pd.DataF
         for frame in (values, null.values)
     )
     fit = Calibration.fit(known, null.clarity, tail="upper")
-    mean, sd, p = fit.mean(clarity), fit.sd(clarity), _p(fit, own, clarity, Known(known, null.clarity), match)
-    return _rows("separation", null.name, values.index, own, null_mean=mean, null_sd=sd, p=p)
+    p = _p(fit, own, clarity, Known(known, null.clarity), match)
+    is_fitted = np.zeros(len(p), dtype=bool)
+    if match == "regression":
+        p, is_fitted = _with_tail(p, fit.standardised(own, clarity), fit.residuals)
+    mean, sd = fit.mean(clarity), fit.sd(clarity)
+    rows = _rows("separation", null.name, values.index, own, null_mean=mean, null_sd=sd, p=p)
+    return rows.assign(is_extrapolated=is_fitted)
+
+
+def _with_tail(p: Numbers, residual: Numbers, known: Numbers) -> tuple[Numbers, Bool[np.ndarray, " u"]]:
+    """P with its smallest values read from a tail fitted to the null's residuals, and which these are.
+
+    With B null sets counting ends at 1 / (B + 1), which of some thousand units none can survive a false discovery rate.
+    """
+    found, is_fitted = p.copy(), np.zeros(len(p), dtype=bool)
+    for unit in np.flatnonzero(p * (len(known) + 1) <= FEW_BEYOND):
+        found[unit], is_fitted[unit] = tail_p(float(residual[unit]), known)
+    return found, is_fitted
 
 
 def _residuals(name: str, frame: pd.DataFrame, null: NullTable) -> Numbers:
@@ -154,4 +173,5 @@ def _numbers(frame: pd.DataFrame, name: str) -> Numbers:
 def _rows(score: str, null: str, channel: pd.Index, value: Numbers, **under_null: Numbers) -> pd.DataFrame:
     """Rows of one score; `null_mean`, `null_sd` and `p` are NaN where they are not given."""
     nothing = dict.fromkeys(NUMBERS[1:], np.nan)
-    return pd.DataFrame({"channel": channel, "null": null, "score": score, "value": value, **nothing, **under_null})
+    made = {"channel": channel, "null": null, "score": score, "value": value, **nothing, **under_null}
+    return pd.DataFrame({**made, "is_extrapolated": False})

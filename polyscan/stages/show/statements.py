@@ -20,7 +20,7 @@ LEAST_LAYERS = 5
 def statements(job: Job, frame: pd.DataFrame, layers: Sequence[LayerRow], trend: Sequence[TrendPoint]) -> Iterator[str]:
     """What may be said of the whole network."""
     if "p" in frame and frame["p"].notna().any():
-        yield _verdicts(frame)
+        yield _verdicts(frame, job.show.fdr)
         yield from _proof(layers)
         yield _trend(job, layers, trend)
     else:
@@ -33,7 +33,7 @@ def statements(job: Job, frame: pd.DataFrame, layers: Sequence[LayerRow], trend:
         )
 
 
-def _verdicts(frame: pd.DataFrame) -> str:
+def _verdicts(frame: pd.DataFrame, fdr: float) -> str:
     counts = frame["verdict"].value_counts()
     certified = int(counts.get("several, certified", 0))
     several = int(counts.get("several", 0)) + certified
@@ -48,7 +48,7 @@ def _verdicts(frame: pd.DataFrame) -> str:
         return f"No unit can be judged{rest}."
     return (
         f"{several:,} of {judged:,} judged units ({several / judged:.1%}) answer to several things at a false "
-        f"discovery rate of {LEVEL:.0%}, {certified:,} of them certified{rest}."
+        f"discovery rate of {fdr:.0%}, {certified:,} of them certified{rest}."
     )
 
 

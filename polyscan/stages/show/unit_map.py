@@ -39,7 +39,7 @@ def unit_map(job: Job, run: Run) -> pd.DataFrame:
             frame[q] = benjamini_hochberg(frame[name].to_numpy(np.float64))
     if "p" in frame:
         frame["q_by"] = benjamini_yekutieli(frame["p"].to_numpy(np.float64))
-        frame["verdict"] = verdicts(frame)
+        frame["verdict"] = verdicts(frame, fdr=job.show.fdr)
         # The number of clusters is gated: one unless the gap says otherwise.
         is_several = frame["verdict"].str.startswith("several")
         frame["n_clusters"] = frame["silhouette_k"].where(is_several, 1.0).where(frame["p"].notna())

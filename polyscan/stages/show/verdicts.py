@@ -20,13 +20,13 @@ VERDICTS = {
 }
 
 
-def verdicts(frame: pd.DataFrame) -> pd.Series:
+def verdicts(frame: pd.DataFrame, *, fdr: float = LEVEL) -> pd.Series:
     """The verdict of each row of a map with p, q, dip_p, off_range, incoherent, saturated and is_dead.
 
     What speaks against any p comes first: a unit that is dead, saturated, incoherent or off range is neither one nor
     several.
     """
-    is_several = frame["q"] <= LEVEL
+    is_several = frame["q"] <= fdr
     is_certified = frame["dip_p"] <= LEVEL if "dip_p" in frame else False  # no column where all have under 20 items
     choices = [
         (frame["is_dead"], "dead"),

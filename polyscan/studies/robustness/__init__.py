@@ -222,7 +222,7 @@ def _refuse_other_version(job: Job, base: Run) -> None:
 def _first_other(job: Job, run: Run, inputs: Mapping[str, str]) -> str | None:
     """The first stage of a run that is not what this job makes of these inputs."""
     known = run.manifest().get("stages", {})
-    wanted = pipeline._entries(job, inputs)
+    wanted = pipeline.stage_entries(job, inputs)
     names = (name for name in NAMES if name in known and known[name]["fingerprint"] != wanted[name]["fingerprint"])
     return next(names, None)
 
