@@ -219,7 +219,7 @@ def prepare(job: Job, run: Run, *, redo: str | None = None) -> dict[str, str]:
         JobError: if the run was made with other settings, or `redo` names no stage.
     """
     inputs, about = _opened(job)
-    settled = entries(job, inputs)
+    settled = stage_entries(job, inputs)
     if redo is not None and redo not in settled:
         raise JobError(f'--redo "{redo}" names no stage; stages: {", ".join(settled)}')
     manifest = run.manifest()
