@@ -35,7 +35,7 @@ TAILS = {
 }
 MAP_EXTRAS = (
     ("verdict", "string", "one, several or why neither; see Methods. It and all below to `n_clusters` need a null"),
-    ("separation", "float64", "the statistic of the test: three clipped residuals from the null, in its spread"),
+    ("separation", "float64", "the statistic of the test: three tempered residuals from the null, in its spread"),
     ("p", "float64", "its p against the first of `calibrate.nulls`"),
     ("q", "float64", "Benjamini & Hochberg's, of p over all live units"),
     ("q_by", "float64", "Benjamini & Yekutieli's"),

@@ -104,19 +104,22 @@ def test_cluster_shares_are_those_of_the_best_clusters(toy_results: Results) -> 
         assert own["cluster_bic"].nunique() == row.semanticity_k
 
 
-def test_the_number_of_clusters_is_one_unless_the_unit_is_called_several(
-    wide_results: Results, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def with_fdr(results: Results, fdr: float) -> Job:
+    job = toy.stored_job(results)
+    return job.model_copy(update={"show": job.show.model_copy(update={"fdr": fdr})})
+
+
+def test_the_number_of_clusters_is_one_unless_the_unit_is_called_several(wide_results: Results) -> None:
     frame = wide_results.map
     has_p = frame["p"].notna()
     several = frame["verdict"].str.startswith("several")
     assert (frame.loc[has_p & ~several, "n_clusters"] == 1).all()
     assert frame.loc[~has_p, "n_clusters"].isna().all()
     # With another line between one and several the same units have their silhouette's number.
-    monkeypatch.setattr("polyscan.stages.show.verdicts.LEVEL", 0.999)
-    again = unit_map(toy.stored_job(wide_results), wide_results.run)
+    again = unit_map(with_fdr(wide_results, 0.999), wide_results.run)
     called = again["verdict"].str.startswith("several")
     assert called.sum() > several.sum()
+    assert (again.loc[called, "q"] <= 0.999).all()
     assert (again.loc[called, "n_clusters"] == again.loc[called, "silhouette_k"]).all()
     assert (again.loc[called, "n_clusters"] >= 2).all()
     assert (again.loc[~called & again["p"].notna(), "n_clusters"] == 1).all()
@@ -166,6 +169,12 @@ def test_each_verdict_by_hand(changes: dict[str, object], expected: str) -> None
 def test_without_a_certificate_units_can_be_called_several() -> None:
     frame = pd.DataFrame([PLAIN, {**PLAIN, **SEVERAL}]).drop(columns="dip_p")
     assert verdicts(frame).tolist() == ["one", "several"]
+
+
+def test_the_rate_of_false_discoveries_is_the_jobs() -> None:
+    frame = pd.DataFrame([{**PLAIN, "q": q} for q in (0.05, 0.1, 0.2)])
+    assert verdicts(frame, fdr=0.1).tolist() == ["several", "several", "one"]
+    assert verdicts(frame).tolist() == ["several", "one", "one"]
 
 
 def test_every_verdict_has_a_meaning(toy_results: Results, wide_results: Results) -> None:

@@ -132,7 +132,9 @@ def _with_tail(p: Numbers, residual: Numbers, known: Numbers) -> tuple[Numbers, 
     With B null sets counting ends at 1 / (B + 1), which of some thousand units none can survive a false discovery rate.
     """
     found, is_fitted = p.copy(), np.zeros(len(p), dtype=bool)
-    for unit in np.flatnonzero(p * (len(known) + 1) <= FEW_BEYOND):
+    if not np.isfinite(known).all():
+        return found, is_fitted  # the null follows its mean without any spread: there is no tail to fit
+    for unit in np.flatnonzero((p * (len(known) + 1) <= FEW_BEYOND) & np.isfinite(residual)):
         found[unit], is_fitted[unit] = tail_p(float(residual[unit]), known)
     return found, is_fitted
 

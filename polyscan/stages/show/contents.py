@@ -81,6 +81,7 @@ LABELS: Mapping[str, tuple[str, str]] = {
     "psi_s": ("PSI: S", "silhouette, adjusted for the null: 0 chance, 1 perfect"),
     "psi_q": ("PSI: Q", "alignment of clusters with the images' labels, adjusted for chance"),
     "psi_d": ("PSI: D", "distinctness of the clusters' concepts, adjusted for chance"),
+    "psi_gated": ("PSI, gated", "PSI where the unit is called several, else 0"),
     "psi_p": ("PSI: p", "chance of such a PSI under the joint null"),
     "semanticity": ("semanticity", "Alic et al. 2025, over exemplars: 0 one thing, 1 many clusters far apart"),
     "semanticity_k": ("clusters (BIC)", "number of clusters that BIC prefers, 1 included; not calibrated"),

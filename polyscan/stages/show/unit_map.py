@@ -35,7 +35,8 @@ def unit_map(job: Job, run: Run) -> pd.DataFrame:
         frame[name] = frame[name] == True  # noqa: E712  # a unit without evidence is neither, and has none of either
     for name in ("p", "psi_p", "psi_words_p", *(f"{null}_null_p" for null in job.calibrate.nulls[1:])):
         if name in frame:
-            q = "psi_qvalue" if name == "psi_p" else f"{name.removesuffix('p')}q"
+            # `psi_q` is a part of PSI, so its q is called otherwise.
+            q = f"{name.removesuffix('p')}{'qvalue' if name.startswith('psi') else 'q'}"
             frame[q] = benjamini_hochberg(frame[name].to_numpy(np.float64))
     if "p" in frame:
         frame["q_by"] = benjamini_yekutieli(frame["p"].to_numpy(np.float64))
@@ -44,6 +45,9 @@ def unit_map(job: Job, run: Run) -> pd.DataFrame:
         is_several = frame["verdict"].str.startswith("several")
         frame["n_clusters"] = frame["silhouette_k"].where(is_several, 1.0).where(frame["p"].notna())
         frame["names"] = frame["names"].where(is_several, frame["name"])
+        for name in ("psi", "psi_words"):
+            if name in frame:
+                frame[f"{name}_gated"] = frame[name].where(is_several | frame[name].isna(), 0.0)
     return frame.drop(columns="name")
 
 
