@@ -15,10 +15,10 @@ from polyscan.stats import splits
 class Gap:
     """Effect size of the cut into two, and the number that the test of "one or several" rests on.
 
-        gap = (w_0 + w_1) / 2 - b
+        gap = a_0 w_0 + a_1 w_1 - b
 
-    w_c is the mean pairwise cosine within cluster c, b that across; two clusters by 2-means on the unit vectors, each
-    of a tenth of the items or more; cosines are seen from the space's mean.
+    a_c is the share of items in cluster c, w_c the mean pairwise cosine within it, b that across; two clusters by
+    2-means on the unit vectors, each of a tenth of the items or more; cosines are seen from the space's mean.
 
     Range: [-1, 2].
 
@@ -27,7 +27,8 @@ class Gap:
     Blind to: by itself, whether there are two groups: every set is cut in two, and a loose set is cut deeper than a
     tight one. Its p compares it with one-exemplar sets of the same clarity.
 
-    Source: ours.
+    Source: ours. Departure: at first it was (w_0 + w_1) / 2 - b, unweighted. A split with fewer poor optima broke that:
+    it finds the small clumps whose w is large by chance (docs/methods).
     """
 
     label: ClassVar[str] = "gap"

@@ -22,9 +22,11 @@ KRule = Literal["default", "published"]
 LEAST_ITEMS = 2
 """Fewer items have no pair to compare: scores answer NaN."""
 LEAST_SHARE = 0.1
-"""A cluster that counts has so large a share of the items."""
-STARTS = 40
-"""Runs of k-means behind the calibrated numbers; fewer are not steady from seed to seed (docs/methods)."""
+"""A cluster of two has so large a share of the items, so that two or three far ones are none."""
+LEAST_SHARE_OF_MORE = 0.15
+"""The same for a cluster of three or more."""
+STARTS = 20
+"""Starts of each split behind the calibrated numbers (docs/methods)."""
 MOST_PARTS = 5
 """Most clusters that the calibrated numbers ask for."""
 
@@ -141,12 +143,13 @@ class Sample:
 
     @cached_property
     def best_split(self) -> splits.BestSplit:
-        """The items in 2 to 5 clusters of a tenth or more, by the largest silhouette; one set, never gated."""
+        """The items in 2 to 5 clusters, more while the silhouette rises enough; one set, never gated."""
         return splits.best_split(
             self.cosines[None],
             uniforms={k: _uniforms([self], k, STARTS) for k in range(2, MOST_PARTS + 1)},
             most=MOST_PARTS,
             least_share=LEAST_SHARE,
+            least_share_of_more=LEAST_SHARE_OF_MORE,
             halves=self.halves,
         )
 
@@ -223,7 +226,14 @@ def _fill_splits(samples: Sequence[Sample]) -> None:
     cosines = np.concatenate([s.cosines[None] for s in samples])
     uniforms = {k: _uniforms(samples, k, STARTS) for k in range(2, MOST_PARTS + 1)}
     halves = splits.two_means(cosines, uniforms=uniforms[2], least_share=LEAST_SHARE)
-    best = splits.best_split(cosines, uniforms=uniforms, most=MOST_PARTS, least_share=LEAST_SHARE, halves=halves)
+    best = splits.best_split(
+        cosines,
+        uniforms=uniforms,
+        most=MOST_PARTS,
+        least_share=LEAST_SHARE,
+        least_share_of_more=LEAST_SHARE_OF_MORE,
+        halves=halves,
+    )
     for row, sample in enumerate(samples):
         own = slice(row, row + 1)
         sample.__dict__["halves"] = splits.Split(halves.labels[own], halves.was_cut[own])
@@ -231,7 +241,7 @@ def _fill_splits(samples: Sequence[Sample]) -> None:
 
 
 def _uniforms(samples: Sequence[Sample], k: int, starts: int) -> Float64[np.ndarray, "s r k"]:
-    """Draws for k-means into k clusters, each sample's from its own seed."""
+    """Draws for clusterings into k clusters, each sample's from its own seed."""
     return np.stack([np.random.default_rng((s.seed, k)).random((starts, k)) for s in samples])
 
 

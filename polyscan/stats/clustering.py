@@ -10,9 +10,7 @@ same to the last bit whatever other sets share the batch.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import array_api_compat
@@ -62,7 +60,6 @@ def kmeans(
     uniforms: Float[Array, "s r k"],
     iterations: int = 100,
     least: int = 1,
-    prefer: Callable[[int, Int[Array, "s r n"]], Float[Array, "s r"]] | None = None,
 ) -> Clustering:
     """Best of `r` runs of k-means for each set.
 
@@ -77,8 +74,6 @@ def kmeans(
         uniforms: draws in [0, 1), one a restart and centre. Make them from the unit's own seed, never from the batch.
         iterations: most rounds of Lloyd's iteration.
         least: items that every cluster should have.
-        prefer: given the first set's number and labels [s, r, n] of all runs of some sets, how good each run is [s, r]:
-            the largest wins, in place of the lowest sum of squares.
 
     Raises:
         ValueError: if shapes disagree, `k`, `iterations` or `least` is out of bounds, or a vector was not finite.
@@ -100,7 +95,6 @@ def kmeans(
             uniforms[start : start + step, :, :],
             iterations=iterations,
             least=least,
-            prefer=None if prefer is None else partial(prefer, start),
         )
         for start in range(0, s, step)
     ]
@@ -109,6 +103,15 @@ def kmeans(
         sse=xp.concat([p.sse for p in parts], axis=0),
         held=xp.concat([p.held for p in parts], axis=0),
     )
+
+
+def renumbered(labels: Int[Array, "s n"], k: int) -> Int[Array, "s n"]:
+    """Clusters numbered by first appearance; each of the k must occur."""
+    xp = array_api_compat.array_namespace(labels)
+    clusters = xp.astype(_range(xp, k, labels), labels.dtype)
+    members = xp.astype(labels[:, None, :] == clusters[None, :, None], xp.int8)
+    number = xp.argsort(xp.argsort(xp.argmax(members, axis=-1), axis=-1), axis=-1)  # [s, k]
+    return number[_range(xp, labels.shape[0], labels)[:, None], xp.astype(labels, xp.int64)]
 
 
 def _check(gram: Array, k: int, uniforms: Array, iterations: int, least: int) -> None:
@@ -138,7 +141,7 @@ def _range(xp: Any, stop: int, like: Array) -> Array:
     return xp.arange(stop, dtype=xp.int64, device=array_api_compat.device(like))  # pyright: ignore[reportUnknownMemberType]
 
 
-def _best_of(xp: Any, gram: Array, k: int, uniforms: Array, *, iterations: int, least: int, prefer: Any) -> Clustering:
+def _best_of(xp: Any, gram: Array, k: int, uniforms: Array, *, iterations: int, least: int) -> Clustering:
     """`kmeans` for k >= 2 and one handful of sets."""
     exact = xp.astype(gram, xp.float64)
     total = xp.sum(xp.linalg.diagonal(exact), axis=-1)
@@ -150,10 +153,9 @@ def _best_of(xp: Any, gram: Array, k: int, uniforms: Array, *, iterations: int, 
     held = xp.all(xp.sum(_one_hot(xp, labels, k, xp.int64), axis=-1) >= least, axis=1)  # [s, r]
     is_held = xp.any(held, axis=-1)
     may_win = held | ~is_held[:, None]
-    badness = sse if prefer is None else -prefer(labels)
-    best = xp.argmin(xp.where(may_win, badness, xp.full_like(badness, xp.inf)), axis=-1)
+    best = xp.argmin(xp.where(may_win, sse, xp.full_like(sse, xp.inf)), axis=-1)
     sets = _range(xp, gram.shape[0], gram)
-    return Clustering(_renumbered(xp, labels[sets, best], k), sse[sets, best], is_held)
+    return Clustering(renumbered(labels[sets, best], k), sse[sets, best], is_held)
 
 
 def _lloyd(xp: Any, gram: Array, seeds: Array, iterations: int) -> Array:
@@ -233,11 +235,3 @@ def _sse(xp: Any, gram: Array, labels: Array, k: int) -> Array:
     explained = xp.vecdot(members, _products(xp, members, gram)) / xp.sum(members, axis=-1)
     sse = xp.sum(xp.linalg.diagonal(gram), axis=-1)[:, None] - xp.sum(explained, axis=1)
     return xp.where(sse > 0, sse, xp.zeros_like(sse))
-
-
-def _renumbered(xp: Any, labels: Array, k: int) -> Array:
-    """[s, n] with clusters numbered by first appearance."""
-    clusters = xp.astype(_range(xp, k, labels), labels.dtype)
-    members = xp.astype(labels[:, None, :] == clusters[None, :, None], xp.int8)
-    number = xp.argsort(xp.argsort(xp.argmax(members, axis=-1), axis=-1), axis=-1)  # [s, k]
-    return number[_range(xp, labels.shape[0], labels)[:, None], xp.astype(labels, xp.int64)]

@@ -38,7 +38,7 @@ LEVELS: dict[str, str] = {
 """What each null was measured to call several among sets of one concept: our own study, for warnings."""
 
 LAYER_REACHES = (1, 1, 2, 4)
-EMBEDDING_REACHES = (1, 1, 1, 2)
+EMBEDDING_REACHES = (1, 1, 1, 1, 1, 2)
 """m: a set is drawn from its read-out's top m n, m taking turns. Most sets are plain tops, as units' are; a few looser
 ones carry the fit to less homogeneous units. Reaches of 16 among them cost the level (docs/methods)."""
 _BALLS = (1, 2, 4, 16)

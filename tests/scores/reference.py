@@ -92,14 +92,15 @@ def clarity(_score, sample):
 
 
 def gap(_score, sample):
-    """Mean of the two within-cluster mean cosines less the mean cosine across; NaN where a cluster has no pair."""
+    """Within-cluster mean cosines by the clusters' shares, less the mean cosine across; NaN where one has no pair."""
     cosines, labels = cosine_table(sample), sample.halves.labels[0].tolist()
     within, across = {0: [], 1: []}, []
     for i, j in combinations(range(len(labels)), 2):
         (within[labels[i]] if labels[i] == labels[j] else across).append(cosines[i][j])
     if not all(within.values()):
         return math.nan
-    return sum(sum(each) / len(each) for each in within.values()) / 2 - sum(across) / len(across)
+    weighted = [labels.count(c) / len(labels) * sum(each) / len(each) for c, each in within.items()]
+    return sum(weighted) - sum(across) / len(across)
 
 
 def cut(score, sample):

@@ -90,7 +90,9 @@ def test_gap_cut_and_silhouette_by_hand():
     # Two tight pairs at a right angle, one of them with a third item that leans over: cosines 1, .6 and .8.
     sample = evidence.sample_of([[1.0, 0], [2, 0], [0, 1], [0, 3], [0.6, 0.8]])
     assert sample.halves.labels[0].tolist() == [0, 0, 1, 1, 1]
-    assert SCORES["gap"]()(sample) == pytest.approx((1 + (1 + 0.8 + 0.8) / 3) / 2 - (4 * 0 + 2 * 0.6) / 6, abs=1e-6)
+    assert SCORES["gap"]()(sample) == pytest.approx(
+        0.4 * 1 + 0.6 * (1 + 0.8 + 0.8) / 3 - (4 * 0 + 2 * 0.6) / 6, abs=1e-6
+    )
     # One neighbour each: all within but none across; two each: 0 and 1 reach over once, 4 never.
     assert SCORES["cut"](neighbors=1)(sample) == 0
     assert SCORES["cut"](neighbors=2)(sample) == pytest.approx((2 / 10) / (2 * 0.4 * 0.6))

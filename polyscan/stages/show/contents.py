@@ -124,7 +124,7 @@ def _facts(job: Job, run: Run, frame: pd.DataFrame) -> list[tuple[str, str]]:
         ("layers", f"{frame['layer'].nunique()}"),
         ("dead", f"{int(frame['is_dead'].sum()):,}"),
         ("images", f"{int(frame['n_images'].max()):,}"),
-        ("exemplars per unit", str(job.embed.n_exemplars or job.collect.k)),
+        ("exemplars per unit", str(job.score.n_exemplars or job.embed.n_exemplars or job.collect.k)),
         ("embedder", str(manifest["embedder"]["name"])),
     ]
     if manifest["distance"] and job.visualize.enabled:
@@ -158,7 +158,7 @@ def _notes(run: Run, job: Job, frame: pd.DataFrame) -> Iterator[str]:
     without = [str(layer) for layer, p in frame[~frame["is_dead"]].groupby("layer", sort=False)["p"] if p.isna().all()]
     if without:
         yield f"No null for {', '.join(without)}: on the survey's images all its activation vectors are alike."
-    n = job.embed.n_exemplars or job.collect.k
+    n = job.score.n_exemplars or job.embed.n_exemplars or job.collect.k
     if n < FEW:
         yield f"Each unit has {n} exemplars only; with fewer than {FEW} next to nothing can be found."
     reaches = allowed(LAYER_REACHES, job.collect.k, int(frame["n_images"].max())) if job.survey.read_outs else ()

@@ -18,7 +18,11 @@ _ZERO_DISTANCE = 1e-12
 def gap(cosines: Float[Array, "s n n"], labels: Int[Array, "s n"]) -> Float[Array, " s"]:
     """How much closer items are within the two clusters than across them.
 
-    gap = (w_0 + w_1) / 2 - b, w_c the mean cosine of the pairs within cluster c, b that of the pairs across
+    gap = a_0 w_0 + a_1 w_1 - b, a_c the share of items in cluster c, w_c the mean cosine of the pairs within it, b that
+    of the pairs across
+
+    Weighted by shares, since a small clump has a large w by being small: without weights, the better the split, the
+    rather it cuts off such clumps, and the gap tells two concepts from one no more.
 
     Args:
         cosines: as `cosines` makes them.
@@ -38,7 +42,7 @@ def gap(cosines: Float[Array, "s n n"], labels: Int[Array, "s n"]) -> Float[Arra
     sizes = xp.sum(members, axis=-1)
     within = _ratio(xp, total - own, sizes * (sizes - 1))
     across = _ratio(xp, xp.vecdot(to_clusters[:, 0, :], members[:, 1, :]), sizes[:, 0] * sizes[:, 1])
-    return (within[:, 0] + within[:, 1]) / 2 - across
+    return xp.vecdot(sizes / labels.shape[1], within) - across
 
 
 def cut(cosines: Float[Array, "s n n"], labels: Int[Array, "s n"], k: int = 8) -> Float[Array, " s"]:
