@@ -5,8 +5,10 @@ import pytest
 from scipy.optimize import linprog
 
 from polyscan.stats import dip as dip_module
+from polyscan.stats.clustering import kmeans
 from polyscan.stats.dip import certificate, dip, dip_p
-from polyscan.stats.splits import cosines, two_means
+from polyscan.stats.splits import cosines
+from polyscan.stats.splits.cosines import centred
 
 
 def generator(seed=0):
@@ -142,16 +144,17 @@ def literal_positions(c, *, held_out, others, labels):
 def test_held_out_items_are_placed_on_the_line_through_the_two_means(monkeypatch):
     seen = {}
 
-    def two_means_seen(c, *, uniforms):
-        seen["labels"] = two_means(c, uniforms=uniforms).labels
-        seen["cosines"] = c
-        return two_means(c, uniforms=uniforms)
+    def kmeans_seen(among, k, *, uniforms, least):
+        assert (k, least) == (2, 1)
+        seen["among"], found = among, kmeans(among, k, uniforms=uniforms, least=least)
+        seen["labels"] = found.labels
+        return found
 
     def dip_p_seen(positions, *, draws):
         seen["positions"] = positions
         return 1.0
 
-    monkeypatch.setattr(dip_module, "two_means", two_means_seen)
+    monkeypatch.setattr(dip_module, "kmeans", kmeans_seen)
     monkeypatch.setattr(dip_module, "dip_p", dip_p_seen)
     c = cosines(two_clusters(23, 1)[None])[0]
     directions = []
@@ -162,7 +165,7 @@ def test_held_out_items_are_placed_on_the_line_through_the_two_means(monkeypatch
         for fold, labels in enumerate(seen["labels"]):
             held_out = order[fold::5]
             others = np.array([i for i in order if i not in held_out])[:18]
-            np.testing.assert_array_equal(seen["cosines"][fold], c[np.ix_(others, others)])
+            np.testing.assert_allclose(seen["among"][fold], centred(c[None][:, others][:, :, others])[0], atol=1e-12)
             lines.append(np.zeros(23))
             lines[-1][others] = np.where(labels == 1, 1 / (labels == 1).sum(), -1 / (labels == 0).sum())
             directions.append(1 if lines[-1] @ c @ lines[0] >= 0 else -1)
