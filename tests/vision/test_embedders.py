@@ -185,3 +185,13 @@ def test_a_network_without_a_vector_is_refused(network_of):
 
     with pytest.raises(ModelError, match="gives no vector before its last layer"):
         load_embedder("penultimate", scanned=lambda: network_of(Maps()), folder="", input_px=None, device=CPU)
+
+
+def test_the_text_tower_gives_words_the_space_of_images():
+    embedder = load_embedder("open_clip:ViT-S-32-alt/random", scanned=pytest.fail, folder="", input_px=None, device=CPU)
+    assert embedder.words is not None
+    first, again = embedder.words(["a crane", "a screen"]), embedder.words(["a screen"])
+    side = embedder.preprocessing.input_px
+    assert first.shape[1] == embedder(np.zeros((1, side, side, 3), dtype=np.uint8)).shape[1]
+    np.testing.assert_allclose(first[1], again[0], rtol=1e-4, atol=1e-5)
+    assert not np.allclose(first[0], first[1])
