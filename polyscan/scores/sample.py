@@ -14,6 +14,7 @@ from jaxtyping import Float32, Float64, Int64
 from polyscan.scores.concepts import Concepts
 from polyscan.stats import bic, splits
 from polyscan.stats.clustering import gram, kmeans
+from polyscan.stats.neighbors import kmeans_large
 from polyscan.stats.whitening import Whitening
 
 Evidence = Literal["exemplars", "visualizations"]
@@ -30,6 +31,8 @@ STARTS = 20
 MOST_PARTS = 5
 """Most clusters that the calibrated numbers ask for."""
 
+LARGE = 1000
+"""Above so many items FAISS clusters a set faster than its Gram matrix can be made (docs/performance)."""
 _SETS_AT_ONCE = 64
 
 
@@ -247,6 +250,11 @@ def _uniforms(samples: Sequence[Sample], k: int, starts: int) -> Float64[np.ndar
 
 def _fill(samples: Sequence[Sample], k: int) -> None:
     """Clusters samples of one shape into k clusters and files the partitions with them."""
+    if len(samples[0]) > LARGE:
+        for sample in samples:
+            found = kmeans_large(sample.embeddings, k, seed=(sample.seed + k) % 2**31, restarts=sample.restarts)
+            sample.partitions[k] = Partition(found.labels[0], float(found.sse[0]))
+        return
     grams = np.stack([s.gram for s in samples])
     clusterings = kmeans(grams, k, uniforms=_uniforms(samples, k, samples[0].restarts))
     for sample, labels, sse in zip(samples, clusterings.labels, clusterings.sse, strict=True):

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from polyscan.scores import SCORES
-from polyscan.scores.sample import Sample, prepare
+from polyscan.scores.sample import LARGE, Sample, prepare
+from polyscan.stats.clustering import gram, kmeans
 from polyscan.stats.whitening import Whitening
 
 
@@ -118,3 +119,15 @@ def test_visualizations_may_exceed_all_images():
     sample = evidence.sample_of(evidence.blobs(1), evidence="visualizations")
     above = Sample(sample.embeddings, sample.activations + 9, -1.0, 5.0, evidence="visualizations")
     assert above.activations.max() > above.activation_max
+
+
+def test_a_large_set_is_clustered_by_faiss_as_well_as_by_its_gram_matrix():
+    generator = np.random.default_rng(0)
+    centres = 5 * generator.standard_normal((3, 6))
+    owner = generator.integers(3, size=LARGE + 1)
+    vectors = (centres[owner] + generator.standard_normal((LARGE + 1, 6))).astype(np.float32)
+    sample = Sample(vectors, np.zeros(len(vectors), dtype=np.float32), 0.0, 0.0, restarts=5)
+    found = sample.clustering(3)
+    by_gram = kmeans(gram(vectors[None]), 3, uniforms=generator.random((1, 5, 3)))
+    assert found.sse == pytest.approx(float(by_gram.sse[0]), rel=1e-6)
+    np.testing.assert_array_equal(found.labels, by_gram.labels[0])
