@@ -10,8 +10,8 @@ from itertools import combinations
 
 import numpy as np
 
+from polyscan.stats.clustering import kmeans
 from polyscan.stats.dip import dip_p as p_of_dip
-from polyscan.stats.splits import two_means
 
 
 def cosine(a, b):
@@ -255,7 +255,9 @@ def dip_p(_score, sample):
     places, first = [0.0] * n, None
     for fold, other, draws in zip(folds, others, uniforms, strict=True):
         rows = np.array(other)
-        labels = two_means(sample.cosines[rows[:, None], rows[None, :]][None], uniforms=draws[None]).labels[0].tolist()
+        among = sample.cosines[rows[:, None], rows[None, :]]
+        among = among - among.mean(axis=0) - among.mean(axis=1)[:, None] + among.mean()
+        labels = kmeans(among[None], 2, uniforms=draws[None], least=max(1, len(rows) // 10)).labels[0].tolist()
         sides = [[vectors[i] for i, label in zip(other, labels, strict=True) if label == side] for side in (0, 1)]
         line = np.mean(sides[1], axis=0) - np.mean(sides[0], axis=0)
         first = line if first is None else first
