@@ -215,7 +215,7 @@ def test_an_unfinished_run_is_not_shown(polyscan, job_file: Path, tmp_path: Path
     next((run / "done" / "score").glob("*.json")).unlink()
     ended = polyscan("show", run)
     assert ended.status == 2
-    assert "`score` has shards left" in ended.err
+    assert "`score` has 1 of " in ended.err
     ended = polyscan("show", run, "--set", "collect.k=9")
     assert ended.status == 2
     assert "`show` only draws" in ended.err

@@ -324,7 +324,7 @@ def test_what_can_not_be_taken_over_is_said(places: str) -> None:
     with pytest.raises(TableError, match=f"has lost {lost}; the same `polyscan scan` makes it again"):
         adopt(base, variant, STAGES)
     base.storage.remove("done/visualize/00000-of-00002.json")
-    with pytest.raises(TableError, match="not finished: `visualize` has 1 of 2 shards left; bring it to its end"):
+    with pytest.raises(TableError, match="not finished: `visualize` has 1 of 2 shards left; run `polyscan scan` again"):
         require_finished(base, STAGES)
     with pytest.raises(TableError, match="not finished: `embed` has not begun"):
         require_finished(base, ["embed"])

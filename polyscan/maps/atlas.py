@@ -28,6 +28,7 @@ class Column:
 
 
 LEAST_POWER = 0.5
+"""Layers with less power are greyed out: what is not found there is not absent."""
 
 
 @dataclass(frozen=True)

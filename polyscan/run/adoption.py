@@ -54,7 +54,7 @@ def require_finished(run: Run, stages: Sequence[str]) -> None:
         if total is None or n_done < total:
             left = "not begun" if total is None else f"{total - n_done} of {total} shards left"
             raise TableError(
-                f"{run.address} is not finished: `{stage}` has {left}; bring it to its end with `polyscan scan` first"
+                f"{run.address} is not finished: `{stage}` has {left}; run `polyscan scan` again"
             )
 
 

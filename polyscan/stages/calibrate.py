@@ -64,6 +64,7 @@ class Worker:
         self.pooled = _pooled(job, run)
         sizes = [*(layer.n_units for layer in self.layers), *(job.calibrate.embedding_sets for _ in self.pooled)]
         self.starts = [0, *accumulate(sizes)]
+        self._sets: dict[str, NullSets] = {}
         for name in job.calibrate.nulls:
             if name not in HOLDING:
                 log.warning("calibrate.nulls names `%s`. %s", name, LEVELS[name])
@@ -93,7 +94,8 @@ class Worker:
             yield from ((*about, name, value) for name, value in values_of(self.scores, subject.sample))
 
     def _of_pool(self, null: str, sets: range) -> Iterator[Row]:
-        drawn = self._drawn(null)
+        # All sets of a null are drawn in one go, the same for every shard; a worker does so once.
+        drawn = self._sets[null] = self._sets.get(null) or self._drawn(null)
         samples = [self._sample(null, number, drawn.index[number]) for number in sets]
         prepare(samples)
         for number, sample in zip(sets, samples, strict=True):
@@ -117,7 +119,7 @@ class Worker:
         return self.run.vectors(self._pool["crop"].to_numpy())
 
     def _drawn(self, null: str) -> NullSets:
-        """The same sets for every shard."""
+        """All sets of a null that is drawn from the pool."""
         generator = np.random.default_rng(seed(self.job.seed, f"{null} sets", index=self.job.score.seed))
         n = self.evidence.n
         count = self.job.calibrate.embedding_sets

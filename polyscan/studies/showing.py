@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from polyscan import job as jobs
-from polyscan.errors import JobError, TableError
+from polyscan.errors import JobError
 from polyscan.job import Job
 from polyscan.pipeline import STAGES
 from polyscan.run import Results, Run
+from polyscan.run.adoption import require_finished
 from polyscan.stages import show
 
 
@@ -29,11 +30,7 @@ def redraw(address: str, overrides: Mapping[str, Any]) -> str:
     foreign = [key for key in overrides if not key.startswith("show.")]
     if foreign:
         raise JobError(f"`show` only draws: {', '.join(foreign)} would need a new scan; allowed: show.*")
-    for stage in STAGES:
-        if (total := run.planned(stage.name)) is None or len(run.done(stage.name)) < total:
-            raise TableError(
-                f"{run.address} is not finished: `{stage.name}` has shards left; run `polyscan scan` again"
-            )
+    require_finished(run, [stage.name for stage in STAGES])
     show.draw(_stored_job(run, overrides), run)
     return run.address
 

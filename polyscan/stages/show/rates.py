@@ -8,11 +8,10 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float64
 
+from polyscan.maps.atlas import LEAST_POWER
 from polyscan.stats.significance import Interval, wilson_interval
 
 LEVEL = 0.05
-LEAST_POWER = 0.5
-"""Layers with less power are greyed out: what is not found there is not absent."""
 
 
 @dataclass(frozen=True)
