@@ -53,9 +53,7 @@ def require_finished(run: Run, stages: Sequence[str]) -> None:
         n_done = sum(record.fingerprint == wanted.get(stage) for record in run.done(stage).values())
         if total is None or n_done < total:
             left = "not begun" if total is None else f"{total - n_done} of {total} shards left"
-            raise TableError(
-                f"{run.address} is not finished: `{stage}` has {left}; run `polyscan scan` again"
-            )
+            raise TableError(f"{run.address} is not finished: `{stage}` has {left}; run `polyscan scan` again")
 
 
 def _fingerprints(run: Run) -> dict[str, str]:
