@@ -155,7 +155,10 @@ class EvidenceReader:
     def random_clarity(self, layer: str, space: str) -> float:
         """Clarity that 95 % of random sets stay under; NaN where it was not sampled."""
         if space in FEATURES:
-            return float(cast("Any", self.layers.loc[layer, "random_clarity"]))
+            # Surveyed for sets of k. n unit vectors around 0 have a mean cosine of (|their sum|^2 / n - 1) / (n - 1),
+            # and of a random set |sum|^2 / n is distributed alike at every n.
+            of_k = float(cast("Any", self.layers.loc[layer, "random_clarity"]))
+            return of_k * (self.job.collect.k - 1) / (self.n - 1)
         return self._random_image_clarity
 
     @cached_property

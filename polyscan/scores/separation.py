@@ -23,7 +23,7 @@ def separation(residuals: dict[str, Float64[np.ndarray, " u"]]) -> Float64[np.nd
     z is the residual from what null sets of the same clarity have. Gap sees how far apart the clusters lie, the cut
     whether there is a valley between them, the silhouette whether most items know where they belong; a one-concept set
     that is long rather than split, or has a few stragglers, has one of the three. Its p is the share of null sets with
-    a separation as large. A part without a value, as the cut of 8 items or fewer, counts 0.
+    a separation as large. A part without a value, as the cut of 8 items or fewer, counts 0; without any there is none.
 
     Args:
         residuals: z of each of `PARTS`.
@@ -34,8 +34,8 @@ def separation(residuals: dict[str, Float64[np.ndarray, " u"]]) -> Float64[np.nd
     >>> separation(z).tolist()
     [3.5]
     """
-    signed = [sign * _tempered(residuals[name]) for name, sign in PARTS.items()]
-    return np.sum([np.where(np.isnan(z), 0, z) for z in signed], axis=0)
+    signed = np.array([sign * _tempered(residuals[name]) for name, sign in PARTS.items()])
+    return np.where(np.isnan(signed).all(axis=0), np.nan, np.nansum(signed, axis=0))
 
 
 def _tempered(z: Float64[np.ndarray, " u"]) -> Float64[np.ndarray, " u"]:

@@ -82,6 +82,7 @@ def test_the_reference_of_many_concepts_is_that_of_random_pairs_never_of_a_conce
 def test_separation_adds_its_residuals_by_their_signs_and_goes_without_a_part():
     z = {"gap": [1.0, 1.0, np.nan, -2.0], "cut": [-2.0, np.nan, 1.0, 0.5], "silhouette2": [0.5, 0.25, 0.0, np.nan]}
     assert separation({name: np.array(values) for name, values in z.items()}).tolist() == [3.5, 1.25, -1.0, -2.5]
+    assert np.isnan(separation(dict.fromkeys(z, np.array([np.nan])))).all(), "of nothing there is no sum"
 
 
 @pytest.mark.parametrize("sign", [1, -1])

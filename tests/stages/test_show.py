@@ -161,20 +161,20 @@ SEVERAL = {"p": 0.001, "q": 0.02}
 )
 def test_each_verdict_by_hand(changes: dict[str, object], expected: str) -> None:
     frame = pd.DataFrame([PLAIN, {**PLAIN, **changes}], index=[7, 3])
-    found = verdicts(frame)
+    found = verdicts(frame, fdr=0.05)
     assert found.to_dict() == {7: "one", 3: expected}
     assert set(found) <= set(VERDICTS)
 
 
 def test_without_a_certificate_units_can_be_called_several() -> None:
     frame = pd.DataFrame([PLAIN, {**PLAIN, **SEVERAL}]).drop(columns="dip_p")
-    assert verdicts(frame).tolist() == ["one", "several"]
+    assert verdicts(frame, fdr=0.05).tolist() == ["one", "several"]
 
 
 def test_the_rate_of_false_discoveries_is_the_jobs() -> None:
     frame = pd.DataFrame([{**PLAIN, "q": q} for q in (0.05, 0.1, 0.2)])
     assert verdicts(frame, fdr=0.1).tolist() == ["several", "several", "one"]
-    assert verdicts(frame).tolist() == ["several", "one", "one"]
+    assert verdicts(frame, fdr=0.05).tolist() == ["several", "one", "one"]
 
 
 def test_every_verdict_has_a_meaning(toy_results: Results, wide_results: Results) -> None:
@@ -302,7 +302,7 @@ def trend_of(excesses: list[float | None], column: str = "gap") -> list[TrendPoi
 
 def judged(**counts: int) -> pd.DataFrame:
     names = [name.replace("certified", "several, certified") for name, n in counts.items() for _ in range(n)]
-    return pd.DataFrame({"verdict": names, "p": 0.5})
+    return pd.DataFrame({"layer": "l0", "verdict": names, "p": 0.5})
 
 
 def said(toy_results: Results, frame: pd.DataFrame, layers: list[LayerRow], trend: list[TrendPoint]) -> str:
@@ -332,6 +332,25 @@ def test_the_proof_is_the_layers_mean(toy_results: Results) -> None:
     assert "controls are called" not in said(toy_results, judged(one=5), layers_of(3, fpr=None), [])
 
 
+def test_the_excess_weighs_layers_by_their_judged_units(toy_results: Results) -> None:
+    frame = pd.DataFrame(
+        {
+            "layer": ["l0"] * 300 + ["l1"] * 110,
+            "verdict": ["one"] * 270 + ["several"] * 30 + ["one"] * 100 + ["incoherent"] * 10,
+            "p": [0.06] * 240 + [0.05] * 30 + [0.001] * 30 + [0.5] * 100 + [0.001] * 10,
+        }
+    )
+    layers = [*layers_of(1, fpr=0.08), *layers_of(2, fpr=0.04)[1:]]
+    text = said(toy_results, frame, layers, [])
+    assert "At p <= .05 15.0% of judged units are more split" in text
+    assert "of controls in the same layers 7.0%: an excess of 8.0%" in text
+    low, high = (float(words.split("%")[0]) / 100 for words in text.partition("interval ")[2].split(" to ")[:2])
+    # Each layer's counts are binomial: 300 units and 100 units, 40 controls each.
+    variance = (0.75**2) * (0.2 * 0.8 / 300 + 0.08 * 0.92 / 40) + 0.25**2 * (0.04 * 0.96 / 40)
+    assert (low, high) == pytest.approx((0.08 - 1.96 * variance**0.5, 0.08 + 1.96 * variance**0.5), abs=0.02)
+    assert "excess" not in said(toy_results, frame, layers_of(2, fpr=None), [])
+
+
 def test_a_trend_is_claimed_only_where_enough_layers_support_it(toy_results: Results) -> None:
     def about(excesses: list[float | None], layers: list[LayerRow]) -> str:
         return said(toy_results, judged(one=5), layers, trend_of(excesses))
@@ -341,12 +360,13 @@ def test_a_trend_is_claimed_only_where_enough_layers_support_it(toy_results: Res
         rising, layers_of(8)
     )
     assert "falls with depth (Spearman's rho -1.00" in about(rising[::-1], layers_of(8))
-    assert "No depth trend is claimed: 4 layers have controls and enough power, 5 are needed." in about(
+    assert "No depth trend is claimed: 4 layers have controls and are known to have power, 5 are needed." in about(
         rising[:4], layers_of(4)
     )
     assert "No depth trend is claimed: 3 layers" in about([*rising[:3], None, None, None], layers_of(6))
     weak = [*layers_of(3), *layers_of(8, power=0.49)[3:]]
     assert "No depth trend is claimed: 3 layers" in about(rising, weak)
+    assert "No depth trend is claimed: 0 layers" in about(rising, layers_of(8, power=None)), "power that is not known"
     flat = about([0.1, 0.0, 0.2, -0.1, 0.15, 0.05, 0.1, 0.02], layers_of(8))
     assert "No depth trend is claimed: units' gap less that of their layer's controls does not follow depth" in flat
     assert "does not follow depth (Spearman's rho nan" in about([0.1] * 8, layers_of(8))

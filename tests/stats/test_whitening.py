@@ -123,6 +123,12 @@ def test_random_clarity_is_what_95_of_100_random_sets_stay_under(n):
     assert abs(share - LEVEL) < 4 * np.sqrt(0.95 * 0.05 * (1 / 600 + 1 / SETS))
 
 
+def test_random_clarity_around_0_falls_as_one_over_the_number_of_items_less_one():
+    vectors = np.random.default_rng(0).standard_normal((4000, 5))
+    of_20, of_60 = (random_clarity(vectors, n, generator=np.random.default_rng(1)) for n in (20, 60))
+    assert of_60 == pytest.approx(of_20 * 19 / 59, rel=0.15), "what a run with fewer exemplars scored relies on"
+
+
 def test_random_clarity_of_a_small_sample_and_of_none():
     generator = np.random.default_rng(0)
     assert random_clarity(np.eye(3), 8, generator=generator) == pytest.approx(0)  # all three of them

@@ -67,7 +67,9 @@ def against(
             made.append(_rows(name, NO_NULL, values.index, _numbers(values, name)))
         made += [_one(name, values, null, scores[name].tail, match) for null in its]
     for null in nulls:
-        made += [_separation(values, null, match), *_psi(values, null)]
+        if any(null.has(part) for part in separation.PARTS):
+            made.append(_separation(values, null, match))
+        made += _psi(values, null)
     return pd.concat(made, ignore_index=True)
 
 

@@ -76,7 +76,7 @@ LABELS: Mapping[str, tuple[str, str]] = {
     "gap": ("gap", "how much closer exemplars are within two clusters than across them; read it with its p"),
     "p": ("p", "chance of such a separation among one-exemplar read-outs of the layer that are as homogeneous"),
     "q": ("q", "false discovery rate at which the unit is called several (Benjamini & Hochberg)"),
-    "n_clusters": ("clusters", "1 unless q <= .05, else the best 2 to 5 by silhouette"),
+    "n_clusters": ("clusters", "1 unless the unit is called several, else the best 2 to 5 by silhouette"),
     "psi": ("PSI", "S x Q x D: calibrated clusters, aligned with labels, of distinct concepts; 0 chance, 1 perfect"),
     "psi_s": ("PSI: S", "silhouette, adjusted for the null: 0 chance, 1 perfect"),
     "psi_q": ("PSI: Q", "alignment of clusters with the images' labels, adjusted for chance"),

@@ -15,6 +15,7 @@ from polyscan.stats.significance import spearman_test
 
 FINDING = "gap"  # the label-free effect size whose excess over controls is tested against depth
 LEAST_LAYERS = 5
+DRAWS = 2000
 
 
 def statements(job: Job, frame: pd.DataFrame, layers: Sequence[LayerRow], trend: Sequence[TrendPoint]) -> Iterator[str]:
@@ -22,6 +23,7 @@ def statements(job: Job, frame: pd.DataFrame, layers: Sequence[LayerRow], trend:
     if "p" in frame and frame["p"].notna().any():
         yield _verdicts(frame, job.show.fdr)
         yield from _proof(layers)
+        yield from _excess(job, frame, layers)
         yield _trend(job, layers, trend)
     else:
         yield "No unit is called one or several, and no depth trend is claimed: this run has no null."
@@ -65,13 +67,39 @@ def _proof(layers: Sequence[LayerRow]) -> Iterator[str]:
         )
 
 
+def _excess(job: Job, frame: pd.DataFrame, layers: Sequence[LayerRow]) -> Iterator[str]:
+    """How many more units than controls are split, which may be known where no single unit can be named."""
+    p = {str(layer): rows.to_numpy() for layer, rows in _judged(frame).groupby("layer")["p"]}
+    pairs = [(p[layer.name] <= LEVEL, layer.fpr) for layer in layers if layer.name in p and layer.fpr]
+    if not pairs:
+        return
+    n = np.array([len(hits) for hits, _ in pairs])
+    share = np.array([hits.mean() for hits, _ in pairs])
+    fpr, n_controls = np.array([rate.share for _, rate in pairs]), np.array([rate.n for _, rate in pairs])
+    generator = np.random.default_rng(seed(job.seed, "excess"))
+    drawn = generator.binomial(n, share, (DRAWS, len(n))) / n
+    drawn -= generator.binomial(n_controls, fpr, (DRAWS, len(n))) / n_controls
+    weights = n / n.sum()
+    low, high = np.quantile(drawn @ weights, (0.025, 0.975))
+    yield (
+        f"At p <= .05 {share @ weights:.1%} of judged units are more split than one-concept read-outs, of controls in "
+        f"the same layers {fpr @ weights:.1%}: an excess of {(share - fpr) @ weights:.1%} "
+        f"(95 % interval {low:.1%} to {high:.1%}), whoever they are."
+    )
+
+
+def _judged(frame: pd.DataFrame) -> pd.DataFrame:
+    """Units of which it is said that they are one or several."""
+    return frame[frame["verdict"].str.startswith(("one", "several"))]
+
+
 def _trend(job: Job, layers: Sequence[LayerRow], trend: Sequence[TrendPoint]) -> str:
     """Whether the excess over controls goes with depth; layers are the unit of analysis."""
-    weak = {layer.name for layer in layers if layer.is_weak}
-    points = [point for point in trend if point.column == FINDING and point.excess and point.layer not in weak]
+    able = {layer.name for layer in layers if layer.power and not layer.is_weak}
+    points = [point for point in trend if point.column == FINDING and point.excess and point.layer in able]
     if len(points) < LEAST_LAYERS:
         return (
-            f"No depth trend is claimed: {len(points)} layers have controls and enough power, "
+            f"No depth trend is claimed: {len(points)} layers have controls and are known to have power, "
             f"{LEAST_LAYERS} are needed."
         )
     depth = np.array([point.depth for point in points], dtype=np.float64)

@@ -6,11 +6,11 @@ import numpy as np
 import pandas as pd
 
 LEVEL = 0.05
-"""False discovery rate at which a unit is called several, and level of the certificate."""
+"""Level of the certificate and of other single tests; the false discovery rate is the job's, `show.fdr`."""
 
 VERDICTS = {
     "one": "not more split than one-exemplar read-outs of its layer that are as homogeneous",
-    "several": f"more split than those, at a false discovery rate of {LEVEL:g} over all units",
+    "several": "more split than those, at the job's false discovery rate over all units",
     "several, certified": f"several, and a valley parts the two clusters, whatever the null (dip p <= {LEVEL:g})",
     "incoherent": "its exemplars are no more alike than random ones",
     "off_range": "no null sets are as homogeneous as its exemplars, so its p says nothing",
@@ -20,7 +20,7 @@ VERDICTS = {
 }
 
 
-def verdicts(frame: pd.DataFrame, *, fdr: float = LEVEL) -> pd.Series:
+def verdicts(frame: pd.DataFrame, *, fdr: float) -> pd.Series:
     """The verdict of each row of a map with p, q, dip_p, off_range, incoherent, saturated and is_dead.
 
     What speaks against any p comes first: a unit that is dead, saturated, incoherent or off range is neither one nor
