@@ -66,9 +66,9 @@ def _collect(reader: Reader, batches: list[np.ndarray]) -> Callable[..., None]:
         ]
         for number, views in enumerate(batches[:n]):
             ids = torch.arange(number * BATCH, number * BATCH + len(views), device=network.device)
-            reader.read(
+            reader.read_peaks(
                 network.preprocessing.batch(views, network.device),
-                lambda index, maps, ids=ids: tallies[index].add(maps, ids),
+                lambda index, peaks, ids=ids: tallies[index].add(peaks, ids),
             )
         for tally in tallies:
             tally.result()

@@ -52,7 +52,7 @@ def collect(network: Network, layers: str, batch: int) -> dict[str, float]:
             network.module(inputs)
 
     forward = seconds(bare)
-    read = seconds(lambda: reader.read(inputs, lambda index, maps: tallies[index].add(maps, ids)))
+    read = seconds(lambda: reader.read_peaks(inputs, lambda index, peaks: tallies[index].add(peaks, ids)))
     return {"bare_images_s": batch / forward, "collect_images_s": batch / read, "ratio": read / forward}
 
 

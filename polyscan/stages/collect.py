@@ -20,6 +20,7 @@ from polyscan.shards import Shard, seed, split
 from polyscan.stats.thinning import reads
 from polyscan.tables import Columns
 from polyscan.vision.peaks import LayerTally, PeakTally
+from polyscan.vision.readouts import Peaks
 
 
 def shards(job: Job, run: Run) -> list[Shard]:
@@ -60,10 +61,10 @@ class Worker:
         for batch in batches(self.reader.network, self.images, wanted, self.job.collect.batch, rejects):
             ids = torch.tensor([picture.image for picture in batch.pictures], device=device)
 
-            def count(index: int, maps: Tensor, ids: Tensor = ids) -> None:
-                tallies[index].add(maps[: len(ids)], ids)
+            def count(index: int, peaks: Peaks, ids: Tensor = ids) -> None:
+                tallies[index].add(peaks.first(len(ids)), ids)
 
-            self.reader.read(batch.inputs, count)
+            self.reader.read_peaks(batch.inputs, count)
             pictures += [_without_pixels(picture) for picture in batch.pictures]
         results = [tally.result() for tally in tallies]
         return {

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from polyscan.errors import ModelError
 from polyscan.stats.moments import Moments
+from polyscan.vision.readouts.units import Peaks
 
 
 @dataclass(frozen=True)
@@ -66,15 +67,14 @@ class PeakTally:
         self._n_at_max = torch.zeros(n_units, dtype=torch.int64, device=device)
         self._n_nonpositive = torch.zeros(n_units, dtype=torch.int64, device=device)
 
-    def add(self, maps: Float[Tensor, "b u y x"], images: Int64[Tensor, " b"]) -> None:
+    def add(self, found: Peaks, images: Int64[Tensor, " b"]) -> None:
         """Counts one batch; its image ids are larger than all before.
 
         Raises:
             ModelError: if a peak is not finite.
         """
-        maps = maps.float()
-        self._width = maps.shape[3]
-        peaks, places = (found.T for found in located(maps))  # [u, b]
+        self._width = found.width
+        peaks, places = found.value.T, found.place.T  # [u, b]
         if not bool(torch.isfinite(peaks).all()):
             bad = int((~torch.isfinite(peaks)).any(dim=1).nonzero()[0])
             raise ModelError(
@@ -139,13 +139,3 @@ class PeakTally:
             n_at_max=self._n_at_max.cpu().numpy(),
             n_nonpositive=self._n_nonpositive.cpu().numpy(),
         )
-
-
-def located(maps: Float[Tensor, "b u y x"]) -> tuple[Float[Tensor, "b u"], Int64[Tensor, "b u"]]:
-    """Each unit's peak over space and its place, row by row; the first of several on a CPU, any of them on a GPU."""
-    if maps.device.type == "cpu":
-        # One pooling window over the whole map finds both in one pass; `max` with indices is many times slower there.
-        peaks, places = torch.nn.functional.max_pool2d(maps, maps.shape[2:], return_indices=True)
-        return peaks.flatten(1), places.flatten(1)
-    peaks, places = maps.flatten(2).max(dim=2)
-    return peaks, places

@@ -29,7 +29,7 @@ def tallied(network: Network, images: torch.Tensor) -> list[LayerTally]:
     for start in range(0, N_IMAGES, BATCH):
         ids = torch.arange(start, start + BATCH, device=network.device)
         batch = images[start : start + BATCH].to(network.device)
-        reader.read(batch, lambda index, maps, ids=ids: tallies[index].add(maps, ids))
+        reader.read_peaks(batch, lambda index, peaks, ids=ids: tallies[index].add(peaks, ids))
     return [tally.result() for tally in tallies]
 
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from polyscan.errors import ModelError
 from polyscan.vision.peaks import PeakTally
+from polyscan.vision.readouts import peaks_of
 
 CPU = torch.device("cpu")
 
@@ -20,7 +21,7 @@ def tallied(maps, ids, *, k, sizes, layer="toy"):
     start, sizes = 0, list(sizes)
     while start < len(maps):
         size = sizes.pop(0) if len(sizes) > 1 else sizes[0]
-        tally.add(maps[start : start + size], ids[start : start + size])
+        tally.add(peaks_of(maps[start : start + size]), ids[start : start + size])
         start += size
     return tally.result()
 
@@ -89,14 +90,14 @@ def test_a_result_can_be_asked_for_on_the_way():
     maps, ids = torch.randn(20, 2, 3, 3, generator=torch.Generator().manual_seed(0)), torch.arange(20)
     tally = PeakTally(2, k=6, layer="toy", device=CPU)
     for start in range(0, 20, 4):
-        tally.add(maps[start : start + 4], ids[start : start + 4])
+        tally.add(peaks_of(maps[start : start + 4]), ids[start : start + 4])
         assert as_rows(tally.result()) == sorted_by_hand(maps[: start + 4], ids[: start + 4], 6)
 
 
 def test_memory_stays_bounded():
     tally = PeakTally(5, k=3, layer="toy", device=CPU)
     for start in range(0, 4000, 8):
-        tally.add(torch.randn(8, 5, 2, 2), torch.arange(start, start + 8))
+        tally.add(peaks_of(torch.randn(8, 5, 2, 2)), torch.arange(start, start + 8))
         assert tally._value.shape[1] < 2 * 3 + 8
 
 
@@ -132,7 +133,7 @@ def test_a_unit_that_ranks_some_images_only_has_the_best_of_those_and_the_moment
     tally, start = PeakTally(4, k=k, layer="toy", device=CPU, reads=lambda images: is_read[:, images]), 0
     for size in sizes * n:
         if start < n:
-            tally.add(maps[start : start + size], ids[start : start + size])
+            tally.add(peaks_of(maps[start : start + size]), ids[start : start + size])
         start += size
     result = tally.result()
     for unit, rows in enumerate(as_rows(result)):
@@ -150,4 +151,4 @@ def test_a_peak_that_is_not_finite_is_refused_even_where_its_image_is_not_ranked
     maps[3, 1, 0, 0] = float("nan")
     tally = PeakTally(2, k=2, layer="toy", device=CPU, reads=lambda images: np.zeros((2, len(images)), dtype=bool))
     with pytest.raises(ModelError, match="unit toy:1 gives values that are not finite"):
-        tally.add(maps, torch.arange(4))
+        tally.add(peaks_of(maps), torch.arange(4))

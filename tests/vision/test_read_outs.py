@@ -9,7 +9,7 @@ from torch import nn
 
 from polyscan.errors import ModelError
 from polyscan.vision.peaks import PeakTally
-from polyscan.vision.readouts import Channels, Directions, Downward, Largest, Reader
+from polyscan.vision.readouts import Channels, Directions, Downward, Largest, Reader, peaks_of, units
 
 CPU = torch.device("cpu")
 
@@ -92,7 +92,7 @@ def test_downward_finds_the_smallest(network_of, noise):
     seen = values(reader, batch)
     assert torch.equal(seen["0@down"], -seen["0"])
     tallies = [PeakTally(6, k=3, layer=point.layer, device=CPU) for point in reader.points]
-    reader.read(batch, lambda index, maps: tallies[index].add(maps, torch.arange(8)))
+    reader.read_peaks(batch, lambda index, peaks: tallies[index].add(peaks, torch.arange(8)))
     up, down = (tally.result() for tally in tallies)
     smallest = seen["0"].amin(dim=(2, 3)).T  # [u, b]
     assert down.image.tolist() == smallest.argsort(dim=1, stable=True)[:, :3].tolist()
@@ -154,3 +154,31 @@ def test_what_does_not_fit_is_refused(network_of, noise):
         Reader(network, "all", {"0": {"null": Directions(noise(2, 6), noise(3))}})
     with pytest.raises(ModelError, match='is named "a@b"; a name is not empty and holds no @'):
         Reader(network, "all", {"0": {"a@b": fitting}})
+
+
+@pytest.mark.parametrize("numbers_at_once", [1, 60, 1000, 2**20])
+@pytest.mark.parametrize("kind", ["channels", "downward", "directions", "largest"])
+def test_peaks_in_pieces_are_those_of_the_whole_maps(noise, monkeypatch, kind, numbers_at_once):
+    directions = Directions(noise(12, 6), noise(12, seed=1))
+    units_of = {
+        "channels": Channels(),
+        "downward": Downward(),
+        "directions": directions,
+        "largest": Largest(directions, 3),
+    }
+    made = units_of[kind]
+    maps = noise(7, 6, 5, 4, seed=2)
+    whole = made(maps)
+    monkeypatch.setattr(units, "_IN_CACHE", numbers_at_once)
+    found = made.peaks(maps)
+    assert found.width == 4
+    assert found.value.dtype == torch.float32
+    torch.testing.assert_close(found.value, whole.amax(dim=(2, 3)))
+    assert torch.equal(found.place, whole.flatten(2).argmax(dim=2))
+    assert torch.equal(found.place, peaks_of(whole).place)
+
+
+def test_of_equal_directions_the_peak_that_comes_first_counts():
+    maps = torch.tensor([[[[0.0, 2.0], [0.0, 0.0]], [[0.0, 0.0], [2.0, 0.0]]]])
+    found = Largest(Directions(torch.eye(2).flip(0), torch.zeros(2)), 2).peaks(maps)
+    assert (found.value.item(), found.place.item()) == (2.0, 1)

@@ -16,9 +16,9 @@ from polyscan.images import ImageSource
 from polyscan.job import Job
 from polyscan.run.batches import batches
 from polyscan.shards import seed
-from polyscan.vision.readouts import Reader, ReadOut, ReadPoint, smoothed
+from polyscan.vision.readouts import Peaks, Reader, ReadOut, ReadPoint, smoothed
 
-Peaks = Float32[np.ndarray, "images u"]
+PeakValues = Float32[np.ndarray, "images u"]
 
 
 @dataclass(frozen=True)
@@ -118,17 +118,17 @@ class Sampler:
             return np.argsort(generator.random((len(self.sample), n)), axis=1)[:, : min(per_image, n)]
         return generator.integers(n, size=(len(self.sample), per_image))
 
-    def peaks(self, reader: Reader, read_outs: Mapping[str, Mapping[str, ReadOut]]) -> dict[str, Peaks]:
+    def peaks(self, reader: Reader, read_outs: Mapping[str, Mapping[str, ReadOut]]) -> dict[str, PeakValues]:
         """Peaks over space of these read-outs, by `layer@name`, and of their layers' own channels, by layer."""
         virtual = Reader(reader.network, list(read_outs), read_outs)
-        found: list[list[Peaks]] = [[] for _ in virtual.points]
+        found: list[list[PeakValues]] = [[] for _ in virtual.points]
         for batch in batches(reader.network, self.images, self.sample, self.job.collect.batch):
             n = len(batch)
 
-            def keep(index: int, maps: Float[Tensor, "b u y x"], n: int = n) -> None:
-                found[index].append(maps[:n].amax(dim=(2, 3)).float().cpu().numpy())
+            def keep(index: int, peaks: Peaks, n: int = n) -> None:
+                found[index].append(peaks.value[:n].cpu().numpy())
 
-            virtual.read(batch.inputs, keep)
+            virtual.read_peaks(batch.inputs, keep)
         return {point.layer: np.concatenate(parts) for point, parts in zip(virtual.points, found, strict=True)}
 
     def first(self, count: int) -> Sequence[int]:

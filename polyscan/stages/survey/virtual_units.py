@@ -15,7 +15,7 @@ from polyscan.job import Job
 from polyscan.run.virtual import SEEN
 from polyscan.shards import seed
 from polyscan.stages.survey.plants import CHANNELS, CONTROLS, KINDS, Sources, parts_of, planted
-from polyscan.stages.survey.sampling import Peaks
+from polyscan.stages.survey.sampling import PeakValues
 from polyscan.stats.null_sets import LAYER_REACHES, reaches
 from polyscan.stats.read_outs import Activations, OneExemplar, one_exemplar
 from polyscan.stats.whitening import Whitening
@@ -79,7 +79,7 @@ class VirtualUnits:
         its, _ = self.made["control"]
         return Directions(torch.from_numpy(its.weights), torch.from_numpy(its.bias))
 
-    def plant(self, peaks: Mapping[str, Peaks]) -> None:
+    def plant(self, peaks: Mapping[str, PeakValues]) -> None:
         """Makes planted units of every kind the job names, from peaks on the survey's sample, by layer and role."""
         top = max(LEAST_TOP, round(self.job.collect.k * len(peaks[self.layer]) / self.n_images))
         top = min(top, len(peaks[self.layer]))

@@ -39,7 +39,8 @@ def embed_row(outlook: Outlook) -> PlanRow:
     if features:
         shards += math.ceil(n_images / job.collect.images_per_shard)
         reader = Reader(outlook.reader.network, sorted({layer.source.layer for layer in _by_features(outlook)}))
-        time_ += outlook.pass_seconds(reader, sampled) * math.ceil(n_images / job.collect.batch)
+        of_batch = outlook.pass_seconds(lambda inputs: reader.read(inputs, sampled))
+        time_ += of_batch * math.ceil(n_images / job.collect.batch)
         time_ += sum(features.values()) * FEATURE_S
     return PlanRow("embed", shards, rows, float(bytes_), time_)
 

@@ -9,6 +9,7 @@ from functools import cached_property
 
 import numpy as np
 from jaxtyping import UInt8
+from torch import Tensor
 
 from polyscan.job import Job
 from polyscan.run.batches import batches
@@ -18,8 +19,7 @@ from polyscan.scores.sample import Sample, prepare
 from polyscan.scores.score import values_of
 from polyscan.stages.survey.geometry import compared
 from polyscan.stats.whitening import Whitening
-from polyscan.vision.readouts import Reader, ReadPoint, chosen_layers
-from polyscan.vision.readouts.points import Sink
+from polyscan.vision.readouts import ReadPoint, chosen_layers
 
 MEASURED_SETS = 64
 PROOF = ("null", "control", "planted")
@@ -129,14 +129,14 @@ class Outlook:
         """What scoring a set takes."""
         return SetCost.measured(self.job, self.n, [*(layer.width for layer in self.layers), self.embedding_width])
 
-    def pass_seconds(self, reader: Reader, sink: Sink) -> float:
-        """Of one batch of images: read, decoded, through the network, into `sink`."""
+    def pass_seconds(self, read: Callable[[Tensor], None]) -> float:
+        """Of one batch of images: fetched, decoded, made inputs and read."""
         size = self.job.collect.batch
         wanted = range(min(size, len(self.images)))
 
         def one_batch() -> None:
-            for batch in batches(reader.network, self.images, wanted, size):
-                reader.read(batch.inputs, sink)
+            for batch in batches(self.reader.network, self.images, wanted, size):
+                read(batch.inputs)
 
         return seconds(one_batch)
 

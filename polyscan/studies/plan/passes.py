@@ -20,7 +20,7 @@ from polyscan.stats.read_outs import Activations, one_exemplar
 from polyscan.stats.whitening import COMPONENTS, Whitening, place_directions
 from polyscan.studies.plan.outlook import LayerOutlook, Outlook, seconds
 from polyscan.vision.peaks import PeakTally
-from polyscan.vision.readouts import Directions, Downward, Largest, Reader, ReadOut, smoothed
+from polyscan.vision.readouts import Directions, Downward, Largest, Peaks, Reader, ReadOut, smoothed
 from polyscan.vision.readouts.effective import effective_fields
 
 PARTS = {"null": 1, "control": 1, "sum": 1, "noisy": 1, "random": 1, "three": 3}
@@ -56,7 +56,7 @@ def survey_row(outlook: Outlook) -> PlanRow:
         rows += 1 + len(layer.virtual) + directions + seen
         bytes_ += 4 * (directions * layer.point.n_channels + seen * layer.source.n_channels)
     passes = shards * (2 if any(set(layer.virtual) - {"null", "control", "down"} for layer in outlook.layers) else 1)
-    each = outlook.pass_seconds(outlook.reader, sampled)
+    each = outlook.pass_seconds(lambda inputs: outlook.reader.read(inputs, sampled))
     time_ = passes * math.ceil(outlook.n_sample / outlook.job.collect.batch) * each
     time_ += _field_seconds(outlook) + _algebra_seconds(outlook)
     return PlanRow("survey", shards, rows, bytes_ + rows * READOUT_BYTES, time_)
@@ -123,11 +123,11 @@ def _collecting_seconds(outlook: Outlook) -> float:
     device, k = reader.network.device, outlook.job.collect.k
     tallies = [PeakTally(point.n_channels, k=k, layer=point.layer, device=device) for point in reader.points]
 
-    def count(index: int, maps: Float[Tensor, "b u y x"]) -> None:
-        tallies[index].add(maps, torch.arange(len(maps), device=device))
+    def count(index: int, peaks: Peaks) -> None:
+        tallies[index].add(peaks, torch.arange(len(peaks.value), device=device))
         tallies[index].result()
 
-    return outlook.pass_seconds(reader, count)
+    return outlook.pass_seconds(lambda inputs: reader.read_peaks(inputs, count))
 
 
 def _read_outs(layer: LayerOutlook) -> dict[str, ReadOut]:

@@ -7,18 +7,9 @@ deepest one. A network that can't be traced is read at its modules' own outputs,
 
 from polyscan.vision.readouts.blocks import blocks_of
 from polyscan.vision.readouts.choosing import choose, chosen_layers
-from polyscan.vision.readouts.points import (
-    Channels,
-    Directions,
-    Downward,
-    Largest,
-    ReadOut,
-    ReadPoint,
-    Sink,
-    as_map,
-    smoothed,
-)
+from polyscan.vision.readouts.points import PeakSink, ReadPoint, Sink, as_map, smoothed
 from polyscan.vision.readouts.reader import Reader
+from polyscan.vision.readouts.units import Channels, Directions, Downward, Largest, Peaks, ReadOut, peaks_of
 from polyscan.vision.tracing import traced
 
 __all__ = [
@@ -26,6 +17,8 @@ __all__ = [
     "Directions",
     "Downward",
     "Largest",
+    "PeakSink",
+    "Peaks",
     "ReadOut",
     "ReadPoint",
     "Reader",
@@ -34,6 +27,7 @@ __all__ = [
     "blocks_of",
     "choose",
     "chosen_layers",
+    "peaks_of",
     "smoothed",
     "traced",
 ]

@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from polyscan.errors import ModelError
-from polyscan.vision.readouts.points import ReadOut, ReadPoint
+from polyscan.vision.readouts.points import ReadPoint
+from polyscan.vision.readouts.units import ReadOut
 
 
 def choose(points: Sequence[ReadPoint], blocks: Sequence[str], layers: str | Sequence[str], network: str) -> set[str]:

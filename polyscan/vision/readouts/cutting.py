@@ -23,10 +23,10 @@ class Tap(nn.Module):
         self.sink: Sink | None = None
 
     def forward(self, value: Tensor) -> None:
-        """Hands on each of its points' maps."""
+        """Hands on its layer's maps, once for each of its points."""
         if self.sink is not None:
             for index, point in self.points:
-                self.sink(index, point.unit_maps(value))
+                self.sink(index, point.maps(value))
 
 
 def with_taps(graph: fx.GraphModule, points: Sequence[ReadPoint]) -> tuple[fx.GraphModule, list[Tap]]:

@@ -15,7 +15,8 @@ from polyscan.vision.readouts.blocks import blocks_of
 from polyscan.vision.readouts.choosing import choose, numbered, with_read_outs
 from polyscan.vision.readouts.cutting import ending_at, with_taps
 from polyscan.vision.readouts.places import traced_points
-from polyscan.vision.readouts.points import ReadOut, ReadPoint, Sink
+from polyscan.vision.readouts.points import PeakSink, ReadPoint, Sink
+from polyscan.vision.readouts.units import ReadOut
 from polyscan.vision.readouts.untraced import module_points, read_modules
 from polyscan.vision.tracing import folded, traced
 
@@ -78,8 +79,17 @@ class Reader:
         with torch.inference_mode():
             self.pass_through(batch, sink)
 
+    def read_peaks(self, batch: Float[Tensor, "b c y x"], sink: PeakSink) -> None:
+        """The same where only the peaks over space are wanted: maps of many read-outs are never in memory at once."""
+        with torch.inference_mode():
+            self._pass(batch, lambda index, maps: sink(index, self.points[index].units.peaks(maps)))
+
     def pass_through(self, batch: Float[Tensor, "b c y x"], sink: Sink) -> None:
-        """The same without switching gradients off."""
+        """As `read`, without switching gradients off."""
+        self._pass(batch, lambda index, maps: sink(index, self.points[index].units(maps)))
+
+    def _pass(self, batch: Float[Tensor, "b c y x"], sink: Sink) -> None:
+        """One forward pass; `sink` is handed the layers' maps."""
         if self._graph is None:
             read_modules(self.network.module, self.points, batch, sink)
             return
@@ -95,12 +105,12 @@ class Reader:
         """The network up to one read point, as a function to its units' maps that gradients go through."""
         if self._graph is not None:
             module = folded(ending_at(self._graph, point.node))
-            return lambda batch: point.unit_maps(module(batch))
+            return lambda batch: point.units(point.maps(module(batch)))
 
         def untraced(batch: Float[Tensor, "b c y x"]) -> Float[Tensor, "b u y x"]:
             caught: list[Tensor] = []
             read_modules(self.network.module, (point,), batch, lambda _, maps: caught.append(maps))
-            return caught[0]
+            return point.units(caught[0])
 
         return untraced
 

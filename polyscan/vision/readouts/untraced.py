@@ -58,7 +58,7 @@ def module_points(module: nn.Module, blocks: Sequence[str], example: Tensor) -> 
 
 
 def read_modules(module: nn.Module, points: Sequence[ReadPoint], batch: Tensor, sink: Sink) -> None:
-    """One forward pass that ends at the last of these points."""
+    """One forward pass that ends at the last of these points; `sink` is handed their layers' maps."""
     wanted: dict[str, list[tuple[int, ReadPoint]]] = {}
     for index, point in enumerate(points):
         wanted.setdefault(point.node, []).append((index, point))
@@ -66,7 +66,7 @@ def read_modules(module: nn.Module, points: Sequence[ReadPoint], batch: Tensor, 
 
     def note(call: str, _: nn.Module, output: Any) -> None:
         for index, point in wanted.get(call, []):
-            sink(index, point.unit_maps(output))
+            sink(index, point.maps(output))
         left.discard(call)
         if not left:
             raise _PassEnded
