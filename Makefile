@@ -7,6 +7,9 @@ STAMP := $(VENV)/.complete
 # One thread a process: oversubscribed cores are many times slower, and workers ask for more by themselves.
 ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1
 
+# A file's tests share fixtures and so a process; more processes are worth it where there are more cores.
+TEST_WORKERS ?= 2
+
 .PHONY: env demo test check format bench validity docs wheel clean
 
 env: $(STAMP)
@@ -21,7 +24,7 @@ demo: env
 	$(BIN)/polyscan scan digits --run runs/digits
 
 test: env
-	$(ONE_THREAD) $(BIN)/python -m pytest -q
+	$(ONE_THREAD) $(BIN)/python -m pytest -q --numprocesses $(TEST_WORKERS) --dist loadfile
 
 check: env
 	$(BIN)/ruff format --check .
