@@ -28,11 +28,12 @@ GATE = "separation"
 ONE = ("one class", "neighbourhood", "noise", "control", *(name for name, kind in KINDS.items() if kind.concepts == 1))
 SETS = ("one class", "neighbourhood", "noise", "50/50", "70/30", "85/15", "three classes")
 UNITS = (*(name for name in ("control", *KINDS) if name in ONE), *(name for name in KINDS if name not in ONE))
-SCORES = (GATE, "gap", "cut", "silhouette2", "silhouette", "psi", "dip_p", "semanticity", "polysemanticity",
+SCORES = (GATE, "gap", "cut", "silhouette", "psi", "dip_p", "semanticity", "polysemanticity",
           "monosemanticity", "clarity")  # fmt: skip
 COMPARED = ("one class", "50/50")
 SEED_ROWS = {
     "units": "live units in both scans",
+    "minutes": "minutes for one of the scans, all stages but pictures",
     "verdicts_agree": "same verdict",
     "several_agree": "same answer to: several?",
     "p_05_agree": "same answer to: p <= .05?",
@@ -135,7 +136,7 @@ def seeds_table(found: Found) -> Lines:
     for key, words in SEED_ROWS.items():
         if key in found.get(SEEDS, {}):
             value = found[SEEDS][key]
-            rows.append((f"two seeds: {words}", [f"{value:,.0f}" if key == "units" else f"{value:.3f}"]))
+            rows.append((f"two seeds: {words}", [f"{value:,.0f}" if key in ("units", "minutes") else f"{value:.3f}"]))
     return _table("", ("",), rows)
 
 

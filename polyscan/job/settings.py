@@ -137,7 +137,7 @@ class CalibrateSettings(Settings):
     match: Literal["regression", "nearest"] = Field(
         "regression", description="null scores regressed on clarity, or those of the 200 sets nearest in clarity"
     )
-    embedding_sets: int = Field(800, ge=20, description="sets of the embedding null")
+    embedding_sets: int = Field(1600, ge=20, description="sets of the embedding null")
     sets_per_shard: int = Field(100, ge=1, description="null sets per shard")
 
 

@@ -11,12 +11,10 @@ from polyscan.scores.polysemanticity import Polysemanticity
 from polyscan.scores.score import Score
 from polyscan.scores.semanticity import Semanticity
 from polyscan.scores.silhouette import Silhouette
-from polyscan.scores.silhouette2 import SilhouetteOfTwo
 
 SCORES: dict[str, type[Score]] = {
     "gap": Gap,
     "cut": Cut,
-    "silhouette2": SilhouetteOfTwo,
     "silhouette": Silhouette,
     "alignment": Alignment,
     "distinctness": Distinctness,

@@ -20,7 +20,7 @@ from polyscan.run.virtual import reaches
 from polyscan.scores.sample import Sample, prepare
 from polyscan.scores.score import values_of
 from polyscan.shards import Shard, seed, split_within
-from polyscan.stats.null_sets import LEVELS, NullSets, neighbourhoods, one_exemplar_sets, random_sets
+from polyscan.stats.null_sets import LEVELS, neighbourhoods, one_exemplar_sets, random_sets
 from polyscan.tables import Columns
 from polyscan.units import Layer
 
@@ -64,7 +64,7 @@ class Worker:
         self.pooled = _pooled(job, run)
         sizes = [*(layer.n_units for layer in self.layers), *(job.calibrate.embedding_sets for _ in self.pooled)]
         self.starts = [0, *accumulate(sizes)]
-        self._sets: dict[str, NullSets] = {}
+        self._sets: dict[str, Int64[np.ndarray, "sets n"]] = {}
         for name in job.calibrate.nulls:
             if name not in HOLDING:
                 log.warning("calibrate.nulls names `%s`. %s", name, LEVELS[name])
@@ -95,11 +95,12 @@ class Worker:
 
     def _of_pool(self, null: str, sets: range) -> Iterator[Row]:
         # All sets of a null are drawn in one go, the same for every shard; a worker does so once.
-        drawn = self._sets[null] = self._sets.get(null) or self._drawn(null)
-        samples = [self._sample(null, number, drawn.index[number]) for number in sets]
+        if null not in self._sets:
+            self._sets[null] = self._drawn(null)
+        samples = [self._sample(null, number, self._sets[null][number]) for number in sets]
         prepare(samples)
         for number, sample in zip(sets, samples, strict=True):
-            about = ("", null, "exemplars", self.job.embed.model, number, int(drawn.m[number]))
+            about = ("", null, "exemplars", self.job.embed.model, number, 1)
             yield from ((*about, name, value) for name, value in values_of(self.scores, sample))
 
     def _sample(self, null: str, number: int, places: Int64[np.ndarray, " n"]) -> Sample:
@@ -118,7 +119,7 @@ class Worker:
     def _vectors(self) -> Float32[np.ndarray, "p d"]:
         return self.run.vectors(self._pool["crop"].to_numpy())
 
-    def _drawn(self, null: str) -> NullSets:
+    def _drawn(self, null: str) -> Int64[np.ndarray, "sets n"]:
         """All sets of a null that is drawn from the pool."""
         generator = np.random.default_rng(seed(self.job.seed, f"{null} sets", index=self.job.score.seed))
         n = self.evidence.n
@@ -127,7 +128,6 @@ class Worker:
             if null == "embedding":
                 return one_exemplar_sets(self._vectors, n, count=count, generator=generator, threads=self.job.threads)
             draw = {"random": random_sets, "neighbourhoods": neighbourhoods}[null]
-            index = draw(self._vectors, n, count=count, generator=generator)
+            return draw(self._vectors, n, count=count, generator=generator)
         except ValueError as error:
             raise JobError(f"calibrate.nulls: `{null}` can't be drawn: {error}") from error
-        return NullSets(index, np.ones(count, dtype=np.int64))

@@ -7,8 +7,6 @@ how often each calls a set of one concept several.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 from jaxtyping import Float, Float32, Float64, Int64
 
@@ -38,9 +36,8 @@ LEVELS: dict[str, str] = {
 """What each null was measured to call several among sets of one concept: our own study, for warnings."""
 
 LAYER_REACHES = (1, 1, 2, 4)
-EMBEDDING_REACHES = (1, 1, 1, 1, 1, 2)
-"""m: a set is drawn from its read-out's top m n, m taking turns. Most sets are plain tops, as units' are; a few looser
-ones carry the fit to less homogeneous units. Reaches of 16 among them cost the level (docs/methods)."""
+"""m: a set of a layer's null is drawn from its read-out's top m n, m taking turns. Most sets are plain tops, as units'
+are; looser ones carry the fit to less homogeneous units. Reaches of 16 among them cost the level (docs/methods)."""
 _BALLS = (1, 2, 4, 16)
 _LEAST_POOL = 6
 """Pool items needed for each that a set is drawn from, so that its top is no large part of the pool."""
@@ -48,19 +45,6 @@ _NEIGHBORS = (1, 5, 20)
 _RIDGES = (0.1, 1.0, 10.0)
 _COMPONENTS = 256
 _ROWS_AT_ONCE = 4096
-
-
-@dataclass(frozen=True, eq=False)
-class NullSets:
-    """Null sets of a pool.
-
-    Args:
-        index: rows of the pool, the first one the read-out's top item.
-        m: the set is drawn from the read-out's top m n.
-    """
-
-    index: Int64[np.ndarray, "sets n"]
-    m: Int64[np.ndarray, " sets"]
 
 
 def reaches(
@@ -95,15 +79,15 @@ def allowed(cycle: tuple[int, ...], n: int, pool: int) -> tuple[int, ...]:
 
 def one_exemplar_sets(
     pool: Float[np.ndarray, "p d"], n: int, *, count: int, generator: np.random.Generator, threads: int = 1
-) -> NullSets:
+) -> Int64[np.ndarray, "count n"]:
     """Top sets of read-outs tuned to one exemplar each, in the space of the embeddings.
 
     w = (C + lam I)^-1 (e - mu);  e: mean of the 1, 5 or 20 items nearest to a seed by cosine, the seed among them
 
     mu and C are mean and covariance of the pool in its top 256 principal components, lam is .1, 1 or 10 times the mean
-    eigenvalue there. A read-out gives one set: its top item and n - 1 of its top m n, m of `EMBEDDING_REACHES`, drawn
-    apart from the read-out's kind. Equal answers rank by row. Seeds differ while the pool lasts; the nine kinds of
-    read-out take turns.
+    eigenvalue there. A read-out gives one set, its top n; equal answers rank by row. Looser sets among them, drawn from
+    the top 2 n, cost the level: they are rounder than tops as homogeneous. Seeds differ while the pool lasts; the nine
+    kinds of read-out take turns.
 
     Args:
         pool: raw embeddings of all scanned images; of fewer, the null does not hold its level.
@@ -112,21 +96,21 @@ def one_exemplar_sets(
         generator: seeded by the caller.
         threads: OpenMP threads for FAISS.
 
+    Returns:
+        Rows of the pool, the read-out's top item first.
+
     Raises:
         ValueError: if the pool has fewer than 6 n items, all are equal, one is not finite, or `count` is below 1.
 
     Source: ours.
     """
     pool = _checked(pool, n, count)
-    m = reaches(EMBEDDING_REACHES, n, len(pool), count=count, generator=generator)
     seeds = np.resize(generator.permutation(len(pool)), count)
     away, variances = _principal(pool)
     exemplars = _exemplars(pool, away, seeds, threads)
     ridges = np.array([_RIDGES[place // len(_NEIGHBORS) % len(_RIDGES)] for place in range(count)])
     weights = exemplars / (variances + ridges[:, None] * variances.mean())
-    tops = (_top(away @ w, int(its) * n) for w, its in zip(weights, m, strict=True))
-    drawn = [_drawn(top, n, int(its), generator) for top, its in zip(tops, m, strict=True)]
-    return NullSets(np.stack(drawn), m)
+    return np.stack([_top(away @ w, n) for w in weights])
 
 
 def random_sets(

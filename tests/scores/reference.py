@@ -125,11 +125,6 @@ def silhouette(_score, sample):
     return mean_silhouette(cosine_table(sample), sample.best_split.labels[0].tolist())
 
 
-def silhouette2(_score, sample):
-    """Of the cut into two."""
-    return mean_silhouette(cosine_table(sample), sample.halves.labels[0].tolist())
-
-
 def mean_silhouette(cosines, labels):
     """Rousseeuw 1987, with the distance 1 - cosine."""
     values = []
@@ -291,7 +286,6 @@ def monosemanticity(_score, sample):
 TWINS = {
     "gap": gap,
     "cut": cut,
-    "silhouette2": silhouette2,
     "silhouette": silhouette,
     "alignment": alignment,
     "distinctness": distinctness,

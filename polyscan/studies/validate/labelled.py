@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from itertools import cycle
 
 import numpy as np
 import pandas as pd
@@ -88,7 +89,8 @@ def _draws(labels: Int64[np.ndarray, " p"] | None, n: int) -> Iterator[tuple[str
     classes = {int(label): np.flatnonzero(labels == label) for label in np.unique(labels[labels >= 0])}
     large = [label for label, members in classes.items() if len(members) >= n]
     if large:
-        yield "one class", 1, lambda generator: generator.permutation(classes[generator.choice(large)])[:n]
+        turns = cycle(large)  # each class as often as any other
+        yield "one class", 1, lambda generator: generator.permutation(classes[next(turns)])[:n]
     for name, shares in MIXTURES.items():
         sizes = [round(share * n) for share in shares[:-1]]
         sizes.append(n - sum(sizes))
