@@ -19,7 +19,7 @@ import numpy as np
 import torch
 
 from polyscan.vision.embedders import penultimate
-from polyscan.vision.feature_visualization import Ascent, AscentSettings, canvas_px
+from polyscan.vision.feature_visualization import Ascent, AscentSettings, canvas_px, numbers_of
 from polyscan.vision.networks import Network, NetworkRequest, load_network, pick_device
 from polyscan.vision.peaks import PeakTally
 from polyscan.vision.readouts import Reader
@@ -61,7 +61,8 @@ def ascent(reader: Reader, place: int, batch: int) -> dict[str, float]:
     point, network = reader.points[place], reader.network
     settings = AscentSettings(steps=16, batch=batch)
     side = canvas_px(point, network.preprocessing, settings)
-    machine = Ascent(reader.trunk(point), network.preprocessing, side, settings, device=network.device)
+    fast = reader.trunk(point, numbers_of("auto", network.device))
+    machine = Ascent(reader.trunk(point), network.preprocessing, side, settings, device=network.device, fast=fast)
     channels, seeds = [index % point.n_channels for index in range(batch)], list(range(batch))
     torch.cuda.reset_peak_memory_stats()
     each = seconds(lambda: machine(channels, seeds), 1) / settings.steps / batch * 1e3

@@ -18,7 +18,7 @@ from benchmarks import inputs
 from benchmarks.race import RUNS, Outcome, Target, geometric_means, ratios, seconds
 from benchmarks.reached import reached
 from benchmarks.rival import Lucent
-from polyscan.vision.feature_visualization import Ascent, AscentSettings
+from polyscan.vision.feature_visualization import Ascent, AscentSettings, numbers_of
 from polyscan.vision.readouts import Reader
 
 UNITS, STEPS, FROZEN_STEPS = 8, 64, 8
@@ -113,7 +113,10 @@ def _polyscan(reader: Reader, layer: str, units: Sequence[int], *, steps: int, s
     def work() -> None:
         point = next(point for point in reader.points if point.layer == inputs.TRUNK_LAYERS[layer])
         network = reader.network
-        ascent = Ascent(reader.trunk(point), network.preprocessing, inputs.SIDE_PX, settings, device=network.device)
+        fast = reader.trunk(point, numbers_of("auto", network.device))
+        ascent = Ascent(
+            reader.trunk(point), network.preprocessing, inputs.SIDE_PX, settings, device=network.device, fast=fast
+        )
         made.append(ascent(units, [1000 * seed + place for place in range(len(units))]))
 
     return seconds(work), made[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 
 import torch
@@ -9,7 +10,7 @@ from torch import Tensor
 
 from benchmarks import inputs
 from benchmarks.race import Outcome, Target, geometric_means, interleaved, ratios
-from polyscan.vision.feature_visualization import Ascent, AscentSettings
+from polyscan.vision.feature_visualization import Ascent, AscentSettings, numbers_of
 from polyscan.vision.readouts import Reader, ReadPoint
 
 UNITS, STEPS = 8, 8
@@ -30,15 +31,17 @@ def outcomes() -> dict[str, Outcome]:
 
 
 def _bare(reader: Reader, point: ReadPoint) -> Callable[..., None]:
-    """torchvision's own modules up to the stage, on the same input: no spectrum, no optimizer."""
+    """torchvision's own modules up to the stage, on the same input in the same numbers: no spectrum, no optimizer."""
     network = reader.network
     stage = next(stage for stage, block in inputs.TRUNK_LAYERS.items() if block == point.layer)
     children = dict(network.module.named_children())
     names = list(children)
-    trunk = torch.nn.Sequential(*[children[name] for name in names[: names.index(stage) + 1]])
+    numbers = numbers_of("auto", network.device)
+    trunk = torch.nn.Sequential(*[copy.deepcopy(children[name]) for name in names[: names.index(stage) + 1]])
+    trunk.to(numbers)
     generator = torch.Generator().manual_seed(0)
     pixels = torch.rand(UNITS, 3, inputs.SIDE_PX, inputs.SIDE_PX, generator=generator).to(network.device)
-    images: Tensor = network.preprocessing.normalised(pixels).requires_grad_()
+    images: Tensor = network.preprocessing.normalised(pixels).to(numbers).requires_grad_()
 
     def work(steps: int = STEPS) -> None:
         for _ in range(steps):
@@ -50,12 +53,11 @@ def _bare(reader: Reader, point: ReadPoint) -> Callable[..., None]:
 
 def _polyscan(reader: Reader, point: ReadPoint) -> Callable[..., None]:
     network = reader.network
-    trunk = reader.trunk(point)
+    trunk, fast = reader.trunk(point), reader.trunk(point, numbers_of("auto", network.device))
 
     def work(steps: int = STEPS) -> None:
         settings = AscentSettings(steps=steps, objective="channel", jitter_px=0, batch=UNITS, canvas_px=inputs.SIDE_PX)
-        Ascent(trunk, network.preprocessing, inputs.SIDE_PX, settings, device=network.device)(
-            range(UNITS), range(UNITS)
-        )
+        ascent = Ascent(trunk, network.preprocessing, inputs.SIDE_PX, settings, device=network.device, fast=fast)
+        ascent(range(UNITS), range(UNITS))
 
     return work

@@ -97,6 +97,11 @@ class VisualizeSettings(Settings):
     )
     jitter_px: int = Field(4, ge=0, description="random shifts of the image each step, in px of the input")
     batch: int = Field(32, ge=1, description="images optimised at once")
+    precision: Literal["auto", "float32", "bfloat16"] = Field(
+        "auto",
+        description="the numbers that gradients go through the network in; auto: bfloat16 where a worker's device "
+        "multiplies it faster. Activations of finished images are float32 always",
+    )
     units_per_shard: int = Field(16, ge=1, description="units per shard")
 
     @model_validator(mode="after")

@@ -21,9 +21,10 @@ from polyscan.vision.feature_visualization import (
     ElbowSettings,
     Visualization,
     canvas_px,
+    numbers_of,
     visualize,
 )
-from polyscan.vision.readouts import chosen_layers
+from polyscan.vision.readouts import Reader, ReadPoint, chosen_layers
 
 
 def shards(job: Job, run: Run) -> list[Shard]:
@@ -81,7 +82,7 @@ class Worker:
         units = self.units[shard.start : shard.stop]
         layer = units[0].layer
         found = visualize(
-            self._ascent(layer),
+            ascent_of(self.job.visualize, self.reader, self.points[layer]),
             self.distance,
             [unit.channel for unit in units],
             elbow=elbow_settings(self.job.visualize),
@@ -89,11 +90,13 @@ class Worker:
         )
         return {"visualizations": _columns(layer, found)}
 
-    def _ascent(self, layer: str) -> Ascent:
-        point, network = self.points[layer], self.reader.network
-        settings = ascent_settings(self.job.visualize)
-        side = canvas_px(point, network.preprocessing, settings)
-        return Ascent(self.reader.trunk(point), network.preprocessing, side, settings, device=network.device)
+
+def ascent_of(settings: VisualizeSettings, reader: Reader, point: ReadPoint) -> Ascent:
+    """What makes images of a layer's units."""
+    network, how = reader.network, ascent_settings(settings)
+    side = canvas_px(point, network.preprocessing, how)
+    fast = reader.trunk(point, numbers_of(settings.precision, network.device))
+    return Ascent(reader.trunk(point), network.preprocessing, side, how, device=network.device, fast=fast)
 
 
 def ascent_settings(settings: VisualizeSettings) -> AscentSettings:

@@ -17,6 +17,7 @@ from polyscan.vision.feature_visualization import (
     Elbow,
     ElbowSettings,
     canvas_px,
+    numbers_of,
     visualize,
 )
 from polyscan.vision.feature_visualization.spectrum import SpectrumShape
@@ -46,11 +47,12 @@ def reader(network_of):
     return Reader(network_of(toy(), side=48), "all")
 
 
-def ascent_of(reader, layer, **settings):
+def ascent_of(reader, layer, *, numbers=torch.float32, **settings):
     point = next(point for point in reader.points if point.layer == layer)
     chosen = AscentSettings(**({"steps": 24, "batch": 4} | settings))
     side = canvas_px(point, reader.network.preprocessing, chosen)
-    return Ascent(reader.trunk(point), reader.network.preprocessing, side, chosen, device=CPU)
+    fast = reader.trunk(point, numbers)
+    return Ascent(reader.trunk(point), reader.network.preprocessing, side, chosen, device=CPU, fast=fast)
 
 
 def starts(ascent, seeds):
@@ -63,10 +65,11 @@ def seed_of(channel, index):
     return seed(0, "start image", "toy", channel, index)
 
 
+@pytest.mark.parametrize("numbers", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("jitter_px", [0, 4])
 @pytest.mark.parametrize(("layer", "factor"), [("0", 10), ("3", 10), ("5", 10), ("9", 3)])
-def test_units_rise(reader, layer, factor, jitter_px):
-    ascent = ascent_of(reader, layer, steps=64, jitter_px=jitter_px)
+def test_units_rise(reader, layer, factor, jitter_px, numbers):
+    ascent = ascent_of(reader, layer, steps=64, jitter_px=jitter_px, numbers=numbers)
     channels, seeds = [1, 2, 3, 4], [11, 12, 13, 14]  # logit 0 has negative weights: grey is its best
     before, images = ascent.peaks(starts(ascent, seeds), channels), ascent(channels, seeds)
     after = ascent.peaks(images, channels)
@@ -76,8 +79,9 @@ def test_units_rise(reader, layer, factor, jitter_px):
     assert (after > before + (factor if jitter_px == 0 else 2) * np.abs(before)).all(), (before, after)
 
 
-def test_the_reported_peak_is_that_of_the_stored_pixels(reader):
-    ascent = ascent_of(reader, "3")
+@pytest.mark.parametrize("numbers", [torch.float32, torch.bfloat16])
+def test_the_reported_peak_is_that_of_the_stored_pixels(reader, numbers):
+    ascent = ascent_of(reader, "3", numbers=numbers)
     images = ascent([5, 1, 5, 0], [1, 2, 3, 4])
     stored = (torch.from_numpy(images).float().permute(0, 3, 1, 2) / 255 - 0.5) / 0.5
     with torch.inference_mode():
@@ -102,10 +106,11 @@ def test_centre_and_channel_are_different_questions(reader, noise):
     assert means["channel"] > means["centre"]  # texture fills the picture, one object does not
 
 
+@pytest.mark.parametrize("numbers", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("jitter_px", [0, 4])
 @pytest.mark.parametrize("batch", [1, 4, 5])
-def test_neighbours_change_nothing_bit_by_bit(reader, jitter_px, batch):
-    ascent = ascent_of(reader, "5", batch=batch, jitter_px=jitter_px)
+def test_neighbours_change_nothing_bit_by_bit(reader, jitter_px, batch, numbers):
+    ascent = ascent_of(reader, "5", batch=batch, jitter_px=jitter_px, numbers=numbers)
     alone = ascent([7] * batch, [99] * batch)
     peak = ascent.peaks(alone, [7] * batch)
     assert all(np.array_equal(image, alone[0]) for image in alone)
@@ -116,6 +121,26 @@ def test_neighbours_change_nothing_bit_by_bit(reader, jitter_px, batch):
         among = ascent(channels, seeds)
         assert np.array_equal(among[place], alone[0])
         assert ascent.peaks(among, channels)[place] == peak[0]
+
+
+def test_the_short_numbers_leave_the_network_as_it_is_and_climb_as_high(reader):
+    before = {name: value.clone() for name, value in reader.network.module.state_dict().items()}
+    reached = {}
+    for numbers in (torch.float32, torch.bfloat16):
+        ascent = ascent_of(reader, "5", steps=64, jitter_px=0, numbers=numbers)
+        reached[numbers] = ascent.peaks(ascent([1, 2, 3, 4], [5, 6, 7, 8]), [1, 2, 3, 4])
+    assert all(torch.equal(value, before[name]) for name, value in reader.network.module.state_dict().items())
+    np.testing.assert_allclose(reached[torch.bfloat16], reached[torch.float32], rtol=0.1)
+    assert not np.array_equal(reached[torch.bfloat16], reached[torch.float32])
+
+
+@pytest.mark.parametrize(("faster", "expected"), [(True, torch.bfloat16), (False, torch.float32)])
+def test_auto_is_what_the_device_multiplies_faster(monkeypatch, faster, expected):
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: faster)
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
+    assert numbers_of("auto", CPU) == expected
+    assert numbers_of("float32", CPU) == torch.float32
+    assert numbers_of("bfloat16", CPU) == torch.bfloat16
 
 
 def test_seeds_matter(reader):

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 
 import numpy as np
 
-from polyscan.stages.visualize import ascent_settings
+from polyscan.stages.visualize import ascent_of, ascent_settings
 from polyscan.studies.plan.outlook import Outlook, seconds
 from polyscan.studies.plan.passes import PlanRow
-from polyscan.vision.feature_visualization import Ascent, canvas_px
+from polyscan.vision.feature_visualization import canvas_px
 from polyscan.vision.readouts import ReadPoint
 
 MEASURED_LAYERS = 5
@@ -39,8 +38,6 @@ def visualize_row(outlook: Outlook) -> PlanRow:
 
 def _step_seconds(outlook: Outlook, point: ReadPoint) -> float:
     """Of one step of one image."""
-    network = outlook.reader.network
-    one = replace(ascent_settings(outlook.job.visualize), steps=1)
-    side = canvas_px(point, network.preprocessing, one)
-    ascent = Ascent(outlook.reader.trunk(point), network.preprocessing, side, one, device=network.device)
+    one = outlook.job.visualize.model_copy(update={"steps": 1})
+    ascent = ascent_of(one, outlook.reader, point)
     return seconds(lambda: ascent([0] * one.batch, list(range(one.batch)))) / one.batch

@@ -3,8 +3,17 @@
 Law: the images of a unit depend on its seeds and the batch's shape alone, never on its neighbours in the batch.
 """
 
-from polyscan.vision.feature_visualization.ascent import Ascent, AscentSettings, canvas_px
+from polyscan.vision.feature_visualization.ascent import Ascent, AscentSettings, canvas_px, numbers_of
 from polyscan.vision.feature_visualization.elbow import Elbow, ElbowSettings
 from polyscan.vision.feature_visualization.visualizer import Visualization, visualize
 
-__all__ = ["Ascent", "AscentSettings", "Elbow", "ElbowSettings", "Visualization", "canvas_px", "visualize"]
+__all__ = [
+    "Ascent",
+    "AscentSettings",
+    "Elbow",
+    "ElbowSettings",
+    "Visualization",
+    "canvas_px",
+    "numbers_of",
+    "visualize",
+]

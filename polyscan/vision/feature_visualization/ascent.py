@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from polyscan.vision.feature_visualization.spectrum import SpectrumShape
 from polyscan.vision.preprocessing import Preprocessing
-from polyscan.vision.readouts import ReadPoint
+from polyscan.vision.readouts import ReadPoint, Trunk
 
 BETAS = (0.9, 0.999)
 EPSILON = 1e-8
@@ -41,6 +41,19 @@ class AscentSettings:
     canvas_px: int | None = None
 
 
+def numbers_of(precision: str, device: torch.device) -> torch.dtype:
+    """The format that gradients go through the trunk in: `auto` is bfloat16 where the device multiplies it faster."""
+    if precision != "auto":
+        return {"float32": torch.float32, "bfloat16": torch.bfloat16}[precision]
+    if device.type == "cuda":
+        is_faster = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        is_faster = device.type == "cpu" and (
+            torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+        )
+    return torch.bfloat16 if is_faster else torch.float32
+
+
 def canvas_px(point: ReadPoint, preprocessing: Preprocessing, settings: AscentSettings) -> int:
     """Side of the image: the receptive field, room for the jitter and one stride on each side; at most the input's."""
     if settings.canvas_px is not None:
@@ -61,18 +74,22 @@ class Ascent:
         side: px of the images.
         settings: see there.
         device: where it runs.
+        fast: the same trunk in a shorter number format, which the ascent goes up by; None for `trunk` itself. What a
+            finished image reaches is always read by `trunk`.
     """
 
     def __init__(
         self,
-        trunk: Callable[[Float[Tensor, "b c y x"]], Float[Tensor, "b u y x"]],
+        trunk: Trunk,
         preprocessing: Preprocessing,
         side: int,
         settings: AscentSettings,
         *,
         device: torch.device,
+        fast: Trunk | None = None,
     ) -> None:
         self.trunk = trunk
+        self.fast = fast or trunk
         self.preprocessing = preprocessing
         self.settings = settings
         self.shape = SpectrumShape(side, preprocessing.channels, device)
@@ -101,7 +118,7 @@ class Ascent:
 
     def objective(self, images: Float[Tensor, "b c y x"], units: Tensor) -> Float[Tensor, " b"]:
         """What is raised, per image."""
-        maps = self.trunk(self.preprocessing.normalised(images))
+        maps = self.fast(self.preprocessing.normalised(images))
         own = maps[torch.arange(len(units), device=self.device), units]  # [b, y, x]
         if self.settings.objective == "channel":
             return own.mean(dim=(1, 2))

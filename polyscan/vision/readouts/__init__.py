@@ -8,7 +8,7 @@ deepest one. A network that can't be traced is read at its modules' own outputs,
 from polyscan.vision.readouts.blocks import blocks_of
 from polyscan.vision.readouts.choosing import choose, chosen_layers
 from polyscan.vision.readouts.points import PeakSink, ReadPoint, Sink, as_map, smoothed
-from polyscan.vision.readouts.reader import Reader
+from polyscan.vision.readouts.reader import Reader, Trunk
 from polyscan.vision.readouts.units import Channels, Directions, Downward, Largest, Peaks, ReadOut, peaks_of
 from polyscan.vision.tracing import traced
 
@@ -23,6 +23,7 @@ __all__ = [
     "ReadPoint",
     "Reader",
     "Sink",
+    "Trunk",
     "as_map",
     "blocks_of",
     "choose",

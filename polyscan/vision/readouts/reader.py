@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping, Sequence
 
 import torch
@@ -19,6 +20,8 @@ from polyscan.vision.readouts.points import PeakSink, ReadPoint, Sink
 from polyscan.vision.readouts.units import ReadOut
 from polyscan.vision.readouts.untraced import module_points, read_modules
 from polyscan.vision.tracing import folded, traced
+
+Trunk = Callable[[Float[Tensor, "b c y x"]], Float[Tensor, "b u y x"]]
 
 SAME = {"rtol": 1e-3, "atol": 1e-4}  # a graph does the same operations; only a wrong branch differs by more
 
@@ -101,11 +104,18 @@ class Reader:
             for tap in self._taps:
                 tap.sink = None
 
-    def trunk(self, point: ReadPoint) -> Callable[[Float[Tensor, "b c y x"]], Float[Tensor, "b u y x"]]:
-        """The network up to one read point, as a function to its units' maps that gradients go through."""
+    def trunk(self, point: ReadPoint, numbers: torch.dtype = torch.float32) -> Trunk:
+        """The network up to one read point, as a function to its units' maps that gradients go through.
+
+        Args:
+            point: where it ends.
+            numbers: the format it computes in; a network that can't be traced computes in its own.
+        """
         if self._graph is not None:
             module = folded(ending_at(self._graph, point.node))
-            return lambda batch: point.units(point.maps(module(batch)))
+            if numbers != torch.float32:
+                module = copy.deepcopy(module).to(numbers)  # what is not folded is the network's own
+            return lambda batch: point.units(point.maps(module(batch.to(numbers)))).float()
 
         def untraced(batch: Float[Tensor, "b c y x"]) -> Float[Tensor, "b u y x"]:
             caught: list[Tensor] = []
