@@ -86,9 +86,13 @@ class Worker:
             self.distance,
             [unit.channel for unit in units],
             elbow=elbow_settings(self.job.visualize),
-            seed=lambda channel, index: seed(self.job.seed, "start image", layer, channel, index),
+            seed=lambda channel, index, tries: self._seed(layer, channel, index, tries),
         )
         return {"visualizations": _columns(layer, found)}
+
+    def _seed(self, layer: str, channel: int, index: int, tries: int) -> int:
+        purpose = f"start image, {tries + 1}" if tries else "start image"
+        return seed(self.job.seed, purpose, layer, channel, index)
 
 
 def ascent_of(settings: VisualizeSettings, reader: Reader, point: ReadPoint) -> Ascent:

@@ -163,7 +163,7 @@ TABLES: dict[str, Table] = {
             Column("activation", "float32", "", "peak of the unit over space on the finished image"),
             Column("mean_distance", "float64", "", "mean pairwise distance of images 0..index", nullable=True),
             Column("n_counted", "int32", "", "I: how many visualizations the unit has; none is kept beyond the stop"),
-            Column("stop", "string", "", "`elbow`, `max_images`"),
+            Column("stop", "string", "", "`elbow`, `max_images`, `stalled`, `dead`: no start led further"),
             Column("image", "binary", "", "PNG"),
         )),
         Table("embeddings", "embed", 1, "item and space", (

@@ -55,14 +55,8 @@ def ascent_of(reader, layer, *, numbers=torch.float32, **settings):
     return Ascent(reader.trunk(point), reader.network.preprocessing, side, chosen, device=CPU, fast=fast)
 
 
-def starts(ascent, seeds):
-    with torch.no_grad():
-        images = ascent.shape.images(ascent.shape.start(seeds))
-    return (images * 255).round().byte().permute(0, 2, 3, 1).numpy()
-
-
-def seed_of(channel, index):
-    return seed(0, "start image", "toy", channel, index)
+def seed_of(channel, index, tries):
+    return seed(0, f"start image {tries}", "toy", channel, index)
 
 
 @pytest.mark.parametrize("numbers", [torch.float32, torch.bfloat16])
@@ -71,7 +65,7 @@ def seed_of(channel, index):
 def test_units_rise(reader, layer, factor, jitter_px, numbers):
     ascent = ascent_of(reader, layer, steps=64, jitter_px=jitter_px, numbers=numbers)
     channels, seeds = [1, 2, 3, 4], [11, 12, 13, 14]  # logit 0 has negative weights: grey is its best
-    before, images = ascent.peaks(starts(ascent, seeds), channels), ascent(channels, seeds)
+    before, images = ascent.peaks(ascent.starts(seeds), channels), ascent(channels, seeds)
     after = ascent.peaks(images, channels)
     assert images.shape == (4, ascent.shape.side, ascent.shape.side, 3)
     assert images.dtype == np.uint8
@@ -177,7 +171,7 @@ def test_one_channel_and_a_batch_of_one(network_of):
     images = ascent([4], [0])
     assert images.shape[0] == 1
     assert images.shape[3] == 1
-    assert ascent.peaks(images, [4])[0] > ascent.peaks(starts(ascent, [0]), [4])[0]
+    assert ascent.peaks(images, [4])[0] > ascent.peaks(ascent.starts([0]), [4])[0]
 
 
 @pytest.mark.parametrize("jitter_px", [0, 4])
@@ -306,3 +300,54 @@ def test_max_images(reader):
     never = ElbowSettings(threshold=1e-12, patience=1, min_images=3, max_images=4)
     found = visualize(ascent, distance, [1, 2], elbow=never, seed=seed_of)
     assert [(v.channel, v.index, v.stop) for v in found] == [(c, i, "max_images") for c in (1, 2) for i in range(4)]
+
+
+class Stub:
+    """An ascent whose pictures rise or not as a table says, by channel and seed."""
+
+    def __init__(self, rises, batch):
+        self.settings, self.device, self.rises, self.asked = AscentSettings(batch=batch), CPU, rises, []
+
+    def __call__(self, channels, seeds):
+        self.asked += list(zip(channels, seeds, strict=True))
+        return np.array([np.full((4, 4, 3), s % 256, dtype=np.uint8) for s in seeds])
+
+    def starts(self, seeds):
+        return np.zeros((len(seeds), 4, 4, 3), dtype=np.uint8)
+
+    def peaks(self, images, channels):
+        seeds = images[:, 0, 0, 0]
+        return np.array([float(s > 0 and (c, int(s)) in self.rises) for c, s in zip(channels, seeds, strict=True)])
+
+
+def stubbed(rises, channels, batch, max_images=3):
+    """Seeds are 10 index + try + 1; pictures differ, so no elbow is reached before `max_images`."""
+    ascent = Stub(rises, batch)
+    features = type("Distance", (), {"features": staticmethod(lambda values: values.flatten(1) * 255)})()
+    elbow = ElbowSettings(threshold=1e-9, patience=1, min_images=3, max_images=max_images)
+    found = visualize(ascent, features, channels, elbow=elbow, seed=lambda c, index, tries: 10 * index + tries + 1)
+    return [(v.channel, v.index, int(v.pixels[0, 0, 0]), v.n_counted, v.stop) for v in found], ascent
+
+
+@pytest.mark.parametrize("batch", [1, 2, 3, 7, 20])
+def test_a_start_that_leads_nowhere_is_tried_again_from_another_seed_and_then_named(batch):
+    rises = {(1, 1), (1, 11), (1, 21)}  # at once
+    rises |= {(2, 3), (2, 12), (2, 21)}  # the first at its third try, the second at its second
+    rises |= {(3, 1)}  # one, and no more
+    found, ascent = stubbed(rises, [1, 2, 3, 4], batch)
+    expected = [(1, 0, 1, 3, "max_images"), (1, 1, 11, 3, "max_images"), (1, 2, 21, 3, "max_images")]
+    expected += [(2, 0, 3, 3, "max_images"), (2, 1, 12, 3, "max_images"), (2, 2, 21, 3, "max_images")]
+    expected += [(3, 0, 1, 1, "stalled"), (4, 0, 3, 0, "dead")]
+    assert found == expected
+    assert len(ascent.asked) % batch == 0, "batches are always full"
+
+
+def test_a_unit_behind_a_dead_layer_is_dead(network_of):
+    module = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 2, 3))
+    nn.init.zeros_(module[0].weight)
+    nn.init.constant_(module[0].bias, -1.0)
+    reader = Reader(network_of(module, side=24), "all")
+    distance = load_distance("features", network=reader.network, device=CPU)
+    (picture,) = visualize(ascent_of(reader, "2", steps=3), distance, [1], elbow=ElbowSettings(), seed=seed_of)
+    assert (picture.stop, picture.n_counted, picture.index) == ("dead", 0, 0)
+    assert np.isnan(picture.mean_distance)

@@ -112,9 +112,15 @@ class Ascent:
                 spectra = spectra.detach().addcdiv(
                     first, spread, value=self.settings.step_size / (1 - BETAS[0] ** (step + 1))
                 )
+        return self._pixels(spectra)
+
+    def starts(self, seeds: Sequence[int]) -> UInt8[np.ndarray, "b y x c"]:
+        """The images that the ascent begins with."""
+        return self._pixels(self.shape.start(seeds))
+
+    def _pixels(self, spectra: Float[Tensor, "b c y f 2"]) -> UInt8[np.ndarray, "b y x c"]:
         with torch.no_grad():
-            finished = self.shape.images(spectra)
-        return (finished * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
+            return (self.shape.images(spectra) * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
 
     def objective(self, images: Float[Tensor, "b c y x"], units: Tensor) -> Float[Tensor, " b"]:
         """What is raised, per image."""

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
-from jaxtyping import UInt8
+from jaxtyping import Float, UInt8
+from torch import Tensor
 
 from polyscan.vision.feature_visualization.ascent import Ascent
 from polyscan.vision.feature_visualization.elbow import Elbow, ElbowSettings
 from polyscan.vision.perceptual import PerceptualDistance
+
+TRIES = 3
+"""Starts that an image gets: of those from which the ascent makes its unit no stronger, the last one is named."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +30,8 @@ class Visualization:
         activation: the unit's peak over space on these pixels.
         mean_distance: m_I of images 0..index; NaN for the first.
         n_counted: the unit's I.
-        stop: `elbow` or `max_images`.
+        stop: `elbow`, `max_images`, `stalled` where three starts in a row led nowhere, or `dead` where none has led
+            anywhere: then this image is the last of these starts, and not counted.
     """
 
     channel: int
@@ -43,7 +49,7 @@ def visualize(
     channels: Sequence[int],
     *,
     elbow: ElbowSettings,
-    seed: Callable[[int, int], int],
+    seed: Callable[[int, int, int], int],
 ) -> list[Visualization]:
     """Images of each channel up to its elbow, in the order (channel, index).
 
@@ -52,42 +58,87 @@ def visualize(
         distance: between images.
         channels: which units, each once.
         elbow: when to stop.
-        seed: of a channel's image of some index; all that is random about it.
+        seed: of a channel's image of some index at some try, from 0 on; all that is random about it.
     """
-    elbows = {channel: Elbow(elbow) for channel in channels}
-    made: dict[tuple[int, int], tuple[UInt8[np.ndarray, "y x c"], float]] = {}
-    while slots := _slots(elbows, ascent.settings.batch):
+    units = {channel: _Unit(channel, Elbow(elbow)) for channel in channels}
+    while slots := _slots(units.values(), ascent.settings.batch):
         # The batch is padded by repeating its first slot: its shape, not its content, decides the rounding.
         padded = slots + [slots[0]] * (ascent.settings.batch - len(slots))
-        wanted = [channel for channel, _ in padded]
-        images = ascent(wanted, [seed(channel, index) for channel, index in padded])
-        peaks = ascent.peaks(images, wanted)
+        wanted = [unit.channel for unit, _ in padded]
+        seeds = [seed(unit.channel, index, unit.tries(index)) for unit, index in padded]
+        images = ascent(wanted, seeds)
+        peaks, before = ascent.peaks(images, wanted), ascent.peaks(ascent.starts(seeds), wanted)
         with torch.inference_mode():
             values = torch.from_numpy(images).to(ascent.device).permute(0, 3, 1, 2).float() / 255
             features = distance.features(values)
-        for place, (channel, index) in enumerate(slots):
-            if not elbows[channel].stop:
-                made[channel, index] = (images[place], float(peaks[place]))
-                elbows[channel].add(features[place])
-    return [
-        Visualization(
-            channel, index, pixels, peak, elbows[channel].means[index], elbows[channel].n_counted, elbows[channel].stop
-        )
-        for (channel, index), (pixels, peak) in sorted(made.items())
-    ]
+        for place, (unit, index) in enumerate(slots):
+            unit.take(
+                index, images[place], float(peaks[place]), features[place], has_risen=peaks[place] > before[place]
+            )
+    return [picture for channel in sorted(units) for picture in units[channel].visualizations()]
 
 
-def _slots(elbows: dict[int, Elbow], batch: int) -> list[tuple[int, int]]:
+@dataclass
+class _Unit:
+    """One unit's way: its pictures in order, and how often the next one led nowhere."""
+
+    channel: int
+    elbow: Elbow
+    made: list[tuple[UInt8[np.ndarray, "y x c"], float]] = field(default_factory=list)
+    grey: tuple[UInt8[np.ndarray, "y x c"], float] | None = None
+    n_failed: int = 0
+
+    @property
+    def stop(self) -> str:
+        if self.n_failed < TRIES:
+            return self.elbow.stop
+        return "stalled" if self.made else "dead"
+
+    def tries(self, index: int) -> int:
+        """How often the image of this index was tried."""
+        return self.n_failed if index == len(self.made) else 0
+
+    def take(
+        self,
+        index: int,
+        pixels: UInt8[np.ndarray, "y x c"],
+        peak: float,
+        features: Float[Tensor, " d"],
+        *,
+        has_risen: bool,
+    ) -> None:
+        """Counts a picture, unless the unit has enough, or an earlier one has to be made again first."""
+        if self.stop or index != len(self.made):
+            return
+        if has_risen:
+            self.made.append((pixels, peak))
+            self.elbow.add(features)
+            self.n_failed = 0
+        else:
+            self.grey = (pixels, peak)
+            self.n_failed += 1
+
+    def visualizations(self) -> Iterator[Visualization]:
+        """What it has to show."""
+        if not self.made and self.grey:
+            yield Visualization(self.channel, 0, *self.grey, math.nan, 0, self.stop)
+        for index, (pixels, peak) in enumerate(self.made):
+            yield Visualization(
+                self.channel, index, pixels, peak, self.elbow.means[index], self.elbow.n_counted, self.stop
+            )
+
+
+def _slots(units: Iterable[_Unit], batch: int) -> list[tuple[_Unit, int]]:
     """The next images to make: one for each unit that is not done, then a second for each, until the batch is full.
 
     Those that prove to lie beyond a unit's elbow are thrown away, so the batch size never changes an answer.
     """
-    open_units = [(channel, elbow) for channel, elbow in elbows.items() if not elbow.stop]
-    rounds = range(max((elbow.settings.max_images - elbow.n_counted for _, elbow in open_units), default=0))
+    open_units = [unit for unit in units if not unit.stop]
+    rounds = range(max((unit.elbow.settings.max_images - len(unit.made) for unit in open_units), default=0))
     wanted = [
-        (channel, elbow.n_counted + ahead)
+        (unit, len(unit.made) + ahead)
         for ahead in rounds
-        for channel, elbow in open_units
-        if elbow.n_counted + ahead < elbow.settings.max_images
+        for unit in open_units
+        if len(unit.made) + ahead < unit.elbow.settings.max_images
     ]
-    return sorted(wanted[:batch])
+    return sorted(wanted[:batch], key=lambda slot: (slot[0].channel, slot[1]))
