@@ -54,7 +54,7 @@ class SpectrumShape:
             spectrum = spectrum * self._phases(shifts)
         image = torch.fft.irfft2(spectrum, s=(self.side, self.side), norm="ortho")
         if self.channels == len(COLOURS):
-            image = torch.einsum("bcyx,dc->bdyx", image, self._colours)
+            image = torch.nn.functional.conv2d(image, self._colours[:, :, None, None])  # einsum takes six times as long
         return image.sigmoid()
 
     def _phases(self, shifts: Float[Tensor, "b 2"]) -> Complex[Tensor, "b 1 y f"]:
