@@ -1,15 +1,11 @@
 """The peer's side of the race: a process of its own, so that torch-lucent never enters polyscan's environment.
 
-It reads one order a line from standard input, answers with the seconds it took, and waits without working in between.
 The calls are those of the peer's own README and the best batched one that its API offers; the network is loaded anew
 for each, outside the measured time, because `render_vis` leaves its hooks on the network it is given.
 """
 
 from __future__ import annotations
 
-import contextlib
-import json
-import sys
 from typing import Any
 
 import numpy as np
@@ -17,6 +13,7 @@ import torch
 from lucent.optvis import objectives, param, render
 
 from benchmarks.inputs import SIDE_PX, device, resnet18_trunk
+from benchmarks.orders import carry_out
 from benchmarks.race import seconds
 
 
@@ -57,15 +54,5 @@ def answer(order: dict[str, Any]) -> dict[str, Any]:
     return {"seconds": took}
 
 
-def main() -> None:
-    """Answers until standard input ends."""
-    torch.set_num_threads(1)
-    answers = sys.stdout
-    with contextlib.redirect_stdout(sys.stderr):  # whatever the peer prints is no answer
-        for line in sys.stdin:
-            answers.write(json.dumps(answer(json.loads(line))) + "\n")
-            answers.flush()
-
-
 if __name__ == "__main__":
-    main()
+    carry_out(answer)

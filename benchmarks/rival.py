@@ -1,4 +1,4 @@
-"""Installs the peer beside the build, and talks to its process."""
+"""Installs a peer beside the build, and talks to its process."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
+from typing import Any, Self
 
 import numpy as np
 
@@ -19,81 +20,120 @@ from benchmarks.inputs import BUILD, REPOSITORY
 from benchmarks.race import Skipped
 
 FOLDER = BUILD / "rivals"
-# No dependencies are resolved: kornia's and lucent's torch must be polyscan's own, and the rest is what importing
-# lucent needs beside polyscan's environment (it imports IPython to show images).
-PACKAGES = (
-    "torch-lucent==0.1.8",
-    "kornia==0.4.1",
-    "decorator==5.3.1",
-    "ipython==9.18.1",
-    "ipython-pygments-lexers==1.1.1",
-    "asttokens==3.0.2",
-    "executing==2.3.0",
-    "jedi==0.20.1",
-    "matplotlib-inline==0.2.2",
-    "parso==0.8.7",
-    "pexpect==4.9.0",
-    "prompt-toolkit==3.0.53",
-    "psutil==7.2.2",
-    "ptyprocess==0.7.0",
-    "pure-eval==0.2.4",
-    "stack-data==0.6.3",
-    "traitlets==5.16.1",
-    "wcwidth==0.9.4",
-)
 INSTALL_TIMEOUT_S = 300
 
 
-def installed() -> Path:
+@dataclass(frozen=True)
+class Peer:
+    """Who runs in a process of its own.
+
+    Args:
+        name: as its users know it.
+        side: module of `benchmarks` that answers orders for it.
+        packages: what is installed for it, and for it alone. No dependencies are resolved: its torch must be
+            polyscan's own, and the rest is what importing it needs beside polyscan's environment.
+    """
+
+    name: str
+    side: str
+    packages: tuple[str, ...] = ()
+
+
+LUCENT = Peer(
+    "torch-lucent",
+    "benchmarks.lucent_side",
+    (
+        "torch-lucent==0.1.8",
+        "kornia==0.4.1",
+        # It imports IPython to show images.
+        "decorator==5.3.1",
+        "ipython==9.18.1",
+        "ipython-pygments-lexers==1.1.1",
+        "asttokens==3.0.2",
+        "executing==2.3.0",
+        "jedi==0.20.1",
+        "matplotlib-inline==0.2.2",
+        "parso==0.8.7",
+        "pexpect==4.9.0",
+        "prompt-toolkit==3.0.53",
+        "psutil==7.2.2",
+        "ptyprocess==0.7.0",
+        "pure-eval==0.2.4",
+        "stack-data==0.6.3",
+        "traitlets==5.16.1",
+        "wcwidth==0.9.4",
+    ),
+)
+# Its import loads its own tests, which want OpenCV (and pytest, which is in polyscan's development environment).
+TORCH_DREAMS = Peer(
+    "torch-dreams", "benchmarks.torch_dreams_side", ("torch-dreams==4.0.0", "opencv-python-headless==5.0.0.93")
+)
+_CRP = (
+    "zennit-crp==0.6.0",
+    "zennit==0.4.6",
+    "matplotlib==3.11.2",
+    "contourpy==1.3.3",
+    "cycler==0.12.1",
+    "fonttools==4.68.0",
+    "kiwisolver==1.5.1",
+    "pyparsing==3.3.3",
+)
+ZENNIT_CRP = Peer("zennit-crp", "benchmarks.zennit_crp_side", _CRP)
+SEMANTICLENS = Peer(  # its collector's module imports zennit-crp's
+    "semanticlens", "benchmarks.semanticlens_side", ("semanticlens==0.2.1", "einops==0.8.2", *_CRP)
+)
+CLUSTERING = Peer("scikit-learn and FAISS", "benchmarks.clustering_side")
+FRESH = Peer("polyscan", "benchmarks.stage_side")
+"""polyscan itself, in a process that has done nothing before."""
+
+
+def installed(peer: Peer) -> Path:
     """The folder with the peer in it, made on first use.
 
     Raises:
         Skipped: if it can't be installed, as without a network.
     """
-    stamp = FOLDER / "installed.txt"
-    wanted = "\n".join(PACKAGES)
-    if stamp.exists() and stamp.read_text(encoding="utf-8") == wanted:
-        return FOLDER
-    shutil.rmtree(FOLDER, ignore_errors=True)
+    folder = FOLDER / peer.name
+    stamp = folder / "installed.txt"
+    wanted = "\n".join(peer.packages)
+    if not peer.packages or (stamp.exists() and stamp.read_text(encoding="utf-8") == wanted):
+        return folder
+    shutil.rmtree(folder, ignore_errors=True)
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps"]
     try:
         subprocess.run(
-            [*pip, "--target", str(FOLDER), *PACKAGES],
+            [*pip, "--target", str(folder), *peer.packages],
             check=True,
             capture_output=True,
             text=True,
             timeout=INSTALL_TIMEOUT_S,
         )
     except subprocess.TimeoutExpired as error:
-        raise Skipped(f"pip could not install torch-lucent within {INSTALL_TIMEOUT_S} s") from error
+        raise Skipped(f"pip could not install {peer.name} within {INSTALL_TIMEOUT_S} s") from error
     except subprocess.CalledProcessError as error:
         last = (error.stderr.strip().splitlines() or ["no message"])[-1]
-        raise Skipped(f"pip could not install torch-lucent: {last}") from error
+        raise Skipped(f"pip could not install {peer.name}: {last}") from error
     stamp.write_text(wanted, encoding="utf-8")
-    return FOLDER
+    return folder
 
 
-@dataclass(frozen=True)
-class Rendered:
-    """What the peer made of one order: its seconds, and the images [b, y, x, c] as uint8."""
-
-    seconds: float
-    images: np.ndarray
-
-
-class Lucent:
-    """The peer's process, for the length of a `with`; the same Python and torch as here.
+class Rival:
+    """A peer's process, for the length of a `with`; the same Python and torch as here.
 
     Raises:
         Skipped: if it ends, with the last it said.
     """
 
-    def __enter__(self) -> Lucent:
+    def __init__(self, peer: Peer) -> None:
+        self.peer = peer
+
+    def __enter__(self) -> Self:
+        path = os.pathsep.join([str(REPOSITORY), str(installed(self.peer))])
         self._folder = tempfile.TemporaryDirectory()
-        self._complaints = Path(self._folder.name, "stderr.txt").open("w+", encoding="utf-8")
-        path = os.pathsep.join([str(REPOSITORY), str(installed())])
+        self.folder = Path(self._folder.name)
+        self._complaints = (self.folder / "stderr.txt").open("w+", encoding="utf-8")
         self._process = subprocess.Popen(
-            [sys.executable, "-W", "ignore", "-m", "benchmarks.lucent_side"],
+            [sys.executable, "-W", "ignore", "-m", self.peer.side],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._complaints,
@@ -110,14 +150,10 @@ class Lucent:
         self._complaints.close()
         self._folder.cleanup()
 
-    def __call__(
-        self, call: str, layer: str, units: Sequence[int], *, steps: int, seed: int, frozen: bool = False
-    ) -> Rendered:
-        """Has images made of the units of a layer by the peer's `batched` or `documented` call."""
-        file = Path(self._folder.name, "images.npy")
-        order = {"call": call, "layer": layer, "units": list(units), "steps": steps, "seed": seed, "frozen": frozen}
+    def ask(self, order: Mapping[str, Any]) -> dict[str, Any]:
+        """Has one order carried out; what can't be said in a line travels in files of `folder`."""
         try:
-            self._process.stdin.write(json.dumps(order | {"file": str(file)}) + "\n")
+            self._process.stdin.write(json.dumps(order) + "\n")
             self._process.stdin.flush()
         except BrokenPipeError:
             pass  # it has ended, and the empty answer says so
@@ -125,5 +161,26 @@ class Lucent:
         if not line:
             self._complaints.seek(0)
             last = (self._complaints.read().strip().splitlines() or ["no message"])[-1]
-            raise Skipped(f"torch-lucent ended: {last}")
-        return Rendered(json.loads(line)["seconds"], np.load(file))
+            raise Skipped(f"{self.peer.name} ended: {last}")
+        return json.loads(line)
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """What a peer made of one order: its seconds, and the images [b, y, x, c] as uint8."""
+
+    seconds: float
+    images: np.ndarray
+
+
+class ImageMaker(Rival):
+    """A peer that visualizes units."""
+
+    def __call__(
+        self, call: str, layer: str, units: Sequence[int], *, steps: int, seed: int, frozen: bool = False
+    ) -> Rendered:
+        """Has images made of the units of a layer by the peer's call of that name."""
+        file = self.folder / "images.npy"
+        order = {"call": call, "layer": layer, "units": list(units), "steps": steps, "seed": seed, "frozen": frozen}
+        answer = self.ask(order | {"file": str(file)})
+        return Rendered(answer["seconds"], np.load(file))
