@@ -87,6 +87,12 @@ class VisualizeSettings(Settings):
     patience: int = Field(2, ge=1, description="so many times in a row (published: 1)")
     min_images: int = Field(6, ge=3, description="never fewer images (published: 3)")
     max_images: int = Field(32, ge=3, description="never more images")
+    data_starts: int = Field(
+        0,
+        ge=0,
+        description="so many further images a unit, each begun as the mean of a cluster of its exemplars: for small "
+        "modes; in a table of their own, and in no score",
+    )
     steps: int = Field(128, ge=1, description="steps of gradient ascent an image")
     step_size: float = Field(0.05, gt=0, description="Adam's step size")
     objective: Literal["centre", "channel"] = Field(

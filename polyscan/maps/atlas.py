@@ -122,7 +122,7 @@ class Cluster:
 class Panel:
     """One kind of evidence of one unit, grouped by cluster."""
 
-    evidence: Literal["exemplars", "visualizations"]
+    evidence: Literal["exemplars", "visualizations", "begun-from-exemplars"]
     size: int
     facts: Sequence[tuple[str, str]]
     clusters: Sequence[Cluster]

@@ -8,9 +8,10 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
+from polyscan.images import Picture
 from polyscan.job import Job, VisualizeSettings
 from polyscan.run import Run
-from polyscan.run.inputs import open_distance, open_reader
+from polyscan.run.inputs import open_distance, open_images, open_reader
 from polyscan.run.virtual import reaches
 from polyscan.shards import Shard, seed, split_within
 from polyscan.tables import Columns
@@ -18,13 +19,18 @@ from polyscan.units import Layer, Unit
 from polyscan.vision.feature_visualization import (
     Ascent,
     AscentSettings,
+    DataStart,
     ElbowSettings,
     Visualization,
     canvas_px,
+    data_started,
     numbers_of,
     visualize,
+    window,
 )
 from polyscan.vision.readouts import Reader, ReadPoint, chosen_layers
+
+BOX = ["top", "left", "bottom", "right"]
 
 
 def shards(job: Job, run: Run) -> list[Shard]:
@@ -72,6 +78,8 @@ class Worker:
 
     def __init__(self, job: Job, run: Run) -> None:
         self.job = job
+        self.run = run
+        self.images = open_images(job)
         self.units = [unit for units in _by_layer(job, run) for unit in units]
         self.reader = open_reader(job, run=run)
         self.distance = open_distance(job, self.reader.network)
@@ -81,14 +89,48 @@ class Worker:
         """Visualizations of one range of units."""
         units = self.units[shard.start : shard.stop]
         layer = units[0].layer
+        ascent = ascent_of(self.job.visualize, self.reader, self.points[layer])
         found = visualize(
-            ascent_of(self.job.visualize, self.reader, self.points[layer]),
+            ascent,
             self.distance,
             [unit.channel for unit in units],
             elbow=elbow_settings(self.job.visualize),
             seed=lambda channel, index, tries: self._seed(layer, channel, index, tries),
         )
-        return {"visualizations": _columns(layer, found)}
+        return {
+            "visualizations": _columns(layer, found),
+            "data_visualizations": self._from_data(layer, [unit.channel for unit in units], ascent),
+        }
+
+    def _from_data(self, layer: str, channels: list[int], ascent: Ascent) -> Columns:
+        """Images that begin as means of the units' exemplars."""
+        made: list[tuple[int, DataStart]] = []
+        for channel in channels if self.job.visualize.data_starts else ():
+            found = data_started(
+                ascent,
+                self.distance,
+                channel,
+                self._windows(layer, channel, ascent.shape.side),
+                clusters=self.job.visualize.data_starts,
+                seed=seed(self.job.seed, "starts from data", layer, channel),
+            )
+            made += [(channel, each) for each in found]
+        return {
+            "layer": [layer] * len(made),
+            "channel": [channel for channel, _ in made],
+            "index": [each.index for _, each in made],
+            "n_exemplars": [each.n_exemplars for _, each in made],
+            "activation": np.array([each.activation for _, each in made], dtype=np.float32),
+            "image": [_png(each.pixels) for _, each in made],
+        }
+
+    def _windows(self, layer: str, channel: int, side: int) -> UInt8[np.ndarray, "n y x c"]:
+        """The unit's exemplars around their peaks."""
+        rows = self.run.read("exemplars", ["channel", "image", *BOX], where=("layer", layer))
+        rows = rows[rows["channel"] == channel].sort_values("image", kind="stable")
+        view = self.reader.network.preprocessing.view
+        pictures = zip(self.images.read(rows["image"].tolist()), rows[BOX].itertuples(index=False), strict=True)
+        return np.stack([window(view(p.pixels), box, side) for p, box in pictures if isinstance(p, Picture)])
 
     def _seed(self, layer: str, channel: int, index: int, tries: int) -> int:
         purpose = f"start image, {tries + 1}" if tries else "start image"

@@ -166,6 +166,13 @@ TABLES: dict[str, Table] = {
             Column("stop", "string", "", "`elbow`, `max_images`, `stalled`, `dead`: no start led further"),
             Column("image", "binary", "", "PNG"),
         )),
+        Table("data_visualizations", "visualize", 1, "unit and cluster of its exemplars", (
+            LAYER, CHANNEL,
+            Column("index", "int32", "", "0 for the largest cluster's"),
+            Column("n_exemplars", "int32", "", "items of the cluster whose mean it began as"),
+            Column("activation", "float32", "", "peak of the unit over space on the finished image"),
+            Column("image", "binary", "", "PNG"),
+        )),
         Table("embeddings", "embed", 1, "item and space", (
             SPACE,
             Column("item", "int64", "", "key of the crop or of the visualization"),

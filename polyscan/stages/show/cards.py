@@ -65,7 +65,8 @@ class Gallery:
         ]
         exemplars = mine("exemplars", ["rank", "image", "activation", "crop"])
         visualizations = mine("visualizations", ["index", "activation", "stop", "image"])
-        return [self._card(row, clusters, exemplars, visualizations) for _, row in top.iterrows()]
+        begun = mine("data_visualizations", ["index", "n_exemplars", "activation", "image"])
+        return [self._card(row, clusters, exemplars, visualizations, begun) for _, row in top.iterrows()]
 
     def _top_units(self) -> pd.DataFrame:
         rows = self.frame[~self.frame["is_dead"]].dropna(subset=[self.by])
@@ -87,7 +88,12 @@ class Gallery:
         return dict(zip(rows["item"].tolist(), rows["image"], strict=True))
 
     def _card(
-        self, row: pd.Series, clusters: pd.DataFrame, exemplars: pd.DataFrame, visualizations: pd.DataFrame
+        self,
+        row: pd.Series,
+        clusters: pd.DataFrame,
+        exemplars: pd.DataFrame,
+        visualizations: pd.DataFrame,
+        begun: pd.DataFrame,
     ) -> UnitCard:
         channel = int(row["channel"])
 
@@ -98,6 +104,8 @@ class Gallery:
         panels = [self._exemplar_panel(row, mine(exemplars).set_index("rank").sort_index(), own)]
         if len(found := mine(visualizations)):
             panels.append(self._visualization_panel(row, found.set_index("index").sort_index(), own))
+        if len(found := mine(begun)):
+            panels.append(_begun_panel(found.sort_values("index", kind="stable")))
         facts = [(label, _text(row[name])) for name, label in FACTS if name in row]
         return UnitCard(str(row["layer"]), channel, facts, panels)
 
@@ -139,6 +147,17 @@ class Gallery:
             members = labels.index[labels == cluster][: self.job.show.tiles]
             tiles = [made for item in members if (made := tile(int(item))) is not None]
             yield Cluster(int(size), tiles)
+
+
+def _begun_panel(rows: pd.DataFrame) -> Panel:
+    """Images that began as means of exemplars: seen, and never scored."""
+    clusters: list[Cluster] = []
+    for _, row in rows.iterrows():
+        title = f"begun as the mean of {row['n_exemplars']} exemplars"
+        clusters.append(
+            Cluster(int(row["n_exemplars"]), [Tile(bytes(row["image"]), _number(row["activation"]), title)])
+        )
+    return Panel("begun-from-exemplars", len(rows), [("in scores", "never")], clusters)
 
 
 def _shown_clusters(row: pd.Series, clusters: pd.DataFrame) -> pd.Series:

@@ -4,16 +4,20 @@ Law: the images of a unit depend on its seeds and the batch's shape alone, never
 """
 
 from polyscan.vision.feature_visualization.ascent import Ascent, AscentSettings, canvas_px, numbers_of
+from polyscan.vision.feature_visualization.data_starts import DataStart, data_started, window
 from polyscan.vision.feature_visualization.elbow import Elbow, ElbowSettings
 from polyscan.vision.feature_visualization.visualizer import Visualization, visualize
 
 __all__ = [
     "Ascent",
     "AscentSettings",
+    "DataStart",
     "Elbow",
     "ElbowSettings",
     "Visualization",
     "canvas_px",
+    "data_started",
     "numbers_of",
     "visualize",
+    "window",
 ]

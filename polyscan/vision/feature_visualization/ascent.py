@@ -8,10 +8,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Float32, UInt8
 from torch import Tensor
 
 from polyscan.vision.feature_visualization.spectrum import SpectrumShape
+from polyscan.vision.perceptual import PerceptualDistance
 from polyscan.vision.preprocessing import Preprocessing
 from polyscan.vision.readouts import ReadPoint, Trunk
 
@@ -95,10 +96,18 @@ class Ascent:
         self.shape = SpectrumShape(side, preprocessing.channels, device)
         self.device = device
 
-    def __call__(self, channels: Sequence[int], seeds: Sequence[int]) -> UInt8[np.ndarray, "b y x c"]:
-        """One finished image per channel and seed; there are `settings.batch` of them."""
+    def __call__(
+        self, channels: Sequence[int], seeds: Sequence[int], starts: Float32[np.ndarray, "b c y x"] | None = None
+    ) -> UInt8[np.ndarray, "b y x c"]:
+        """One finished image per channel and seed; there are `settings.batch` of them.
+
+        Args:
+            channels: which units are raised.
+            seeds: all that is random about each image.
+            starts: images in 0..1 to begin with; None for noise.
+        """
         units = torch.tensor(list(channels), device=self.device)
-        spectra = self.shape.start(seeds)
+        spectra = self.shape.start(seeds) if starts is None else self.shape.of(torch.from_numpy(starts))
         shifts = self._shifts(seeds)
         first, second = torch.zeros_like(spectra), torch.zeros_like(spectra)
         for step in range(self.settings.steps):
@@ -135,6 +144,18 @@ class Ascent:
         with torch.inference_mode():
             maps = self.trunk(self.preprocessing.batch(images, self.device))
         return maps[torch.arange(len(channels)), list(channels)].amax(dim=(1, 2)).float().cpu().numpy()
+
+    def features(
+        self, distance: PerceptualDistance, images: UInt8[np.ndarray, "n y x c"]
+    ) -> Float32[np.ndarray, "n d"]:
+        """What a distance compares of finished images."""
+        made: list[Float32[np.ndarray, "_ d"]] = []
+        for start in range(0, len(images), self.settings.batch):
+            some = np.ascontiguousarray(images[start : start + self.settings.batch])
+            values = torch.from_numpy(some).to(self.device).permute(0, 3, 1, 2).float() / 255
+            with torch.inference_mode():
+                made.append(distance.features(values).float().cpu().numpy())
+        return np.concatenate(made)
 
     def _shifts(self, seeds: Sequence[int]) -> Float[Tensor, "s b 2"] | None:
         jitter = self.settings.jitter_px

@@ -16,6 +16,7 @@ from torch import Tensor
 # The colour correlations of natural images, as lucid took them from ImageNet; columns scaled to norm at most 1.
 COLOURS = ((0.26, 0.09, 0.02), (0.27, 0.00, -0.05), (0.27, -0.09, 0.03))
 START_SD = 0.01
+DARKEST = 0.02
 
 
 class SpectrumShape:
@@ -44,6 +45,13 @@ class SpectrumShape:
         shape = (self.channels, self.side, self.side // 2 + 1, 2)
         drawn = [np.random.default_rng(seed).standard_normal(shape, dtype=np.float32) for seed in seeds]
         return torch.from_numpy(np.stack(drawn) * np.float32(START_SD)).to(self.device)
+
+    def of(self, images: Float[Tensor, "b c y x"]) -> Float[Tensor, "b c y f 2"]:
+        """Spectra of images with values in 0..1; black and white are taken for the nearest grey that has one."""
+        image = images.to(self.device).clamp(DARKEST, 1 - DARKEST).logit()
+        if self.channels == len(COLOURS):
+            image = torch.nn.functional.conv2d(image, self._colours.inverse()[:, :, None, None])
+        return torch.view_as_real(torch.fft.rfft2(image, norm="ortho") / self._scale).contiguous()
 
     def images(
         self, spectra: Float[Tensor, "b c y f 2"], shifts: Float[Tensor, "b 2"] | None = None
