@@ -302,7 +302,7 @@ def trend_of(excesses: list[float | None], column: str = "gap") -> list[TrendPoi
 
 def judged(**counts: int) -> pd.DataFrame:
     names = [name.replace("certified", "several, certified") for name, n in counts.items() for _ in range(n)]
-    return pd.DataFrame({"layer": "l0", "verdict": names, "p": 0.5})
+    return pd.DataFrame({"layer": "l0", "verdict": names, "p": 0.5, "q": np.linspace(0.12, 0.9, len(names))})
 
 
 def said(toy_results: Results, frame: pd.DataFrame, layers: list[LayerRow], trend: list[TrendPoint]) -> str:
@@ -317,7 +317,10 @@ def test_units_are_counted_among_those_that_can_be_judged(toy_results: Results) 
         in text
     )
     assert "; 7 incoherent, 5 off range, 3 saturated can't be judged." in text
-    assert "can't be judged" not in said(toy_results, judged(one=5), layers_of(2), [])
+    nobody = said(toy_results, judged(one=5), layers_of(2), [])
+    assert "0 of 5 judged units (0.0%) answer to several" in nobody
+    assert "at a false discovery rate of 5%; the smallest q is 0.12." in nobody
+    assert "can't be judged" not in nobody
     assert "No unit can be judged; 4 incoherent can't be judged." in said(
         toy_results, judged(incoherent=4), layers_of(2), []
     )
@@ -338,6 +341,7 @@ def test_the_excess_weighs_layers_by_their_judged_units(toy_results: Results) ->
             "layer": ["l0"] * 300 + ["l1"] * 110,
             "verdict": ["one"] * 270 + ["several"] * 30 + ["one"] * 100 + ["incoherent"] * 10,
             "p": [0.06] * 240 + [0.05] * 30 + [0.001] * 30 + [0.5] * 100 + [0.001] * 10,
+            "q": 0.04,
         }
     )
     layers = [*layers_of(1, fpr=0.08), *layers_of(2, fpr=0.04)[1:]]

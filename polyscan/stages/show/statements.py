@@ -48,10 +48,13 @@ def _verdicts(frame: pd.DataFrame, fdr: float) -> str:
     rest = f"; {', '.join(beside)} can't be judged" if beside else ""
     if not judged:
         return f"No unit can be judged{rest}."
-    return (
+    found = (
         f"{several:,} of {judged:,} judged units ({several / judged:.1%}) answer to several things at a false "
-        f"discovery rate of {fdr:.0%}, {certified:,} of them certified{rest}."
+        f"discovery rate of {fdr:.0%}"
     )
+    if several:
+        return f"{found}, {certified:,} of them certified{rest}."
+    return f"{found}; the smallest q is {_judged(frame)['q'].min():.2g}{rest}."
 
 
 def _proof(layers: Sequence[LayerRow]) -> Iterator[str]:
