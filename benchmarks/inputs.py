@@ -57,6 +57,23 @@ def trunk_network() -> Network:
 
 def mobilenet() -> Network:
     """MobileNetV2 with the shared weights, by torchvision's own loading."""
+    find_weights()
+    return load_network(NetworkRequest("torchvision:mobilenet_v2", "IMAGENET1K_V1"), device())
+
+
+def mobilenet_module() -> nn.Module:
+    """The same network as a user of torchvision loads it."""
+    from torchvision.models import mobilenet_v2
+
+    find_weights()
+    return mobilenet_v2(weights="IMAGENET1K_V1").eval().to(device())
+
+
+def find_weights() -> None:
+    """Lets torchvision find the shared weights, here and in processes started from here.
+
+    Raises:
+        Skipped: if they are not here.
+    """
     held("torch_home/hub/checkpoints/mobilenet_v2-b0353104.pth")
     os.environ["TORCH_HOME"] = str(DATA / "torch_home")
-    return load_network(NetworkRequest("torchvision:mobilenet_v2", "IMAGENET1K_V1"), device())

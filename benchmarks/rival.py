@@ -141,6 +141,9 @@ class Rival:
             cwd=REPOSITORY,
             env=os.environ | {"PYTHONPATH": path},
         )
+        assert self._process.stdin is not None  # a pipe was asked for
+        assert self._process.stdout is not None
+        self._orders, self._answers = self._process.stdin, self._process.stdout
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
@@ -153,11 +156,11 @@ class Rival:
     def ask(self, order: Mapping[str, Any]) -> dict[str, Any]:
         """Has one order carried out; what can't be said in a line travels in files of `folder`."""
         try:
-            self._process.stdin.write(json.dumps(order) + "\n")
-            self._process.stdin.flush()
+            self._orders.write(json.dumps(order) + "\n")
+            self._orders.flush()
         except BrokenPipeError:
             pass  # it has ended, and the empty answer says so
-        line = self._process.stdout.readline()
+        line = self._answers.readline()
         if not line:
             self._complaints.seek(0)
             last = (self._complaints.read().strip().splitlines() or ["no message"])[-1]
