@@ -90,7 +90,7 @@ def images_table(found: Found) -> Lines:
 def layers_table(found: Found) -> Lines:
     """Virtual units of the entry with most layers: a row for each layer."""
     gate = _widest(found).get(GATE, {})
-    layers = [layer for layer in gate.get("n", {}) if layer != IMAGES]
+    layers = sorted((layer for layer in gate.get("n", {}) if layer != IMAGES), key=_by_number)
     return _table("layer", UNITS, [(layer, [_rate(gate, layer, kind) for kind in UNITS]) for layer in layers])
 
 
@@ -161,6 +161,11 @@ def _entries(found: Found) -> Iterator[tuple[str, Found]]:
 def _widest(found: Found) -> Found:
     """The entry with most layers, the first of several; an empty one where there is none."""
     return max((entry for _, entry in _entries(found)), key=lambda entry: len(entry[GATE].get("n", {})), default={})
+
+
+def _by_number(layer: str) -> list[tuple[bool, int, str]]:
+    """Numbers in a name count as numbers: features.2 comes before features.10."""
+    return [(part.isdigit(), int(part) if part.isdigit() else 0, part) for part in layer.split(".")]
 
 
 def _n_found(measured: Found, layer: str, kind: str) -> int:

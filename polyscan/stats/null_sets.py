@@ -14,12 +14,12 @@ from polyscan.stats.neighbors import nearest
 
 LEVELS: dict[str, str] = {
     "layer": (
-        "One-exemplar read-outs of the layer as the null: at p <= .05 it calls 2 to 11 % of one-concept sets several."
+        "One-exemplar read-outs of the layer as the null: at p <= .05 it calls 2 to 9 % of one-concept sets several."
     ),
     "embedding": (
-        "One-exemplar read-outs of the embeddings as the null: at p <= .05 it calls 4 to 8 % of single classes, "
-        "up to 4 % of neighbourhoods and up to 12 % of single logits several. Its pool must be all scanned images: of "
-        "20,000, pools of 6,000, 3,000 and 1,500 gave 18, 21 and 29 % instead of 6 %. For crops it gave 55 to 83 %."
+        "One-exemplar read-outs of the embeddings as the null: at p <= .05 it calls 1 to 6 % of single classes and up "
+        "to 3 % of neighbourhoods several. Its pool must be all scanned images: of 20,000, pools of 6,000, 3,000 and "
+        "1,500 gave 18, 21 and 29 % instead of 6 %. For crops it gave 55 to 83 %."
     ),
     "random": (
         "Random images as the null: at p <= .05 the silhouette calls 90 to 98 % of one-concept sets several, the gap "
