@@ -217,6 +217,10 @@ TABLES: dict[str, Table] = {
             Column("off_range", "bool", "", "radius above .05, or clarity outside the null's range"),
             Column("incoherent", "bool", "", "clarity not above that of sets of random items"),
         )),
+        Table("centres", "score", 1, "unit", (
+            LAYER, CHANNEL, SPACE,
+            Column("embedding", "vector", "", "mean of its exemplars as cosines see them; of length 1"),
+        )),
         Table("clusters", "score", 2, "unit, evidence, space and item", (
             LAYER, CHANNEL, EVIDENCE, SPACE,
             Column("item", "int32", "", "rank of the exemplar, index of the visualization"),

@@ -13,12 +13,13 @@ import toy
 from polyscan.job import Job
 from polyscan.maps.atlas import Atlas, LayerRow, Mean, Rate, TrendPoint
 from polyscan.run import Results
+from polyscan.run.evidence import EvidenceReader
 from polyscan.scores import SCORES
 from polyscan.stages.show.contents import atlas_of
 from polyscan.stages.show.rates import layer_rates
 from polyscan.stages.show.statements import statements
 from polyscan.stages.show.trend import depth_trend
-from polyscan.stages.show.unit_map import calibrated_rows, unit_map
+from polyscan.stages.show.unit_map import calibrated_rows, nearest_units, unit_map
 from polyscan.stages.show.verdicts import VERDICTS, verdicts
 
 CHROMIUM = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update",
@@ -185,6 +186,48 @@ def test_every_verdict_has_a_meaning(toy_results: Results, wide_results: Results
         assert (
             frame.loc[frame["off_range"] & ~frame["incoherent"] & ~frame["saturated"], "verdict"] == "off_range"
         ).all()
+
+
+# ---- nearest units -------------------------------------------------------------------------------------------------
+
+
+def test_the_nearest_unit_is_that_of_the_nearest_mean_of_exemplars(wide_results: Results) -> None:
+    job, run, frame = toy.stored_job(wide_results), wide_results.run, wide_results.map
+    evidence = EvidenceReader(job, run)
+    n_checked = 0
+    for layer, rows in frame[~frame["is_dead"]].groupby("layer"):
+        name = str(layer)
+        subjects = list(evidence.exemplars(name, range(10_000), evidence.main_space(name)))
+        means = {}
+        for subject in subjects:
+            unit = [x / np.linalg.norm(x) for x in subject.sample.seen]
+            mean = sum(unit) / len(unit)
+            means[subject.channel] = mean / np.linalg.norm(mean)
+        for _, row in rows.iterrows():
+            cosines = {c: float(m @ means[row["channel"]]) for c, m in means.items() if c != row["channel"]}
+            best = max(cosines.values())
+            assert row["nearest_cosine"] == pytest.approx(best, abs=1e-5)
+            told = str(row["nearest_unit"]).rpartition(":")
+            assert told[0] == name
+            assert cosines[int(told[2])] == pytest.approx(best, abs=1e-5)
+            n_checked += 1
+    assert n_checked > 5
+    assert frame.loc[frame["is_dead"], "nearest_unit"].isna().all()
+
+
+def test_a_double_is_the_nearest_and_one_alone_has_none() -> None:
+    class Stored:
+        def __init__(self, rows: list[tuple[str, int, list[float]]]) -> None:
+            self.rows = rows
+
+        def read(self, _: str) -> pd.DataFrame:
+            return pd.DataFrame(self.rows, columns=["layer", "channel", "embedding"])
+
+    rows = [("a", 0, [1.0, 0.0]), ("a", 3, [0.0, 1.0]), ("a", 4, [1.0, 0.0]), ("b", 0, [1.0, 0.0])]
+    found = nearest_units(Stored(rows)).set_index(["layer", "channel"])  # pyright: ignore[reportArgumentType]
+    assert found["nearest_unit"].to_dict() == {("a", 0): "a:4", ("a", 3): "a:0", ("a", 4): "a:0"}
+    assert found["nearest_cosine"].tolist() == [1.0, 0.0, 1.0]
+    assert nearest_units(Stored([])).empty  # pyright: ignore[reportArgumentType]
 
 
 # ---- rates ---------------------------------------------------------------------------------------------------------

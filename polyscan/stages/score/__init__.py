@@ -17,6 +17,7 @@ from polyscan.scores.score import values_of
 from polyscan.scores.semanticity import Semanticity
 from polyscan.shards import Shard, split_ranges
 from polyscan.stages.score.against import NUMBERS, NullTable, against, matches
+from polyscan.stages.score.centres import centre_rows
 from polyscan.tables import Columns
 
 KEY = ("layer", "channel", "evidence", "space", "null")
@@ -65,6 +66,7 @@ class Worker:
             "scores": _columns(scores, [*KEY, "score", *NUMBERS, "is_extrapolated"]),
             "matches": _columns(matched, [*KEY, *MATCH]),
             "clusters": _cluster_rows(layer, [subject for group in groups for subject in group], semanticity),
+            "centres": centre_rows(self._compared(layer, groups)),
         }
 
     def _subjects(self, layer: str, channels: range) -> Iterator[list[Subject]]:
@@ -74,6 +76,13 @@ class Worker:
         if main in FEATURES and "@" not in layer and self.job.embed.crops:
             yield list(self.evidence.exemplars(layer, channels, self.job.embed.model))
         yield list(self.evidence.visualizations(layer, channels))
+
+    def _compared(self, layer: str, groups: Sequence[Sequence[Subject]]) -> list[Subject]:
+        """Real units' exemplars in the space where they are compared."""
+        if "@" in layer:
+            return []
+        main = self.evidence.main_space(layer)
+        return [s for group in groups for s in group if s.evidence == "exemplars" and s.space == main]
 
     def _nulls(self, subject: Subject) -> Iterator[NullTable]:
         """The nulls that speak for this kind of evidence of this layer in this space."""

@@ -11,11 +11,14 @@ from polyscan.job import Job
 from polyscan.maps.atlas import Cluster, Panel, Tile, UnitCard
 from polyscan.run import Run
 from polyscan.run.evidence import EvidenceReader
+from polyscan.stages.show.verdicts import VERDICTS
 
 FACTS = (
     ("verdict", "verdict"),
     ("n_clusters", "clusters"),
     ("names", "names"),
+    ("nearest_unit", "nearest unit"),
+    ("nearest_cosine", "its cosine"),
     ("gap", "gap"),
     ("p", "p"),
     ("q", "q"),
@@ -171,7 +174,9 @@ def _shown_clusters(row: pd.Series, clusters: pd.DataFrame) -> pd.Series:
 
 
 def _text(value: object) -> str:
-    return (value.replace("_", " ") or "none") if isinstance(value, str) else _number(value)
+    if not isinstance(value, str):
+        return _number(value)
+    return (value.replace("_", " ") if value in VERDICTS else value) or "none"
 
 
 def _number(value: object) -> str:

@@ -102,6 +102,10 @@ LABELS: Mapping[str, tuple[str, str]] = {
         "visualizations beating data",
         "share of a unit's visualizations stronger than its best image",
     ),
+    "nearest_cosine": (
+        "nearest unit",
+        "cosine of the exemplars' mean with that of the layer's nearest unit: 1 a double",
+    ),
     "kurtosis": ("kurtosis", "excess kurtosis of the peaks over all images: high means rarely, then strongly active"),
     "sparsity": ("sparsity", "share of images whose peak is not above zero"),
 }
@@ -127,6 +131,8 @@ def _facts(job: Job, run: Run, frame: pd.DataFrame) -> list[tuple[str, str]]:
         ("exemplars per unit", str(job.score.n_exemplars or job.embed.n_exemplars or job.collect.k)),
         ("embedder", str(manifest["embedder"]["name"])),
     ]
+    if frame["nearest_cosine"].notna().any():
+        facts.append(("redundancy", f"{frame['nearest_cosine'].mean():.2f}"))
     if manifest["distance"] and job.visualize.enabled:
         facts.append(("perceptual distance", str(manifest["distance"])))
     return [*facts, ("polyscan", str(manifest["versions"]["polyscan"]))]

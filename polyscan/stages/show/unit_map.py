@@ -12,7 +12,9 @@ from polyscan.job import Job
 from polyscan.run import Run
 from polyscan.run.evidence import EvidenceReader
 from polyscan.scores import SCORES
+from polyscan.scores.sample import LEAST_ITEMS
 from polyscan.stages.show.verdicts import verdicts
+from polyscan.stats.neighbors import nearest
 from polyscan.stats.significance import benjamini_hochberg, benjamini_yekutieli
 from polyscan.tables import Column, ColumnType, Table
 
@@ -74,6 +76,7 @@ def _parts(job: Job, run: Run, units: pd.DataFrame) -> Iterator[pd.DataFrame]:
     yield from _downward(calibrated)
     yield _cluster_shares(job, run)
     yield _names(run)
+    yield nearest_units(run)
     if (visualized := _visualization_columns(run, units)) is not None:
         yield visualized
 
@@ -152,6 +155,26 @@ def _names(run: Run) -> pd.DataFrame:
     whole = rows[rows["cluster"] < 0].set_index(KEY)["name"].rename("name")
     parts = rows[rows["cluster"] >= 0].groupby(KEY)["name"].agg(" \N{MIDDLE DOT} ".join).rename("names")
     return pd.concat([whole, parts], axis=1).reset_index()
+
+
+def nearest_units(run: Run) -> pd.DataFrame:
+    """The unit of the same layer whose exemplars lie nearest to each unit's, and the cosine of the two means."""
+    found: list[pd.DataFrame] = [pd.DataFrame(columns=[*KEY, "nearest_unit", "nearest_cosine"])]
+    for layer, rows in run.read("centres").groupby("layer", sort=False):
+        if len(rows) < LEAST_ITEMS:
+            continue  # nobody beside it
+        centres = np.stack(rows["embedding"].to_list()).astype(np.float32)
+        near = nearest(centres, centres, LEAST_ITEMS)
+        # A unit's own centre may come second, behind an equal one.
+        is_own = near.index[:, 0] == np.arange(len(rows))
+        other = np.where(is_own, near.index[:, 1], near.index[:, 0])
+        cosine = np.where(is_own, near.similarity[:, 1], near.similarity[:, 0])
+        channel = rows["channel"].to_numpy()
+        names = [f"{layer}:{number}" for number in channel[other]]
+        found.append(
+            pd.DataFrame({"layer": layer, "channel": channel, "nearest_unit": names, "nearest_cosine": cosine})
+        )
+    return pd.concat(found[1:] or found, ignore_index=True)
 
 
 def _visualization_columns(run: Run, units: pd.DataFrame) -> pd.DataFrame | None:
