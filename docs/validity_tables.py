@@ -133,6 +133,10 @@ def seeds_table(found: Found) -> Lines:
         n = int(its["sets"])
         rows.append((f"Kolmogorov-Smirnov distance of p from uniform, {n:,} fresh null sets", [f"{its['ks']:.3f}"]))
         rows.append(("fresh null sets with p <= .05", [_interval(its["at_05"], n)]))
+    false = _widest(found).get(GATE, {}).get("fdr_10", {})
+    if "all layers" in false:
+        words = "planted pairs a tenth of all units: false share of what is found at q <= .1, all layers at once"
+        rows.append((words, [f"{false['all layers']['planted']:.3f}"]))
     for key, words in SEED_ROWS.items():
         if key in found.get(SEEDS, {}):
             value = found[SEEDS][key]

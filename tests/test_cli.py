@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 import subprocess
 import sys
@@ -207,6 +208,24 @@ def test_a_folder_without_a_run(polyscan, tmp_path: Path) -> None:
         ended = polyscan(command, tmp_path)
         assert ended.status == 2
         assert "holds no run" in ended.err
+
+
+def test_validate_measures_prints_and_needs_a_run_of_its_own(
+    polyscan, job_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, no_pages: None
+) -> None:
+    monkeypatch.setattr("polyscan.studies.validate.CONTROLS", 10)
+    monkeypatch.setattr("polyscan.studies.validate.PLANTED", 4)
+    ended = polyscan("validate", job_file)
+    assert ended.status == 2
+    assert "`--run` is missing" in ended.err
+    run = tmp_path / "run"
+    ended = polyscan("validate", job_file, "--run", run, "--on", "local", "--quiet")
+    assert ended.status == 0, ended.err
+    measured = json.loads((run / "validation.json").read_text())["separation"]["n"]
+    layers = [layer for layer, counts in measured.items() if "control" in counts]
+    assert layers
+    assert all(layer in ended.out for layer in layers)
+    assert (run / "maps" / "validation.html").exists()
 
 
 def test_an_unfinished_run_is_not_shown(polyscan, job_file: Path, tmp_path: Path, no_pages: None) -> None:

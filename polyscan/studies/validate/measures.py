@@ -19,6 +19,7 @@ FDR = 0.1
 PLANTED_SHARE = 0.1
 SUBSAMPLES = 20
 GATE = "separation"
+ALL_LAYERS = "all layers"
 
 
 def measures(planted: pd.DataFrame, labelled: pd.DataFrame, purities: pd.DataFrame) -> Measures:
@@ -27,7 +28,8 @@ def measures(planted: pd.DataFrame, labelled: pd.DataFrame, purities: pd.DataFra
     auroc: of planted units against the layer's controls (of sets of several classes against single ones), by how far
     each lies beyond its null. fpr_05, power_05: share with p <= .05 among units of one and of several concepts.
     k_exact: share with the right number of clusters among those found. purity: mean share of items in their cluster's
-    commonest source. fdr_10: false share of what BH at .1 finds where 10 % are planted. n: units of each type.
+    commonest source. fdr_10: false share of what BH at .1 finds where 10 % are planted, of each layer by itself and, as
+    in a scan, of all layers at once (`all layers`). n: units of each type.
 
     Args:
         planted: rows of `planted_rows`.
@@ -70,9 +72,18 @@ def _of_score(rows: pd.DataFrame) -> Iterator[tuple[str, str, str, float]]:
                 yield "fpr_05" if its["concepts"].iloc[0] <= 1 else "power_05", *about, float((p <= LEVEL).mean())
             if its["concepts"].iloc[0] > 1 and len(one) and not np.isnan(value := _auroc(one, its)):
                 yield "auroc", *about, value
-        plants = mine[mine["type"] == "planted"]
-        if len(plants) and not np.isnan(value := _fdr(one["p"].dropna().to_numpy(), plants["p"].dropna().to_numpy())):
-            yield "fdr_10", str(layer), "planted", value
+        yield from _false_share(mine, str(layer))
+    yield from _false_share(rows[rows["type"].isin(["control", "planted"])], ALL_LAYERS)
+
+
+def _false_share(rows: pd.DataFrame, layer: str) -> Iterator[tuple[str, str, str, float]]:
+    """Where there are enough units of one concept, and planted ones."""
+    one, plants = (
+        rows.loc[rows["type"].isin(kinds), "p"].dropna().to_numpy(np.float64)
+        for kinds in (["control", "one class"], ["planted"])
+    )
+    if len(plants) and not np.isnan(value := _fdr(one, plants)):
+        yield "fdr_10", layer, "planted", value
 
 
 def _auroc(one: pd.DataFrame, several: pd.DataFrame) -> float:
