@@ -30,7 +30,7 @@ KEY = ["layer", "channel"]
 @pytest.fixture(scope="module")
 def drawn(toy_results: Results) -> tuple[Job, pd.DataFrame, Atlas]:
     job, frame = toy.stored_job(toy_results), toy_results.map
-    return job, frame, atlas_of(job, toy_results.run, frame)
+    return job, frame, atlas_of(job, toy_results.run, frame, calibrated_rows(job, toy_results.run))
 
 
 # ---- the map -------------------------------------------------------------------------------------------------------
@@ -276,7 +276,7 @@ def test_rates_are_shares_of_p_up_to_a_twentieth() -> None:
 def test_rates_on_the_page_are_those_of_the_virtual_units(wide_results: Results) -> None:
     job = toy.stored_job(wide_results)
     rows = calibrated_rows(job, wide_results.run)
-    atlas = atlas_of(job, wide_results.run, wide_results.map)
+    atlas = atlas_of(job, wide_results.run, wide_results.map, rows)
     scores = wide_results.table("scores")
     scores = scores[(scores["score"] == "separation") & (scores["null"] == "layer")]
     for layer in atlas.layers:
@@ -304,7 +304,7 @@ def test_the_trend_is_the_layers_mean_within_its_interval(drawn: tuple[Job, pd.D
 
 def test_the_excess_is_real_less_controls(wide_results: Results) -> None:
     job, frame = toy.stored_job(wide_results), wide_results.map
-    atlas = atlas_of(job, wide_results.run, frame)
+    atlas = atlas_of(job, wide_results.run, frame, calibrated_rows(job, wide_results.run))
     scores = wide_results.table("scores")
     scores = scores[scores["null"].isin({"layer", ""}) & (scores["evidence"] == "exemplars")]
     compared = set()
@@ -467,11 +467,18 @@ def test_cards_show_clusters_only_of_units_called_several(drawn: tuple[Job, pd.D
 def test_no_cards_where_none_are_wanted(toy_results: Results) -> None:
     job = toy.stored_job(toy_results)
     bare = job.model_copy(update={"show": job.show.model_copy(update={"top_per_layer": 0})})
-    assert not any(atlas_of(bare, toy_results.run, toy_results.map).cards.values())
+    assert not any(
+        atlas_of(bare, toy_results.run, toy_results.map, calibrated_rows(bare, toy_results.run)).cards.values()
+    )
 
 
 def test_every_score_of_the_registry_can_colour_the_map(wide_results: Results) -> None:
-    atlas = atlas_of(toy.stored_job(wide_results), wide_results.run, wide_results.map)
+    atlas = atlas_of(
+        toy.stored_job(wide_results),
+        wide_results.run,
+        wide_results.map,
+        calibrated_rows(toy.stored_job(wide_results), wide_results.run),
+    )
     columns = {column.name: column for column in atlas.columns}
     assert set(columns) >= set(SCORES) - {"distinctness_words"}
     assert all(column.label and column.help for column in columns.values())

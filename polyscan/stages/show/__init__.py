@@ -8,20 +8,21 @@ from polyscan import maps, tables
 from polyscan.job import Job
 from polyscan.run import Run
 from polyscan.stages.show.contents import atlas_of
-from polyscan.stages.show.unit_map import table_of, unit_map
+from polyscan.stages.show.unit_map import calibrated_rows, table_of, unit_map
 
 
 def draw(job: Job, run: Run) -> None:
     """Writes `map.parquet` and `maps/` of a run whose stages are done."""
-    atlas = atlas_of(job, run, write_map(job, run))
+    calibrated = calibrated_rows(job, run)
+    atlas = atlas_of(job, run, write_map(job, run, calibrated), calibrated)
     # The new pages are written over the old ones, the front page last: it never points at what is not there.
     for name, content in maps.pages(atlas):
         run.storage.put(f"maps/{name}", content)
 
 
-def write_map(job: Job, run: Run) -> pd.DataFrame:
+def write_map(job: Job, run: Run, calibrated: pd.DataFrame | None = None) -> pd.DataFrame:
     """Writes `map.parquet` alone, and gives it back: one row per unit."""
-    frame = unit_map(job, run)
+    frame = unit_map(job, run, calibrated)
     tables.write_single(
         run.storage, "map.parquet", table_of(frame), {str(name): frame[name].to_numpy() for name in frame}
     )

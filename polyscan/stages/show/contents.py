@@ -15,13 +15,11 @@ from polyscan.stages.show.cards import Gallery
 from polyscan.stages.show.rates import Rates, layer_rates
 from polyscan.stages.show.statements import statements
 from polyscan.stages.show.trend import depth_trend
-from polyscan.stages.show.unit_map import calibrated_rows
 from polyscan.stats.null_sets import LAYER_REACHES, allowed
 
 
-def atlas_of(job: Job, run: Run, frame: pd.DataFrame) -> Atlas:
-    """Everything that the pages are drawn from."""
-    calibrated = calibrated_rows(job, run)
+def atlas_of(job: Job, run: Run, frame: pd.DataFrame, calibrated: pd.DataFrame) -> Atlas:
+    """Everything that the pages are drawn from: the map, and the rows of `calibrated_rows` it was made of."""
     layers = run.layer_table()
     layers = layers[layers["layer"] == layers["parent"]]
     columns = list(_columns(frame))

@@ -23,15 +23,21 @@ KEY = ["layer", "channel"]
 MATCH = ["match_radius", "off_range", "incoherent"]
 
 
-def unit_map(job: Job, run: Run) -> pd.DataFrame:
+def unit_map(job: Job, run: Run, calibrated: pd.DataFrame | None = None) -> pd.DataFrame:
     """One row per unit, in unit order: what it is, its main evidence's scores, p, q and verdict; others with a prefix.
 
     The main evidence is the exemplars, in the layer's own space, against the job's first null.
+
+    Args:
+        job: the run's.
+        run: whose stages are done.
+        calibrated: `calibrated_rows`, where they are at hand.
     """
+    calibrated = calibrated_rows(job, run) if calibrated is None else calibrated
     units = run.read("units")
     units = units[~units["layer"].str.contains("@")]
     frame = units.sort_values(["depth", "channel"], kind="stable").reset_index(drop=True)
-    for columns in _parts(job, run, units):
+    for columns in _parts(job, run, units, calibrated):
         frame = frame.merge(columns, on=KEY, how="left")
     for name in ("off_range", "incoherent"):
         frame[name] = frame[name] == True  # noqa: E712  # a unit without evidence is neither, and has none of either
@@ -53,9 +59,8 @@ def unit_map(job: Job, run: Run) -> pd.DataFrame:
     return frame.drop(columns="name")
 
 
-def _parts(job: Job, run: Run, units: pd.DataFrame) -> Iterator[pd.DataFrame]:
+def _parts(job: Job, run: Run, units: pd.DataFrame, calibrated: pd.DataFrame) -> Iterator[pd.DataFrame]:
     """Further columns, by layer and channel."""
-    calibrated = calibrated_rows(job, run)
     real = calibrated[~calibrated["layer"].str.contains("@")]
     # A score's value is the same beside every null; a unit that has not the first one has it beside another.
     is_main = (real["prefix"] == "") | (real["prefix"].str.endswith("_null_") & real["score"].isin(list(SCORES)))
