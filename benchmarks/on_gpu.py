@@ -19,7 +19,7 @@ import numpy as np
 import torch
 
 from polyscan.vision.embedders import penultimate
-from polyscan.vision.feature_visualization import Ascent, AscentSettings, canvas_px, numbers_of
+from polyscan.vision.feature_visualization import Ascent, AscentSettings, ascent_to
 from polyscan.vision.networks import Network, NetworkRequest, load_network, pick_device
 from polyscan.vision.peaks import PeakTally
 from polyscan.vision.readouts import Reader
@@ -58,11 +58,9 @@ def collect(network: Network, layers: str, batch: int) -> dict[str, float]:
 
 def ascent(reader: Reader, place: int, batch: int) -> dict[str, float]:
     """Milliseconds per image and step, and whether images are the same again and beside other neighbours."""
-    point, network = reader.points[place], reader.network
-    settings = AscentSettings(steps=16, batch=batch)
-    side = canvas_px(point, network.preprocessing, settings)
-    fast = reader.trunk(point, numbers_of("auto", network.device))
-    machine = Ascent(reader.trunk(point), network.preprocessing, side, settings, device=network.device, fast=fast)
+    point, settings = reader.points[place], AscentSettings(steps=16, batch=batch)
+    machine = ascent_to(reader, point, settings)
+    side = machine.shape.side
     channels, seeds = [index % point.n_channels for index in range(batch)], list(range(batch))
     torch.cuda.reset_peak_memory_stats()
     each = seconds(lambda: machine(channels, seeds), 1) / settings.steps / batch * 1e3

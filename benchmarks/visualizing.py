@@ -11,7 +11,7 @@ import numpy as np
 
 from benchmarks import inputs
 from benchmarks.race import Outcome, Target, geometric_means, ratios, seconds
-from polyscan.vision.feature_visualization import Ascent, AscentSettings, numbers_of
+from polyscan.vision.feature_visualization import AscentSettings, ascent_to
 from polyscan.vision.readouts import Reader
 
 
@@ -68,11 +68,7 @@ def visualized(reader: Reader, layer: str, units: Sequence[int], *, steps: int, 
 
     def work() -> None:
         point = next(point for point in reader.points if point.layer == inputs.TRUNK_LAYERS[layer])
-        network = reader.network
-        fast = reader.trunk(point, numbers_of("auto", network.device))
-        ascent = Ascent(
-            reader.trunk(point), network.preprocessing, inputs.SIDE_PX, settings, device=network.device, fast=fast
-        )
+        ascent = ascent_to(reader, point, settings)
         made.append(ascent(units, [1000 * seed + place for place in range(len(units))]))
 
     return seconds(work), made[0]

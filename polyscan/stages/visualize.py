@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Iterator
+from functools import cached_property
+from typing import cast
 
 import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
-from polyscan.images import Picture
+from polyscan.images import ImageSource, Picture
 from polyscan.job import Job, VisualizeSettings
 from polyscan.run import Run
 from polyscan.run.inputs import open_distance, open_images, open_reader
@@ -22,9 +25,8 @@ from polyscan.vision.feature_visualization import (
     DataStart,
     ElbowSettings,
     Visualization,
-    canvas_px,
+    ascent_to,
     data_started,
-    numbers_of,
     visualize,
     window,
 )
@@ -79,7 +81,6 @@ class Worker:
     def __init__(self, job: Job, run: Run) -> None:
         self.job = job
         self.run = run
-        self.images = open_images(job)
         self.units = [unit for units in _by_layer(job, run) for unit in units]
         self.reader = open_reader(job, run=run)
         self.distance = open_distance(job, self.reader.network)
@@ -105,12 +106,12 @@ class Worker:
     def _from_data(self, layer: str, channels: list[int], ascent: Ascent) -> Columns:
         """Images that begin as means of the units' exemplars."""
         made: list[tuple[int, DataStart]] = []
-        for channel in channels if self.job.visualize.data_starts else ():
+        for channel, windows in self._windows(layer, channels, ascent.shape.side):
             found = data_started(
                 ascent,
                 self.distance,
                 channel,
-                self._windows(layer, channel, ascent.shape.side),
+                windows,
                 clusters=self.job.visualize.data_starts,
                 seed=seed(self.job.seed, "starts from data", layer, channel),
             )
@@ -124,13 +125,24 @@ class Worker:
             "image": [_png(each.pixels) for _, each in made],
         }
 
-    def _windows(self, layer: str, channel: int, side: int) -> UInt8[np.ndarray, "n y x c"]:
-        """The unit's exemplars around their peaks."""
+    def _windows(
+        self, layer: str, channels: list[int], side: int
+    ) -> Iterator[tuple[int, UInt8[np.ndarray, "n y x c"]]]:
+        """Each unit's exemplars around their peaks, where the job starts images from them."""
+        if not self.job.visualize.data_starts:
+            return
         rows = self.run.read("exemplars", ["channel", "image", *BOX], where=("layer", layer))
-        rows = rows[rows["channel"] == channel].sort_values("image", kind="stable")
+        rows = rows[rows["channel"].isin(channels)].sort_values("image", kind="stable")
         view = self.reader.network.preprocessing.view
-        pictures = zip(self.images.read(rows["image"].tolist()), rows[BOX].itertuples(index=False), strict=True)
-        return np.stack([window(view(p.pixels), box, side) for p, box in pictures if isinstance(p, Picture)])
+        for channel, mine in rows.groupby("channel"):
+            pictures = zip(self.images.read(mine["image"].tolist()), mine[BOX].itertuples(index=False), strict=True)
+            windows = [window(view(p.pixels), box, side) for p, box in pictures if isinstance(p, Picture)]
+            yield int(cast("int", channel)), np.stack(windows)
+
+    @cached_property
+    def images(self) -> ImageSource:
+        """Asked for only where images start from exemplars."""
+        return open_images(self.job)
 
     def _seed(self, layer: str, channel: int, index: int, tries: int) -> int:
         purpose = f"start image, {tries + 1}" if tries else "start image"
@@ -139,10 +151,7 @@ class Worker:
 
 def ascent_of(settings: VisualizeSettings, reader: Reader, point: ReadPoint) -> Ascent:
     """What makes images of a layer's units."""
-    network, how = reader.network, ascent_settings(settings)
-    side = canvas_px(point, network.preprocessing, how)
-    fast = reader.trunk(point, numbers_of(settings.precision, network.device))
-    return Ascent(reader.trunk(point), network.preprocessing, side, how, device=network.device, fast=fast)
+    return ascent_to(reader, point, ascent_settings(settings), settings.precision)
 
 
 def ascent_settings(settings: VisualizeSettings) -> AscentSettings:

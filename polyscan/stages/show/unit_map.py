@@ -12,7 +12,6 @@ from polyscan.job import Job
 from polyscan.run import Run
 from polyscan.run.evidence import EvidenceReader
 from polyscan.scores import SCORES
-from polyscan.scores.sample import LEAST_ITEMS
 from polyscan.stages.show.verdicts import verdicts
 from polyscan.stats.neighbors import nearest
 from polyscan.stats.significance import benjamini_hochberg, benjamini_yekutieli
@@ -166,10 +165,10 @@ def nearest_units(run: Run) -> pd.DataFrame:
     """The unit of the same layer whose exemplars lie nearest to each unit's, and the cosine of the two means."""
     found: list[pd.DataFrame] = [pd.DataFrame(columns=[*KEY, "nearest_unit", "nearest_cosine"])]
     for layer, rows in run.read("centres").groupby("layer", sort=False):
-        if len(rows) < LEAST_ITEMS:
+        if len(rows) == 1:
             continue  # nobody beside it
         centres = np.stack(rows["embedding"].to_list()).astype(np.float32)
-        near = nearest(centres, centres, LEAST_ITEMS)
+        near = nearest(centres, centres, 2)
         # A unit's own centre may come second, behind an equal one.
         is_own = near.index[:, 0] == np.arange(len(rows))
         other = np.where(is_own, near.index[:, 1], near.index[:, 0])

@@ -14,7 +14,7 @@ from torch import Tensor
 from polyscan.vision.feature_visualization.spectrum import SpectrumShape
 from polyscan.vision.perceptual import PerceptualDistance
 from polyscan.vision.preprocessing import Preprocessing
-from polyscan.vision.readouts import ReadPoint, Trunk
+from polyscan.vision.readouts import Reader, ReadPoint, Trunk
 
 BETAS = (0.9, 0.999)
 EPSILON = 1e-8
@@ -145,17 +145,15 @@ class Ascent:
             maps = self.trunk(self.preprocessing.batch(images, self.device))
         return maps[torch.arange(len(channels)), list(channels)].amax(dim=(1, 2)).float().cpu().numpy()
 
-    def features(
-        self, distance: PerceptualDistance, images: UInt8[np.ndarray, "n y x c"]
-    ) -> Float32[np.ndarray, "n d"]:
+    def features(self, distance: PerceptualDistance, images: UInt8[np.ndarray, "n y x c"]) -> Float[Tensor, "n d"]:
         """What a distance compares of finished images."""
-        made: list[Float32[np.ndarray, "_ d"]] = []
+        made: list[Tensor] = []
         for start in range(0, len(images), self.settings.batch):
             some = np.ascontiguousarray(images[start : start + self.settings.batch])
             values = torch.from_numpy(some).to(self.device).permute(0, 3, 1, 2).float() / 255
             with torch.inference_mode():
-                made.append(distance.features(values).float().cpu().numpy())
-        return np.concatenate(made)
+                made.append(distance.features(values))
+        return torch.cat(made)
 
     def _shifts(self, seeds: Sequence[int]) -> Float[Tensor, "s b 2"] | None:
         jitter = self.settings.jitter_px
@@ -163,3 +161,11 @@ class Ascent:
             return None
         drawn = [np.random.default_rng([seed, 1]).uniform(-jitter, jitter, (self.settings.steps, 2)) for seed in seeds]
         return torch.from_numpy(np.stack(drawn, axis=1).astype(np.float32)).to(self.device)
+
+
+def ascent_to(reader: Reader, point: ReadPoint, settings: AscentSettings, precision: str = "auto") -> Ascent:
+    """What makes images of the units of one of a reader's layers; `precision` as in `numbers_of`."""
+    network, numbers = reader.network, numbers_of(precision, reader.network.device)
+    fast = None if numbers == torch.float32 else reader.trunk(point, numbers)
+    side = canvas_px(point, network.preprocessing, settings)
+    return Ascent(reader.trunk(point), network.preprocessing, side, settings, device=network.device, fast=fast)

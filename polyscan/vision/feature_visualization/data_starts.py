@@ -56,7 +56,8 @@ def data_started(
     """
     if not len(windows):
         return []
-    means, sizes = cluster_means(windows, ascent.features(distance, windows), min(clusters, len(windows)), seed=seed)
+    features = ascent.features(distance, windows).float().cpu().numpy()
+    means, sizes = cluster_means(windows, features, min(clusters, len(windows)), seed=seed)
     found: list[DataStart] = []
     batch = ascent.settings.batch
     for first in range(0, len(means), batch):

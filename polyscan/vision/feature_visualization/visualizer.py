@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
@@ -68,9 +67,7 @@ def visualize(
         seeds = [seed(unit.channel, index, unit.tries(index)) for unit, index in padded]
         images = ascent(wanted, seeds)
         peaks, before = ascent.peaks(images, wanted), ascent.peaks(ascent.starts(seeds), wanted)
-        with torch.inference_mode():
-            values = torch.from_numpy(images).to(ascent.device).permute(0, 3, 1, 2).float() / 255
-            features = distance.features(values)
+        features = ascent.features(distance, images)
         for place, (unit, index) in enumerate(slots):
             unit.take(
                 index, images[place], float(peaks[place]), features[place], has_risen=peaks[place] > before[place]
