@@ -10,6 +10,8 @@ import toy
 from PIL import Image
 
 import polyscan
+from polyscan.stages.show.contents import atlas_of
+from polyscan.stages.show.unit_map import calibrated_rows
 
 
 def colour_of(png: bytes) -> str:
@@ -45,8 +47,14 @@ def test_each_mode_of_a_unit_has_an_image_that_begins_there_and_none_is_scored(t
     n_noise = len(results.run.read("visualizations"))
     clusters = results.run.read("clusters")
     assert (clusters["evidence"] == "visualizations").sum() == n_noise
-    card = (tmp_path / "run" / "maps" / "layer").glob("*.html")
-    assert any("begun-from-exemplars" in page.read_text() for page in card)
+    atlas = atlas_of(job, results.run, results.map, calibrated_rows(job, results.run))
+    panels = [p for card in atlas.cards["paint"] for p in card.panels if p.evidence == "begun-from-exemplars"]
+    assert panels
+    for panel in panels:
+        assert panel.size == sum(cluster.size for cluster in panel.clusters) == 2
+        assert sum(len(cluster.tiles) for cluster in panel.clusters) == 2
+    pages = (tmp_path / "run" / "maps" / "layer").glob("*.html")
+    assert any("Begun from exemplars" in page.read_text() for page in pages)
 
 
 def test_there_are_none_unless_they_are_asked_for(toy_results: polyscan.Results) -> None:

@@ -154,13 +154,12 @@ class Gallery:
 
 def _begun_panel(rows: pd.DataFrame) -> Panel:
     """Images that began as means of exemplars: seen, and never scored."""
-    clusters: list[Cluster] = []
+    tiles: list[Tile] = []
     for _, row in rows.iterrows():
-        title = f"begun as the mean of {row['n_exemplars']} exemplars"
-        clusters.append(
-            Cluster(int(row["n_exemplars"]), [Tile(bytes(row["image"]), _number(row["activation"]), title)])
-        )
-    return Panel("begun-from-exemplars", len(rows), [("in scores", "never")], clusters)
+        words = f"begun as the mean of {row['n_exemplars']} exemplars"
+        tiles.append(Tile(bytes(row["image"]), f"{_number(row['activation'])} of {row['n_exemplars']}", words))
+    facts = [("under each", "activation, of how many exemplars it began"), ("in scores", "never")]
+    return Panel("begun-from-exemplars", len(rows), facts, [Cluster(len(rows), tiles)])
 
 
 def _shown_clusters(row: pd.Series, clusters: pd.DataFrame) -> pd.Series:
