@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from benchmarks.race import Skipped
-from polyscan.vision.networks import Network, NetworkRequest, load_network
+from polyscan.vision.networks import Network, NetworkRequest, load_network, pick_device
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 DATA = REPOSITORY.parent / "shared" / "data"
@@ -52,13 +52,13 @@ def trunk_network() -> Network:
     """The same network as polyscan loads a user's own."""
     held(TRUNK_WEIGHTS)
     request = NetworkRequest("benchmarks.inputs:resnet18_trunk", input_px=SIDE_PX, mean=MEAN, std=STD)
-    return load_network(request, device())
+    return load_network(request, pick_device(device().type))
 
 
 def mobilenet() -> Network:
     """MobileNetV2 with the shared weights, by torchvision's own loading."""
     find_weights()
-    return load_network(NetworkRequest("torchvision:mobilenet_v2", "IMAGENET1K_V1"), device())
+    return load_network(NetworkRequest("torchvision:mobilenet_v2", "IMAGENET1K_V1"), pick_device(device().type))
 
 
 def mobilenet_module() -> nn.Module:

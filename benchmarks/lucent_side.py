@@ -22,13 +22,14 @@ def documented(model: torch.nn.Module, layer: str, unit: int, steps: int) -> lis
     return render.render_vis(model, f"{layer}:{unit}", thresholds=(steps,), show_image=False, progress=False)
 
 
-def batched(model: torch.nn.Module, layer: str, units: list[int], steps: int) -> list[np.ndarray]:
+def batched(model: torch.nn.Module, layer: str, units: list[int], steps: int, step_size: float) -> list[np.ndarray]:
     """One image a unit in one batch, at the image's own size, without augmentation."""
     each = [objectives.channel(layer, unit, batch=place) for place, unit in enumerate(units)]
     return render.render_vis(
         model,
         objectives.Objective.sum(each),
         lambda: param.image(SIDE_PX, batch=len(units)),
+        optimizer=lambda parameters: torch.optim.Adam(parameters, lr=step_size),
         thresholds=(steps,),
         transforms=[],
         fixed_image_size=SIDE_PX,
@@ -47,7 +48,7 @@ def answer(order: dict[str, Any]) -> dict[str, Any]:
     made: list[np.ndarray] = []
     layer, units, steps = order["layer"], order["units"], order["steps"]
     if order["call"] == "batched":
-        took = seconds(lambda: made.append(batched(model, layer, units, steps)[-1]))
+        took = seconds(lambda: made.append(batched(model, layer, units, steps, order["step_size"])[-1]))
     else:
         took = seconds(lambda: made.extend(documented(model, layer, unit, steps)[-1] for unit in units))
     np.save(order["file"], (np.concatenate(made) * 255).round().astype(np.uint8))

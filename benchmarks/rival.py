@@ -180,10 +180,18 @@ class ImageMaker(Rival):
     """A peer that visualizes units."""
 
     def __call__(
-        self, call: str, layer: str, units: Sequence[int], *, steps: int, seed: int, frozen: bool = False
+        self,
+        call: str,
+        layer: str,
+        units: Sequence[int],
+        *,
+        steps: int,
+        seed: int,
+        frozen: bool = False,
+        step_size: float = 0.05,
     ) -> Rendered:
         """Has images made of the units of a layer by the peer's call of that name."""
         file = self.folder / "images.npy"
         order = {"call": call, "layer": layer, "units": list(units), "steps": steps, "seed": seed, "frozen": frozen}
-        answer = self.ask(order | {"file": str(file)})
+        answer = self.ask(order | {"step_size": step_size, "file": str(file)})
         return Rendered(answer["seconds"], np.load(file))

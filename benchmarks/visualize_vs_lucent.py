@@ -1,8 +1,9 @@
 """Feature visualization against torch-lucent 0.1.8: the same network, units, size and steps, one thread, in one run.
 
-A run makes 8 images of each of three layers. Lucent makes them in its best batched call, and one of them in the call
-that its README shows. Times are an image's; ratios are geometric means over the layers. Speed by doing less would be
-seen: how strong the images make their units is measured on both sides' by one judge that belongs to neither.
+A run makes 16 images of each of three layers. Lucent makes them in its best batched call, and one of them in the call
+that its README shows; beside that one, polyscan makes all of them with its own augmentation and canvas. Times are an
+image's; ratios are geometric means over the layers. Speed by doing less would be seen: how strong the images make their
+units is measured on both sides' by one judge that belongs to neither.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from benchmarks.rival import LUCENT, ImageMaker
 from benchmarks.visualizing import Lane, units_of, visualized
 from polyscan.vision.readouts import Reader
 
-UNITS, STEPS, FROZEN_STEPS = 8, 64, 8
+UNITS, STEPS, FROZEN_STEPS = 16, 64, 8
 BATCHED, DOCUMENTED, FROZEN = (
     "visualize_vs_lucent_batched",
     "visualize_vs_lucent_documented",
@@ -51,10 +52,11 @@ def _race(reader: Reader, lucent: ImageMaker, lanes: dict[str, Lane], layer: str
     lanes[BATCHED].theirs += reached(batched.images, layer, units)
     lanes[BATCHED].ours += strength
 
+    own_way, images = visualized(reader, layer, units, steps=STEPS, seed=run, own_way=True)
     documented = lucent("documented", layer, units[:1], steps=STEPS, seed=run)
-    lanes[DOCUMENTED].add(layer, documented.seconds / STEPS, ours)
+    lanes[DOCUMENTED].add(layer, documented.seconds / STEPS, own_way / (UNITS * STEPS))
     lanes[DOCUMENTED].theirs += reached(documented.images, layer, units[:1])
-    lanes[DOCUMENTED].ours += strength[:1]
+    lanes[DOCUMENTED].ours += reached(images[:1], layer, units[:1])
 
     # Fewer steps, since each costs the same and only the time is asked for.
     frozen = lucent("batched", layer, units, steps=FROZEN_STEPS, seed=run, frozen=True)
@@ -65,6 +67,7 @@ def _warmed(reader: Reader, lucent: ImageMaker) -> None:
     """First calls allocate and choose kernels."""
     units = list(range(UNITS))
     for layer in inputs.TRUNK_LAYERS:
-        visualized(reader, layer, units, steps=2, seed=0)
+        for own_way in (False, True):
+            visualized(reader, layer, units, steps=2, seed=0, own_way=own_way)
         lucent("batched", layer, units, steps=2, seed=0)
         lucent("documented", layer, units[:1], steps=2, seed=0)

@@ -1,7 +1,9 @@
 """Feature visualization against torch-dreams 4.0.0: the race of `visualize_vs_lucent` with another peer.
 
 The same network, layers, units, size, steps and objective, no augmentation, one thread a side, in one run, and the same
-judge of what the images reach. A run makes 8 images of each of three layers in the peer's batched call.
+judge of what the images reach. A run makes 16 images of each of three layers in the peer's batched call. Its spectrum
+is scaled by 1 / (1.41 f)^1.5, 3 to 17 times ours, so that a step of the same size moves its image as much further: ours
+is 4 times as large here, .2 to its .05.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ from benchmarks.rival import TORCH_DREAMS, ImageMaker
 from benchmarks.visualizing import Lane, units_of, visualized
 from polyscan.vision.readouts import Reader
 
-UNITS, STEPS = 8, 64
+UNITS, STEPS, STEP_SIZE = 16, 64, 0.2
 NAME = "visualize_vs_torch_dreams"
 TARGETS = {NAME: Target(5.0, "torch-dreams' batched call / polyscan")}
 
@@ -27,7 +29,7 @@ def outcomes() -> dict[str, Outcome]:
         for run in range(RUNS):
             for layer in inputs.TRUNK_LAYERS:
                 units = units_of(reader, layer, run, UNITS)
-                ours, images = visualized(reader, layer, units, steps=STEPS, seed=run)
+                ours, images = visualized(reader, layer, units, steps=STEPS, seed=run, step_size=STEP_SIZE)
                 theirs = dreams("batched", layer, units, steps=STEPS, seed=run)
                 lane.add(layer, theirs.seconds / (UNITS * STEPS), ours / (UNITS * STEPS))
                 lane.ours += reached(images, layer, units)

@@ -10,10 +10,10 @@ from torch import Tensor
 
 from benchmarks import inputs
 from benchmarks.race import Outcome, Target, geometric_means, interleaved, ratios
-from polyscan.vision.feature_visualization import Ascent, AscentSettings, numbers_of
+from polyscan.vision.feature_visualization import AscentSettings, ascent_to, numbers_of
 from polyscan.vision.readouts import Reader, ReadPoint
 
-UNITS, STEPS = 8, 8
+UNITS, STEPS = 16, 8
 TARGETS = {"visualize_vs_trunk": Target(0.9, "bare forward and backward pass of the cut trunk / polyscan")}
 
 
@@ -52,12 +52,8 @@ def _bare(reader: Reader, point: ReadPoint) -> Callable[..., None]:
 
 
 def _polyscan(reader: Reader, point: ReadPoint) -> Callable[..., None]:
-    network = reader.network
-    trunk, fast = reader.trunk(point), reader.trunk(point, numbers_of("auto", network.device))
-
     def work(steps: int = STEPS) -> None:
         settings = AscentSettings(steps=steps, objective="channel", jitter_px=0, batch=UNITS, canvas_px=inputs.SIDE_PX)
-        ascent = Ascent(trunk, network.preprocessing, inputs.SIDE_PX, settings, device=network.device, fast=fast)
-        ascent(range(UNITS), range(UNITS))
+        ascent_to(reader, point, settings)(range(UNITS), range(UNITS))
 
     return work

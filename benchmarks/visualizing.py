@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -61,10 +61,26 @@ def units_of(reader: Reader, layer: str, run: int, count: int) -> list[int]:
     return [(run + place * n_channels // count) % n_channels for place in range(count)]
 
 
-def visualized(reader: Reader, layer: str, units: Sequence[int], *, steps: int, seed: int) -> tuple[float, np.ndarray]:
-    """Seconds, the cutting of the trunk among them, and images."""
+def visualized(
+    reader: Reader,
+    layer: str,
+    units: Sequence[int],
+    *,
+    steps: int,
+    seed: int,
+    step_size: float = AscentSettings.step_size,
+    own_way: bool = False,
+) -> tuple[float, np.ndarray]:
+    """Seconds, the cutting of the trunk among them, and images.
+
+    Args:
+        own_way: with polyscan's own jitter and canvas (the layer's receptive field and a margin, at most the input's
+            128 px); else without augmentation, at 128 px.
+    """
     made: list[np.ndarray] = []
-    settings = AscentSettings(steps=steps, objective="channel", jitter_px=0, batch=len(units), canvas_px=inputs.SIDE_PX)
+    settings = AscentSettings(steps=steps, step_size=step_size, objective="channel", batch=len(units))
+    if not own_way:
+        settings = replace(settings, jitter_px=0, canvas_px=inputs.SIDE_PX)
 
     def work() -> None:
         point = next(point for point in reader.points if point.layer == inputs.TRUNK_LAYERS[layer])

@@ -102,6 +102,10 @@ class VisualizeSettings(Settings):
         None, ge=16, description="side of the image; default: the receptive field and a margin"
     )
     jitter_px: int = Field(4, ge=0, description="random shifts of the image each step, in px of the input")
+    rotate_degrees: float = Field(
+        0.0, ge=0, le=180, description="random turns of the image each step, up to so many degrees either way"
+    )
+    scale: float = Field(0.0, ge=0, le=1, description="random factors of size each step, 1 / (1 + scale) to 1 + scale")
     batch: int = Field(32, ge=1, description="images optimised at once")
     precision: Literal["auto", "float32", "bfloat16"] = Field(
         "auto",

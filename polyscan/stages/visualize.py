@@ -156,7 +156,7 @@ def ascent_of(settings: VisualizeSettings, reader: Reader, point: ReadPoint) -> 
 
 def ascent_settings(settings: VisualizeSettings) -> AscentSettings:
     """The part of the job's settings that makes one image."""
-    names = {"steps", "step_size", "objective", "jitter_px", "batch", "canvas_px"}
+    names = {"steps", "step_size", "objective", "jitter_px", "rotate_degrees", "scale", "batch", "canvas_px"}
     return AscentSettings(**settings.model_dump(include=names))
 
 

@@ -20,6 +20,7 @@ import torch
 from torch import nn
 
 from polyscan.errors import ModelError
+from polyscan.vision.memory import keep_freed_memory
 from polyscan.vision.preprocessing import Preprocessing, from_timm, from_torchvision
 from polyscan.vision.weights_files import is_weights_file, load_weights_file
 
@@ -74,6 +75,8 @@ def pick_device(name: str) -> torch.device:
         )
     if device.type == "cuda":
         _exact_on_gpu()
+    else:
+        keep_freed_memory()
     return device
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import cast
 
-import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -33,7 +32,7 @@ class DenseStem(nn.Module):
             convolution.weight.detach(), (0, self.dense[1] * s - width, 0, self.dense[0] * s - height)
         )
         weight = weight.unflatten(3, (-1, s)).unflatten(2, (-1, s))  # [u, c, rows, s, columns, s]
-        weight = weight.permute(0, 1, 3, 5, 2, 4).flatten(1, 3)
+        weight = weight.permute(0, 3, 5, 1, 2, 4).flatten(1, 3)  # a square's rows, their pixels, their colours
         self.weight = nn.Parameter(weight.contiguous(), requires_grad=False)
         bias = convolution.bias
         self.bias = None if bias is None else nn.Parameter(bias.detach().clone(), requires_grad=False)
@@ -63,8 +62,10 @@ class DenseStem(nn.Module):
         ]
         # The sides of the last axis come first; a negative one cuts off what no kernel reaches.
         padded = nn.functional.pad(images, (*pads[1], *pads[0]))
-        squares = nn.functional.pixel_unshuffle(padded, self.stride).contiguous(memory_format=torch.channels_last)
-        return nn.functional.conv2d(squares, self.weight, self.bias)
+        # One copy into the order that the convolution reads, and back; `pixel_unshuffle` takes two each way.
+        pixels = padded.permute(0, 2, 3, 1).contiguous()
+        squares = pixels.unflatten(2, (-1, self.stride)).unflatten(1, (-1, self.stride)).transpose(2, 3).flatten(3)
+        return nn.functional.conv2d(squares.permute(0, 3, 1, 2), self.weight, self.bias)
 
     def _pads(self, size: int, kernel: int, dense: int, padding: int) -> tuple[int, int]:
         n_places = (size + 2 * padding - kernel) // self.stride + 1

@@ -51,8 +51,8 @@ def ascent_of(reader, layer, *, numbers=torch.float32, **settings):
     point = next(point for point in reader.points if point.layer == layer)
     chosen = AscentSettings(**({"steps": 24, "batch": 4} | settings))
     side = canvas_px(point, reader.network.preprocessing, chosen)
-    fast = reader.trunk(point, numbers)
-    return Ascent(reader.trunk(point), reader.network.preprocessing, side, chosen, device=CPU, fast=fast)
+    own_maps = reader.own_maps(point, numbers)
+    return Ascent(reader.trunk(point), own_maps, reader.network.preprocessing, side, chosen, device=CPU)
 
 
 def seed_of(channel, index, tries):
@@ -71,6 +71,17 @@ def test_units_rise(reader, layer, factor, jitter_px, numbers):
     assert images.dtype == np.uint8
     # Random weights want fine grain, which jitter blurs; trained ones do less.
     assert (after > before + (factor if jitter_px == 0 else 2) * np.abs(before)).all(), (before, after)
+
+
+def test_units_rise_through_turned_and_scaled_views(reader):
+    found = {}
+    for degrees in (0.0, 15.0):
+        ascent = ascent_of(reader, "5", steps=64, rotate_degrees=degrees, scale=degrees / 100)
+        images = ascent([1, 2, 3, 4], [11, 12, 13, 14])
+        before = ascent.peaks(ascent.starts([11, 12, 13, 14]), [1, 2, 3, 4])
+        assert (ascent.peaks(images, [1, 2, 3, 4]) > before + np.abs(before)).all()
+        found[degrees] = images
+    assert not np.array_equal(found[0.0], found[15.0])
 
 
 @pytest.mark.parametrize("numbers", [torch.float32, torch.bfloat16])
@@ -101,10 +112,10 @@ def test_centre_and_channel_are_different_questions(reader, noise):
 
 
 @pytest.mark.parametrize("numbers", [torch.float32, torch.bfloat16])
-@pytest.mark.parametrize("jitter_px", [0, 4])
+@pytest.mark.parametrize("views", [{"jitter_px": 0}, {"jitter_px": 4}, {"rotate_degrees": 10.0, "scale": 0.1}])
 @pytest.mark.parametrize("batch", [1, 4, 5])
-def test_neighbours_change_nothing_bit_by_bit(reader, jitter_px, batch, numbers):
-    ascent = ascent_of(reader, "5", batch=batch, jitter_px=jitter_px, numbers=numbers)
+def test_neighbours_change_nothing_bit_by_bit(reader, views, batch, numbers):
+    ascent = ascent_of(reader, "5", batch=batch, numbers=numbers, **views)
     alone = ascent([7] * batch, [99] * batch)
     peak = ascent.peaks(alone, [7] * batch)
     assert all(np.array_equal(image, alone[0]) for image in alone)

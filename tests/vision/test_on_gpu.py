@@ -47,7 +47,10 @@ def test_a_picture_is_the_same_again_and_beside_others() -> None:
     network = network_on("cuda")
     reader = Reader(network, "layer2.1")
     settings = AscentSettings(steps=32, batch=16)
-    ascent = Ascent(reader.trunk(reader.points[0]), network.preprocessing, 96, settings, device=network.device)
+    point = reader.points[0]
+    ascent = Ascent(
+        reader.trunk(point), reader.own_maps(point), network.preprocessing, 96, settings, device=network.device
+    )
     channels, seeds = list(range(16)), list(range(100, 116))
     first = ascent(channels, seeds)
     assert (ascent(channels, seeds) == first).all()

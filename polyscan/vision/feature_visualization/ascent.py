@@ -11,10 +11,11 @@ import torch
 from jaxtyping import Float, Float32, UInt8
 from torch import Tensor
 
+from polyscan.vision.feature_visualization.augmentation import Views
 from polyscan.vision.feature_visualization.spectrum import SpectrumShape
 from polyscan.vision.perceptual import PerceptualDistance
 from polyscan.vision.preprocessing import Preprocessing
-from polyscan.vision.readouts import Reader, ReadPoint, Trunk
+from polyscan.vision.readouts import OwnMaps, Reader, ReadPoint, Trunk
 
 BETAS = (0.9, 0.999)
 EPSILON = 1e-8
@@ -29,7 +30,9 @@ class AscentSettings:
         steps: steps an image.
         step_size: Adam's.
         objective: "centre", the unit at the middle position (one object), or "channel", its mean (texture).
-        jitter_px: random shifts each step, uniform in -jitter..jitter.
+        jitter_px: random shifts each step, as in `Views`, each image its own.
+        rotate_degrees: random turns each step.
+        scale: random factors of size each step.
         batch: images optimised at once; always so many, whatever is left to do.
         canvas_px: side of the image; None for the receptive field and a margin.
     """
@@ -38,6 +41,8 @@ class AscentSettings:
     step_size: float = 0.05
     objective: str = "centre"
     jitter_px: int = 4
+    rotate_degrees: float = 0.0
+    scale: float = 0.0
     batch: int = 32
     canvas_px: int | None = None
 
@@ -75,22 +80,22 @@ class Ascent:
         side: px of the images.
         settings: see there.
         device: where it runs.
-        fast: the same trunk in a shorter number format, which the ascent goes up by; None for `trunk` itself. What a
-            finished image reaches is always read by `trunk`.
+        own_maps: the same to one unit's map an image, perhaps in a shorter number format: what the ascent goes up by.
+            What a finished image reaches is always read by `trunk`.
     """
 
     def __init__(
         self,
         trunk: Trunk,
+        own_maps: OwnMaps,
         preprocessing: Preprocessing,
         side: int,
         settings: AscentSettings,
         *,
         device: torch.device,
-        fast: Trunk | None = None,
     ) -> None:
         self.trunk = trunk
-        self.fast = fast or trunk
+        self.own_maps = own_maps
         self.preprocessing = preprocessing
         self.settings = settings
         self.shape = SpectrumShape(side, preprocessing.channels, device)
@@ -108,11 +113,12 @@ class Ascent:
         """
         units = torch.tensor(list(channels), device=self.device)
         spectra = self.shape.start(seeds) if starts is None else self.shape.of(torch.from_numpy(starts))
-        shifts = self._shifts(seeds)
+        views = self._views(seeds)
         first, second = torch.zeros_like(spectra), torch.zeros_like(spectra)
         for step in range(self.settings.steps):
             spectra.requires_grad_()
-            value = self.objective(self.shape.images(spectra, None if shifts is None else shifts[step]), units)
+            images = self.shape.images(spectra, views.shifts(step))
+            value = self.objective(views.turned(images, step), units)
             (gradient,) = torch.autograd.grad(value.sum(), spectra)
             with torch.no_grad():
                 first.lerp_(gradient, 1 - BETAS[0])
@@ -133,8 +139,7 @@ class Ascent:
 
     def objective(self, images: Float[Tensor, "b c y x"], units: Tensor) -> Float[Tensor, " b"]:
         """What is raised, per image."""
-        maps = self.fast(self.preprocessing.normalised(images))
-        own = maps[torch.arange(len(units), device=self.device), units]  # [b, y, x]
+        own = self.own_maps(self.preprocessing.normalised(images), units)
         if self.settings.objective == "channel":
             return own.mean(dim=(1, 2))
         return own[:, own.shape[1] // 2, own.shape[2] // 2]
@@ -155,17 +160,21 @@ class Ascent:
                 made.append(distance.features(values))
         return torch.cat(made)
 
-    def _shifts(self, seeds: Sequence[int]) -> Float[Tensor, "s b 2"] | None:
-        jitter = self.settings.jitter_px
-        if jitter == 0:
-            return None
-        drawn = [np.random.default_rng([seed, 1]).uniform(-jitter, jitter, (self.settings.steps, 2)) for seed in seeds]
-        return torch.from_numpy(np.stack(drawn, axis=1).astype(np.float32)).to(self.device)
+    def _views(self, seeds: Sequence[int]) -> Views:
+        settings = self.settings
+        return Views(
+            seeds,
+            settings.steps,
+            jitter_px=settings.jitter_px,
+            rotate_degrees=settings.rotate_degrees,
+            scale=settings.scale,
+            device=self.device,
+        )
 
 
 def ascent_to(reader: Reader, point: ReadPoint, settings: AscentSettings, precision: str = "auto") -> Ascent:
     """What makes images of the units of one of a reader's layers; `precision` as in `numbers_of`."""
-    network, numbers = reader.network, numbers_of(precision, reader.network.device)
-    fast = None if numbers == torch.float32 else reader.trunk(point, numbers)
+    network = reader.network
+    own_maps = reader.own_maps(point, numbers_of(precision, network.device))
     side = canvas_px(point, network.preprocessing, settings)
-    return Ascent(reader.trunk(point), network.preprocessing, side, settings, device=network.device, fast=fast)
+    return Ascent(reader.trunk(point), own_maps, network.preprocessing, side, settings, device=network.device)

@@ -60,9 +60,11 @@ class SpectrumShape:
         spectrum = torch.view_as_complex(spectra) * self._scale
         if shifts is not None:
             spectrum = spectrum * self._phases(shifts)
-        image = torch.fft.irfft2(spectrum, s=(self.side, self.side), norm="ortho")
+        # Axis by axis: `irfft2` takes twice as long.
+        image = torch.fft.irfft(torch.fft.ifft(spectrum, dim=2, norm="ortho"), n=self.side, dim=3, norm="ortho")
         if self.channels == len(COLOURS):
-            image = torch.nn.functional.conv2d(image, self._colours[:, :, None, None])  # einsum takes six times as long
+            # As a product of matrices; a convolution of three channels takes ten times as long.
+            image = (self._colours @ image.flatten(2)).view_as(image)
         return image.sigmoid()
 
     def _phases(self, shifts: Float[Tensor, "b 2"]) -> Complex[Tensor, "b 1 y f"]:

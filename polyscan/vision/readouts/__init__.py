@@ -7,6 +7,7 @@ deepest one. A network that can't be traced is read at its modules' own outputs,
 
 from polyscan.vision.readouts.blocks import blocks_of
 from polyscan.vision.readouts.choosing import choose, chosen_layers
+from polyscan.vision.readouts.own_maps import OwnMaps
 from polyscan.vision.readouts.points import PeakSink, ReadPoint, Sink, as_map, smoothed
 from polyscan.vision.readouts.reader import Reader, Trunk
 from polyscan.vision.readouts.units import Channels, Directions, Downward, Largest, Peaks, ReadOut, peaks_of
@@ -17,6 +18,7 @@ __all__ = [
     "Directions",
     "Downward",
     "Largest",
+    "OwnMaps",
     "PeakSink",
     "Peaks",
     "ReadOut",

@@ -42,13 +42,13 @@ def with_taps(graph: fx.GraphModule, points: Sequence[ReadPoint]) -> tuple[fx.Gr
             module.add_module(name, taps[node.name])
             with module.graph.inserting_after(node):
                 module.graph.call_module(name, (node,))
-    return _pruned(module), list(taps.values())
+    return pruned(module), list(taps.values())
 
 
 def ending_at(graph: fx.GraphModule, node: str) -> fx.GraphModule:
     """A copy of the graph that gives back the output of the node of that name."""
     # In-place operations are fine here too: those that overwrite it come later.
-    return _pruned(_up_to(graph, node, output=node))
+    return pruned(_up_to(graph, node, output=node))
 
 
 def _up_to(graph: fx.GraphModule, stop: str, *, output: str | None) -> fx.GraphModule:
@@ -64,7 +64,7 @@ def _up_to(graph: fx.GraphModule, stop: str, *, output: str | None) -> fx.GraphM
     return fx.GraphModule(graph, copy)
 
 
-def _pruned(module: fx.GraphModule) -> fx.GraphModule:
+def pruned(module: fx.GraphModule) -> fx.GraphModule:
     """Without the nodes whose values nobody takes, but for taps and for what overwrites a value that somebody does."""
     modules = dict(module.named_modules())
     position = {node: number for number, node in enumerate(module.graph.nodes)}

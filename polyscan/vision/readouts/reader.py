@@ -15,9 +15,10 @@ from polyscan.vision.networks import Network
 from polyscan.vision.readouts.blocks import blocks_of
 from polyscan.vision.readouts.choosing import choose, numbered, with_read_outs
 from polyscan.vision.readouts.cutting import ending_at, with_taps
+from polyscan.vision.readouts.own_maps import OwnMaps, gives_maps, picked, with_own_maps
 from polyscan.vision.readouts.places import traced_points
 from polyscan.vision.readouts.points import PeakSink, ReadPoint, Sink
-from polyscan.vision.readouts.units import ReadOut
+from polyscan.vision.readouts.units import Channels, ReadOut
 from polyscan.vision.readouts.untraced import module_points, read_modules
 from polyscan.vision.tracing import folded, traced
 
@@ -104,18 +105,11 @@ class Reader:
             for tap in self._taps:
                 tap.sink = None
 
-    def trunk(self, point: ReadPoint, numbers: torch.dtype = torch.float32) -> Trunk:
-        """The network up to one read point, as a function to its units' maps that gradients go through.
-
-        Args:
-            point: where it ends.
-            numbers: the format it computes in; a network that can't be traced computes in its own.
-        """
+    def trunk(self, point: ReadPoint) -> Trunk:
+        """The network up to one read point, as a function to its units' maps that gradients go through."""
         if self._graph is not None:
             module = folded(ending_at(self._graph, point.node))
-            if numbers != torch.float32:
-                module = copy.deepcopy(module).to(numbers)  # what is not folded is the network's own
-            return lambda batch: point.units(point.maps(module(batch.to(numbers)))).float()
+            return lambda batch: point.units(point.maps(module(batch)))
 
         def untraced(batch: Float[Tensor, "b c y x"]) -> Float[Tensor, "b u y x"]:
             caught: list[Tensor] = []
@@ -123,6 +117,25 @@ class Reader:
             return point.units(caught[0])
 
         return untraced
+
+    def own_maps(self, point: ReadPoint, numbers: torch.dtype = torch.float32) -> OwnMaps:
+        """The network up to one read point, as a function to one unit's map an image that gradients go through.
+
+        Args:
+            point: where it ends.
+            numbers: the format it computes in; a network that can't be traced computes in its own.
+        """
+        if self._graph is None:
+            trunk = self.trunk(point)
+            return lambda batch, units: picked(trunk(batch), units)
+        module = folded(ending_at(self._graph, point.node))
+        has_own = isinstance(point.units, Channels) and not point.channels_last and gives_maps(module)
+        module = with_own_maps(module) if has_own else module
+        if numbers != torch.float32:
+            module = copy.deepcopy(module).to(numbers)  # what is not folded is the network's own
+        if has_own:
+            return lambda batch, units: module(batch.to(numbers), units)
+        return lambda batch, units: picked(point.units(point.maps(module(batch.to(numbers)))), units)
 
 
 def _example(network: Network) -> Float[Tensor, "1 c y x"]:
