@@ -18,6 +18,7 @@ from benchmarks.stages import NO_VIRTUAL_UNITS, finish, job_of
 from polyscan import pipeline
 from polyscan.job import Job
 from polyscan.run import Run
+from polyscan.scheduling import Terms
 from polyscan.shards import Runner
 
 IMAGES, IMAGES_PER_SHARD, WARM_UP = 1000, 50, 64
@@ -38,7 +39,7 @@ def outcomes() -> dict[str, Outcome]:
     times: dict[str, list[float]] = {"one": [], "two": []}
     # Idle workers keep their place in Ray's books: one for the first side, two for the second.
     with tempfile.TemporaryDirectory() as folder, connected(n_cpus=3):
-        runners = {"one": ray_runner(1), "two": ray_runner(2)}
+        runners = {"one": ray_runner(Terms(1)), "two": ray_runner(Terms(2))}
         for side, runner in runners.items():
             collected(Path(folder, f"warm-{side}"), WARM_UP, WARM_UP // 2, runner)
         for run in range(RUNS):

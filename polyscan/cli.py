@@ -34,6 +34,9 @@ INTERRUPTED = 130
 JobPath = Annotated[str | None, typer.Argument(help="a job file; default: the digits that come with polyscan")]
 Network = Annotated[str | None, typer.Option(help="torchvision:NAME, timm:NAME or module:callable")]
 Images = Annotated[str | None, typer.Option(help="class folder, Parquet, torchvision:NAME or sklearn:digits")]
+Workers = Annotated[
+    int | None, typer.Option(help="Ray workers to ask for; default: the job's workers.n, else as many as fit")
+]
 Sets = Annotated[list[str] | None, typer.Option("--set", help="a setting of the job, as collect.k=64; may be repeated")]
 
 
@@ -44,7 +47,7 @@ def scan(
     network: Network = None,
     images: Images = None,
     on: Annotated[str | None, typer.Option(help="local or ray; default: ray where RAY_ADDRESS is set")] = None,
-    workers: Annotated[int | None, typer.Option(help="Ray workers; default: as many as fit")] = None,
+    workers: Workers = None,
     redo: Annotated[str | None, typer.Option(help="a stage to make anew, with all that follows")] = None,
     sets: Sets = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="no progress")] = False,
@@ -108,20 +111,34 @@ def status(
     run: Annotated[str, typer.Argument(help="the results folder")],
     verify: Annotated[bool, typer.Option("--verify", help="read every part and compare its sha256")] = False,
 ) -> None:
-    """What is done, missing and failed; works from any machine that sees the run."""
+    """What is done, at work, missing and failed, how fast it goes; works from any machine that sees the run."""
     from polyscan.studies.status import status_of
 
     rows = status_of(run)
-    table = Table("stage", "done", "of", "rows", "worker time", "failed")
+    table = Table(*("stage", "done", "of", "running", "failed", "halved", "rows", "worker time"))
+    for name in ("shards / min", "items / min", "time left"):
+        table.add_column(name, justify="right")
     for row in rows:
-        total = "?" if row.total is None else str(row.total)
+        counts = (len(row.running), len(row.failures), row.halved)
+        rates = (row.rate.shards_per_minute, row.rate.items_per_minute) if row.rate else ()
         table.add_row(
-            row.stage, str(row.done), total, f"{row.rows:,}", _time(row.seconds), str(len(row.failures) or "")
+            *(row.stage, str(row.done), "?" if row.total is None else str(row.total)),
+            *(str(count or "") for count in counts),
+            *(f"{row.rows:,}", _time(row.seconds)),
+            *([f"{rate:,.3g}" if rate < 1000 else f"{rate:,.0f}" for rate in rates] or ["", ""]),
+            "" if row.seconds_left is None else _time(row.seconds_left),
         )
     out.print(table)
     for row in rows:
         for failure in row.failures:
-            out.print(f"shard {failure['index']} of {row.stage}: {failure['cause']}")
+            out.print(f"shard {failure['index']} of {row.stage}: {failure['cause']}", markup=False)
+        for late in row.stale:
+            out.print(
+                f"shard {late.trace.index} of {row.stage}: at work on {late.trace.host} (process {late.trace.pid}) for "
+                f"{_time(late.seconds)}, longer than its deadline of {_time(late.deadline_s)}: its worker hangs, or is "
+                "gone with its scan",
+                markup=False,
+            )
     faults = _verified(run) if verify else []
     for fault in faults:
         out.print(fault)

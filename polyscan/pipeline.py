@@ -9,11 +9,13 @@ else, whoever runs it, and the tables are the same.
 
 from __future__ import annotations
 
+import gc
 import logging
 import platform
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from types import ModuleType
@@ -25,6 +27,7 @@ from polyscan.errors import JobError, ShardError
 from polyscan.job import Job, settings_of
 from polyscan.run import Run
 from polyscan.run.fingerprints import differences, fingerprint
+from polyscan.run.folder import Done
 from polyscan.run.inputs import open_distance, open_embedder, open_images, open_reader, pinned_threads
 from polyscan.shards import Failure, Outcome, Receipt, Resources, Runner, Shard, Work
 from polyscan.stages import calibrate, collect, combine, embed, name, score, show, survey, visualize
@@ -42,6 +45,7 @@ class Stage:
         reads: the stages and inputs (`network`, `images`, `distance`, `embedder`) whose results it reads.
         settings: the groups of the job that it obeys; a change of them makes its tables others.
         uses_gpu: whether its workers hold a network.
+        batches: the groups whose `batch` is halved where memory runs out.
     """
 
     name: str
@@ -49,14 +53,36 @@ class Stage:
     reads: tuple[str, ...]
     settings: tuple[str, ...]
     uses_gpu: bool
+    batches: tuple[str, ...] = ()
 
 
 STAGES = (
-    Stage("survey", survey, reads=("network", "images"), settings=("network", "survey", "collect"), uses_gpu=True),
-    Stage("collect", collect, reads=("survey", "images"), settings=("collect",), uses_gpu=True),
+    Stage(
+        "survey",
+        survey,
+        reads=("network", "images"),
+        settings=("network", "survey", "collect"),
+        uses_gpu=True,
+        batches=("collect",),
+    ),
+    Stage("collect", collect, reads=("survey", "images"), settings=("collect",), uses_gpu=True, batches=("collect",)),
     Stage("combine", combine, reads=("collect",), settings=(), uses_gpu=False),
-    Stage("visualize", visualize, reads=("combine", "distance"), settings=("visualize",), uses_gpu=True),
-    Stage("embed", embed, reads=("combine", "visualize", "embedder"), settings=("embed",), uses_gpu=True),
+    Stage(
+        "visualize",
+        visualize,
+        reads=("combine", "distance"),
+        settings=("visualize",),
+        uses_gpu=True,
+        batches=("visualize",),
+    ),
+    Stage(
+        "embed",
+        embed,
+        reads=("combine", "visualize", "embedder"),
+        settings=("embed",),
+        uses_gpu=True,
+        batches=("embed", "collect"),
+    ),
     Stage("calibrate", calibrate, reads=("embed",), settings=("calibrate", "score", "scores"), uses_gpu=False),
     Stage("score", score, reads=("calibrate",), settings=("calibrate", "score", "scores"), uses_gpu=False),
     Stage("name", name, reads=("score",), settings=("score",), uses_gpu=False),
@@ -128,15 +154,26 @@ def complete(stage: Stage, desk: Desk, run: Run, runner: Runner, watcher: Watche
         shards: list[Shard] = stage.module.shards(desk.job, run)
     pending = run.missing(shards, desk.print_)
     watcher.begin(stage.name, done=len(shards) - len(pending), total=len(shards))
-    run.note_plan(stage.name, len(shards))
+    if pending or run.planned(stage.name) != len(shards):
+        run.note_plan(stage.name, len(shards))
     uses_gpu = stage.uses_gpu and desk.job.device != "cpu"
-    resources = Resources(cpus=desk.job.threads, gpus=1.0 if uses_gpu else 0.0)
+    resources = Resources(
+        cpus=desk.job.threads,
+        gpus=desk.job.workers.gpus if uses_gpu else 0.0,
+        gpus_are_optional=desk.job.device == "auto",
+    )
     failures: dict[int, Failure] = {}
-    for _ in range(TRIES):
-        for outcome in runner(desk, pending, resources):
-            watcher.outcome(outcome)
-            _note(outcome, run, failures)
-        pending = [failure.shard for failure in failures.values() if not failure.is_final]
+    run.clear_running(stage.name)  # what a driver left behind that was killed
+    try:
+        for _ in range(TRIES):
+            # Closed at once, whatever is raised here: its workers must not go on behind the driver's back.
+            with closing(runner(desk, pending, resources)) as outcomes:
+                for outcome in outcomes:
+                    watcher.outcome(outcome)
+                    _note(outcome, run, failures)
+            pending = [failure.shard for failure in failures.values() if not failure.is_final]
+    finally:
+        run.clear_running(stage.name)
     run.forget_frames()
     if failures:
         first, *others = sorted(failures)
@@ -150,6 +187,9 @@ def _note(outcome: Outcome, run: Run, failures: dict[int, Failure]) -> None:
     if isinstance(outcome, Receipt):
         failures.pop(shard.index, None)
         log.info("%s %d/%d: %d rows in %.2f s", shard.stage, shard.index, shard.count, outcome.rows, outcome.seconds)
+        if outcome.batch:
+            sizes = ", ".join(f"{name} = {size}" for name, size in outcome.batch.items())
+            log.warning("%s %d/%d: memory ran out, done with %s", shard.stage, shard.index, shard.count, sizes)
         return
     failures[shard.index] = outcome
     run.write_failure(shard, cause=outcome.cause, traceback=outcome.traceback)
@@ -164,6 +204,9 @@ class Desk:
 
     Failures are filed by the driver, which hears of a worker's death as well.
 
+    Where memory runs out, the worker is made anew with half the batch and stays with it; what it does then is equal to
+    the others' up to rounding, and says so.
+
     It travels to workers as these few plain values; what is heavy is loaded where it is used.
     """
 
@@ -173,6 +216,7 @@ class Desk:
     print_: str
     _worker: Any = field(default=None, repr=False)
     _run: Run | None = field(default=None, repr=False)
+    _batch: dict[str, int] = field(default_factory=dict[str, int], repr=False)
 
     def __call__(self) -> Work:
         """The desk itself does the work; calling it is what a runner does once per worker."""
@@ -180,26 +224,73 @@ class Desk:
 
     def work(self, shard: Shard) -> Outcome:
         """Does one shard: computes, then files."""
-        started = time.perf_counter()
-        run = self._run = self._run or Run(self.address)
         try:
-            if (done := run.done_record(shard)) is not None and done.fingerprint == self.print_:
-                return Receipt(shard, done.rows, done.seconds)  # its last worker died before it could tell
-            with pinned_threads(self.job):
-                worker = self._worker = self._worker or _stage(self.stage).module.Worker(self.job, run)
-                columns = worker(shard)
-                done = run.write(shard, columns, fingerprint=self.print_, seconds=time.perf_counter() - started)
+            run = self._run = self._run or Run(self.address)
+            done = run.done_record(shard)
+            if done is None or done.fingerprint != self.print_:  # else its last worker died before it could tell
+                run.note_running(shard)
+                try:
+                    done = self._done(shard, run)
+                finally:
+                    run.forget_running(shard)
         except Exception as error:  # whatever a shard stumbles over, its siblings go on
             cause = str(error) if isinstance(error, JobError) else f"{type(error).__name__}: {error}"
             return Failure(shard, cause, traceback.format_exc(), is_job_error=isinstance(error, JobError))
-        return Receipt(shard, done.rows, done.seconds)
+        return Receipt(shard, done.rows, done.seconds, done.batch)
+
+    def _done(self, shard: Shard, run: Run) -> Done:
+        """Computes and files a shard with as large a batch as there is memory for."""
+        started = time.perf_counter()
+        while True:
+            try:
+                columns = self._computed(shard, run)
+                break
+            except RuntimeError as error:
+                if not _is_out_of_memory(error) or not self._halve():
+                    raise
+            # Not before here are the error's frames gone, and with them what filled the memory.
+            _free_memory()
+        seconds = time.perf_counter() - started
+        return run.write(shard, columns, fingerprint=self.print_, seconds=seconds, batch=self._batch)
+
+    def _computed(self, shard: Shard, run: Run) -> Mapping[str, Any]:
+        with pinned_threads(self.job):
+            if self._worker is None:
+                self._worker = _stage(self.stage).module.Worker(with_batches(self.job, self._batch), run)
+            return self._worker(shard)
+
+    def _halve(self) -> bool:
+        """Lets go of the worker for one of half the batch; False if it is 1 already."""
+        job = with_batches(self.job, self._batch)
+        before = {f"{group}.batch": getattr(job, group).batch for group in _stage(self.stage).batches}
+        self._worker = None
+        self._batch = {name: max(1, size // 2) for name, size in before.items()}
+        return self._batch != before
+
+
+def with_batches(job: Job, sizes: Mapping[str, int]) -> Job:
+    """The job with other batch sizes, by setting, as in `{"collect.batch": 16}`."""
+    groups = {name.removesuffix(".batch"): size for name, size in sizes.items()}
+    return job.model_copy(update={g: getattr(job, g).model_copy(update={"batch": n}) for g, n in groups.items()})
+
+
+def _is_out_of_memory(error: RuntimeError) -> bool:
+    """Whether a GPU's memory ran out: in torch's own allocator, or in a library beside it."""
+    words = ("CUDA error: out of memory", "CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED")
+    return isinstance(error, torch.cuda.OutOfMemoryError) or any(word in str(error) for word in words)
+
+
+def _free_memory() -> None:
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
 
 
 def _stage(name: str) -> Stage:
     return next(stage for stage in STAGES if stage.name == name)
 
 
-def in_process(make_work: Callable[[], Work], shards: Sequence[Shard], resources: Resources) -> Iterator[Outcome]:
+def in_process(make_work: Callable[[], Work], shards: Sequence[Shard], resources: Resources) -> Generator[Outcome]:
     """The plain runner: one worker, here."""
     work = make_work()
     for shard in shards:

@@ -1,233 +1,293 @@
-"""Shards on Ray actors: a bounded queue that survives dead workers. Knows nothing of what a shard is about.
+"""Shards on Ray actors. Knows nothing of what a shard is about; who does which is `scheduling`'s.
 
-The scheduling is a plain loop over a small pool protocol, so that deaths are tested without Ray; `RayPool` is the
-real one. Actors are never restarted by Ray (`max_restarts=0`): a shard behind the one that killed its worker must
-not be charged with the death, and Ray's own restart can't tell them apart.
+Actors are never restarted by Ray (`max_restarts=0`): a shard behind the one that killed its worker must not be
+charged with the death, and Ray's own restart can't tell them apart.
 """
 
 from __future__ import annotations
 
 import logging
 import os
+import pickle
+import time
 from collections import Counter, deque
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 import ray
-from ray.exceptions import RayError, RayTaskError
+from ray import cloudpickle
+from ray.exceptions import RayActorError, RayError, RayTaskError
+from ray.util import metrics
 
-from polyscan.errors import JobError
-from polyscan.shards import Failure, Outcome, Resources, Runner, Shard, Work
+from polyscan.scheduling import Died, Ended, Event, Ready, Terms, schedule
+from polyscan.shards import Failure, Outcome, Receipt, Resources, Runner, Shard, Work
 
-log = logging.getLogger("polyscan.ray")
-
-IN_FLIGHT = 2  # per worker: one at work, one waiting, so that no worker waits for the driver
-DEATHS = 3
-
-
-@dataclass(frozen=True)
-class Died:
-    """A worker is gone with all that it had been given."""
-
-    cause: str
-
-
-class Pool(Protocol):
-    """Workers by number."""
-
-    def start(self) -> int:
-        """A new worker."""
-        ...
-
-    def submit(self, worker: int, shard: Shard) -> None:
-        """Hands it a shard; it does them in the order in which they came."""
-        ...
-
-    def wait(self) -> tuple[int, Shard, Outcome | Died]:
-        """The next thing that happens: a shard's outcome, or a worker's death (told once, by the shard at its head)."""
-        ...
-
-    def drop(self, worker: int) -> None:
-        """Lets a worker go."""
-        ...
-
-
-def schedule(pool: Pool, shards: Sequence[Shard], n_workers: int) -> Iterator[Outcome]:
-    """Each shard's outcome once, with at most two shards in flight per worker; the pool's workers are left idle.
-
-    When a worker dies, the shard at its head is charged with the death (three make a failure), those behind it are
-    taken back without a charge, and a new worker takes its place. A death right after a shard was done may swallow
-    its outcome; then that shard is charged once, tried again, and found done.
-    """
-    waiting = deque(shards)
-    queues: dict[int, deque[Shard]] = {pool.start(): deque() for _ in range(min(n_workers, len(shards)))}
-    deaths: Counter[int] = Counter()
-
-    def fill() -> None:
-        for depth in range(IN_FLIGHT):
-            for worker, queue in queues.items():
-                if not waiting or len(queue) > depth:
-                    continue
-                if queue and any(deaths[shard.index] for shard in (*queue, waiting[0])):
-                    continue  # a suspect is tried alone, so that a second death is charged to it and no other
-                queue.append(waiting.popleft())
-                pool.submit(worker, queue[-1])
-
-    fill()
-    while any(queues.values()):
-        worker, shard, outcome = pool.wait()
-        if isinstance(outcome, Died):
-            head, *behind = queues.pop(worker)
-            pool.drop(worker)
-            deaths[head.index] += 1
-            log.warning("a worker died at shard %d of `%s` (%s)", head.index, head.stage, outcome.cause)
-            if deaths[head.index] >= DEATHS:
-                yield Failure(head, f"its worker died {DEATHS} times ({outcome.cause})", "", is_final=True)
-            else:
-                waiting.appendleft(head)
-            waiting.extendleft(reversed(behind))
-            if waiting:
-                queues[pool.start()] = deque()
-        else:
-            queues[worker].remove(shard)
-            yield outcome
-        fill()
+OTHERS_SHARE = 0.5
+"""Workers of other stages keep what they have loaded while they hold at most this share of the CPUs."""
 
 
 class _Actor:
     """Sits on a worker process and holds what is heavy, for one stage at a time."""
 
     def __init__(self) -> None:
-        self._generation = -1
         self._work: Work | None = None
 
-    def run(self, generation: int, make_work: Callable[[], Work], shard: Shard) -> Outcome:
-        if self._work is None or generation != self._generation:
-            self._work = None  # the last stage's network goes before this one's comes
-            self._work, self._generation = make_work(), generation
+    def hello(self, make_work: bytes) -> str:
+        """Imports what the stage needs, before any shard's time runs, and tells the machine it is on."""
+        self._work = None  # the last stage's network goes before this one's comes
+        make: Callable[[], Work] = pickle.loads(make_work)
+        self._work = make()
+        return ray.get_runtime_context().get_node_id()
+
+    def run(self, shard: Shard) -> Outcome:
+        """Does a shard."""
+        assert self._work is not None, "a shard before a hello"
         return self._work(shard)
 
 
 @dataclass
+class _Member:
+    """An actor of a pool, and what it was asked, oldest first (None: to say hello)."""
+
+    actor: Any
+    calls: dict[Any, Shard | None] = field(default_factory=dict[Any, "Shard | None"])
+    machine: str = ""
+
+
 class RayPool:
-    """Ray actors as a pool. They outlive a stage: a process that has loaded torch is worth keeping."""
+    """Ray actors as a pool. They outlive a stage: a process that has loaded torch is worth keeping.
 
-    resources: Resources
-    _make_work: Callable[[], Work] | None = None
-    _generation: int = 0
-    _actors: dict[int, Any] = field(default_factory=dict[int, Any])
-    _idle: list[Any] = field(default_factory=list[Any])
-    _calls: dict[Any, tuple[int, Shard]] = field(default_factory=dict[Any, tuple[int, Shard]])
-    _started: int = 0
+    Args:
+        resources: of one worker.
+    """
 
-    def begin(self, make_work: Callable[[], Work]) -> None:
-        """What the workers are to do from now on."""
-        self._make_work = make_work
-        self._generation += 1
+    def __init__(self, resources: Resources) -> None:
+        self.resources = resources
+        self._held: Mapping[str, float] = {}
+        self._make_work = b""
+        self._members: dict[int, _Member] = {}
+        self._idle: list[_Member] = []
+        self._heard: deque[Event] = deque()
+        self._started = 0
+
+    def begin(self, make_work: Callable[[], Work], held: Mapping[str, float]) -> None:
+        """What the workers are to do from now on, and how many CPUs of each machine others hold meanwhile."""
+        self._make_work = cloudpickle.dumps(make_work)  # pyright: ignore[reportPrivateImportUsage]
+        self._held = held
+
+    @property
+    def n_workers(self) -> int:
+        """Those that live or are asked for."""
+        return len(self._members) + len(self._idle)
+
+    def machines(self) -> list[str]:
+        """Where each of them is that has said so."""
+        return [member.machine for member in (*self._members.values(), *self._idle) if member.machine]
+
+    def room(self) -> int:
+        """As many as fit on each machine that is alive, beside what others hold there."""
+        return fitting(self.resources, self._held)
+
+    def needs(self) -> str:
+        """In words."""
+        machines = _machines().values()
+        cpus, gpus = (sum(has.get(kind, 0.0) for has in machines) for kind in ("CPU", "GPU"))
+        return (
+            f"a worker needs {self.resources.cpus} CPUs and {self.resources.gpus:g} GPUs on one machine, the Ray "
+            f"cluster has {cpus:g} and {gpus:g} on {len(machines)} machines"
+        )
+
+    def now(self) -> float:
+        """Seconds."""
+        return time.monotonic()
 
     def start(self) -> int:
-        """An actor that is free, or a new one; what is heavy is loaded when its first shard comes."""
-        remote: Any = ray.remote(max_restarts=0, max_task_retries=0)(_Actor)
-        given = remote.options(num_cpus=self.resources.cpus, num_gpus=self.resources.gpus)
-        self._actors[self._started] = self._idle.pop() if self._idle else given.remote()
+        """An actor that is free, or a new one; a network is loaded when its first shard comes."""
         self._started += 1
-        return self._started - 1
+        member = self._members[self._started] = self._idle.pop() if self._idle else _Member(self._new_actor())
+        self._greet(member)
+        return self._started
+
+    def _greet(self, member: _Member) -> None:
+        member.calls[member.actor.hello.remote(self._make_work)] = None
+
+    def _new_actor(self) -> Any:
+        remote: Any = ray.remote(max_restarts=0, max_task_retries=0)(_Actor)
+        return remote.options(num_cpus=self.resources.cpus, num_gpus=self.resources.gpus).remote()
 
     def submit(self, worker: int, shard: Shard) -> None:
         """Queues a shard on its actor."""
-        call = self._actors[worker].run.remote(self._generation, self._make_work, shard)
-        self._calls[call] = (worker, shard)
+        member = self._members[worker]
+        member.calls[member.actor.run.remote(shard)] = shard
 
-    def wait(self) -> tuple[int, Shard, Outcome | Died]:
-        """Blocks until a call has ended."""
-        (ended, *_), _ = ray.wait(list(self._calls), num_returns=1)
-        outcome = self._ended(ended)
-        if isinstance(outcome, Died):
-            # A shard may have been done just before the one that its worker died of: it is told first, so that the
-            # death is charged to the right one.
-            ended, outcome = self._earlier(ended) or (ended, outcome)
-        return *self._calls.pop(ended), outcome
+    def wait(self, timeout_s: float) -> Event | None:
+        """Blocks until a call has ended; all that have ended meanwhile are told one by one."""
+        if not self._heard:
+            calls = [call for member in self._members.values() for call in member.calls]
+            if not calls:
+                time.sleep(timeout_s)
+                return None
+            ended, _ = ray.wait(calls, num_returns=1, timeout=timeout_s)
+            if ended:
+                ended, _ = ray.wait(calls, num_returns=len(calls), timeout=0)  # it may be one of many
+            self._hear(set(ended))
+        return self._heard.popleft() if self._heard else None
 
-    def _earlier(self, ended: Any) -> tuple[Any, Outcome] | None:
-        worker = self._calls[ended][0]
-        mine = [call for call, (other, _) in self._calls.items() if other == worker]
-        for call in mine[: mine.index(ended)]:
-            done, _ = ray.wait([call], timeout=0)
-            if done and not isinstance(outcome := self._ended(call), Died):
-                return call, outcome
-        return None
+    def _hear(self, ended: set[Any]) -> None:
+        for worker, member in self._members.items():
+            # Oldest first: a shard that was done just before its worker died is told before the death.
+            for call, shard in list(member.calls.items()):
+                if call not in ended:
+                    continue
+                del member.calls[call]
+                event = self._event(worker, member, call, shard)
+                if event is not None:
+                    self._heard.append(event)
+                if isinstance(event, Died):
+                    member.calls.clear()
+                    break
 
-    def _ended(self, call: Any) -> Outcome | Died:
+    def _event(self, worker: int, member: _Member, call: Any, shard: Shard | None) -> Event | None:
         try:
-            return ray.get(call)
-        except RayTaskError as error:  # the work never raises, so this is an interrupt inside the worker
-            return Failure(self._calls[call][1], str(error).splitlines()[-1], str(error))
-        except RayError as error:  # the actor died, its node went, or the machine ran out of memory
-            return Died(str(error).splitlines()[0])
+            answer: Any = ray.get(call)
+        except RayTaskError as error:  # the work never raises: it could not be made, or was interrupted
+            cause = _last_line(error)
+            return Ended(worker, shard, Failure(shard, cause, str(error))) if shard else Died(worker, cause, str(error))
+        except RayError as error:  # the actor died, its machine went, or the machine ran out of memory
+            if shard is None and member.machine:  # it was lost while it was idle, which is nobody's loss
+                self._renew(member)
+                return None
+            is_gone = getattr(error, "preempted", False) or (member.machine and member.machine not in _machines())
+            return Died(worker, _cause(error), str(error), with_machine=bool(is_gone))
+        if shard is None:
+            member.machine = answer
+            return Ready(worker)
+        return Ended(worker, shard, answer)
+
+    def _renew(self, member: _Member) -> None:
+        member.actor, member.machine = self._new_actor(), ""
+        self._greet(member)
 
     def drop(self, worker: int) -> None:
         """Ends an actor and forgets what it was given."""
-        self._calls = {call: given for call, given in self._calls.items() if given[0] != worker}
-        ray.kill(self._actors.pop(worker))
+        self._heard = deque(event for event in self._heard if event.worker != worker)
+        ray.kill(self._members.pop(worker).actor)
 
     def rest(self) -> None:
         """Ends the actors that are still at work; the others wait for the next stage."""
-        busy = {worker for worker, _ in self._calls.values()}
-        for worker in list(self._actors):
-            if worker in busy:
+        for worker, member in list(self._members.items()):
+            if member.calls:
                 self.drop(worker)
             else:
-                self._idle.append(self._actors.pop(worker))
+                self._idle.append(self._members.pop(worker))
+        self._heard.clear()
 
     def close(self) -> None:
         """Ends all actors."""
         self.rest()
-        for actor in self._idle:
-            ray.kill(actor)
+        for member in self._idle:
+            ray.kill(member.actor)
         self._idle.clear()
 
 
-def ray_runner(n_workers: int | None = None) -> Runner:
+def fitting(resources: Resources, held: Mapping[str, float]) -> int:
+    """How many workers the machines have room for, beside CPUs that others hold on them."""
+    return sum(
+        resources.fitting(has.get("CPU", 0.0) - held.get(machine, 0.0), has.get("GPU", 0.0))
+        for machine, has in _machines().items()
+    )
+
+
+def _machines() -> dict[str, dict[str, float]]:
+    """What each machine has that is alive."""
+    return {machine["NodeID"]: machine["Resources"] for machine in ray.nodes() if machine["Alive"]}
+
+
+def _cause(error: RayError) -> str:
+    """What Ray says of a death, in one line: what stands behind its list of names and numbers."""
+    if isinstance(error, RayActorError) and error.actor_init_failed:
+        return _last_line(error)
+    lines = [line.strip() for line in str(error).splitlines() if line.strip() and not line.startswith("\t")]
+    return lines[1] if len(lines) > 1 else "".join(lines)
+
+
+def _last_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[-1]
+
+
+def ray_runner(terms: Terms | None = None) -> Runner:
     """A runner on the connected cluster; its actors end with the connection.
 
     Args:
-        n_workers: how many workers; default: as many as fit.
+        terms: how many workers, and how long they are waited for; default: as many as fit.
     """
+    agreed = terms or Terms()
     pools: dict[Resources, RayPool] = {}
 
-    def run(make_work: Callable[[], Work], shards: Sequence[Shard], resources: Resources) -> Iterator[Outcome]:
-        fitting, given = _fitting(resources)
-        for other in [key for key in pools if key != given]:
-            pools.pop(other).close()  # they hold CPUs that these workers need
+    def run(make_work: Callable[[], Work], shards: Sequence[Shard], resources: Resources) -> Generator[Outcome]:
+        if not shards:
+            return
+        given = _given(resources)
+        _make_room(pools, given)
         pool = pools.setdefault(given, RayPool(given))
-        pool.begin(make_work)
+        pool.begin(make_work, _held(pools, given))
+        meter = _Meter(shards[0].stage)
         try:
-            yield from schedule(pool, shards, min(n_workers or fitting, fitting))
+            for outcome in schedule(pool, shards, agreed):
+                meter.count(outcome, pool.n_workers)
+                yield outcome
         finally:
             pool.rest()
 
     return run
 
 
-def _fitting(resources: Resources) -> tuple[int, Resources]:
-    """How many workers fit into the cluster; a GPU is asked for only where there are some.
+def _given(resources: Resources) -> Resources:
+    """What a worker asks for: a GPU that it could do without only where the cluster has some."""
+    has_gpus = any(has.get("GPU", 0.0) > 0 for has in _machines().values())
+    return resources if has_gpus or not resources.gpus_are_optional else Resources(resources.cpus)
 
-    Raises:
-        JobError: if not even one fits.
-    """
-    total: Mapping[str, float] = ray.cluster_resources()
-    cpus, gpus = total.get("CPU", 0.0), total.get("GPU", 0.0)
-    given = resources if gpus else Resources(resources.cpus, 0.0)
-    by_cpu = int(cpus // given.cpus)
-    fitting = min(by_cpu, int(gpus // given.gpus)) if given.gpus else by_cpu
-    if fitting < 1:
-        raise JobError(
-            f"a worker needs {given.cpus} CPUs and {given.gpus:g} GPUs, the Ray cluster has {cpus:g} and {gpus:g}; "
-            "set a smaller `threads`, or join a larger cluster by RAY_ADDRESS"
-        )
-    return fitting, given
+
+def _held(pools: Mapping[Resources, RayPool], given: Resources) -> Counter[str]:
+    """CPUs by machine that the other pools' workers hold."""
+    held: Counter[str] = Counter()
+    for other, pool in pools.items():
+        if other != given:
+            held.update({machine: n * other.cpus for machine, n in Counter(pool.machines()).items()})
+    return held
+
+
+def _make_room(pools: dict[Resources, RayPool], given: Resources) -> None:
+    """Ends other stages' workers where they hold a GPU that is wanted, or stand before one, or hold too many CPUs."""
+    held = _held(pools, given)
+    is_crowded = held.total() > OTHERS_SHARE * sum(has.get("CPU", 0.0) for has in _machines().values())
+    stands_before_gpus = bool(given.gpus) and fitting(given, held) < fitting(given, {})
+    for other in [key for key in pools if key != given]:
+        if is_crowded or stands_before_gpus or (other.gpus and given.gpus):
+            pools.pop(other).close()
+
+
+class _Meter:
+    """What Ray's own dashboard shows of a stage."""
+
+    def __init__(self, stage: str) -> None:
+        self._tags = {"stage": stage}
+        keys = tuple(self._tags)
+        self._shards = metrics.Counter("polyscan_shards", "shards that are done", tag_keys=keys)
+        self._items = metrics.Counter("polyscan_items", "images, units or crops that are done", tag_keys=keys)
+        self._failures = metrics.Counter("polyscan_failures", "shards that failed, tried again or not", tag_keys=keys)
+        self._workers = metrics.Gauge("polyscan_workers", "workers", tag_keys=keys)
+
+    def count(self, outcome: Outcome, n_workers: int) -> None:
+        """One outcome more."""
+        self._workers.set(n_workers, self._tags)
+        if isinstance(outcome, Receipt):
+            self._shards.inc(1, self._tags)
+            self._items.inc(max(1, len(outcome.shard)), self._tags)
+        else:
+            self._failures.inc(1, self._tags)
 
 
 @contextmanager
@@ -243,7 +303,8 @@ def connected(n_cpus: int | None = None) -> Generator[None]:
     here = not os.environ.get("RAY_ADDRESS")
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.WARNING}
     if here:
-        ray.init(num_cpus=n_cpus, include_dashboard=False, **quiet)
+        # "local", or it would join whatever Ray somebody has left running here.
+        ray.init("local", num_cpus=n_cpus, include_dashboard=False, **quiet)
     else:
         ray.init(**quiet)
     try:

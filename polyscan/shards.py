@@ -6,7 +6,7 @@ Law: both are pure functions of the job. A shard never depends on who runs it, a
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import Protocol
@@ -96,11 +96,19 @@ def seed(job_seed: int, purpose: str, layer: str = "", channel: int = 0, index: 
 
 @dataclass(frozen=True)
 class Receipt:
-    """A shard that is done: what the driver is told, never its data."""
+    """A shard that is done: what the driver is told, never its data.
+
+    Args:
+        shard: which one.
+        rows: over all its files.
+        seconds: from its beginning to its filing.
+        batch: the batch sizes it was done with, by setting, where memory ran out at the job's own.
+    """
 
     shard: Shard
     rows: int
     seconds: float
+    batch: Mapping[str, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -127,12 +135,34 @@ Work = Callable[[Shard], Outcome]
 """Does one shard and never raises (but for an interrupt)."""
 
 
+ROUNDING = 1e-6  # ten workers of a tenth are one whole, whatever a float makes of 1 / 0.1
+
+
 @dataclass(frozen=True)
 class Resources:
-    """What one worker of a stage is given."""
+    """What one worker of a stage is given.
+
+    Args:
+        cpus: whole ones.
+        gpus: a share of one, or whole ones.
+        gpus_are_optional: whether it does without where there is none.
+    """
 
     cpus: int = 1
     gpus: float = 0.0
+    gpus_are_optional: bool = False
+
+    def fitting(self, cpus: float, gpus: float) -> int:
+        """How many workers a machine with these has room for; a share of a GPU is never of two.
+
+        >>> Resources(1, 0.5).fitting(8, 2), Resources(1, 0.4).fitting(8, 1), Resources(4).fitting(3, 1)
+        (4, 2, 0)
+        """
+        by_cpu = max(0, int(cpus // self.cpus))
+        if not self.gpus:
+            return by_cpu
+        by_gpu = int(gpus) * int(1 / self.gpus + ROUNDING) if self.gpus <= 1 else int(gpus // self.gpus)
+        return min(by_cpu, by_gpu)
 
 
 class Runner(Protocol):
@@ -140,8 +170,8 @@ class Runner(Protocol):
 
     def __call__(
         self, make_work: Callable[[], Work], shards: Sequence[Shard], resources: Resources
-    ) -> Iterator[Outcome]:
-        """Each shard's outcome once, in finishing order.
+    ) -> Generator[Outcome]:
+        """Each shard's outcome once, in finishing order; closed early, it lets go of what is still at work.
 
         Args:
             make_work: makes what does shards; called once per worker, where the worker is.

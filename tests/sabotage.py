@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import os
 import signal
-from collections.abc import Callable, Iterator, Sequence
+import time
+from collections.abc import Callable, Generator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,7 +26,8 @@ class Saboteur:
         index: which shard.
         times: how often.
         folder: where it counts; the same for all processes.
-        fault: "kill" ends the process as the kernel would, "raise" fails the shard.
+        fault: "kill" ends the process as the kernel would, "hang" never comes back, "stop" halts the whole process,
+            "raise" fails the shard.
     """
 
     make_work: Desk
@@ -41,7 +44,11 @@ class Saboteur:
             if (shard.stage, shard.index) == (self.stage, self.index) and self._strikes():
                 if self.fault == "kill":
                     os.kill(os.getpid(), signal.SIGKILL)
-                return Failure(shard, "sabotage", "")
+                if self.fault == "stop":
+                    os.kill(os.getpid(), signal.SIGSTOP)
+                while self.fault == "hang":
+                    time.sleep(60)
+                return Failure(shard, "sabotage", "Traceback of a saboteur")
             if Run(self.make_work.address).done_record(shard) is None:
                 (self.folder / f"did-{shard.stage}-{shard.index}-{os.urandom(4).hex()}").touch()
             return work(shard)
@@ -52,7 +59,7 @@ class Saboteur:
         done = len(list(self.folder.glob("strike-*")))
         if done >= self.times:
             return False
-        (self.folder / f"strike-{done}").touch()
+        (self.folder / f"strike-{done}").write_text(str(os.getpid()))
         return True
 
 
@@ -60,9 +67,10 @@ def sabotaged(runner: Runner, folder: Path, *, stage: str, index: int, times: in
     """A runner whose workers fail as told."""
     folder.mkdir(parents=True, exist_ok=True)
 
-    def run(make_work: Callable[[], Work], shards: Sequence[Shard], resources: Resources) -> Iterator[Outcome]:
+    def run(make_work: Callable[[], Work], shards: Sequence[Shard], resources: Resources) -> Generator[Outcome]:
         assert isinstance(make_work, Desk)
-        yield from runner(Saboteur(make_work, stage, index, times, folder, fault), shards, resources)
+        with closing(runner(Saboteur(make_work, stage, index, times, folder, fault), shards, resources)) as outcomes:
+            yield from outcomes
 
     return run
 

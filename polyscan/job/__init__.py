@@ -1,6 +1,6 @@
 """A job: one TOML file, one scan."""
 
 from polyscan.job.reading import build, fill, load, parse, settings_of
-from polyscan.job.settings import Job, Settings, VisualizeSettings
+from polyscan.job.settings import Job, Settings, VisualizeSettings, WorkersSettings
 
-__all__ = ["Job", "Settings", "VisualizeSettings", "build", "fill", "load", "parse", "settings_of"]
+__all__ = ["Job", "Settings", "VisualizeSettings", "WorkersSettings", "build", "fill", "load", "parse", "settings_of"]

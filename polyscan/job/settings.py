@@ -177,6 +177,26 @@ class ShowSettings(Settings):
     title: str = Field("", description="title of the pages; default: the network and its weights")
 
 
+class WorkersSettings(Settings):
+    """Ray workers; in no fingerprint, since they change no result."""
+
+    n: int | None = Field(None, ge=1, description="how many; default: as many as there is room for, also later on")
+    gpus: float = Field(
+        1.0,
+        gt=0,
+        le=1,
+        description="share of a GPU that a worker of a stage with a network is given, where there are any",
+    )
+    deadline_s: float | None = Field(
+        None,
+        gt=0,
+        description="a shard that takes longer is taken back; default: 20 times the slowest so far, at least 1800",
+    )
+    patience_s: float = Field(
+        25.0, ge=0, description="how long a cluster without room for one worker is waited for: more where it is to grow"
+    )
+
+
 class Job(Settings):
     """One scan."""
 
@@ -193,6 +213,7 @@ class Job(Settings):
     score: ScoreSettings = ScoreSettings()  # pyright: ignore[reportCallIssue]
     scores: dict[str, dict[str, Any]] = Field(default_factory=dict, description="settings per score; all are computed")
     show: ShowSettings = ShowSettings()  # pyright: ignore[reportCallIssue]
+    workers: WorkersSettings = WorkersSettings()  # pyright: ignore[reportCallIssue]
     folder: str = Field("", description="where the job's own code and weights lie; filled when the file is read")
 
     @field_validator("scores")

@@ -6,8 +6,12 @@ no done record has not happened.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
+import os
+import platform
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, cast
@@ -39,7 +43,20 @@ class Part:
 
 @dataclass(frozen=True)
 class Done:
-    """The record that one shard is done: its range and its files."""
+    """The record that one shard is done: its range and its files.
+
+    Args:
+        stage: whose shard it is.
+        index: its number in the stage.
+        count: shards in the stage.
+        start: its first item.
+        stop: behind its last item.
+        fingerprint: of the stage, when it was done.
+        parts: its files.
+        seconds: from its beginning to its filing.
+        at: when it was filed, in seconds since 1970; None in records of 0.1.0.
+        batch: batch sizes by setting, where memory ran out at the job's own: equal to others' up to rounding.
+    """
 
     stage: str
     index: int
@@ -49,6 +66,8 @@ class Done:
     fingerprint: str
     parts: tuple[Part, ...]
     seconds: float
+    at: float | None = None
+    batch: dict[str, int] | None = None
 
     @property
     def rows(self) -> int:
@@ -61,6 +80,16 @@ class Done:
         record: dict[str, Any] = json.loads(text)
         parts = tuple(Part(**part) for part in record.pop("parts"))
         return cls(parts=parts, **record)
+
+
+@dataclass(frozen=True)
+class Running:
+    """The trace of a shard that is at work: where, and since when (seconds since 1970)."""
+
+    index: int
+    host: str
+    pid: int
+    since: float
 
 
 class Run:
@@ -100,16 +129,43 @@ class Run:
 
     # ---- the pen -----------------------------------------------------------------------------------------------
 
-    def write(self, shard: Shard, columns: Mapping[str, Columns], *, fingerprint: str, seconds: float) -> Done:
-        """Files a shard's tables, then its done record."""
+    def write(
+        self,
+        shard: Shard,
+        columns: Mapping[str, Columns],
+        *,
+        fingerprint: str,
+        seconds: float,
+        batch: Mapping[str, int] | None = None,
+    ) -> Done:
+        """Files a shard's tables, then its done record.
+
+        Args:
+            shard: which one.
+            columns: by table.
+            fingerprint: of its stage.
+            seconds: that it took.
+            batch: its batch sizes by setting, where they are not the job's; filed with the record and every part.
+        """
         parts: list[Part] = []
         for name, table_columns in columns.items():
-            about = {"fingerprint": fingerprint, "shard": shard.name}
+            about = {"fingerprint": fingerprint, "shard": shard.name, **({"batch": dict(batch)} if batch else {})}
             content, rows = tables.encode(TABLES[name], table_columns, metadata=about)
             file = f"{name}/part-{shard.name}.parquet"
             self.storage.put(file, content)
             parts.append(Part(name, file, rows, len(content), hashlib.sha256(content).hexdigest()))
-        done = Done(shard.stage, shard.index, shard.count, shard.start, shard.stop, fingerprint, tuple(parts), seconds)
+        done = Done(
+            stage=shard.stage,
+            index=shard.index,
+            count=shard.count,
+            start=shard.start,
+            stop=shard.stop,
+            fingerprint=fingerprint,
+            parts=tuple(parts),
+            seconds=seconds,
+            at=time.time(),
+            batch=dict(batch) if batch else None,
+        )
         self.storage.put(f"done/{shard.stage}/{shard.name}.json", json.dumps(asdict(done), sort_keys=True).encode())
         self.storage.remove(f"failed/{shard.stage}/{shard.name}.json")
         return done
@@ -120,10 +176,32 @@ class Run:
         content = json.dumps({**record, "traceback": traceback}, indent=2).encode()
         self.storage.put(f"failed/{shard.stage}/{shard.name}.json", content)
 
+    def note_running(self, shard: Shard) -> None:
+        """Leaves a trace that a shard is at work here, for `status`; no part of the results."""
+        trace = Running(shard.index, platform.node(), os.getpid(), time.time())
+        self.storage.put(f"running/{shard.stage}/{shard.name}.json", json.dumps(asdict(trace)).encode())
+
+    def forget_running(self, shard: Shard) -> None:
+        """Takes the trace away."""
+        self.storage.remove(f"running/{shard.stage}/{shard.name}.json")
+
+    def clear_running(self, stage: str) -> None:
+        """Takes all traces of a stage away: those that are left are of workers that are gone."""
+        self.storage.remove(f"running/{stage}")
+
+    def running(self, stage: str) -> list[Running]:
+        """Traces of a stage, by shard; one that goes while they are read is left out."""
+        found: list[Running] = []
+        for file in self.storage.files(f"running/{stage}"):
+            with contextlib.suppress(FileNotFoundError):
+                found.append(Running(**json.loads(self.storage.read(file))))
+        return found
+
     def clear(self, stage: str) -> None:
         """Forgets all that a stage has done: first its done records, then its parts."""
         self.storage.remove(f"done/{stage}")
         self.storage.remove(f"failed/{stage}")
+        self.clear_running(stage)
         for table in TABLES.values():
             if table.stage == stage:
                 self.storage.remove(table.name)
@@ -154,15 +232,24 @@ class Run:
         return [json.loads(self.storage.read(file)) for file in self.storage.files(f"failed/{stage}")]
 
     def note_plan(self, stage: str, n_shards: int) -> None:
-        """Files how many shards a stage has, for `status`."""
-        self.storage.put(f"plan/{stage}.json", json.dumps({"shards": n_shards}).encode())
+        """Files how many shards a stage has and that work on it begins now, for `status`."""
+        plan = {"shards": n_shards, "since": time.time()}
+        self.storage.put(f"plan/{stage}.json", json.dumps(plan).encode())
 
     def planned(self, stage: str) -> int | None:
         """How many shards a stage has; None before it began."""
+        plan = self._plan(stage)
+        return int(plan["shards"]) if plan else None
+
+    def began(self, stage: str) -> float | None:
+        """When work on a stage last began, in seconds since 1970; None before it did."""
+        return self._plan(stage).get("since")
+
+    def _plan(self, stage: str) -> dict[str, Any]:
         try:
-            return int(json.loads(self.storage.read(f"plan/{stage}.json"))["shards"])
+            return cast("dict[str, Any]", json.loads(self.storage.read(f"plan/{stage}.json")))
         except FileNotFoundError:
-            return None
+            return {}
 
     def missing(self, shards: Sequence[Shard], fingerprint: str) -> list[Shard]:
         """Those shards that are not done with this fingerprint, or whose files are gone."""

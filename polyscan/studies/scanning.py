@@ -12,8 +12,9 @@ import polyscan
 from polyscan import job as jobs
 from polyscan import pipeline
 from polyscan.errors import JobError
-from polyscan.job import Job
+from polyscan.job import Job, WorkersSettings
 from polyscan.run import Results, Run
+from polyscan.scheduling import Terms
 from polyscan.shards import Runner
 
 DEFAULT_JOB = "digits"
@@ -34,7 +35,7 @@ def scan(
         job: a job, a job file, or the name of one that comes with polyscan.
         run: the results folder, at any address that fsspec knows.
         on: `local` (this process) or `ray`; default: `ray` where RAY_ADDRESS is set, else `local`.
-        workers: Ray workers; default: as many as fit.
+        workers: Ray workers to ask for; default: the job's `workers.n`, else as many as fit.
         redo: a stage to make anew, with all that follows.
         watcher: is told of every shard.
 
@@ -43,7 +44,7 @@ def scan(
     """
     asked = job if isinstance(job, Job) else jobs.load(job_file(str(job)))
     folder = Run(run)
-    with runner_for(on, workers) as runner:
+    with runner_for(on, workers, asked.workers) as runner:
         pipeline.scan(asked, folder, runner, redo=redo, watcher=watcher)
     return Results(run)
 
@@ -54,8 +55,13 @@ def runner_name(on: str | None) -> str:
 
 
 @contextmanager
-def runner_for(on: str | None, workers: int | None) -> Generator[Runner]:
+def runner_for(on: str | None, workers: int | None, settings: WorkersSettings | None = None) -> Generator[Runner]:
     """The runner of that name, connected while it is used.
+
+    Args:
+        on: see `scan`.
+        workers: how many Ray workers, before what the job says.
+        settings: the job's; default: the defaults.
 
     Raises:
         JobError: if there is none of that name, or Ray is asked for and not installed.
@@ -72,8 +78,9 @@ def runner_for(on: str | None, workers: int | None) -> Generator[Runner]:
         from polyscan.ray_runner import connected, ray_runner  # noqa: PLC0415  # a laptop needs no Ray
     except ImportError as error:
         raise JobError('Ray is not installed; `pip install ray`, or use `on="local"`') from error
+    settings = settings or WorkersSettings()  # pyright: ignore[reportCallIssue]
     with connected():
-        yield ray_runner(workers)
+        yield ray_runner(Terms(workers or settings.n, settings.deadline_s, settings.patience_s))
 
 
 def job_file(name: str) -> Path:

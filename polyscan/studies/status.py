@@ -1,17 +1,55 @@
-"""How far a run is, from its folder alone."""
+"""How far a run is, from its folder alone: by done records, failures, and the traces of what is at work."""
 
 from __future__ import annotations
 
+import time
+import tomllib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from polyscan.pipeline import STAGES
-from polyscan.run import Results
+from polyscan.run import Results, Run
+from polyscan.run.folder import Done, Running
+from polyscan.scheduling import adaptive_deadline_s
+
+FEWEST = 20
+"""Rates are of so many shards that were done last, or of two for each that is at work, where that is more."""
+
+
+@dataclass(frozen=True)
+class Rate:
+    """How fast a stage goes: what its last shards took, all workers together."""
+
+    shards_per_minute: float
+    items_per_minute: float
+
+
+@dataclass(frozen=True)
+class Stale:
+    """A shard that has been at work for longer than its deadline: its worker hangs, or is gone with its driver."""
+
+    trace: Running
+    seconds: float
+    deadline_s: float
 
 
 @dataclass(frozen=True)
 class StageStatus:
-    """One stage: shards done of how many (None before it began), rows, seconds of work, failures."""
+    """One stage.
+
+    Args:
+        stage: its name.
+        done: shards that are done.
+        total: of how many; None before it began.
+        rows: of the shards that are done.
+        seconds: of work on them.
+        failures: records of those that failed.
+        running: traces of those that are at work.
+        stale: those of longer than their deadline.
+        halved: how many were done with smaller batches, because memory ran out.
+        rate: of the last ones; None while there are too few to tell.
+    """
 
     stage: str
     done: int
@@ -19,6 +57,17 @@ class StageStatus:
     rows: int
     seconds: float
     failures: list[dict[str, Any]]
+    running: list[Running]
+    stale: list[Stale]
+    halved: int
+    rate: Rate | None
+
+    @property
+    def seconds_left(self) -> float | None:
+        """At the present rate; None where nothing is at work or nobody can tell."""
+        if self.total is None or self.rate is None or not self.running:
+            return None
+        return 60.0 * (self.total - self.done) / self.rate.shards_per_minute
 
 
 def status_of(address: str) -> list[StageStatus]:
@@ -28,17 +77,62 @@ def status_of(address: str) -> list[StageStatus]:
         TableError: if there is no run at this address.
     """
     run = Results(address).run
-    rows: list[StageStatus] = []
-    for stage in STAGES:
-        done = run.done(stage.name).values()
-        rows.append(
-            StageStatus(
-                stage=stage.name,
-                done=len(done),
-                total=run.planned(stage.name),
-                rows=sum(record.rows for record in done),
-                seconds=sum(record.seconds for record in done),
-                failures=run.failures(stage.name),
-            )
-        )
-    return rows
+    deadline_s = _deadline_s(run)
+    return [_stage_status(run, stage.name, deadline_s) for stage in STAGES]
+
+
+def _deadline_s(run: Run) -> float | None:
+    """The job's own, if it has one."""
+    try:
+        job = tomllib.loads(run.storage.read("job.toml").decode())
+    except FileNotFoundError:
+        return None
+    return job.get("workers", {}).get("deadline_s")
+
+
+def _stage_status(run: Run, stage: str, deadline_s: float | None) -> StageStatus:
+    traces = run.running(stage)  # before the done records, or what ends meanwhile would be in neither
+    done = run.done(stage)
+    slowest_s = max((record.seconds for record in done.values()), default=0.0)
+    deadline_s = deadline_s or adaptive_deadline_s(slowest_s)
+    now = time.time()
+    traces = [trace for trace in traces if trace.index not in done]
+    stale = [Stale(trace, now - trace.since, deadline_s) for trace in traces if now - trace.since > deadline_s]
+    late = {each.trace.index for each in stale}
+    running = [trace for trace in traces if trace.index not in late]
+    return StageStatus(
+        stage=stage,
+        done=len(done),
+        total=run.planned(stage),
+        rows=sum(record.rows for record in done.values()),
+        seconds=sum(record.seconds for record in done.values()),
+        failures=run.failures(stage),
+        running=running,
+        stale=stale,
+        halved=sum(bool(record.batch) for record in done.values()),
+        rate=rate_of(list(done.values()), since=run.began(stage), n_running=len(running)),
+    )
+
+
+def rate_of(done: Sequence[Done], *, since: float | None, n_running: int) -> Rate | None:
+    """The rate of the shards that were done last.
+
+    Args:
+        done: records of a stage, in any order.
+        since: when work on it last began; what was done before is not counted, unless nothing was done after.
+        n_running: shards at work.
+    """
+    timed = sorted(
+        ((record.at, record) for record in done if record.at is not None), key=lambda each: (each[0], each[1].index)
+    )
+    timed = [each for each in timed if since is None or each[0] >= since] or timed
+    last = timed[-max(FEWEST, 2 * n_running) :]
+    if not last:
+        return None
+    before = timed[: -len(last)]
+    begin = before[-1][0] if before else min(at - record.seconds for at, record in last)
+    minutes = (last[-1][0] - begin) / 60.0
+    if minutes <= 0.0:
+        return None
+    items = sum(record.stop - record.start for _, record in last)
+    return Rate(len(last) / minutes, items / minutes)

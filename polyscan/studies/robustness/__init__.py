@@ -114,7 +114,7 @@ def robustness(
         frame = unit_map(job, base)
     has_p = "p" in frame and bool(frame["p"].notna().any())
     asked = list(variants_of(job, embedders=embedders, rescan=rescan, has_p=has_p))
-    with runner_for(on, workers) as runner:
+    with runner_for(on, workers, job.workers) as runner:
         # All before the first one works: what is wrong with any is said before anything runs.
         benches = [Bench.prepared(variant, base) for variant in asked if isinstance(variant, Variant)]
         findings = [bench.finding(frame, base, runner, watcher or Silence()) for bench in benches]
