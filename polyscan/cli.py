@@ -115,20 +115,19 @@ def status(
     from polyscan.studies.status import status_of
 
     rows = status_of(run)
-    table = Table(*("stage", "done", "of", "running", "failed", "halved", "rows", "worker time"))
-    for name in ("shards / min", "items / min", "time left"):
-        table.add_column(name, justify="right")
+    table = Table("stage", "done", "of", "running", "failed", "halved", "rows", "worker time")
     for row in rows:
-        counts = (len(row.running), len(row.failures), row.halved)
-        rates = (row.rate.shards_per_minute, row.rate.items_per_minute) if row.rate else ()
         table.add_row(
             *(row.stage, str(row.done), "?" if row.total is None else str(row.total)),
-            *(str(count or "") for count in counts),
+            *(str(count or "") for count in (len(row.running), len(row.failures), row.halved)),
             *(f"{row.rows:,}", _time(row.seconds)),
-            *([f"{rate:,.3g}" if rate < 1000 else f"{rate:,.0f}" for rate in rates] or ["", ""]),
-            "" if row.seconds_left is None else _time(row.seconds_left),
         )
     out.print(table)
+    for row in rows:
+        if row.rate is not None and row.total != row.done:
+            left = "" if row.seconds_left is None else f"; {_time(row.seconds_left)} left"
+            shards, items = (_figure(rate) for rate in (row.rate.shards_per_minute, row.rate.items_per_minute))
+            out.print(f"{row.stage}: {shards} shards, {items} items a minute{left}")
     for row in rows:
         for failure in row.failures:
             out.print(f"shard {failure['index']} of {row.stage}: {failure['cause']}", markup=False)
@@ -276,6 +275,15 @@ def _time(seconds: float) -> str:
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def _figure(value: float) -> str:
+    """Three figures of it, or all before the point.
+
+    >>> _figure(0.12345), _figure(86.44), _figure(12345.6)
+    ('0.123', '86.4', '12,346')
+    """
+    return f"{value:,.0f}" if value >= 1000 else f"{value:.3g}"
 
 
 def _counted(n: int) -> str:
