@@ -89,9 +89,7 @@ def plan(job: JobPath = None, network: Network = None, images: Images = None, se
     out.print(
         "Time is measured on one batch each and multiplied; memory is one worker's at its peak. Both, and disk, are"
     )
-    out.print(
-        "estimates; shards and rows are upper bounds. Where units stop sooner or later than most, so does visualize."
-    )
+    out.print("estimates; shards and rows are upper bounds: dead units and crops that units share make a run smaller.")
 
 
 @app.command()
