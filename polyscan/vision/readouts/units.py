@@ -40,6 +40,12 @@ class Peaks(NamedTuple):
         each = [torch.as_tensor(width).expand(value.shape[1]) for value, width in zip(values, widths, strict=True)]
         return cls(torch.cat(values, dim=1), torch.cat(places, dim=1), torch.cat(each))
 
+    @classmethod
+    def stacked(cls, parts: Sequence[Peaks]) -> Peaks:
+        """Those of several batches, of the same units."""
+        values, places, widths = zip(*parts, strict=True)
+        return cls(torch.cat(values), torch.cat(places), widths[0])
+
     def first(self, n: int) -> Peaks:
         """Those of the first n images."""
         return Peaks(self.value[:n], self.place[:n], self.width)
