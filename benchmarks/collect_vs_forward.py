@@ -16,8 +16,8 @@ from benchmarks import inputs
 from benchmarks.race import Outcome, Target, interleaved, ratios
 from polyscan.images import ImageOptions, Picture, open_images
 from polyscan.vision.networks import Network
-from polyscan.vision.peaks import PeakTally
-from polyscan.vision.readouts import Reader
+from polyscan.vision.peaks import Tally
+from polyscan.vision.readouts import Peaks, Reader
 
 IMAGES, BATCH, K = 256, 32, 100
 TARGETS = {"collect_vs_forward": Target(1.10, "collect's time / bare forward pass", at_most=True)}
@@ -61,16 +61,13 @@ def _collect(reader: Reader, batches: list[np.ndarray]) -> Callable[..., None]:
     network = reader.network
 
     def work(n: int | None = None) -> None:
-        tallies = [
-            PeakTally(point.n_channels, k=K, layer=point.layer, device=network.device) for point in reader.points
-        ]
+        units = sum(point.n_channels for point in reader.points)
+        tally = Tally(units, k=K, name=str, device=network.device)
         for number, views in enumerate(batches[:n]):
+            found: dict[int, Peaks] = {}
+            reader.read_peaks(network.preprocessing.batch(views, network.device), found.__setitem__)
             ids = torch.arange(number * BATCH, number * BATCH + len(views), device=network.device)
-            reader.read_peaks(
-                network.preprocessing.batch(views, network.device),
-                lambda index, peaks, ids=ids: tallies[index].add(peaks, ids),
-            )
-        for tally in tallies:
-            tally.result()
+            tally.add(Peaks.joined([found[index] for index in range(len(reader.points))]), ids)
+        tally.result()
 
     return work

@@ -21,8 +21,8 @@ from benchmarks.race import RUNS, Outcome, Target, ratios, seconds
 from benchmarks.rival import Peer, Rival
 from polyscan.images import ImageOptions, Picture, open_images
 from polyscan.vision.networks import Network
-from polyscan.vision.peaks import PeakTally
-from polyscan.vision.readouts import Reader
+from polyscan.vision.peaks import Tally
+from polyscan.vision.readouts import Peaks, Reader
 
 IMAGES, BATCH, K = 1000, 32, 40
 WARM_UP = 2 * BATCH
@@ -74,15 +74,14 @@ def decoded(network: Network) -> np.ndarray:
 def collected(reader: Reader, views: np.ndarray) -> np.ndarray:
     """polyscan's side: ids of each unit's strongest images [u, k], all layers in a row."""
     network = reader.network
-    tallies = [PeakTally(point.n_channels, k=K, layer=point.layer, device=network.device) for point in reader.points]
+    tally = Tally(sum(point.n_channels for point in reader.points), k=K, name=str, device=network.device)
     for start in range(0, len(views), BATCH):
         batch = views[start : start + BATCH]
+        found: dict[int, Peaks] = {}
+        reader.read_peaks(network.preprocessing.batch(batch, network.device), found.__setitem__)
         ids = torch.arange(start, start + len(batch), device=network.device)
-        reader.read_peaks(
-            network.preprocessing.batch(batch, network.device),
-            lambda index, peaks, ids=ids: tallies[index].add(peaks, ids),
-        )
-    return np.concatenate([tally.result().image for tally in tallies])
+        tally.add(Peaks.joined([found[index] for index in range(len(reader.points))]), ids)
+    return tally.result().image
 
 
 def brute_force(network: Network, views: np.ndarray) -> np.ndarray:

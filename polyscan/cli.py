@@ -72,21 +72,27 @@ def scan(
 
 @app.command()
 def plan(job: JobPath = None, network: Network = None, images: Images = None, sets: Sets = None) -> None:
-    """Layers, units, shards, and an estimate of time and disk, before anything runs."""
+    """Layers, units, shards, and an estimate of time, memory and disk, before anything runs."""
     from polyscan.studies.plan import planned
     from polyscan.studies.scanning import filled_job
 
     plan_ = planned(filled_job(job, network, images, _overrides(sets)))
     out.print(f"{plan_.n_layers} layers, {plan_.n_units:,} units, {plan_.n_images:,} images")
-    table = Table("stage", "shards", "rows", "disk", "time on one worker, at most")
+    on_gpu = any(row.gpu_memory is not None for row in plan_.rows)
+    table = Table(
+        "stage", "shards", "rows", "disk", "memory", *(["GPU memory"] if on_gpu else []), "time on one worker"
+    )
     for row in plan_.rows:
-        table.add_row(row.stage, f"{row.shards:,}", f"{row.rows:,}", _bytes(row.bytes), _time(row.seconds))
-    table.add_row("all", "", "", _bytes(sum(r.bytes for r in plan_.rows)), _time(sum(r.seconds for r in plan_.rows)))
+        held = [row.memory, row.gpu_memory] if on_gpu else [row.memory]
+        held = ["?" if each is None else _bytes(each) for each in held]
+        table.add_row(row.stage, f"{row.shards:,}", f"{row.rows:,}", _bytes(row.bytes), *held, _time(row.seconds))
+    disk, time_ = sum(row.bytes for row in plan_.rows), sum(row.seconds for row in plan_.rows)
+    table.add_row("all", "", "", _bytes(disk), *([""] * (1 + on_gpu)), _time(time_))
     out.print(table)
     out.print(
-        "Time is measured on one batch each and multiplied. All figures are upper estimates: dead units, crops that"
+        "Time is measured on one batch each and multiplied; memory is one worker's at its peak. Both, and disk, are"
     )
-    out.print("units share and visualizations that reach their elbow early make a run smaller.")
+    out.print("estimates; shards and rows are upper bounds: dead units and crops that units share make a run smaller.")
 
 
 @app.command()
@@ -264,11 +270,11 @@ def _share(value: float | None) -> str:
 
 
 def _bytes(n: float) -> str:
-    for unit in ("B", "kB", "MB", "GB"):
+    for unit in ("B", "kB", "MB"):
         if n < 1000:
             return f"{n:.0f} {unit}"
         n /= 1000
-    return f"{n:.1f} TB"
+    return f"{n:.1f} GB" if n < 1000 else f"{n / 1000:.1f} TB"
 
 
 def _time(seconds: float) -> str:

@@ -112,6 +112,11 @@ class VisualizeSettings(Settings):
         description="the numbers that gradients go through the network in; auto: bfloat16 where a worker's device "
         "multiplies it faster. Activations of finished images are float32 always",
     )
+    compile: bool = Field(
+        False,
+        description="whether the passes of the ascent go through `torch.compile`: half a minute a layer and a C++ "
+        "compiler; slower on CPUs, not measured on a GPU",
+    )
     units_per_shard: int = Field(16, ge=1, description="units per shard")
 
     @model_validator(mode="after")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, cast
 
 import numpy as np
+import pandas as pd
 import torch
 from jaxtyping import Int32
 
@@ -18,16 +19,18 @@ SEEN = "@seen"  # in `readouts`: no units but how features are seen: their mean 
 def read_outs(run: Run) -> dict[str, dict[str, ReadOut]]:
     """Every virtual layer of a surveyed run, as `Reader` takes them: by layer, then by name."""
     found: dict[str, dict[str, ReadOut]] = {}
-    for layer in run.layers():
-        if layer.role == "down":
-            found.setdefault(layer.parent, {})[layer.role] = Downward()
-        elif layer.role:
-            found.setdefault(layer.parent, {})[layer.role] = _of_rows(run, layer.name)
+    virtual = [layer for layer in run.layers() if layer.role]
+    linear = [layer.name for layer in virtual if layer.role != "down"]
+    # All in one reading: a layer's rows lie in one row group with all others', which is decoded as a whole.
+    rows = run.read("readouts", ["layer", "channel", "part", "weights", "bias"], where=("layer", linear))
+    of_layer = dict(iter(rows.groupby("layer", sort=False)))
+    for layer in virtual:
+        units = Downward() if layer.role == "down" else _of_rows(of_layer[layer.name])
+        found.setdefault(layer.parent, {})[layer.role] = units
     return found
 
 
-def _of_rows(run: Run, layer: str) -> ReadOut:
-    rows = run.read("readouts", ["channel", "part", "kind", "weights", "bias"], where=("layer", layer))
+def _of_rows(rows: pd.DataFrame) -> ReadOut:
     rows = rows.sort_values(["channel", "part"], kind="stable")
     directions = Directions(
         torch.from_numpy(np.stack(cast("Any", rows["weights"].to_list()))),

@@ -7,20 +7,22 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Int32, Int64
+from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 from polyscan.images import Picture, Reject
 from polyscan.job import Job
 from polyscan.run import Run
 from polyscan.run.batches import batches
-from polyscan.run.inputs import open_images, open_reader
-from polyscan.run.virtual import reaches
+from polyscan.run.inputs import open_images, open_network
+from polyscan.run.virtual import reaches, read_outs
 from polyscan.shards import Shard, seed, split
 from polyscan.stats.thinning import reads
 from polyscan.tables import Columns
-from polyscan.vision.peaks import LayerTally, PeakTally
-from polyscan.vision.readouts import Peaks
+from polyscan.units import UnitOrder
+from polyscan.vision.peaks import LayerTally, Tally
+from polyscan.vision.readouts import Peaks, Reader
+from polyscan.vision.readouts.units import Together
 
 
 def shards(job: Job, run: Run) -> list[Shard]:
@@ -33,84 +35,83 @@ class Worker:
 
     def __init__(self, job: Job, run: Run) -> None:
         self.job = job
-        self.reader = open_reader(job, run=run)
+        virtual = {layer: {"virtual": Together(tuple(units.values()))} for layer, units in read_outs(run).items()}
+        self.reader = Reader(open_network(job), job.network.layers, virtual)
         self.images = open_images(job)
         self.order = run.unit_order()
-        self.reads = {
-            layer.name: _reading(job, layer.name, reaches(run, layer.name))
-            for layer in self.order.layers
-            if layer.role == "null"
-        }
+        self.reads = _reading(job, run, self.order)
 
     def __call__(self, shard: Shard) -> dict[str, Columns]:
         """Candidates, moments, images and rejects of one range of images."""
         device = self.reader.network.device
-        tallies = [
-            PeakTally(
-                point.n_channels,
-                k=self.job.collect.k,
-                layer=point.layer,
-                device=device,
-                reads=self.reads.get(point.layer),
-            )
-            for point in self.reader.points
-        ]
+        tally = Tally(len(self.order), k=self.job.collect.k, name=self._name, device=device, reads=self.reads)
         pictures: list[Picture] = []
         rejects: list[Reject] = []
         wanted = range(shard.start, shard.stop)
         for batch in batches(self.reader.network, self.images, wanted, self.job.collect.batch, rejects):
             ids = torch.tensor([picture.image for picture in batch.pictures], device=device)
-
-            def count(index: int, peaks: Peaks, ids: Tensor = ids) -> None:
-                tallies[index].add(peaks.first(len(ids)), ids)
-
-            self.reader.read_peaks(batch.inputs, count)
+            tally.add(self._peaks(batch.inputs).first(len(ids)), ids)
             pictures += [_without_pixels(picture) for picture in batch.pictures]
-        results = [tally.result() for tally in tallies]
+        result = tally.result()
         return {
             "images": _image_columns(pictures),
             "rejects": {name: [getattr(r, name) for r in rejects] for name in ("image", "path", "reason")},
-            "candidates": self._candidates(results),
-            "moments": self._moments(results),
+            "candidates": self._candidates(result),
+            "moments": self._moments(result),
         }
 
-    def _candidates(self, results: list[LayerTally]) -> Columns:
-        kept = [result.activation.shape[1] for result in results]
+    def _peaks(self, inputs: Float[Tensor, "b c y x"]) -> Peaks:
+        """Those of all units in their order, in one pass."""
+        found: dict[int, Peaks] = {}
+        self.reader.read_peaks(inputs, found.__setitem__)
+        return Peaks.joined([found[index] for index in range(len(self.reader.points))])
+
+    def _name(self, number: int) -> str:
+        return str(self.order[number])
+
+    def _candidates(self, result: LayerTally) -> Columns:
         columns = {
-            **self._units(kept),
-            "image": _flat([result.image for result in results]),
-            "activation": _flat([result.activation for result in results]),
-            "y": _flat([result.y for result in results]),
-            "x": _flat([result.x for result in results]),
+            **self._units(result.activation.shape[1]),
+            "image": result.image.ravel(),
+            "activation": result.activation.ravel(),
+            "y": result.y.ravel(),
+            "x": result.x.ravel(),
         }
         is_row = columns["activation"] > -np.inf  # a unit that reads few of the images may have fewer than k
         return {name: values[is_row] for name, values in columns.items()}
 
-    def _moments(self, results: list[LayerTally]) -> Columns:
+    def _moments(self, result: LayerTally) -> Columns:
         names = ("n", "s1", "s2", "s3", "s4", "min", "max", "n_at_max", "n_nonpositive")
-        columns = {name: np.concatenate([getattr(result.moments, name) for result in results]) for name in names}
-        return {**self._units([1] * len(results)), **columns}
+        return {**self._units(1), **{name: getattr(result.moments, name) for name in names}}
 
-    def _units(self, rows_per_unit: list[int]) -> dict[str, Any]:
-        """Unit number, layer and channel, repeated for the rows of each layer's units."""
+    def _units(self, rows: int) -> dict[str, Any]:
+        """Unit number, layer and channel, so many rows of each unit."""
         layers = self.order.layers
-        repeats = [n for layer, n in zip(layers, rows_per_unit, strict=True) for _ in range(layer.n_units)]
+        sizes = [layer.n_units for layer in layers]
         names = np.array([layer.name for layer in layers], dtype=object)
         return {
-            "unit": np.repeat(np.arange(len(self.order), dtype=np.int32), repeats),
-            "layer": np.repeat(np.repeat(names, [layer.n_units for layer in layers]), repeats),
-            "channel": np.repeat(
-                np.concatenate([np.arange(layer.n_units, dtype=np.int32) for layer in layers]), repeats
-            ),
+            "unit": np.repeat(np.arange(len(self.order), dtype=np.int32), rows),
+            "layer": np.repeat(names, np.array(sizes) * rows),
+            "channel": np.repeat(np.concatenate([np.arange(size, dtype=np.int32) for size in sizes]), rows),
         }
 
 
-def _reading(
-    job: Job, layer: str, reach: Int32[np.ndarray, " u"]
-) -> Callable[[Int64[np.ndarray, " b"]], Bool[np.ndarray, "u b"]]:
-    """Which of a batch's images each unit of a thinned layer reads."""
-    key, units = seed(job.seed, "thinning", layer), np.arange(len(reach))
-    return lambda images: reads(key, units, images, reach)
+def _reading(job: Job, run: Run, order: UnitOrder) -> Callable[[Int64[np.ndarray, " b"]], Bool[np.ndarray, "u b"]]:
+    """Which of a batch's images each unit ranks: a unit of a thinned layer only those it reads, the others all."""
+    seeds, reach = np.zeros(len(order), dtype=np.int64), np.ones(len(order), dtype=np.int32)
+    for layer in order.layers:
+        if layer.role == "null":
+            own = slice(order.start(layer.name), order.start(layer.name) + layer.n_units)
+            seeds[own], reach[own] = seed(job.seed, "thinning", layer.name), reaches(run, layer.name)
+    thinned = np.flatnonzero(reach > 1)
+    channels = np.array([order[int(number)].channel for number in thinned], dtype=np.int64)
+
+    def reading(images: Int64[np.ndarray, " b"]) -> Bool[np.ndarray, "u b"]:
+        found = np.ones((len(order), len(images)), dtype=bool)
+        found[thinned] = reads(seeds[thinned], channels, images, reach[thinned])
+        return found
+
+    return reading
 
 
 def _without_pixels(picture: Picture) -> Picture:
@@ -133,7 +134,3 @@ def _image_columns(pictures: list[Picture]) -> Columns:
         "height": [picture.pixels.shape[0] for picture in pictures],
         "width": [picture.pixels.shape[1] for picture in pictures],
     }
-
-
-def _flat(blocks: list[np.ndarray]) -> np.ndarray:
-    return np.concatenate([block.ravel() for block in blocks])

@@ -151,7 +151,7 @@ class Worker:
 
 def ascent_of(settings: VisualizeSettings, reader: Reader, point: ReadPoint) -> Ascent:
     """What makes images of a layer's units."""
-    return ascent_to(reader, point, ascent_settings(settings), settings.precision)
+    return ascent_to(reader, point, ascent_settings(settings), settings.precision, compiled=settings.compile)
 
 
 def ascent_settings(settings: VisualizeSettings) -> AscentSettings:

@@ -12,12 +12,15 @@ from jaxtyping import Bool, Int
 
 
 def reads(
-    seed: int, units: Int[np.ndarray, " u"], images: Int[np.ndarray, " b"], reach: Int[np.ndarray, " u"]
+    seed: int | Int[np.ndarray, " u"],
+    units: Int[np.ndarray, " u"],
+    images: Int[np.ndarray, " b"],
+    reach: Int[np.ndarray, " u"],
 ) -> Bool[np.ndarray, "u b"]:
     """Whether each unit reads each image; a unit of reach m reads each with chance 1/m, apart from all others.
 
     Args:
-        seed: of this layer.
+        seed: of the layer, or of each unit's.
         units: their channels.
         images: image ids.
         reach: m of each unit, 1 or more.
@@ -25,12 +28,12 @@ def reads(
     >>> reads(0, np.array([3]), np.arange(4), np.array([1])).tolist()
     [[True, True, True, True]]
     """
-    mixed = _mixed(_mixed(np.uint64(seed)) ^ units.astype(np.uint64))[:, None]
+    mixed = _mixed(_mixed(np.asarray(seed).astype(np.uint64)) ^ units.astype(np.uint64))[:, None]
     draws = _mixed(mixed ^ images.astype(np.uint64)[None, :])
     return (draws >> np.uint64(11)).astype(np.float64) * 2.0**-53 * reach[:, None] < 1
 
 
-def _mixed(key: np.ndarray | np.uint64) -> np.ndarray:
+def _mixed(key: np.ndarray) -> np.ndarray:
     """SplitMix64 (Steele, Lea & Flood 2014), which wraps around in 64 bits."""
     key = np.atleast_1d(key) + np.uint64(0x9E3779B97F4A7C15)
     key = (key ^ (key >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)

@@ -1,4 +1,4 @@
-"""A running tally of one layer: each unit's strongest images with the places of their peaks, and power sums.
+"""A running tally of units: each one's strongest images with the places of their peaks, and power sums.
 
 Memory is bounded by units x k whatever the number of images. Law: under the order "activation down, image id up"
 the result is that of sorting all images, whatever the batches, as long as the ids ascend.
@@ -11,12 +11,14 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Float32, Int32, Int64
+from jaxtyping import Bool, Float32, Int32, Int64
 from torch import Tensor
 
 from polyscan.errors import ModelError
 from polyscan.stats.moments import Moments
 from polyscan.vision.readouts.units import Peaks
+
+_SIGN = -(2**31)  # the sign bit of an int32
 
 
 @dataclass(frozen=True)
@@ -33,16 +35,71 @@ class LayerTally:
     moments: Moments
 
 
-class PeakTally:
-    """Tallies the peaks of one layer's units over space, one position per image.
+class Tally:
+    """Tallies the peaks of units over space, one position per image; of all layers' units at once, it takes least time.
 
     Args:
-        n_units: units of the layer.
+        n_units: how many there are.
         k: strongest images kept per unit.
-        layer: its name, for messages.
+        name: of the unit of a number, for messages.
         device: where the maps come from.
         reads: given a batch's ids, which of its images each unit ranks; all if None. Moments are of all images.
     """
+
+    def __init__(
+        self,
+        n_units: int,
+        *,
+        k: int,
+        name: Callable[[int], str],
+        device: torch.device,
+        reads: Callable[[Int64[np.ndarray, " b"]], Bool[np.ndarray, "u b"]] | None = None,
+    ) -> None:
+        self.name = name
+        self.reads = reads
+        self._best = _Strongest(n_units, k, device)
+        self._sums = _Sums(n_units, device)
+        self._width: int | Int64[Tensor, " u"] = 1
+
+    def add(self, found: Peaks, images: Int64[Tensor, " b"]) -> None:
+        """Counts one batch; its image ids are larger than all before.
+
+        Raises:
+            ModelError: if a peak is not finite.
+        """
+        self._sums.add(found.value)
+        self._check_finite()
+        value = found.value
+        if self.reads is not None:
+            is_read = torch.from_numpy(self.reads(images.cpu().numpy())).to(value.device)
+            value = torch.where(is_read.T, value, -torch.inf)
+        self._best.add(value, images, found.place)
+        self._width = found.width
+
+    def _check_finite(self) -> None:
+        # float64 has room for the sum of any float32 that are finite: one number a unit tells of all its peaks.
+        is_bad = ~torch.isfinite(self._sums.powers[0])
+        if bool(is_bad.any()):
+            raise ModelError(
+                f"unit {self.name(int(is_bad.nonzero()[0]))} gives values that are not finite; "
+                "check the weights and the input"
+            )
+
+    def result(self) -> LayerTally:
+        """The tally so far; `k_` is k, or the number of images where there were fewer."""
+        value, image, place = self._best.result()
+        width = self._width if isinstance(self._width, int) else self._width.cpu().numpy()[:, None]
+        return LayerTally(
+            activation=value,
+            image=image,
+            y=(place // width).astype(np.int32),
+            x=(place % width).astype(np.int32),
+            moments=self._sums.result(),
+        )
+
+
+class PeakTally(Tally):
+    """The tally of one layer's units; `layer` is its name, for messages."""
 
     def __init__(
         self,
@@ -53,89 +110,96 @@ class PeakTally:
         device: torch.device,
         reads: Callable[[Int64[np.ndarray, " b"]], Bool[np.ndarray, "u b"]] | None = None,
     ) -> None:
+        super().__init__(n_units, k=k, name=lambda unit: f"{layer}:{unit}", device=device, reads=reads)
+
+
+class _Strongest:
+    """The k largest values of each unit, with their images and places, and what has come since they were last found."""
+
+    def __init__(self, n_units: int, k: int, device: torch.device) -> None:
         self.k = k
-        self.layer = layer
-        self.reads = reads
-        self._value = torch.empty(n_units, 0, device=device)
-        self._image = torch.empty(n_units, 0, dtype=torch.int64, device=device)
-        self._place = torch.empty(n_units, 0, dtype=torch.int64, device=device)
-        self._width = 1
-        self._n = 0
-        self._powers = torch.zeros(4, n_units, dtype=torch.float64, device=device)
-        self._low = torch.full((n_units,), torch.inf, dtype=torch.float64, device=device)
-        self._high = torch.full((n_units,), -torch.inf, dtype=torch.float64, device=device)
-        self._n_at_max = torch.zeros(n_units, dtype=torch.int64, device=device)
-        self._n_nonpositive = torch.zeros(n_units, dtype=torch.int64, device=device)
+        self.value = torch.empty(n_units, 0, device=device)
+        self.image = torch.empty(n_units, 0, dtype=torch.int64, device=device)
+        self.place = torch.empty(n_units, 0, dtype=torch.int64, device=device)
+        self.waiting: list[tuple[Tensor, Tensor, Tensor]] = []
 
-    def add(self, found: Peaks, images: Int64[Tensor, " b"]) -> None:
-        """Counts one batch; its image ids are larger than all before.
+    def __len__(self) -> int:
+        """Images of each unit that are in memory."""
+        return self.value.shape[1] + sum(len(images) for _, images, _ in self.waiting)
 
-        Raises:
-            ModelError: if a peak is not finite.
-        """
-        self._width = found.width
-        peaks, places = found.value.T, found.place.T  # [u, b]
-        if not bool(torch.isfinite(peaks).all()):
-            bad = int((~torch.isfinite(peaks)).any(dim=1).nonzero()[0])
-            raise ModelError(
-                f"unit {self.layer}:{bad} gives values that are not finite; check the weights and the input"
-            )
-        self._add_moments(peaks.double())
-        if self.reads is not None:
-            is_read = torch.from_numpy(self.reads(images.cpu().numpy())).to(peaks.device)
-            peaks = torch.where(is_read, peaks, torch.full_like(peaks, -torch.inf))
-        self._add_candidates(peaks, places, images)
+    def add(self, value: Float32[Tensor, "b u"], images: Int64[Tensor, " b"], place: Int64[Tensor, "b u"]) -> None:
+        """Takes in a batch."""
+        self.waiting.append((value, images, place))
+        if len(self) >= 2 * self.k:
+            self.find()
 
-    def _add_moments(self, peaks: Float[Tensor, "u b"]) -> None:
-        power = torch.ones_like(peaks)
+    def find(self) -> None:
+        """Finds the k largest among all that is in memory, and forgets the others."""
+        n_units = len(self.value)
+        values = torch.cat([self.value, *(value.T for value, _, _ in self.waiting)], dim=1)
+        images = torch.cat([self.image, *(image.expand(n_units, -1) for _, image, _ in self.waiting)], dim=1)
+        places = torch.cat([self.place, *(place.T for _, _, place in self.waiting)], dim=1)
+        best = largest(values, self.k)  # columns stand in ascending id within equal values
+        self.value, self.image, self.place = (each.gather(1, best) for each in (values, images, places))
+        self.waiting = []
+
+    def result(self) -> tuple[Float32[np.ndarray, "u k_"], Int64[np.ndarray, "u k_"], Int64[np.ndarray, "u k_"]]:
+        """Values, images and places."""
+        self.find()
+        return self.value.cpu().numpy(), self.image.cpu().numpy(), self.place.cpu().numpy()
+
+
+class _Sums:
+    """Power sums of each unit's peaks, their extremes, and how many are at the top or not above 0."""
+
+    def __init__(self, n_units: int, device: torch.device) -> None:
+        self.n = 0
+        self.powers = torch.zeros(4, n_units, dtype=torch.float64, device=device)
+        self.low = torch.full((n_units,), torch.inf, device=device)
+        self.high = torch.full((n_units,), -torch.inf, device=device)
+        self.n_at_max = torch.zeros(n_units, dtype=torch.int64, device=device)
+        self.n_nonpositive = torch.zeros(n_units, dtype=torch.int64, device=device)
+
+    def add(self, peaks: Float32[Tensor, "b u"]) -> None:
+        """Takes in a batch."""
+        wide = power = peaks.double()
         for row in range(4):
-            power = power * peaks
-            self._powers[row] += power.sum(dim=1)
-        top = peaks.amax(dim=1)
-        at_top = (peaks == torch.maximum(top, self._high)[:, None]).sum(dim=1)
-        self._n_at_max = torch.where(top > self._high, at_top, self._n_at_max + at_top)
-        self._high = torch.maximum(self._high, top)
-        self._low = torch.minimum(self._low, peaks.amin(dim=1))
-        self._n_nonpositive += (peaks <= 0).sum(dim=1)
-        self._n += peaks.shape[1]
+            self.powers[row] += power.sum(dim=0)
+            power = power * wide
+        top = peaks.amax(dim=0)
+        at_top = (peaks == torch.maximum(top, self.high)).sum(dim=0)
+        self.n_at_max = torch.where(top > self.high, at_top, self.n_at_max + at_top)
+        self.high = torch.maximum(self.high, top)
+        self.low = torch.minimum(self.low, peaks.amin(dim=0))
+        self.n_nonpositive += (peaks <= 0).sum(dim=0)
+        self.n += len(peaks)
 
-    def _add_candidates(self, peaks: Tensor, places: Tensor, images: Tensor) -> None:
-        self._value = torch.cat([self._value, peaks], dim=1)
-        self._image = torch.cat([self._image, images.expand_as(places)], dim=1)
-        self._place = torch.cat([self._place, places], dim=1)
-        if self._value.shape[1] >= 2 * self.k:
-            self._keep_best()
-
-    def _keep_best(self) -> None:
-        # Columns stand in ascending id within equal values, so a stable sort breaks ties by id.
-        value, order = self._value.sort(dim=1, descending=True, stable=True)
-        order = order[:, : self.k]
-        self._value = value[:, : self.k].contiguous()
-        self._image, self._place = self._image.gather(1, order), self._place.gather(1, order)
-
-    def result(self) -> LayerTally:
-        """The tally so far; `k_` is k, or the number of images where there were fewer."""
-        self._keep_best()
-        kept = min(self.k, self._n)
-        image, place = self._image[:, :kept].cpu().numpy(), self._place[:, :kept].cpu().numpy()
-        return LayerTally(
-            activation=self._value[:, :kept].cpu().numpy(),
-            image=image,
-            y=(place // self._width).astype(np.int32),
-            x=(place % self._width).astype(np.int32),
-            moments=self._moments(),
-        )
-
-    def _moments(self) -> Moments:
-        s1, s2, s3, s4 = self._powers.cpu().numpy()
+    def result(self) -> Moments:
+        """As moments."""
+        s1, s2, s3, s4 = self.powers.cpu().numpy()
         return Moments(
-            n=np.full(len(s1), self._n, dtype=np.int64),
+            n=np.full(len(s1), self.n, dtype=np.int64),
             s1=s1,
             s2=s2,
             s3=s3,
             s4=s4,
-            min=self._low.cpu().numpy(),
-            max=self._high.cpu().numpy(),
-            n_at_max=self._n_at_max.cpu().numpy(),
-            n_nonpositive=self._n_nonpositive.cpu().numpy(),
+            min=self.low.double().cpu().numpy(),
+            max=self.high.double().cpu().numpy(),
+            n_at_max=self.n_at_max.cpu().numpy(),
+            n_nonpositive=self.n_nonpositive.cpu().numpy(),
         )
+
+
+def largest(value: Float32[Tensor, "u n"], k: int) -> Int64[Tensor, "u k_"]:
+    """Columns of each row's k largest values, largest first; of equal ones those that stand first.
+
+    Value and column are packed into one integer that rises as the value falls. Sorting integers that all differ takes
+    a fraction of the time of a stable sort of floats, most of all in numpy, which does so in vector units.
+    """
+    bits = (value + 0.0).view(torch.int32)  # -0 becomes 0, which it equals
+    # Bits of floats above 0 rise with them, the others' fall: the former are turned over, the latter lose their sign.
+    keys = (bits ^ ((bits >> 31).bitwise_not_() | _SIGN)).long()
+    keys <<= 32
+    keys |= torch.arange(value.shape[1], device=value.device)
+    keys = torch.from_numpy(np.sort(keys.numpy(), axis=1)) if keys.device.type == "cpu" else keys.sort(dim=1).values
+    return keys[:, :k] & 0xFFFFFFFF

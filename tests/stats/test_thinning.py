@@ -87,3 +87,12 @@ def test_the_top_of_a_thinned_unit_merges_over_shards_to_that_of_all_its_images(
     assert merged == whole.tolist()
     rank = np.argsort(np.argsort(-peaks))[whole]
     assert 15 < rank.max() < 100  # of about 40
+
+
+def test_units_of_several_layers_have_each_their_layers_seed() -> None:
+    images, units, reach = np.arange(300), np.array([0, 1, 0, 5]), np.array([2, 4, 2, 3])
+    seeds = np.array([7, 7, 2**62 + 1, 2**62 + 1])
+    found = reads(seeds, units, images, reach)
+    apart = [reads(seed, units[part], images, reach[part]) for seed, part in ((7, [0, 1]), (2**62 + 1, [2, 3]))]
+    assert np.array_equal(found, np.concatenate(apart))
+    assert (found[0] != found[2]).any()

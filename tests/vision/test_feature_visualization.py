@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import shutil
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from polyscan.vision.feature_visualization import (
     AscentSettings,
     Elbow,
     ElbowSettings,
+    ascent_to,
     canvas_px,
     numbers_of,
     visualize,
@@ -82,6 +84,19 @@ def test_units_rise_through_turned_and_scaled_views(reader):
         assert (ascent.peaks(images, [1, 2, 3, 4]) > before + np.abs(before)).all()
         found[degrees] = images
     assert not np.array_equal(found[0.0], found[15.0])
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")  # torch.compile reads what it warns of
+def test_compiled_passes_climb_to_the_same_images(reader):
+    if shutil.which("c++") is None:
+        pytest.skip("no C++ compiler: torch.compile has nothing to compile with")
+    point = next(point for point in reader.points if point.layer == "3")
+    settings = AscentSettings(steps=8, batch=4)
+    plain, compiled = (
+        ascent_to(reader, point, settings, "float32", compiled=compiled)([1, 2, 3, 4], [11, 12, 13, 14])
+        for compiled in (False, True)
+    )
+    assert np.abs(plain.astype(int) - compiled).max() <= 2  # of 255: the same up to the order of sums
 
 
 @pytest.mark.parametrize("numbers", [torch.float32, torch.bfloat16])

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from polyscan.errors import ModelError
-from polyscan.vision.peaks import PeakTally
-from polyscan.vision.readouts import peaks_of
+from polyscan.vision.peaks import PeakTally, Tally, largest
+from polyscan.vision.readouts import Peaks, peaks_of
 
 CPU = torch.device("cpu")
 
@@ -98,7 +98,8 @@ def test_memory_stays_bounded():
     tally = PeakTally(5, k=3, layer="toy", device=CPU)
     for start in range(0, 4000, 8):
         tally.add(peaks_of(torch.randn(8, 5, 2, 2)), torch.arange(start, start + 8))
-        assert tally._value.shape[1] < 2 * 3 + 8
+        assert len(tally._best) < 2 * 3 + 8
+        assert tally._best.value.shape == tally._best.place.shape == (5, min(3, tally._best.value.shape[1]))
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
@@ -152,3 +153,59 @@ def test_a_peak_that_is_not_finite_is_refused_even_where_its_image_is_not_ranked
     tally = PeakTally(2, k=2, layer="toy", device=CPU, reads=lambda images: np.zeros((2, len(images)), dtype=bool))
     with pytest.raises(ModelError, match="unit toy:1 gives values that are not finite"):
         tally.add(peaks_of(maps), torch.arange(4))
+
+
+def test_all_layers_at_once_are_each_layers_own_tally():
+    generator = torch.Generator().manual_seed(3)
+    sizes = [(3, 4, 5), (1, 1, 1), (19, 2, 7), (2, 6, 1)]
+    batches = [[torch.randn(b, *size, generator=generator) for size in sizes] for b in (5, 8, 3, 8)]
+    alone = [PeakTally(size[0], k=4, layer=str(size), device=CPU) for size in sizes]
+    together = Tally(sum(size[0] for size in sizes), k=4, name=str, device=CPU)
+    start = 0
+    for batch in batches:
+        ids = torch.arange(start, start + len(batch[0]))
+        for tally, maps in zip(alone, batch, strict=True):
+            tally.add(peaks_of(maps), ids)
+        together.add(Peaks.joined([peaks_of(maps) for maps in batch]), ids)
+        start += len(ids)
+    results, whole = [tally.result() for tally in alone], together.result()
+    assert [unit for result in results for unit in as_rows(result)] == as_rows(whole)
+    for name in ("n", "min", "max", "n_at_max", "n_nonpositive"):
+        expected = np.concatenate([getattr(result.moments, name) for result in results])
+        assert np.array_equal(getattr(whole.moments, name), expected), name
+    for name in ("s1", "s2", "s3", "s4"):  # how many numbers stand in a row decides in which order they are added
+        expected = np.concatenate([getattr(result.moments, name) for result in results])
+        np.testing.assert_allclose(getattr(whole.moments, name), expected, rtol=1e-13, atol=1e-13)
+
+
+def test_a_unit_that_gives_no_number_is_named_by_its_own_layer():
+    found = [peaks_of(torch.zeros(2, n, 3, 3)) for n in (4, 2)]
+    found[1].value[1, 1] = float("nan")
+    tally = Tally(6, k=1, name=lambda number: f"unit {number} of six", device=CPU)
+    with pytest.raises(ModelError, match="unit unit 5 of six gives values that are not finite"):
+        tally.add(Peaks.joined(found), torch.arange(2))
+
+
+def test_the_largest_float32_are_no_overflow():
+    maps = torch.full((6, 1, 1, 1), torch.finfo(torch.float32).max)
+    assert tallied(maps, torch.arange(6), k=2, sizes=[6]).moments.n_at_max[0] == 6
+
+
+def test_a_tally_of_no_image_is_empty():
+    result = PeakTally(3, k=2, layer="toy", device=CPU).result()
+    assert result.activation.shape == result.y.shape == (3, 0)
+    assert result.moments.n.tolist() == [0, 0, 0]
+
+
+SPECIAL = [0.0, -0.0, 1e-45, -1e-45, 1.0, -1.0, 3e38, -3e38, -np.inf, 1.0 + 2**-23, 1.0 - 2**-24]
+
+
+@settings(deadline=None, max_examples=100)
+@given(
+    rows=st.lists(st.lists(st.sampled_from(SPECIAL), min_size=9, max_size=9), min_size=1, max_size=4),
+    k=st.integers(1, 12),
+)
+def test_the_largest_are_a_stable_sort(rows, k):
+    found = largest(torch.tensor(rows, dtype=torch.float32), k)
+    for row, columns in zip(np.array(rows, dtype=np.float32), found.tolist(), strict=True):
+        assert columns == sorted(range(9), key=lambda column: (-float(row[column]), column))[:k]

@@ -10,6 +10,7 @@ from torch import nn
 from polyscan.errors import ModelError
 from polyscan.vision.peaks import PeakTally
 from polyscan.vision.readouts import Channels, Directions, Downward, Largest, Reader, peaks_of, units
+from polyscan.vision.readouts.units import Together
 
 CPU = torch.device("cpu")
 
@@ -157,7 +158,7 @@ def test_what_does_not_fit_is_refused(network_of, noise):
 
 
 @pytest.mark.parametrize("numbers_at_once", [1, 60, 1000, 2**20])
-@pytest.mark.parametrize("kind", ["channels", "downward", "directions", "largest"])
+@pytest.mark.parametrize("kind", ["channels", "downward", "directions", "largest", "together"])
 def test_peaks_in_pieces_are_those_of_the_whole_maps(noise, monkeypatch, kind, numbers_at_once):
     directions = Directions(noise(12, 6), noise(12, seed=1))
     units_of = {
@@ -165,6 +166,7 @@ def test_peaks_in_pieces_are_those_of_the_whole_maps(noise, monkeypatch, kind, n
         "downward": Downward(),
         "directions": directions,
         "largest": Largest(directions, 3),
+        "together": Together((Largest(directions, 3), Downward(), directions)),
     }
     made = units_of[kind]
     maps = noise(7, 6, 5, 4, seed=2)
@@ -182,3 +184,63 @@ def test_of_equal_directions_the_peak_that_comes_first_counts():
     maps = torch.tensor([[[[0.0, 2.0], [0.0, 0.0]], [[0.0, 0.0], [2.0, 0.0]]]])
     found = Largest(Directions(torch.eye(2).flip(0), torch.zeros(2)), 2).peaks(maps)
     assert (found.value.item(), found.place.item()) == (2.0, 1)
+
+
+@pytest.mark.parametrize("numbers_at_once", [50, 2**20])
+def test_read_outs_together_are_each_of_them_in_a_row(noise, monkeypatch, numbers_at_once):
+    monkeypatch.setattr(units, "_IN_CACHE", numbers_at_once)
+    rows, bias = noise(7, 6), noise(7, seed=1)
+    pairs = torch.tensor([0, 3, 3, 5, 5, 0, 1, 1])  # parts that are shared, one of them with itself
+    parts = (
+        Directions(rows, bias),
+        Downward(),
+        Largest(Directions(rows[pairs], bias[pairs]), 2),
+        Directions(rows[:1], bias[:1]),
+    )
+    together, maps = Together(parts), noise(5, 6, 4, 3, seed=2)
+    assert together.n_units(6) == 7 + 6 + 4 + 1
+    assert torch.equal(together(maps), torch.cat([part(maps) for part in parts], dim=1))
+    found, apart = together.peaks(maps), [part.peaks(maps) for part in parts]
+    # How many directions are read at once may decide in which order a product is summed.
+    torch.testing.assert_close(found.value, torch.cat([each.value for each in apart], dim=1))
+    assert torch.equal(found.place, torch.cat([each.place for each in apart], dim=1))
+    assert found.width == 3
+
+
+def test_a_direction_that_units_share_is_read_once(noise, monkeypatch):
+    read = []
+    monkeypatch.setattr(Directions, "peaks", _noting(Directions.peaks, read))
+    rows, bias = noise(40, 6), noise(40, seed=1)
+    pairs = torch.arange(40).repeat(2)
+    maps = noise(3, 6, 4, 3, seed=2)
+    Largest(Directions(rows[pairs], bias[pairs]), 2).peaks(maps)
+    Together((Directions(rows, bias), Largest(Directions(rows[pairs], bias[pairs]), 2))).peaks(maps)
+    assert read == [48, 48]  # 40, up to whole vectors
+
+
+def _noting(peaks, read):
+    def noted(self, maps):
+        read.append(len(self.weights))
+        return peaks(self, maps)
+
+    return noted
+
+
+def test_a_row_of_a_map_that_is_too_much_at_once_is_read_nevertheless(noise, monkeypatch):
+    monkeypatch.setattr(units, "_IN_CACHE", 1)
+    directions, maps = Directions(noise(3, 6), noise(3, seed=1)), noise(2, 6, 1, 5, seed=2)
+    assert torch.equal(directions.peaks(maps).place, directions(maps).flatten(2).argmax(dim=2))
+
+
+def test_of_equal_places_in_two_strips_the_first_counts(monkeypatch):
+    monkeypatch.setattr(units, "_IN_CACHE", 4)
+    maps = torch.zeros(2, 1, 6, 2)
+    maps[0, 0, 1, 1] = maps[0, 0, 4, 0] = 2.0
+    found = Directions(torch.eye(1), torch.zeros(1)).peaks(maps)
+    assert found.place.tolist() == [[3], [0]]
+
+
+def test_together_is_refused_with_its_reader_where_one_does_not_fit(network_of, noise):
+    fitting, other = Directions(noise(2, 6), noise(2)), Directions(noise(2, 5), noise(2))
+    with pytest.raises(ModelError, match=r"weights of shape \(2, 5\).*6 channels"):
+        Reader(network_of(toy()), "0", {"0": {"all": Together((fitting, other))}})

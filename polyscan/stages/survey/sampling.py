@@ -42,12 +42,36 @@ class Sampled:
     means: Float64[np.ndarray, "places c"]
 
 
+class _Rows:
+    """Rows of one array that is made when the first come, `most` in all.
+
+    Many small arrays, one a batch, would lie between the freed maps of a pass and keep their memory from being used
+    again: 3.5 GB rather than 1.6 at 4,000 images of MobileNetV2's blocks.
+    """
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self._values: Float32[np.ndarray, "most c"] | None = None
+        self.n = 0
+
+    def add(self, rows: Float32[np.ndarray, "_ c"]) -> None:
+        """Puts them behind those before."""
+        if self._values is None:
+            self._values = np.empty((self.most, rows.shape[1]), dtype=np.float32)
+        self._values[self.n : self.n + len(rows)] = rows
+        self.n += len(rows)
+
+    def result(self) -> Float32[np.ndarray, "n c"]:
+        """All of them."""
+        return np.empty((0, 0), dtype=np.float32) if self._values is None else self._values[: self.n]
+
+
 class _Tally:
     """What has been sampled of one view so far."""
 
     def __init__(self, drawn: Int64[np.ndarray, "images per"]) -> None:
         self.drawn = drawn
-        self.vectors: list[Float32[np.ndarray, "_ c"]] = []
+        self.vectors = _Rows(drawn.size)
         self.total: Tensor | None = None
         self.n = 0
 
@@ -56,7 +80,7 @@ class _Tally:
         flat = maps.flatten(2).float()
         where = torch.from_numpy(self.drawn[rows]).to(maps.device)  # [b, per]
         taken = flat.gather(2, where[:, None, :].expand(-1, flat.shape[1], -1))
-        self.vectors.append(taken.permute(0, 2, 1).flatten(0, 1).cpu().numpy())
+        self.vectors.add(taken.permute(0, 2, 1).flatten(0, 1).cpu().numpy())
         total = flat.double().sum(dim=0)
         self.total = total if self.total is None else self.total + total
         self.n += len(rows)
@@ -65,7 +89,7 @@ class _Tally:
         """All of it."""
         if self.total is None:
             raise ImagesError("none of the survey's images could be read; check `images.source`")
-        vectors = np.concatenate(self.vectors)
+        vectors = self.vectors.result()
         _check_finite(layer, vectors)
         places = np.stack([np.repeat(images, self.drawn.shape[1]), self.drawn[seen].ravel()], axis=1)
         return Sampled(vectors, places, (self.total / self.n).T.cpu().numpy())
@@ -121,15 +145,15 @@ class Sampler:
     def peaks(self, reader: Reader, read_outs: Mapping[str, Mapping[str, ReadOut]]) -> dict[str, PeakValues]:
         """Peaks over space of these read-outs, by `layer@name`, and of their layers' own channels, by layer."""
         virtual = Reader(reader.network, list(read_outs), read_outs)
-        found: list[list[PeakValues]] = [[] for _ in virtual.points]
+        found = [_Rows(len(self.sample)) for _ in virtual.points]
         for batch in batches(reader.network, self.images, self.sample, self.job.collect.batch):
             n = len(batch)
 
             def keep(index: int, peaks: Peaks, n: int = n) -> None:
-                found[index].append(peaks.value[:n].cpu().numpy())
+                found[index].add(peaks.value[:n].cpu().numpy())
 
             virtual.read_peaks(batch.inputs, keep)
-        return {point.layer: np.concatenate(parts) for point, parts in zip(virtual.points, found, strict=True)}
+        return {point.layer: rows.result() for point, rows in zip(virtual.points, found, strict=True)}
 
     def first(self, count: int) -> Sequence[int]:
         """Ids of the sample's first images."""

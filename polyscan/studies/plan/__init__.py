@@ -1,15 +1,28 @@
-"""What a job would take, before anything runs: rows and disk by arithmetic, time from one measured batch each."""
+"""What a job would take, before anything runs: rows and disk by arithmetic, time and memory from a measured batch."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 from polyscan.job import Job
 from polyscan.run.inputs import pinned_threads
 from polyscan.studies.plan.evidence import calibrate_row, embed_row, name_row, score_row
+from polyscan.studies.plan.measuring import watched
 from polyscan.studies.plan.outlook import Outlook
 from polyscan.studies.plan.passes import PlanRow, collect_row, combine_row, survey_row
 from polyscan.studies.plan.pictures import visualize_row
+
+ROWS: tuple[Callable[[Outlook], PlanRow], ...] = (
+    survey_row,
+    collect_row,
+    combine_row,
+    visualize_row,
+    embed_row,
+    calibrate_row,
+    score_row,
+    name_row,
+)
 
 
 @dataclass(frozen=True)
@@ -25,23 +38,22 @@ class Plan:
 def planned(job: Job) -> Plan:
     """Measures one batch of each costly stage and multiplies.
 
-    Counted is what comes to pass if no unit is dead, no two units share a crop or a place, and every virtual unit that
-    the job asks for can be made.
+    Shards and rows are what comes to pass if no unit is dead, no two units share a crop or a place, and every virtual
+    unit that the job asks for can be made: upper bounds. Seconds, disk and memory are estimates. Memory is that of a
+    worker: of this process at its peak while a batch is measured, and what grows with the job on top of it by
+    arithmetic; so plan in a process that holds nothing else.
 
     Raises:
         PolyscanError: whatever is wrong with the job.
     """
     with pinned_threads(job):
         outlook = Outlook(job)
-        rows = [
-            survey_row(outlook),
-            collect_row(outlook),
-            combine_row(outlook),
-            *([visualize_row(outlook)] if job.visualize.enabled else []),
-            embed_row(outlook),
-            calibrate_row(outlook),
-            score_row(outlook),
-            name_row(outlook),
-        ]
+        rows = [_with_peak(row_of, outlook) for row_of in ROWS if row_of is not visualize_row or job.visualize.enabled]
     n_units = sum(layer.point.n_channels for layer in outlook.layers)
     return Plan(len(outlook.layers), n_units, len(outlook.images), rows)
+
+
+def _with_peak(row_of: Callable[[Outlook], PlanRow], outlook: Outlook) -> PlanRow:
+    with watched() as peak:
+        row = row_of(outlook)
+    return replace(row, peak=peak)

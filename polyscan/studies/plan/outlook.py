@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
 from jaxtyping import UInt8
@@ -16,12 +16,15 @@ from polyscan.run.batches import batches
 from polyscan.run.inputs import open_embedder, open_images, open_reader
 from polyscan.scores.concepts import Concepts
 from polyscan.scores.sample import Sample, prepare
-from polyscan.scores.score import values_of
+from polyscan.scores.score import Score, values_of
 from polyscan.stages.survey.geometry import compared
-from polyscan.stats.whitening import Whitening
+from polyscan.stats.whitening import COMPONENTS, Whitening
+from polyscan.studies.plan.measuring import once, seconds
 from polyscan.vision.readouts import ReadPoint, chosen_layers
 
-MEASURED_SETS = 64
+MEASURED_SETS, WARMING_SETS = 64, 8
+ELBOW = 4 / 3
+"""Images of a unit / `visualize.min_images`, as a guess: 11.2 / 6 on the digits, 6.2 / 6 on MobileNetV2 by LPIPS."""
 PROOF = ("null", "control", "planted")
 """Virtual units that are visualized where a job asks for it."""
 
@@ -72,6 +75,9 @@ class Outlook:
         self.images = open_images(job)
         self.embedder = open_embedder(job, self.reader.network)
         self.n = job.embed.n_exemplars or job.collect.k
+        self.n_scored = job.score.n_exemplars or self.n
+        self.n_pictures = min(job.visualize.max_images, math.ceil(ELBOW * job.visualize.min_images))
+        self.calibrated = {name: score for name, score in job.score_functions().items() if score.tail != "none"}
         self.n_sample = min(job.survey.images, len(self.images))
         self.layers = list(self._layers())
 
@@ -125,9 +131,22 @@ class Outlook:
         return np.zeros((n, side, side, channels), dtype=np.uint8)
 
     @cached_property
-    def set_cost(self) -> SetCost:
-        """What scoring a set takes."""
-        return SetCost.measured(self.job, self.n, [*(layer.width for layer in self.layers), self.embedding_width])
+    def unit_cost(self) -> SetCost:
+        """What scoring a unit's exemplars takes."""
+        return self._set_cost(self.n_scored, self.job.score_functions())
+
+    @cached_property
+    def null_cost(self) -> SetCost:
+        """The same of a null set, of which a score without a tail is not asked."""
+        return self._set_cost(self.n_scored, self.calibrated)
+
+    @cached_property
+    def picture_cost(self) -> SetCost:
+        """What scoring a unit's visualizations takes."""
+        return self._set_cost(self.n_pictures, self.job.score_functions())
+
+    def _set_cost(self, n: int, scores: Mapping[str, Score]) -> SetCost:
+        return SetCost.measured(self.job, n, [*(layer.width for layer in self.layers), self.embedding_width], scores)
 
     def pass_seconds(self, read: Callable[[Tensor], None]) -> float:
         """Of one batch of images: fetched, decoded, made inputs and read."""
@@ -151,14 +170,6 @@ def virtual_units(job: Job, point: ReadPoint) -> dict[str, int]:
     return {role: n for role, n in found.items() if n}
 
 
-def seconds(work: Callable[[], object]) -> float:
-    """Of the second call: the first one warms up."""
-    work()
-    started = time.perf_counter()
-    work()
-    return time.perf_counter() - started
-
-
 @dataclass(frozen=True, eq=False)
 class SetCost:
     """What scoring one set takes and gives.
@@ -167,49 +178,47 @@ class SetCost:
         widths: numbers of a vector, narrowest and widest space.
         seconds: of a set in each of them.
         n_values: scores and parts of a set.
-        n_calibrated: scores that are compared with a null.
     """
 
     widths: list[int]
     seconds: list[float]
     n_values: int
-    n_calibrated: int
 
     def of(self, width: int) -> float:
         """Seconds at that width, on the straight line between the measured ones."""
         return float(np.interp(width, self.widths, self.seconds))
 
     @classmethod
-    def measured(cls, job: Job, n: int, widths: Sequence[int]) -> SetCost:
-        """From sets of noise, on which clusterings converge as slowly as on any."""
-        scores = job.score_functions()
+    def measured(cls, job: Job, n: int, widths: Iterable[int], scores: Mapping[str, Score]) -> SetCost:
+        """From sets of n vectors of noise, on which clusterings converge as slowly as on any."""
+        widths = set(widths)
         ends = sorted({min(widths), max(widths)})
-        values: list[tuple[str, float]] = []
-        taken: list[float] = []
-        for width in ends:
-            generator = np.random.default_rng(0)
-            samples = [_noise(job, n, width, number, generator) for number in range(MEASURED_SETS)]
-            started = time.perf_counter()
-            prepare(samples)
-            for sample in samples:
-                values = list(values_of(scores, sample))
-            taken.append((time.perf_counter() - started) / len(samples))
-        n_calibrated = sum(score.tail != "none" for score in scores.values())
-        return cls(ends, taken, len(values), n_calibrated)
+        generator = np.random.default_rng(0)
+        n_values = _scored(scores, list(_noise(job, n, ends[0], WARMING_SETS, generator)))
+        sets = [list(_noise(job, n, width, MEASURED_SETS, generator)) for width in ends]
+        taken = [once(partial(_scored, scores, samples)) / MEASURED_SETS for samples in sets]
+        return cls(ends, taken, n_values)
 
 
-def _noise(job: Job, n: int, width: int, seed: int, generator: np.random.Generator) -> Sample:
-    """Random vectors of two classes, whitened as all are."""
-    vectors = generator.standard_normal((n, width)).astype(np.float32)
-    return Sample(
-        vectors,
-        np.zeros(n, dtype=np.float32),
-        0.0,
-        0.0,
-        max_clusters=job.score.max_clusters,
-        restarts=job.score.restarts,
-        seed=seed,
-        whitening=Whitening.of(vectors),
-        labels=np.arange(n, dtype=np.int64) % 2,
-        prototypes=Concepts(generator.standard_normal((2, width)), np.arange(2), ["0", "1"]),
-    )
+def _scored(scores: Mapping[str, Score], samples: Sequence[Sample]) -> int:
+    """How many values a set gets."""
+    prepare(samples)
+    return max(sum(1 for _ in values_of(scores, sample)) for sample in samples)
+
+
+def _noise(job: Job, n: int, width: int, count: int, generator: np.random.Generator) -> Iterator[Sample]:
+    """Random vectors of two classes, seen through random axes, as many as there ever are."""
+    seen = generator.standard_normal((width, min(width, COMPONENTS))).astype(np.float32)
+    for seed in range(count):
+        yield Sample(
+            generator.standard_normal((n, width)).astype(np.float32),
+            np.zeros(n, dtype=np.float32),
+            0.0,
+            0.0,
+            max_clusters=job.score.max_clusters,
+            restarts=job.score.restarts,
+            seed=seed,
+            whitening=Whitening(np.zeros(width, dtype=np.float32), seen),
+            labels=np.arange(n, dtype=np.int64) % 2,
+            prototypes=Concepts(generator.standard_normal((2, width)), np.arange(2), ["0", "1"]),
+        )

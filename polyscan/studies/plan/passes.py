@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 import torch
@@ -18,29 +18,57 @@ from polyscan.stages.survey import CHANNELS_PER_SHARD, FIELD_IMAGES
 from polyscan.stats.coherence import random_clarity
 from polyscan.stats.read_outs import Activations, one_exemplar
 from polyscan.stats.whitening import COMPONENTS, Whitening, place_directions
-from polyscan.studies.plan.outlook import LayerOutlook, Outlook, seconds
+from polyscan.studies.plan.measuring import Peak, once, seconds
+from polyscan.studies.plan.outlook import LayerOutlook, Outlook
 from polyscan.vision.peaks import PeakTally
-from polyscan.vision.readouts import Directions, Downward, Largest, Peaks, Reader, ReadOut, smoothed
+from polyscan.vision.readouts import Directions, Downward, Largest, Peaks, Reader, ReadOut, ReadPoint, smoothed
 from polyscan.vision.readouts.effective import effective_fields
 
 PARTS = {"null": 1, "control": 1, "sum": 1, "noisy": 1, "random": 1, "three": 3}
 """Directions of a virtual unit by its role; 2 where it is not named."""
-READOUT_BYTES, CANDIDATE_BYTES, MOMENT_BYTES, EXEMPLAR_BYTES, UNIT_BYTES = 100, 12, 80, 24, 80
+READOUT_BYTES, CANDIDATE_BYTES, MOMENT_BYTES, EXEMPLAR_BYTES, UNIT_BYTES = 100, 8, 80, 15, 80
 """Of one row on disk, its vector apart."""
-MERGING_S = 5e-6
-"""Of one candidate that `combine` reads and ranks."""
+MERGING_S, OPENING_S, FILE_S = 1.5e-6, 0.015, 2.5e-3
+"""Of one candidate that `combine` reads and ranks, of a shard of it, and of each of `collect`'s parts that it opens."""
+CANDIDATE_HELD, RANKED_HELD, TALLIED_HELD = 160, 200, 40
+"""Bytes in memory for a candidate of a shard of `collect` (tallied twice over, as a row, and as that is filed), for one
+that `combine` ranks, and for the tally alone, which is on the GPU where there is one."""
 PLACES = 64
 
 
 @dataclass(frozen=True)
 class PlanRow:
-    """One stage: its shards, rows of all its tables, bytes on disk, seconds of one worker."""
+    """One stage.
+
+    Args:
+        stage: its name.
+        shards: how many, at most.
+        rows: of all its tables, at most.
+        bytes: on disk.
+        seconds: of one worker.
+        held: bytes that a worker holds because there is so much to do: what grows with images, units and k.
+        gpu_held: the same on a GPU.
+        peak: what this process held while one batch or set of it was measured, network and all.
+    """
 
     stage: str
     shards: int
     rows: int
     bytes: float
     seconds: float
+    held: float
+    gpu_held: float = 0.0
+    peak: Peak = field(default_factory=Peak)
+
+    @property
+    def memory(self) -> float | None:
+        """Most bytes that a worker holds; None where the system does not tell."""
+        return None if self.peak.process is None else self.peak.process + self.held
+
+    @property
+    def gpu_memory(self) -> float | None:
+        """Most bytes on its GPU; None without one."""
+        return None if self.peak.gpu is None else self.peak.gpu + self.gpu_held
 
 
 # ---- survey --------------------------------------------------------------------------------------------------------
@@ -59,7 +87,19 @@ def survey_row(outlook: Outlook) -> PlanRow:
     each = outlook.pass_seconds(lambda inputs: outlook.reader.read(inputs, sampled))
     time_ = passes * math.ceil(outlook.n_sample / outlook.job.collect.batch) * each
     time_ += _field_seconds(outlook) + _algebra_seconds(outlook)
-    return PlanRow("survey", shards, rows, bytes_ + rows * READOUT_BYTES, time_)
+    return PlanRow("survey", shards, rows, bytes_ + rows * READOUT_BYTES, time_, _sample_held(outlook))
+
+
+def _sample_held(outlook: Outlook) -> float:
+    """Bytes of the vectors that a shard samples, of each layer and of the one whose features it is compared by."""
+    per_image = math.ceil(outlook.job.survey.positions / outlook.n_sample)
+
+    def sample(point: ReadPoint) -> int:
+        return 4 * outlook.n_sample * min(per_image, math.prod(point.map_size)) * point.n_channels
+
+    all_of_it = sum(sample(layer.point) + sample(layer.source) for layer in outlook.layers)
+    channels = sum(layer.point.n_channels for layer in outlook.layers)
+    return all_of_it * min(1, CHANNELS_PER_SHARD / channels)
 
 
 def sampled(_: int, maps: Float[Tensor, "b c y x"]) -> None:
@@ -68,28 +108,26 @@ def sampled(_: int, maps: Float[Tensor, "b c y x"]) -> None:
 
 
 def _field_seconds(outlook: Outlook) -> float:
-    """Of all effective fields, each as long as the deepest one's."""
+    """Of all effective fields; one takes half as long as the deepest, on average."""
     wanted = range(min(FIELD_IMAGES, len(outlook.images)))
     first = next(iter(batches(outlook.reader.network, outlook.images, wanted, FIELD_IMAGES)), None)
     with_field = [index for index, layer in enumerate(outlook.layers) if layer.point.field is not None]
     if first is None or not with_field:
         return 0.0
-    return seconds(lambda: effective_fields(outlook.reader, with_field[-1:], first.inputs)) * len(with_field)
+    return seconds(lambda: effective_fields(outlook.reader, with_field[-1:], first.inputs)) * (1 + len(with_field)) / 2
 
 
 def _algebra_seconds(outlook: Outlook) -> float:
-    """Of covariances, read-outs and whitenings; measured at the narrowest and the widest layer, a line between them."""
+    """Of covariances, read-outs and whitenings; measured at three widths, straight lines between their logarithms."""
     widths = [layer.point.n_channels for layer in outlook.layers]
-    ends = sorted({min(widths), max(widths)})
-    taken: list[float] = []
-    for width in ends:
-        started = time.perf_counter()
-        _algebra(outlook, width)
-        taken.append(time.perf_counter() - started)
-    return float(np.interp(widths, ends, taken).sum())
+    low, high = min(widths), max(widths)
+    measured = sorted({low, round(math.sqrt(low * high)), high})
+    algebra(outlook, low)  # the first call loads what it needs
+    taken = [once(partial(algebra, outlook, width)) for width in measured]
+    return float(np.exp(np.interp(np.log(widths), np.log(measured), np.log(taken))).sum())
 
 
-def _algebra(outlook: Outlook, width: int) -> None:
+def algebra(outlook: Outlook, width: int) -> None:
     """What the survey makes of one layer's vectors."""
     survey = outlook.job.survey
     generator = np.random.default_rng(0)
@@ -113,7 +151,9 @@ def collect_row(outlook: Outlook) -> PlanRow:
     candidates = moments * min(job.collect.k, job.collect.images_per_shard)
     bytes_ = candidates * CANDIDATE_BYTES + moments * MOMENT_BYTES
     time_ = _collecting_seconds(outlook) * math.ceil(n_images / job.collect.batch)
-    return PlanRow("collect", shards, candidates + moments + n_images, bytes_, time_)
+    at_once = candidates / shards
+    held, tallied = at_once * CANDIDATE_HELD, at_once * TALLIED_HELD
+    return PlanRow("collect", shards, candidates + moments + n_images, bytes_, time_, held, gpu_held=tallied)
 
 
 def _collecting_seconds(outlook: Outlook) -> float:
@@ -148,5 +188,8 @@ def combine_row(outlook: Outlook) -> PlanRow:
     sizes = [n for layer in outlook.layers for n in (layer.point.n_channels, *layer.virtual.values())]
     shards = sum(math.ceil(n / UNITS_PER_SHARD) for n in sizes)
     units, kept = sum(sizes), sum(sizes) * job.collect.k
-    read = kept * math.ceil(len(outlook.images) / job.collect.images_per_shard)
-    return PlanRow("combine", shards, kept + units, kept * EXEMPLAR_BYTES + units * UNIT_BYTES, read * MERGING_S)
+    parts = math.ceil(len(outlook.images) / job.collect.images_per_shard)
+    bytes_ = kept * EXEMPLAR_BYTES + units * UNIT_BYTES
+    held = min(max(sizes), UNITS_PER_SHARD) * job.collect.k * parts * RANKED_HELD
+    time_ = kept * parts * MERGING_S + shards * (OPENING_S + parts * FILE_S)
+    return PlanRow("combine", shards, kept + units, bytes_, time_, held)

@@ -7,7 +7,8 @@ import math
 import numpy as np
 
 from polyscan.stages.visualize import ascent_of, ascent_settings
-from polyscan.studies.plan.outlook import Outlook, seconds
+from polyscan.studies.plan.measuring import seconds
+from polyscan.studies.plan.outlook import Outlook
 from polyscan.studies.plan.passes import PlanRow
 from polyscan.vision.feature_visualization import canvas_px
 from polyscan.vision.readouts import ReadPoint
@@ -20,20 +21,32 @@ PNG_BYTES = 0.9
 def visualize_row(outlook: Outlook) -> PlanRow:
     """A step is measured in a few layers, evenly over the depth, and interpolated between them.
 
-    Counted is what comes to pass if no unit is dead and none reaches its elbow before `max_images`.
+    Rows are those of units none of which reaches its elbow before `max_images`; time and disk are those of units that
+    reach it as early as most do. Batches are full whatever is left to do.
     """
     settings, preprocessing = outlook.job.visualize, outlook.reader.network.preprocessing
     layers = [(layer.point, layer.n_visualized) for layer in outlook.layers if layer.n_visualized]
     measured = sorted({round(place) for place in np.linspace(0, len(layers) - 1, MEASURED_LAYERS)})
     steps = [_step_seconds(outlook, layers[place][0]) for place in measured]
     step = np.interp(range(len(layers)), measured, steps)
-    images = settings.max_images
-    time_ = sum(n * images * settings.steps * each for (_, n), each in zip(layers, step, strict=True))
+    time_ = settings.steps * sum(_images_made(outlook, n) * each for (_, n), each in zip(layers, step, strict=True))
     sides = [canvas_px(point, preprocessing, ascent_settings(settings)) for point, _ in layers]
-    pixels = sum(n * images * side**2 for (_, n), side in zip(layers, sides, strict=True))
+    pixels = sum(n * outlook.n_pictures * side**2 for (_, n), side in zip(layers, sides, strict=True))
+    bytes_ = pixels * preprocessing.channels * PNG_BYTES
     shards = sum(math.ceil(n / settings.units_per_shard) for _, n in layers)
-    rows = sum(n for _, n in layers) * images
-    return PlanRow("visualize", shards, rows, pixels * preprocessing.channels * PNG_BYTES, float(time_))
+    rows = sum(n for _, n in layers) * settings.max_images
+    held = settings.units_per_shard * settings.max_images * max(sides) ** 2 * preprocessing.channels
+    return PlanRow("visualize", shards, rows, bytes_, float(time_), float(held))
+
+
+def _images_made(outlook: Outlook, n_units: int) -> int:
+    """For so many units of a layer, shard by shard, in full batches."""
+    settings = outlook.job.visualize
+    whole, rest = divmod(n_units, settings.units_per_shard)
+    return sum(
+        count * math.ceil(units * outlook.n_pictures / settings.batch) * settings.batch
+        for count, units in ((whole, settings.units_per_shard), (1, rest))
+    )
 
 
 def _step_seconds(outlook: Outlook, point: ReadPoint) -> float:

@@ -172,9 +172,21 @@ class Ascent:
         )
 
 
-def ascent_to(reader: Reader, point: ReadPoint, settings: AscentSettings, precision: str = "auto") -> Ascent:
-    """What makes images of the units of one of a reader's layers; `precision` as in `numbers_of`."""
+def ascent_to(
+    reader: Reader, point: ReadPoint, settings: AscentSettings, precision: str = "auto", *, compiled: bool = False
+) -> Ascent:
+    """What makes images of the units of one of a reader's layers.
+
+    Args:
+        reader: of the network.
+        point: the layer.
+        settings: of an image.
+        precision: see `numbers_of`.
+        compiled: whether the passes of the ascent go through `torch.compile`.
+    """
     network = reader.network
     own_maps = reader.own_maps(point, numbers_of(precision, network.device))
+    if compiled:
+        own_maps = torch.compile(own_maps, dynamic=False)
     side = canvas_px(point, network.preprocessing, settings)
     return Ascent(reader.trunk(point), own_maps, network.preprocessing, side, settings, device=network.device)

@@ -5,28 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from torch import Tensor, fx, nn
+from torch import fx, nn
 
-from polyscan.vision.readouts.points import ReadPoint, Sink
+from polyscan.vision.readouts.points import ReadPoint
+from polyscan.vision.readouts.taps import NormTap, Tap
 from polyscan.vision.tracing import LAYER_TYPES, is_in_place
 
 FRESH = (*LAYER_TYPES, nn.modules.batchnorm._BatchNorm)
 """Modules whose output is new memory, seen by its readers alone."""
-
-
-class Tap(nn.Module):
-    """Stands in the graph behind a read point; what an in-place ReLU does later can't spoil what it has seen."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.points: list[tuple[int, ReadPoint]] = []
-        self.sink: Sink | None = None
-
-    def forward(self, value: Tensor) -> None:
-        """Hands on its layer's maps, once for each of its points."""
-        if self.sink is not None:
-            for index, point in self.points:
-                self.sink(index, point.maps(value))
 
 
 def with_taps(graph: fx.GraphModule, points: Sequence[ReadPoint]) -> tuple[fx.GraphModule, list[Tap]]:
@@ -42,7 +28,33 @@ def with_taps(graph: fx.GraphModule, points: Sequence[ReadPoint]) -> tuple[fx.Gr
             module.add_module(name, taps[node.name])
             with module.graph.inserting_after(node):
                 module.graph.call_module(name, (node,))
-    return pruned(module), list(taps.values())
+    _join_norms(module)
+    module = pruned(module)
+    return module, [part for part in module.modules() if isinstance(part, Tap)]
+
+
+def _join_norms(module: fx.GraphModule) -> None:
+    """Each tap behind a convolution's batch norm becomes one module with it, and with the ReLU alone behind it."""
+    modules: dict[str, Any] = dict(module.named_modules())
+
+    def part(node: fx.Node) -> Any:
+        return modules[str(node.target)] if node.op == "call_module" else None
+
+    for tap in [node for node in module.graph.nodes if isinstance(part(node), Tap)]:
+        norm = tap.all_input_nodes[0]
+        if type(part(norm)) is not nn.BatchNorm2d or not part(norm).track_running_stats:
+            continue
+        source = norm.all_input_nodes[0]
+        if not isinstance(part(source), FRESH) or len(source.users) > 1:
+            continue
+        others = [user for user in norm.users if user is not tap]
+        relu = others[0] if len(others) == 1 and type(part(others[0])) in (nn.ReLU, nn.ReLU6) else None
+        module.add_module(str(tap.target), NormTap(part(tap), part(norm), part(relu) if relu else None))
+        tap.args = norm.args
+        last = relu or norm
+        last.replace_all_uses_with(tap, delete_user_cb=lambda user, tap=tap: user is not tap)
+        for gone in (relu, norm) if relu else (norm,):
+            module.graph.erase_node(gone)
 
 
 def ending_at(graph: fx.GraphModule, node: str) -> fx.GraphModule:

@@ -86,24 +86,24 @@ class Reader:
     def read_peaks(self, batch: Float[Tensor, "b c y x"], sink: PeakSink) -> None:
         """The same where only the peaks over space are wanted: maps of many read-outs are never in memory at once."""
         with torch.inference_mode():
-            self._pass(batch, lambda index, maps: sink(index, self.points[index].units.peaks(maps)))
+            self._pass(batch, lambda index, maps: sink(index, self.points[index].units.peaks(maps)), sink)
 
     def pass_through(self, batch: Float[Tensor, "b c y x"], sink: Sink) -> None:
         """As `read`, without switching gradients off."""
         self._pass(batch, lambda index, maps: sink(index, self.points[index].units(maps)))
 
-    def _pass(self, batch: Float[Tensor, "b c y x"], sink: Sink) -> None:
-        """One forward pass; `sink` is handed the layers' maps."""
+    def _pass(self, batch: Float[Tensor, "b c y x"], sink: Sink, peak_sink: PeakSink | None = None) -> None:
+        """One forward pass; `sink` is handed the layers' maps, or `peak_sink` their units' peaks where that is less."""
         if self._graph is None:
             read_modules(self.network.module, self.points, batch, sink)
             return
         for tap in self._taps:
-            tap.sink = sink
+            tap.sink, tap.peak_sink = sink, peak_sink
         try:
             self._cut(batch)
         finally:
             for tap in self._taps:
-                tap.sink = None
+                tap.sink = tap.peak_sink = None
 
     def trunk(self, point: ReadPoint) -> Trunk:
         """The network up to one read point, as a function to its units' maps that gradients go through."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple, Protocol
 
 import torch
@@ -12,8 +13,11 @@ from torch import Tensor, nn
 
 from polyscan.errors import ModelError
 
-_IN_CACHE, _ON_GPU = 2**20, 2**26
+_IN_CACHE, _ON_GPU = 2**19, 2**26
 """Numbers of directions' maps that are in memory at once: what stays in a core's cache, or what keeps a GPU busy."""
+_LANES = 16
+"""Numbers in a vector of a CPU (AVX-512); directions whose number is no multiple of it take up to half more time."""
+_NO_PLACE = torch.iinfo(torch.int64).max
 
 
 class Peaks(NamedTuple):
@@ -22,16 +26,33 @@ class Peaks(NamedTuple):
     Args:
         value: the peak.
         place: its place, row by row; the first of several on a CPU, any of them on a GPU.
-        width: of the map.
+        width: of the map, or of each unit's map.
     """
 
     value: Float32[Tensor, "b u"]
     place: Int64[Tensor, "b u"]
-    width: int
+    width: int | Int64[Tensor, " u"]
+
+    @classmethod
+    def joined(cls, parts: Sequence[Peaks]) -> Peaks:
+        """Those of several layers' units in a row."""
+        values, places, widths = zip(*parts, strict=True)
+        each = [torch.as_tensor(width).expand(value.shape[1]) for value, width in zip(values, widths, strict=True)]
+        return cls(torch.cat(values, dim=1), torch.cat(places, dim=1), torch.cat(each))
+
+    @classmethod
+    def stacked(cls, parts: Sequence[Peaks]) -> Peaks:
+        """Those of several batches, of the same units."""
+        values, places, widths = zip(*parts, strict=True)
+        return cls(torch.cat(values), torch.cat(places), widths[0])
 
     def first(self, n: int) -> Peaks:
         """Those of the first n images."""
         return Peaks(self.value[:n], self.place[:n], self.width)
+
+    def of(self, units: Int64[Tensor, " v"]) -> Peaks:
+        """Those of these units of one layer."""
+        return Peaks(self.value.index_select(1, units), self.place.index_select(1, units), self.width)
 
 
 def peaks_of(maps: Float[Tensor, "b u y x"]) -> Peaks:
@@ -127,30 +148,39 @@ class Directions:
 
     def __call__(self, maps: Float[Tensor, "b c y x"]) -> Float[Tensor, "b u y x"]:
         """Their maps."""
-        return self._of(maps, slice(None))
+        return nn.functional.conv2d(maps, *self._filters(maps))
 
     def peaks(self, maps: Float[Tensor, "b c y x"]) -> Peaks:
-        """Their peaks, some images' and some directions' maps at a time."""
-        n, _, *size = maps.shape
-        value = maps.new_empty(n, len(self.weights), dtype=torch.float32)
-        place = maps.new_empty(value.shape, dtype=torch.int64)
-        for images, units in self._chunks(maps):
-            value[images, units], place[images, units], _ = peaks_of(self._of(maps[images], units))
-        return Peaks(value, place, size[1])
-
-    def _chunks(self, maps: Float[Tensor, "b c y x"]) -> Iterator[tuple[slice, slice]]:
-        """Images and directions whose maps are made at once: all directions of several images, or some of one."""
+        """Their peaks, several images' maps at a time, or where these are large some rows of one image's."""
+        height, width = maps.shape[2:]
         at_once = _IN_CACHE if maps.device.type == "cpu" else _ON_GPU
-        of_one = maps.shape[2] * maps.shape[3]
-        n_units = min(len(self.weights), max(1, at_once // of_one))
-        n_images = max(1, at_once // (n_units * of_one))
-        for image in range(0, len(maps), n_images):
-            for unit in range(0, len(self.weights), n_units):
-                yield slice(image, image + n_images), slice(unit, unit + n_units)
+        row = len(self.weights) * width
+        n_images = max(1, at_once // (row * height))
+        n_strips = min(height, -(-row * height // at_once))  # 1 where several images fit
+        n_rows = -(-height // n_strips)
+        tops = range(0, height, n_rows)
+        weights, bias = self._filters(maps)
+        found = [
+            peaks_of(nn.functional.conv2d(images[:, :, top : top + n_rows], weights, bias))
+            for images in maps.split(n_images)
+            for top in tops
+        ]
+        shape = (len(maps), len(tops), len(self.weights))
+        value, strip = torch.cat([piece.value for piece in found]).view(shape).max(dim=1)  # the first of equal ones
+        place = torch.cat([piece.place for piece in found]).view(shape).gather(1, strip[:, None])[:, 0]
+        return Peaks(value, place + strip * (n_rows * width), width)
 
-    def _of(self, maps: Float[Tensor, "b c y x"], units: slice) -> Float[Tensor, "b u y x"]:
-        weights, bias = self.weights[units].to(maps), self.bias[units].to(maps)
-        return nn.functional.conv2d(maps, weights[:, :, None, None], bias)
+    def _filters(self, maps: Float[Tensor, "b c y x"]) -> tuple[Float[Tensor, "u c 1 1"], Float[Tensor, " u"]]:
+        return self.weights.to(maps)[:, :, None, None], self.bias.to(maps)
+
+    @property
+    def directions(self) -> Directions:
+        """What has to be read: themselves."""
+        return self
+
+    def of_directions(self, found: Peaks) -> Peaks:
+        """Their peaks, of those of their directions."""
+        return found
 
 
 @dataclass(frozen=True, eq=False)
@@ -158,11 +188,11 @@ class Largest:
     """Each unit the largest of several directions, position by position: a unit that answers to several things.
 
     Args:
-        parts: directions of all units in turn, `per_unit` for each.
+        directions: those of all units in turn, `per_unit` for each.
         per_unit: how many directions a unit has.
     """
 
-    parts: Directions
+    directions: Directions
     per_unit: int
 
     def n_units(self, n_channels: int) -> int:
@@ -171,17 +201,78 @@ class Largest:
         Raises:
             ModelError: if the directions do not fit the layer.
         """
-        return self.parts.n_units(n_channels) // self.per_unit
+        return self.directions.n_units(n_channels) // self.per_unit
 
     def __call__(self, maps: Float[Tensor, "b c y x"]) -> Float[Tensor, "b u y x"]:
         """Their maps."""
-        return self.parts(maps).unflatten(1, (-1, self.per_unit)).amax(dim=2)
+        return self.directions(maps).unflatten(1, (-1, self.per_unit)).amax(dim=2)
 
     def peaks(self, maps: Float[Tensor, "b c y x"]) -> Peaks:
-        """Their peaks: a peak of the largest direction is the largest peak of the directions."""
-        found = self.parts.peaks(maps)
+        """Their peaks."""
+        return self._alone.peaks(maps)
+
+    def of_directions(self, found: Peaks) -> Peaks:
+        """Their peaks, of those of their directions: a peak of the largest is the largest peak."""
         values, places = (each.unflatten(1, (-1, self.per_unit)) for each in (found.value, found.place))
         value = values.amax(dim=2)
-        beyond = maps.shape[2] * maps.shape[3]  # of equal directions the one whose place is first
-        place = torch.where(values == value[..., None], places, beyond).amin(dim=2)
+        # Of equal directions the one whose place is first.
+        place = torch.where(values == value[..., None], places, _NO_PLACE).amin(dim=2)
         return Peaks(value, place, found.width)
+
+    @cached_property
+    def _alone(self) -> Together:
+        return Together((self,))
+
+
+@dataclass(frozen=True, eq=False)
+class Together:
+    """Several read-outs of a layer as one, their units in a row.
+
+    All their directions are read at once: one product of large matrices takes less time than several of smaller ones.
+    A direction that occurs more than once (pairs share their parts) is read once.
+    """
+
+    read_outs: tuple[ReadOut, ...]
+
+    def n_units(self, n_channels: int) -> int:
+        """All of them.
+
+        Raises:
+            ModelError: if one of them can't be made of so many channels.
+        """
+        return sum(units.n_units(n_channels) for units in self.read_outs)
+
+    def __call__(self, maps: Float[Tensor, "b c y x"]) -> Float[Tensor, "b u y x"]:
+        """Their maps."""
+        return torch.cat([units(maps) for units in self.read_outs], dim=1)
+
+    def peaks(self, maps: Float[Tensor, "b c y x"]) -> Peaks:
+        """Their peaks."""
+        linear = iter(self._linear_peaks(maps))
+        found = [
+            next(linear) if isinstance(units, Directions | Largest) else units.peaks(maps) for units in self.read_outs
+        ]
+        return Peaks.joined(found)._replace(width=maps.shape[3])
+
+    def _linear_peaks(self, maps: Float[Tensor, "b c y x"]) -> Iterator[Peaks]:
+        """Those of each read-out that is made of directions."""
+        if not self._linear:
+            return
+        distinct, rows = self._distinct
+        found = distinct.peaks(maps)
+        for units, own in zip(self._linear, rows, strict=True):
+            yield units.of_directions(found.of(own.to(maps.device)))
+
+    @cached_property
+    def _linear(self) -> list[Directions | Largest]:
+        return [units for units in self.read_outs if isinstance(units, Directions | Largest)]
+
+    @cached_property
+    def _distinct(self) -> tuple[Directions, list[Int64[Tensor, " v"]]]:
+        """All directions, each once, and for each read-out which of them are its own."""
+        own = [units.directions for units in self._linear]
+        rows = torch.cat([torch.cat([each.weights, each.bias[:, None]], dim=1) for each in own])
+        distinct, place = torch.unique(rows, dim=0, return_inverse=True)
+        distinct = torch.cat([distinct, distinct[:1].expand(-len(distinct) % _LANES, -1)])  # the last vector is full
+        directions = Directions(distinct[:, :-1].contiguous(), distinct[:, -1].contiguous())
+        return directions, list(place.split([len(each.weights) for each in own]))
