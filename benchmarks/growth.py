@@ -109,6 +109,7 @@ def by_workers() -> list[Point]:
     """The clock's seconds of each stage, and the most that all workers have held together, by number of workers."""
     try:
         from polyscan.ray_runner import connected, ray_runner
+        from polyscan.scheduling import Terms
     except ImportError as error:
         raise Skipped("Ray is not installed") from error
     os.environ.setdefault("RAY_AUTH_MODE", "disabled")
@@ -117,7 +118,7 @@ def by_workers() -> list[Point]:
     for workers in WORKERS:
         job = job_with(EVERY_OTHER, MANY)
         with tempfile.TemporaryDirectory() as folder, connected(n_cpus=max(WORKERS)):
-            run, runner = Run(folder), ray_runner(workers)
+            run, runner = Run(folder), ray_runner(Terms(workers))
             prints = pipeline.prepare(job, run)
             stages: dict[str, Any] = {}
             for stage in STAGES:

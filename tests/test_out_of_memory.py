@@ -20,7 +20,7 @@ from polyscan import pipeline
 from polyscan.errors import ShardError
 from polyscan.job import Job
 from polyscan.pipeline import Desk, with_batches
-from polyscan.run import Results, Run
+from polyscan.run import Run
 from polyscan.run.folder import Done
 from polyscan.shards import Failure, Receipt, Shard
 from polyscan.studies.status import status_of
@@ -250,8 +250,8 @@ def test_only_the_batches_of_a_job_are_changed(whole: tuple[Path, Run]) -> None:
     assert with_batches(job, {}) == job
 
 
-def test_records_of_earlier_versions_are_read(toy_results: Results) -> None:
-    storage = toy_results.run.storage
+def test_records_of_earlier_versions_are_read(whole: tuple[Path, Run]) -> None:
+    storage = whole[1].storage
     record = json.loads(storage.read(storage.files("done/collect")[0]))
     del record["at"], record["batch"]
     done = Done.parse(json.dumps(record).encode())

@@ -293,15 +293,31 @@ def test_a_gpu_is_asked_for_where_the_cluster_has_one_or_the_job_insists(monkeyp
     assert rays._given(auto) == auto
 
 
-def test_idle_workers_are_used_again_and_one_that_was_lost_meanwhile_is_nobodys_fault(ray_session: None) -> None:
+def both_at_work(folder: Path) -> Callable[[], Work]:
+    """Work that goes on once two processes are at it, and tells which one it was."""
+    folder.mkdir()
+
+    def work(shard: Shard) -> Outcome:
+        (folder / str(os.getpid())).touch()
+        while len(list(folder.iterdir())) < 2:
+            time.sleep(0.01)
+        return Receipt(shard, os.getpid(), 0.0)
+
+    return lambda: work
+
+
+def test_idle_workers_are_used_again_and_one_that_was_lost_meanwhile_is_nobodys_fault(
+    ray_session: None, tmp_path: Path
+) -> None:
     runner = ray_runner(Terms(2))
-    first = {o.rows for o in runner(A_WHILE, split("collect", 8, 1), Resources()) if isinstance(o, Receipt)}
+    collect, embed = both_at_work(tmp_path / "collect"), both_at_work(tmp_path / "embed")
+    first = {o.rows for o in runner(collect, split("collect", 8, 1), Resources()) if isinstance(o, Receipt)}
     assert len(first) == 2
-    again = {o.rows for o in runner(A_WHILE, split("embed", 8, 1), Resources()) if isinstance(o, Receipt)}
+    again = {o.rows for o in runner(embed, split("embed", 8, 1), Resources()) if isinstance(o, Receipt)}
     assert again == first, "a process that has loaded torch is worth keeping"
     for process in first:
         os.kill(process, signal.SIGKILL)
-    time.sleep(1)
+    assert all(is_gone(process) for process in first)
     outcomes = list(runner(A_WHILE, split("score", 4, 1), Resources()))
     assert all(isinstance(outcome, Receipt) for outcome in outcomes)
     assert not {outcome.rows for outcome in outcomes if isinstance(outcome, Receipt)} & first

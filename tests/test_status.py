@@ -133,7 +133,7 @@ def test_the_command_tells_it(run: Run, monkeypatch: pytest.MonkeyPatch, capsys:
         cli.main()
     assert stop.value.code == 3
     out = capsys.readouterr().out
-    (line,) = (line for line in out.splitlines() if line.strip("│ ").startswith("collect"))
+    (line,) = (line for line in out.splitlines() if line.strip("│ ").startswith("collect "))
     cells = [cell.strip() for cell in line.strip("│").split("│")]
     assert cells == ["collect", "4", "10", "2", "1", "3", "0", "40 s"]
     assert "collect: 6 shards, 30 items a minute; 60 s left" in out
