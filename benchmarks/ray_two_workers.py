@@ -25,7 +25,7 @@ from polyscan.shards import Runner
 IMAGES, IMAGES_PER_SHARD = 1000, 50
 UNITS_PER_LAYER, UNITS_PER_SHARD = 4, 2
 LAYERS = [f"features.{block}" for block in range(2, 18)]
-ASCENT = {"max_images": 4, "min_images": 3, "steps": 16, "canvas_px": 64, "units_per_shard": UNITS_PER_SHARD}
+ASCENT = {"max_images": 4, "min_images": 3, "steps": 32, "canvas_px": 64, "units_per_shard": UNITS_PER_SHARD}
 WARM_UP = {"images": 64, "layers": LAYERS[:2]}
 STAGES = ("collect", "visualize")
 NAME = "ray_two_workers"
