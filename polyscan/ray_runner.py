@@ -55,6 +55,11 @@ class _Member:
     calls: dict[Any, Shard | None] = field(default_factory=dict[Any, "Shard | None"])
     machine: str = ""
 
+    @property
+    def is_coming(self) -> bool:
+        """Whether it has yet to say hello, and has nothing else to do."""
+        return bool(self.calls) and all(shard is None for shard in self.calls.values())
+
 
 class RayPool:
     """Ray actors as a pool. They outlive a stage: a process that has loaded torch is worth keeping.
@@ -171,9 +176,15 @@ class RayPool:
         self._greet(member)
 
     def drop(self, worker: int) -> None:
-        """Ends an actor and forgets what it was given."""
+        """Ends an actor and forgets what it was given; one that is still coming up waits for the next stage."""
         self._heard = deque(event for event in self._heard if event.worker != worker)
-        ray.kill(self._members.pop(worker).actor)
+        member = self._members.pop(worker)
+        if member.is_coming:
+            # A short stage is over before its last workers are there. Ended, they would begin anew in the next one.
+            member.calls.clear()
+            self._idle.append(member)
+        else:
+            ray.kill(member.actor)
 
     def rest(self) -> None:
         """Ends the actors that are still at work; the others wait for the next stage."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 import signal
@@ -9,6 +10,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -303,12 +305,19 @@ def test_rays_job_client_may_be_missing(monkeypatch: pytest.MonkeyPatch) -> None
 # ---- a real Ray ----------------------------------------------------------------------------------------------------
 
 
+RAY_START = [
+    *(sys.executable, "-m", "ray.scripts.scripts", "start", "--block", "--num-cpus", "1"),
+    *("--min-worker-port", "0", "--max-worker-port", "0", "--object-store-memory", "100000000"),
+]
+
+
 @dataclass(frozen=True)
 class Cluster:
     """A Ray of this test's own, with a token of its own."""
 
     address: str
     home: Path
+    gcs: str = ""
 
     @property
     def token(self) -> str:
@@ -336,7 +345,7 @@ def _free_port() -> int:
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    """A head of two CPUs, started as its own session of processes and ended by their leader's number alone."""
+    """A head and a second node of one CPU each, each its own session of processes, ended by its leader's number."""
     root = tmp_path_factory.mktemp("ray")
     home = _make_home(root / "home")
     scripts = root / "bin"
@@ -347,27 +356,42 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     environment["PATH"] = os.pathsep.join([str(scripts), str(Path(sys.executable).parent), environment["PATH"]])
     gcs, dashboard, agent, client = (str(_free_port()) for _ in range(4))
     with tempfile.TemporaryDirectory(prefix="ps", ignore_cleanup_errors=True) as sockets:  # their paths must be short
-        words = [sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block", "--num-cpus", "2"]
-        words += ["--node-ip-address", "127.0.0.1", "--port", gcs, "--temp-dir", sockets]
+        words = [*RAY_START, "--head", "--node-ip-address", "127.0.0.1", "--port", gcs, "--temp-dir", sockets]
         words += ["--dashboard-host", "127.0.0.1", "--dashboard-port", dashboard]
         words += ["--dashboard-agent-listen-port", agent, "--ray-client-server-port", client]
-        words += ["--min-worker-port", "0", "--max-worker-port", "0", "--object-store-memory", "100000000"]
-        log = root / "log"
-        with log.open("w") as out:
-            head = subprocess.Popen(words, env=environment, stdout=out, stderr=out, start_new_session=True)
+        head = _started(words, environment, root / "head.log")
         try:
-            _await_port(head, int(dashboard), log)
-            yield Cluster(f"http://127.0.0.1:{dashboard}", home)
+            _await_port(head, int(dashboard), root / "head.log")
+            node = _started(_joining(f"127.0.0.1:{gcs}"), environment, root / "node.log")
+            try:
+                _await_start(node, root / "node.log", time.monotonic() + 90)
+                yield Cluster(f"http://127.0.0.1:{dashboard}", home, f"127.0.0.1:{gcs}")
+            finally:
+                _end(node)
         finally:
             _end(head)
 
 
-def _await_port(head: subprocess.Popen[bytes], port: int, log: Path) -> None:
-    deadline = time.monotonic() + 90
+def _joining(gcs: str) -> list[str]:
+    """The words of a second node on this machine."""
+    return [*RAY_START, "--address", gcs, "--dashboard-agent-listen-port", str(_free_port())]
+
+
+def _started(words: list[str], environment: dict[str, str], log: Path) -> subprocess.Popen[bytes]:
+    with log.open("w") as out:
+        return subprocess.Popen(words, env=environment, stdout=out, stderr=out, start_new_session=True)
+
+
+def _await_start(node: subprocess.Popen[bytes], log: Path, deadline: float) -> None:
     while "Ray runtime started" not in log.read_text():
-        assert head.poll() is None, log.read_text()
+        assert node.poll() is None, log.read_text()
         assert time.monotonic() < deadline, log.read_text()
         time.sleep(0.1)
+
+
+def _await_port(head: subprocess.Popen[bytes], port: int, log: Path) -> None:
+    deadline = time.monotonic() + 90
+    _await_start(head, log, deadline)
     while True:
         try:
             return socket.create_connection(("127.0.0.1", port), timeout=1).close()
@@ -421,6 +445,60 @@ def test_a_job_runs_fails_and_resumes_on_a_real_cluster(cluster: Cluster, job_fi
     assert "collect: 3 of 3 shards done before" in ended.stdout
 
 
+class Watch:
+    """Which processes of ours do shards, and whose children they are: each node's raylet is the parent of its own."""
+
+    def __init__(self, gcs: str) -> None:
+        self.port, self.nodes, self.is_over = gcs.rpartition(":")[2].encode(), set[int](), threading.Event()
+        self.thread = threading.Thread(target=self._look, daemon=True)
+
+    def __enter__(self) -> Watch:
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.is_over.set()
+        self.thread.join()
+
+    def _look(self) -> None:
+        while not self.is_over.wait(0.02):
+            for folder in Path("/proc").glob("[0-9]*"):
+                with contextlib.suppress(OSError, IndexError):
+                    if b"ray::_Actor.run" in (folder / "cmdline").read_bytes():
+                        self._note(folder)
+
+    def _note(self, folder: Path) -> None:
+        """Up to the raylet that has started it, maybe by way of a shell."""
+        while b"raylet/raylet" not in (words := (folder / "cmdline").read_bytes()):
+            folder = Path("/proc", (folder / "stat").read_text().rsplit(")", 1)[1].split()[1])
+        if b":" + self.port in words:
+            self.nodes.add(int(folder.name))
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+@needs_the_dashboard
+def test_both_nodes_of_a_cluster_work_for_a_job(cluster: Cluster, job_file: Path, tmp_path: Path) -> None:
+    with Watch(cluster.gcs) as watch:
+        # A second worker takes its time to import torch; the last stage with a network lasts.
+        lasting = {"enabled": "true", "layers": "all", "units_per_shard": 1, "steps": 2500, "patience": 8}
+        words = [word for key, value in lasting.items() for word in ("--set", f"visualize.{key}={value}")]
+        ended = _submit(cluster, job_file, "--run", tmp_path / "run", "--workers", 2, *words)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert len(watch.nodes) == 2, "a shard at work on each"
+
+
+@pytest.mark.ray
+@needs_the_dashboard
+def test_a_node_with_another_token_does_not_join(cluster: Cluster, tmp_path: Path) -> None:
+    environment = {**_environment(_make_home(tmp_path / "stranger")), "RAY_AUTH_MODE": "token"}
+    ended = subprocess.run(
+        _joining(cluster.gcs), env=environment, check=False, capture_output=True, text=True, timeout=120
+    )
+    assert ended.returncode
+    assert "InvalidAuthToken" in ended.stdout + ended.stderr
+
+
 @pytest.mark.ray
 @needs_the_dashboard
 def test_a_wrong_token_is_refused(cluster: Cluster, job_file: Path, tmp_path: Path) -> None:
@@ -447,7 +525,6 @@ def test_without_a_token_nobody_gets_in(cluster: Cluster, job_file: Path, tmp_pa
 @needs_the_dashboard
 def test_what_is_no_ray_is_said_to_be_none(job_file: Path, tmp_path: Path) -> None:
     """A web server of another kind answers at the address."""
-    import threading
     from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
     class Page(BaseHTTPRequestHandler):
