@@ -10,7 +10,7 @@ ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1
 # A file's tests share fixtures and so a process; more processes are worth it where there are more cores.
 TEST_WORKERS ?= 2
 
-.PHONY: env demo test check format bench validity docs wheel clean
+.PHONY: env demo test test-faults fuzz check format bench validity docs wheel clean
 
 env: $(STAMP)
 
@@ -25,6 +25,17 @@ demo: env
 
 test: env
 	$(ONE_THREAD) $(BIN)/python -m pytest -q --numprocesses $(TEST_WORKERS) --dist loadfile
+
+# Workers, nodes and drivers killed, disks filled, files damaged: all cells, with a table at the end.
+test-faults: env
+	$(ONE_THREAD) $(BIN)/python -m pytest -q -m 'faults or not faults' tests/faults
+
+# As `make fuzz N=1000 SEED=7`: so many files of each kind, made to hurt.
+N ?= 10000
+SEED ?= 0
+
+fuzz: env
+	FUZZ_N=$(N) FUZZ_SEED=$(SEED) $(ONE_THREAD) $(BIN)/python -m pytest -q -rP tests/fuzz
 
 check: env
 	$(BIN)/ruff format --check .

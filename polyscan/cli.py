@@ -1,6 +1,7 @@
 """The command line: words to calls; parses, prints, exits.
 
-Exit status: 0 all done; 2 the job or the command is wrong; 3 some shards failed; 130 interrupted.
+Exit status: 0 all done; 2 the job or the command is wrong, or the run folder can't be written; 3 some shards failed,
+or `status` found failures or damage; 130 interrupted.
 """
 
 from __future__ import annotations
@@ -10,8 +11,8 @@ import os
 import sys
 import tomllib
 from collections.abc import Generator
-from contextlib import contextmanager
-from typing import Annotated, Any
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -19,6 +20,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Column, Table
 
 from polyscan.errors import JobError, PolyscanError, ShardError
+
+if TYPE_CHECKING:
+    from polyscan.run.mending import Fault
 
 app = typer.Typer(
     help="Tells, for every unit of a convolutional network, whether it answers to one thing or to several.",
@@ -49,22 +53,27 @@ def scan(
     on: Annotated[str | None, typer.Option(help="local or ray; default: ray where RAY_ADDRESS is set")] = None,
     workers: Workers = None,
     redo: Annotated[str | None, typer.Option(help="a stage to make anew, with all that follows")] = None,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="read every part that was done before; on a local disk always")
+    ] = False,
     sets: Sets = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="no progress")] = False,
 ) -> None:
     """Scan every unit of a network and draw its maps."""
-    from polyscan.pipeline import Silence
+    from polyscan import pipeline
+    from polyscan.run import Results, Run
     from polyscan.studies import scanning
 
     if not run:
         raise JobError("`--run` is missing: where the results go, as in --run runs/digits")
     asked = scanning.filled_job(job, network, images, _overrides(sets))
     if not quiet and scanning.runner_name(on) == "local" and (cores := os.cpu_count() or 1) > asked.threads:
-        err.print(
+        _tell(
             f"one worker of {asked.threads} thread(s) on {cores} cores; --on ray uses them all, with the same results"
         )
-    with _watching(quiet=quiet) as watcher:
-        results = scanning.scan(asked, run, on=on, workers=workers, redo=redo, watcher=watcher or Silence())
+    with _watching(quiet=quiet) as watcher, scanning.runner_for(on, workers, asked.workers) as runner:
+        pipeline.scan(asked, Run(run), runner, redo=redo, verify=verify or None, watcher=watcher)
+    results = Results(run)
     frame = results.map
     out.print(f"{len(frame)} units in {frame['layer'].nunique()} layers, {int(frame['is_dead'].sum())} dead")
     out.print(f"{results.run.address}/maps/index.html")
@@ -145,8 +154,6 @@ def status(
                 markup=False,
             )
     faults = _verified(run) if verify else []
-    for fault in faults:
-        out.print(fault)
     if any(row.failures for row in rows) or faults:
         raise typer.Exit(3)
 
@@ -259,10 +266,17 @@ def _overrides(sets: list[str] | None) -> dict[str, Any]:
     return found
 
 
-def _verified(run: str) -> list[str]:
+def _verified(address: str) -> list[Fault]:
+    """Reads every part and says what is not as it was written."""
     from polyscan.run import Run
 
-    return Run(run).verify()
+    run = Run(address)
+    faults = run.verify()
+    for fault in faults:
+        out.print(str(fault), markup=False)
+    cure = "; the same `polyscan scan` mends it (on an object store with --verify)" if faults else ""
+    out.print(f"{run.checked}{cure}")
+    return faults
 
 
 def _share(value: float | None) -> str:
@@ -296,6 +310,12 @@ def _counted(n: int) -> str:
     return f"{n} shard" if n == 1 else f"{n} shards"
 
 
+def _tell(text: str) -> None:
+    """Words to standard error; a log on a full disk ends no scan."""
+    with suppress(OSError):
+        err.print(text, markup=False)
+
+
 # ---- progress ------------------------------------------------------------------------------------------------------
 
 
@@ -312,7 +332,7 @@ class _Bars:
         if self.progress is not None:
             self.task = self.progress.add_task(stage, completed=done, total=total)
         elif total:
-            err.print(f"{stage}: {done} of {total} shards done before" if done else f"{stage}: {_counted(total)}")
+            _tell(f"{stage}: {done} of {total} shards done before" if done else f"{stage}: {_counted(total)}")
 
     def outcome(self, outcome: object) -> None:
         from polyscan.shards import Receipt
@@ -323,7 +343,7 @@ class _Bars:
         if self.progress is not None:
             self.progress.advance(self.task)
         elif self.done == self.total or self.done % max(1, self.total // 10) == 0:
-            err.print(f"{self.stage}: {self.done} of {self.total}")
+            _tell(f"{self.stage}: {self.done} of {self.total}")
 
 
 @contextmanager
@@ -344,12 +364,10 @@ def main() -> None:
     try:
         status: Any = app(standalone_mode=False)  # gives back the status of a typer.Exit, or None
     except ShardError as error:
-        err.print(
-            f"{error}\nIts siblings are done; mend the cause and run the same command again to resume.", markup=False
-        )
+        _tell(f"{error}\nIts siblings are done; mend the cause and run the same command again to resume.")
         sys.exit(3)
     except PolyscanError as error:
-        err.print(str(error), markup=False)
+        _tell(str(error))
         sys.exit(2)
     except (KeyboardInterrupt, typer.Abort):
         status = INTERRUPTED
@@ -360,5 +378,5 @@ def main() -> None:
         usage.show()
         status = usage.exit_code
     if status == INTERRUPTED:
-        err.print("interrupted; run the same command again to resume")
+        _tell("interrupted; run the same command again to resume")
     sys.exit(status or 0)

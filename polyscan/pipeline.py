@@ -29,6 +29,7 @@ from polyscan.run import Run
 from polyscan.run.fingerprints import differences, fingerprint
 from polyscan.run.folder import Done
 from polyscan.run.inputs import open_distance, open_embedder, open_images, open_reader, pinned_threads
+from polyscan.run.mending import Tally, writing
 from polyscan.shards import Failure, Outcome, Receipt, Resources, Runner, Shard, Work
 from polyscan.stages import calibrate, collect, combine, embed, name, score, show, survey, visualize
 
@@ -117,7 +118,15 @@ class Silence:
 # ---- the line ------------------------------------------------------------------------------------------------------
 
 
-def scan(job: Job, run: Run, runner: Runner, *, redo: str | None = None, watcher: Watcher | None = None) -> None:
+def scan(
+    job: Job,
+    run: Run,
+    runner: Runner,
+    *,
+    redo: str | None = None,
+    verify: bool | None = None,
+    watcher: Watcher | None = None,
+) -> None:
     """Brings a run to its end: does what is missing of each stage in turn, then draws the maps.
 
     Args:
@@ -125,34 +134,62 @@ def scan(job: Job, run: Run, runner: Runner, *, redo: str | None = None, watcher
         run: where the results lie; what it already holds is not done again.
         runner: where workers live.
         redo: a stage to make anew, with all that follows from it.
+        verify: whether the bytes of what was done before are read, and what is damaged is done again; else sizes
+            alone tell. Default: on a local disk.
         watcher: is told of every shard.
 
     Raises:
-        JobError: if the job is wrong, or the run was made with other settings.
+        JobError: if the job is wrong, the run was made with other settings, or its folder can't be written.
         ModelError: if the network can't be used as asked.
         ImagesError: if the images can't be had.
         ShardError: if a shard failed three times; its siblings are done, and no later stage has begun.
     """
     run.require_writable()
     prints = prepare(job, run, redo=redo)
-    for stage in STAGES:
-        complete(stage, Desk(stage.name, job, run.address, prints[stage.name]), run, runner, watcher or Silence())
+    run.tidy()
+    _tell_of_others(run)
+    run.checked = Tally()
+    try:
+        for stage in STAGES:
+            desk = Desk(stage.name, job, run.address, prints[stage.name])
+            complete(stage, desk, run, runner, watcher or Silence(), verify=verify)
+    finally:
+        run.tidy()  # what workers left that died meanwhile
+        if run.checked.parts:
+            log.info("what was done before: %s", run.checked)
     started = time.perf_counter()
-    with pinned_threads(job):
+    with pinned_threads(job), writing(run.address):
         show.draw(job, run)
     log.info("show: %s drawn in %.1f s", f"{run.address}/maps/index.html", time.perf_counter() - started)
 
 
-def complete(stage: Stage, desk: Desk, run: Run, runner: Runner, watcher: Watcher) -> None:
+def _tell_of_others(run: Run) -> None:
+    """Warns where another scan seems to be at work on the same run: it is no harm, but work done twice."""
+    others = run.others([stage.name for stage in STAGES])
+    if others:
+        first = min(others, key=lambda trace: trace.since)
+        log.warning(
+            "another scan seems to be at work on %s (process %d on %s for %.0f s): both will end with the same tables, "
+            "but do much of the work twice",
+            run.address,
+            first.pid,
+            first.host,
+            time.time() - first.since,
+        )
+
+
+def complete(
+    stage: Stage, desk: Desk, run: Run, runner: Runner, watcher: Watcher, *, verify: bool | None = None
+) -> None:
     """Does the missing shards of one stage, each at most three times.
 
     Raises:
-        JobError: if a worker finds the job wrong.
+        JobError: if a worker finds the job wrong, or the folder can't be written.
         ShardError: if a shard failed three times.
     """
     with pinned_threads(desk.job):
         shards: list[Shard] = stage.module.shards(desk.job, run)
-    pending = run.missing(shards, desk.print_)
+    pending = run.missing(shards, desk.print_, verify=verify)
     watcher.begin(stage.name, done=len(shards) - len(pending), total=len(shards))
     if pending or run.planned(stage.name) != len(shards):
         run.note_plan(stage.name, len(shards))
@@ -192,8 +229,11 @@ def _note(outcome: Outcome, run: Run, failures: dict[int, Failure]) -> None:
             log.warning("%s %d/%d: memory ran out, done with %s", shard.stage, shard.index, shard.count, sizes)
         return
     failures[shard.index] = outcome
-    run.write_failure(shard, cause=outcome.cause, traceback=outcome.traceback)
     log.warning("%s %d/%d failed: %s", shard.stage, shard.index, shard.count, outcome.cause)
+    try:
+        run.write_failure(shard, cause=outcome.cause, traceback=outcome.traceback)
+    except (JobError, OSError) as error:  # what `status` then can't show was logged, and is raised in the end
+        log.warning("%s %d/%d: its failure can't be filed: %s", shard.stage, shard.index, shard.count, error)
     if outcome.is_job_error:
         raise JobError(outcome.cause)
 
@@ -319,7 +359,7 @@ def prepare(job: Job, run: Run, *, redo: str | None = None) -> dict[str, str]:
     for stage in anew:
         run.clear(stage)
     run.save_manifest({**manifest, **about, "stages": {**manifest.get("stages", {}), **settled}})
-    run.storage.put("job.toml", job.to_toml().encode())
+    run.put("job.toml", job.to_toml().encode())
     return {name: entry["fingerprint"] for name, entry in settled.items()}
 
 

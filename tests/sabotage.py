@@ -5,15 +5,46 @@ from __future__ import annotations
 import hashlib
 import os
 import signal
+import subprocess
 import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from polyscan.pipeline import STAGES, Desk
 from polyscan.run import Run
 from polyscan.shards import Failure, Outcome, Resources, Runner, Shard, Work
+
+
+class _Inside:
+    """Sits in a worker's place for one shard: something happens first, then the worker does its work."""
+
+    def __init__(self, desk: Desk, happens: Callable[[Shard], None]) -> None:
+        self.desk, self.worker, self.happens = desk, desk._worker, happens
+        desk._worker = self
+
+    def __call__(self, shard: Shard) -> Any:
+        self.desk._worker = self.worker
+        self.happens(shard)
+        return self.desk._computed(shard, Run(self.desk.address))
+
+
+def _throw(shard: Shard) -> None:
+    raise ArithmeticError(f"sabotage of shard {shard.index}")
+
+
+def _die_while_writing(part: str) -> None:
+    """From now on, this process dies when it has written that part aside and before it gets its name."""
+    flush = os.fsync
+
+    def die(file: int) -> None:
+        if part in os.readlink(f"/proc/self/fd/{file}"):
+            os.kill(os.getpid(), signal.SIGKILL)
+        flush(file)
+
+    os.fsync = die
 
 
 @dataclass
@@ -26,8 +57,10 @@ class Saboteur:
         index: which shard.
         times: how often.
         folder: where it counts; the same for all processes.
-        fault: "kill" ends the process as the kernel would, "hang" never comes back, "stop" halts the whole process,
-            "raise" fails the shard.
+        fault: "kill" ends the process as the kernel would, "half" does so while a part is being written, "hang" never
+            comes back, "stop" halts the whole process, "raise" fails the shard, "throw" raises inside its worker,
+            "wait" holds it there until there is a file `go`, "run" runs a command until it succeeds and goes on.
+        command: what "run" runs.
     """
 
     make_work: Desk
@@ -36,6 +69,7 @@ class Saboteur:
     times: int
     folder: Path
     fault: str
+    command: tuple[str, ...] = ()
 
     def __call__(self) -> Work:
         work = self.make_work()
@@ -48,12 +82,29 @@ class Saboteur:
                     os.kill(os.getpid(), signal.SIGSTOP)
                 while self.fault == "hang":
                     time.sleep(60)
-                return Failure(shard, "sabotage", "Traceback of a saboteur")
+                if self.fault == "raise":
+                    return Failure(shard, "sabotage", "Traceback of a saboteur")
+                self._meddle(shard)
             if Run(self.make_work.address).done_record(shard) is None:
-                (self.folder / f"did-{shard.stage}-{shard.index}-{os.urandom(4).hex()}").touch()
+                (self.folder / f"did-{shard.stage}-{shard.index}-{os.getpid()}.{os.urandom(4).hex()}").touch()
             return work(shard)
 
         return sabotaged
+
+    def _meddle(self, shard: Shard) -> None:
+        """Does what the shard stumbles over later, or not at all."""
+        if self.fault == "half":
+            _die_while_writing(f"part-{shard.name}")
+        if self.fault == "throw":
+            _Inside(self.make_work, _throw)
+        if self.fault == "wait":
+            _Inside(self.make_work, self._wait)
+        while self.fault == "run" and subprocess.run(self.command, check=False, capture_output=True).returncode:
+            time.sleep(0.01)
+
+    def _wait(self, _: Shard) -> None:
+        while not (self.folder / "go").exists():
+            time.sleep(0.01)
 
     def _strikes(self) -> bool:
         done = len(list(self.folder.glob("strike-*")))
@@ -63,13 +114,23 @@ class Saboteur:
         return True
 
 
-def sabotaged(runner: Runner, folder: Path, *, stage: str, index: int, times: int = 1, fault: str = "kill") -> Runner:
+def sabotaged(
+    runner: Runner,
+    folder: Path,
+    *,
+    stage: str,
+    index: int,
+    times: int = 1,
+    fault: str = "kill",
+    command: Sequence[str] = (),
+) -> Runner:
     """A runner whose workers fail as told."""
     folder.mkdir(parents=True, exist_ok=True)
 
     def run(make_work: Callable[[], Work], shards: Sequence[Shard], resources: Resources) -> Generator[Outcome]:
         assert isinstance(make_work, Desk)
-        with closing(runner(Saboteur(make_work, stage, index, times, folder, fault), shards, resources)) as outcomes:
+        saboteur = Saboteur(make_work, stage, index, times, folder, fault, tuple(command))
+        with closing(runner(saboteur, shards, resources)) as outcomes:
             yield from outcomes
 
     return run

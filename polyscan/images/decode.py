@@ -7,18 +7,26 @@ itself may write a line to stderr, which Pillow does not hold back.)
 
 from __future__ import annotations
 
+import re
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache
 from io import BytesIO
+from typing import Any
 
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import UInt8
 from PIL import Image, UnidentifiedImageError
 
 # Formats that photos come in. Pillow knows more, among them some that start other programs (EPS) and some without a
 # signature, which would take noise for an image.
 FORMATS = ("JPEG", "MPO", "PNG", "GIF", "BMP", "DIB", "TIFF", "WEBP", "AVIF", "JPEG2000", "PPM")
+
+# Of these coders an image of 64 million pixels takes more than a gigabyte, or many seconds: one works in Python.
+MOST_PIXELS = {"jpeg2k": 32_000_000, "bmp_rle": 16_000_000}
+BAND = 1 << 21  # pixels that are converted at a time: the memory it takes is then little beside the image's own
+MOST_SCANS = 100  # of a JPEG, as libtiff has it; cameras make 1, progressive ones about 10
+MARKER = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")  # behind a scan: 0 is a byte of data, d0-d7 restart, ff is padding
 
 ORIENTATION = 0x0112  # the EXIF tag
 # What turns the stored pixels upright, by the tag's value (EXIF 2.32, section 4.6.4).
@@ -31,6 +39,7 @@ UPRIGHT: dict[int, Callable[[np.ndarray], np.ndarray]] = {
     7: lambda pixels: pixels[::-1, ::-1].swapaxes(0, 1),
     8: lambda pixels: np.rot90(pixels, 1),
 }
+AS_STORED = {**UPRIGHT, 6: UPRIGHT[8], 8: UPRIGHT[6]}  # the way back; all others are their own
 
 
 def decode(content: bytes, max_pixels: int) -> UInt8[np.ndarray, "y x 3"] | str:
@@ -53,6 +62,8 @@ def decode(content: bytes, max_pixels: int) -> UInt8[np.ndarray, "y x 3"] | str:
         warnings.simplefilter("ignore")
         try:
             with Image.open(BytesIO(content), formats=_formats()) as image:
+                if image.format in ("JPEG", "MPO") and has_many_scans(content):
+                    return f"huge: its pixels are written in more than {MOST_SCANS} scans"
                 return pixels_of(image, max_pixels)
         except MemoryError:
             raise
@@ -69,11 +80,37 @@ def pixels_of(image: Image.Image, max_pixels: int) -> UInt8[np.ndarray, "y x 3"]
     n_pixels = image.width * image.height
     if n_pixels > max_pixels:
         return f"huge: {image.width}x{image.height} is {n_pixels} pixels, allowed are {max_pixels}"
+    coder = _coder(image)
+    if n_pixels > (most := MOST_PIXELS.get(coder, max_pixels)):
+        return f"huge: {image.width}x{image.height} is {n_pixels} pixels, allowed are {most} where {coder} decodes them"
     image.load()
     # Asked after loading, since Pillow itself turns a TIFF while it loads, and then drops the tag.
-    turn = UPRIGHT.get(_orientation(image))
-    pixels = _rgb(image)
-    return np.ascontiguousarray(turn(pixels)) if turn else pixels
+    orientation = _orientation(image)
+    as_stored = AS_STORED.get(orientation, lambda pixels: pixels)
+    is_turned = 5 <= orientation <= 8
+    height, width = (image.width, image.height) if is_turned else (image.height, image.width)
+    pixels = np.empty((height, width, 3), dtype=np.uint8)
+    _paint(image, as_stored(pixels))
+    return pixels
+
+
+def has_many_scans(jpeg: bytes) -> bool:
+    """Whether one of a JPEG's pictures has more than MOST_SCANS scans.
+
+    Of a progressive one, a scan of a hundred bytes goes through every block: a small file can take minutes.
+    """
+    if jpeg.count(b"\xff\xda") <= MOST_SCANS:  # nearly always
+        return False
+    at, n_scans = 2, 0
+    while n_scans <= MOST_SCANS and (found := MARKER.search(jpeg, at)):
+        marker = jpeg[found.start() + 1]
+        n_scans += marker == 0xDA
+        if marker == 0xD9:  # the end; what follows is another picture, or a film
+            return False
+        at = found.end()
+        if marker not in (0x01, 0xD8):  # these two have no length
+            at += int.from_bytes(jpeg[at : at + 2], "big")
+    return n_scans > MOST_SCANS
 
 
 def reason(error: Exception) -> str:
@@ -93,6 +130,12 @@ def _formats() -> tuple[str, ...]:
     return tuple(name for name in FORMATS if name in Image.OPEN)
 
 
+def _coder(image: Image.Image) -> str:
+    """What Pillow calls the coder of its pixels, before they are loaded; empty where nobody knows."""
+    tiles: Any = getattr(image, "tile", None)
+    return str(tiles[0][0]) if tiles else ""
+
+
 def _orientation(image: Image.Image) -> int:
     """The EXIF orientation, 1..8; 1 where it is missing or damaged, which spoils no picture."""
     try:
@@ -102,28 +145,48 @@ def _orientation(image: Image.Image) -> int:
     return value if isinstance(value, int) else 1
 
 
-def _rgb(image: Image.Image) -> UInt8[np.ndarray, "y x 3"]:
-    """Red, green and blue of a loaded image of any mode, as a viewer shows them on a white page."""
+def _paint(image: Image.Image, canvas: UInt8[np.ndarray, "y x 3"]) -> None:
+    """Fills the canvas with a loaded image of any mode, as a viewer shows it on a white page, band by band."""
+    scale = _finite_range(image) if image.mode in ("I", "F") else None
+    for rows, band in _bands(image):
+        canvas[rows] = _rgb(band) if scale is None else _stretched(band, *scale)
+
+
+def _bands(image: Image.Image) -> Iterator[tuple[slice, Image.Image]]:
+    """The image cut into bands of rows; a small one is its own only band."""
+    n_rows = max(1, BAND // image.width)
+    if n_rows >= image.height:
+        yield slice(None), image
+        return
+    for top in range(0, image.height, n_rows):
+        bottom = min(image.height, top + n_rows)
+        yield slice(top, bottom), image.crop((0, top, image.width, bottom))
+
+
+def _rgb(image: Image.Image) -> UInt8[np.ndarray, "y x #3"]:
+    """Red, green and blue, or one grey, of an image whose numbers have a declared white."""
     if image.mode.startswith("I;16"):
         # Pillow reads 16-bit colour by its high bytes, and clips 16-bit grey at 255, which is nearly all white.
-        return _grey_as_rgb((np.asarray(image).astype(np.uint16) >> 8).astype(np.uint8))
-    if image.mode in ("I", "F"):
-        return _grey_as_rgb(_stretched(np.asarray(image).astype(np.float64)))
+        return (np.asarray(image).astype(np.uint16) >> 8).astype(np.uint8)[:, :, None]
     if image.has_transparency_data:
         page = Image.new("RGBA", image.size, "white")
-        return np.array(Image.alpha_composite(page, image.convert("RGBA")).convert("RGB"))
-    return np.array(image.convert("RGB"))
+        return np.asarray(Image.alpha_composite(page, image.convert("RGBA")).convert("RGB"))
+    return np.asarray(image.convert("RGB"))
 
 
-def _grey_as_rgb(grey: UInt8[np.ndarray, "y x"]) -> UInt8[np.ndarray, "y x 3"]:
-    """Three equal channels."""
-    return np.repeat(grey[:, :, None], 3, axis=2)
+def _finite_range(image: Image.Image) -> tuple[float, float]:
+    """The smallest and the largest of numbers without a declared white (32-bit and float TIFF)."""
+    low, high = np.inf, -np.inf
+    for _, band in _bands(image):
+        values = np.asarray(band)
+        if not np.isfinite(values).all():
+            raise ValueError("its values are not all finite")
+        low, high = min(low, float(values.min())), max(high, float(values.max()))
+    return low, high
 
 
-def _stretched(values: Float[np.ndarray, "y x"]) -> UInt8[np.ndarray, "y x"]:
-    """Numbers without a declared white (32-bit and float TIFF), spread from their smallest to their largest."""
-    if not np.isfinite(values).all():
-        raise ValueError("its values are not all finite")
-    low, high = values.min(), values.max()
+def _stretched(image: Image.Image, low: float, high: float) -> UInt8[np.ndarray, "y x 1"]:
+    """Its numbers spread over black to white."""
+    values = np.asarray(image).astype(np.float64)
     scale = 255 / (high - low) if high > low else 0.0
-    return np.rint((values - low) * scale).astype(np.uint8)
+    return np.rint((values - low) * scale).astype(np.uint8)[:, :, None]

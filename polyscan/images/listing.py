@@ -18,8 +18,7 @@ def listing(storage: Storage) -> dict[str, int | None]:
     The order is by path, part by part, so that the files of one folder stay together and folders come in the order
     of their names (in plain text order `a-b/1.jpg` would stand before `a/1.jpg`).
     """
-    storage.fs.invalidate_cache()
-    found = _local(storage.fs, storage.root, frozenset()) if storage.is_local else _remote(storage.fs, storage.root)
+    found = _local(storage.fs, storage.root, frozenset()) if storage.is_local else _remote(storage)
     sizes = {path.removeprefix(storage.root).lstrip("/"): size for path, size in found}
     names = sorted(sizes, key=lambda name: name.split("/"))
     return {name: sizes[name] for name in names if not any(part.startswith(".") for part in name.split("/"))}
@@ -30,10 +29,14 @@ def printable(name: str) -> str:
     return name.encode("utf-8", "replace").decode("utf-8")
 
 
-def _remote(fs: Any, top: str) -> Iterator[tuple[str, int | None]]:
+def _remote(storage: Storage) -> Iterator[tuple[str, int | None]]:
     """Files of an object store, one listing for all of them."""
-    for path, info in fs.find(top, detail=True).items():
-        yield str(path), int(info.get("size") or 0)
+    with storage.asking():
+        storage.fs.invalidate_cache()
+        found: dict[str, Any] = storage.fs.find(storage.root, detail=True)
+    for path, info in found.items():
+        if not path.endswith("/"):  # an empty object that stands for a folder
+            yield str(path), int(info.get("size") or 0)
 
 
 def _local(fs: Any, top: str, above: frozenset[str]) -> Iterator[tuple[str, int | None]]:

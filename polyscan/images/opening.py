@@ -14,7 +14,7 @@ from polyscan.images.options import ImageOptions
 from polyscan.images.parquet import ParquetImages
 from polyscan.images.source import ImageSource
 from polyscan.images.torchvision_datasets import TorchvisionImages
-from polyscan.storage import Storage
+from polyscan.storage import Storage, StoreError, masked
 
 ALLOWED = (
     "a class folder, a folder of photos, a Parquet file or folder (at any address), torchvision:NAME, sklearn:digits"
@@ -51,7 +51,7 @@ def open_images(source: str, *, options: ImageOptions) -> ImageSource:
         hint = f'nearest: "{near[0]}:"' if near else f"allowed: {ALLOWED}"
         raise ImagesError(f'"{source}" begins with no known source ("{prefixed[1]}:"); {hint}. Correct `source`.')
     # Asked of files first: an address on the web tells whether it is a folder only by sending all of it.
-    if storage.fs.isfile(storage.root):
+    if storage.is_file():
         return _file(storage, options)
     if not storage.is_dir():
         raise ImagesError(f"there is nothing at {storage.address}; allowed: {ALLOWED}. Check the address.")
@@ -71,15 +71,14 @@ PREFIXES: Mapping[str, Callable[[str, ImageOptions], ImageSource]] = {
 
 
 def _storage(source: str) -> Storage:
-    """The address as a storage; a protocol that fsspec doesn't know, or lacks a package for, is the user's error."""
+    """The address as a storage; a protocol that fsspec doesn't know, or a secret in it, is the user's error."""
     if not source:
         raise ImagesError(f"the source of the images is empty; allowed: {ALLOWED}. Set `source`.")
     try:
         return Storage(source)
-    except (ValueError, ImportError) as error:
+    except StoreError as error:
         raise ImagesError(
-            f'"{source}" can\'t be opened: {error}; allowed: {ALLOWED}. Correct the address, '
-            "or install what is missing."
+            f'"{masked(source)}" can\'t be opened: {error}; allowed: {ALLOWED}. Correct the address.'
         ) from error
 
 

@@ -24,7 +24,9 @@ class ImageOptions:
         root: the folder that holds a torchvision set's files.
         limit: at most so many images, spread evenly over the order so that sorted classes all keep their share;
             None takes all.
-        max_pixels: images of more pixels are rejects. Pillow's own limit (about 179 million) holds as well.
+        max_pixels: images of more pixels are rejects. Pillow's own limit (about 179 million) holds as well, and those
+            of `decode.MOST_PIXELS` for coders that take much more memory or time than others. With the default, no
+            image takes more than 1 GiB.
 
     Raises:
         ValueError: if `limit` or `max_pixels` is below 1.

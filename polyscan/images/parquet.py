@@ -151,7 +151,7 @@ class ParquetImages:
     def _read_group(self, group: RowGroup) -> Any:
         try:
             with self._storage.open(group.file.name) as stream:
-                file = pq.ParquetFile(stream, metadata=group.file.metadata)
+                file = pq.ParquetFile(stream, metadata=group.file.metadata, pre_buffer=not self._storage.is_local)
                 return file.read_row_group(group.index, columns=group.file.columns.names, use_threads=False)
         except Exception as error:
             if not is_damage(error):

@@ -6,6 +6,8 @@ Paths inside a job file are relative to that file; paths given on the command li
 from __future__ import annotations
 
 import difflib
+import re
+import reprlib
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
@@ -17,6 +19,8 @@ from pydantic import BaseModel, ValidationError
 from polyscan.errors import JobError
 from polyscan.job.settings import Job
 
+PLAIN = "Value error, input should"  # as pydantic's own sentences, which name neither key nor value
+BARE = re.compile(r"[\w\[\], .-]{1,60}", re.ASCII)
 PATHS = ("network.weights", "images.source", "images.root", "embed.vocabulary")
 
 
@@ -31,17 +35,20 @@ def load(path: Path, overrides: Mapping[str, Any] | None = None) -> Job:
         JobError: if the file is missing, no TOML, or says anything that is not a job.
     """
     try:
-        text = path.read_text()
-    except OSError as error:
-        raise JobError(f"no job file at {path} ({error.strerror}); give an existing .toml file") from error
-    return parse(text, str(path), overrides, folder=path.resolve().parent)
+        content, folder = path.read_bytes(), path.resolve().parent
+    except (OSError, ValueError) as error:  # the latter of a path that no file can have
+        why = getattr(error, "strerror", None) or error
+        raise JobError(f"no job file at {path} ({why}); give an existing .toml file") from error
+    return parse(content, str(path), overrides, folder=folder)
 
 
-def parse(text: str, origin: str, overrides: Mapping[str, Any] | None = None, *, folder: Path | None = None) -> Job:
+def parse(
+    text: str | bytes, origin: str, overrides: Mapping[str, Any] | None = None, *, folder: Path | None = None
+) -> Job:
     """A job from the text of a TOML file.
 
     Args:
-        text: the file's content.
+        text: the file's content, as text or in UTF-8.
         origin: what error messages call it.
         overrides: as for `load`.
         folder: where the job's own paths and code begin, unless the text says it.
@@ -49,12 +56,10 @@ def parse(text: str, origin: str, overrides: Mapping[str, Any] | None = None, *,
     Raises:
         JobError: if it is no TOML, or says anything that is not a job.
     """
-    try:
-        content = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise JobError(f"{origin} is no TOML: {error}") from error
+    content = _toml(text, origin)
     content.setdefault("folder", str(folder or Path.cwd()))
-    _anchor(content, Path(content["folder"]))
+    if isinstance(content["folder"], str):  # else `build` says what is wrong with it
+        _anchor(content, Path(content["folder"]))
     for key, value in (overrides or {}).items():
         _put(content, key, value)
     _anchor(content, Path.cwd(), only=set(overrides or {}))
@@ -71,9 +76,9 @@ def fill(overrides: Mapping[str, Any]) -> Job:
     for key, value in overrides.items():
         _put(content, key, value)
     _anchor(content, Path.cwd())
-    network = content.get("network", {})
-    if str(network.get("name", "")).startswith("torchvision:"):
-        network.setdefault("weights", "DEFAULT")
+    network = content.get("network")
+    if isinstance(network, dict) and str(network.get("name", "")).startswith("torchvision:"):
+        cast("dict[str, Any]", network).setdefault("weights", "DEFAULT")
     return build(content, "the command")
 
 
@@ -101,6 +106,25 @@ def settings_of(job: Job, groups: Sequence[str]) -> dict[str, Any]:
     return {group: dump[group] for group in groups}
 
 
+def _toml(text: str | bytes, origin: str) -> dict[str, Any]:
+    """What a TOML file says; its own error for everything that tomllib raises."""
+    try:
+        # An editor on Windows may put a mark of three bytes before the text.
+        return tomllib.loads(text if isinstance(text, str) else text.decode("utf-8-sig"))
+    except UnicodeDecodeError as error:
+        raise JobError(f"{origin} is no TOML: byte {error.start} is no UTF-8 ({error.reason})") from error
+    except tomllib.TOMLDecodeError as error:
+        raise JobError(f"{origin} is no TOML: {error}") from error
+    except RecursionError as error:
+        raise JobError(f"{origin} is no job: it is nested deeper than can be read") from error
+    except ValueError as error:  # a number of thousands of digits
+        raise JobError(f"{origin} is no TOML: {_first_sentence(error)}") from error
+
+
+def _first_sentence(error: ValueError) -> str:
+    return str(error).partition(";")[0]
+
+
 def _put(content: dict[str, Any], key: str, value: Any) -> None:
     *groups, name = key.split(".")
     for group in groups:
@@ -121,15 +145,18 @@ def _anchor(content: dict[str, Any], base: Path, only: set[str] | None = None) -
         looks_like_file = value.endswith((".safetensors", ".pth", ".pt", ".parquet", ".txt")) or value.startswith(
             (".", "~")
         )
-        target = base / Path(value).expanduser()
-        if "://" not in value and (looks_like_file or target.exists()):
-            content[group][name] = str(target.resolve())
+        try:
+            target = base / Path(value).expanduser()
+            if "://" not in value and (looks_like_file or target.exists()):
+                content[group][name] = str(target.resolve())
+        except (OSError, RuntimeError, ValueError):
+            continue  # no path that this machine can have (`~nobody`, too long a name): whoever opens it says so
 
 
 def _explained(error: ValidationError, content: Mapping[str, Any]) -> Iterator[str]:
     for fault in error.errors():
         place = [str(part) for part in fault["loc"]]
-        key = ".".join(place)
+        key = ".".join(_word(part) for part in place)
         if fault["type"] == "extra_forbidden":
             known = _known_keys(place[:-1])
             nearest = difflib.get_close_matches(place[-1], known, n=1)
@@ -137,11 +164,26 @@ def _explained(error: ValidationError, content: Mapping[str, Any]) -> Iterator[s
             yield f"unknown key `{key}`{hint}"
         elif fault["type"] == "missing":
             yield f"`{key}` is missing; {_description(place) or 'the job needs it'}"
-        elif fault["type"] == "value_error":
+        elif fault["type"] == "value_error" and not fault["msg"].startswith(PLAIN):
             yield str(fault["msg"]).removeprefix("Value error, ")
         else:
-            got = fault.get("input", content)
-            yield f"`{key}`: {fault['msg'][0].lower()}{fault['msg'][1:]}, got {got!r}"
+            text = fault["msg"].removeprefix("Value error, ")
+            yield f"`{key}`: {text[0].lower()}{text[1:]}, got {_short(fault.get('input', content))}"
+
+
+def _word(part: str) -> str:
+    """A part of a key as TOML has it: quoted where it is no bare word, and never pages long."""
+    return part if BARE.fullmatch(part) else _short(part)
+
+
+def _short(value: object) -> str:
+    """A value as Python writes it, cut short wherever it is long or deep."""
+    brief = reprlib.Repr()
+    brief.maxlevel, brief.maxstring, brief.maxlong, brief.maxother = 3, 80, 40, 80
+    try:
+        return brief.repr(value)
+    except ValueError:  # Python refuses to write thousands of digits
+        return "a number of thousands of digits"
 
 
 def _group(place: Sequence[str]) -> type[BaseModel] | None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from collections.abc import Mapping
+from typing import Any, Literal, get_type_hints
 
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
@@ -14,7 +15,15 @@ from polyscan.scores.score import Score
 class Settings(BaseModel):
     """Base of all groups of settings."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _in_64_bits(cls, value: Any) -> Any:
+        """Refuses whole numbers that TOML itself does not have, and that neither torch nor Arrow could take."""
+        if isinstance(value, int) and not -(2**63) <= value < 2**63:
+            raise ValueError("input should be a number of 64 bits")
+        return value
 
 
 class NetworkSettings(Settings):
@@ -202,6 +211,29 @@ class WorkersSettings(Settings):
     )
 
 
+KINDS: dict[type, tuple[tuple[type, ...], str]] = {
+    bool: ((bool,), "true or false"),
+    int: ((int,), "a whole number"),
+    float: ((int, float), "a number"),
+    str: ((str,), "text"),
+}
+
+
+def _check_kinds(score: type[Score], settings: Mapping[str, Any]) -> None:
+    """Refuses a score's setting of another kind than its field; what it may be beyond that, the score itself says.
+
+    Raises:
+        ValueError: naming the setting and what was got.
+    """
+    hints = get_type_hints(score)
+    for name, value in settings.items():
+        kinds, words = KINDS.get(hints.get(name, object), ((object,), ""))
+        if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds and object not in kinds):
+            raise ValueError(f"`{name}` must be {words}, got {value!r:.80}")
+        if isinstance(value, int | float) and not -(2**63) <= value < 2**63:  # nor is nan
+            raise ValueError(f"`{name}` must be a finite number of 64 bits, got {value!r:.80}")
+
+
 class Job(Settings):
     """One scan."""
 
@@ -228,6 +260,7 @@ class Job(Settings):
             if name not in SCORES:
                 raise ValueError(f"[scores.{name}] names no score; known scores: {', '.join(sorted(SCORES))}")
             try:
+                _check_kinds(SCORES[name], settings)
                 SCORES[name](**settings)
             except (TypeError, ValueError) as error:
                 raise ValueError(f"[scores.{name}] {error}") from error

@@ -9,9 +9,11 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import logging
 import os
 import platform
 import time
+import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, cast
@@ -22,12 +24,19 @@ from jaxtyping import Float32, Int64
 
 from polyscan import tables
 from polyscan.errors import JobError, TableError
+from polyscan.run.mending import Fault, Tally, excerpt, faults_of, sweep, unwritable, writing
 from polyscan.shards import Shard
 from polyscan.storage import Storage
 from polyscan.tables import TABLES, Columns
 from polyscan.units import Layer, UnitOrder
 
+log = logging.getLogger("polyscan.run")
+
 KEPT_BYTES = 512 * 2**20  # of embeddings that a worker keeps in memory
+TIDIED = 3
+"""So often a file is written again that another scan's tidying took away half written."""
+NO_RECORD = (ValueError, TypeError, KeyError, AttributeError)
+"""What comes of reading as a record what is none."""
 
 
 @dataclass(frozen=True)
@@ -76,10 +85,19 @@ class Done:
 
     @classmethod
     def parse(cls, text: bytes) -> Done:
-        """The record as it was written."""
+        """The record as it was written.
+
+        Raises:
+            ValueError, TypeError, KeyError, AttributeError: if it is none.
+        """
         record: dict[str, Any] = json.loads(text)
         parts = tuple(Part(**part) for part in record.pop("parts"))
         return cls(parts=parts, **record)
+
+    @property
+    def shard(self) -> Shard:
+        """The shard that it tells of."""
+        return Shard(self.stage, self.index, self.count, self.start, self.stop)
 
 
 @dataclass(frozen=True)
@@ -92,12 +110,36 @@ class Running:
     since: float
 
 
+def done_file(shard: Shard) -> str:
+    """Where its done record lies.
+
+    >>> done_file(Shard("embed", 1, 23, 8, 16))
+    'done/embed/00001-of-00023.json'
+    """
+    return f"done/{shard.stage}/{shard.name}.json"
+
+
+def _is_gone(trace: Running) -> bool:
+    """Whether its process is known to be gone; that of another machine never is."""
+    if trace.host != platform.node() or os.name != "posix":
+        return False
+    try:
+        os.kill(trace.pid, 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:  # another user's, and alive
+        return False
+    return False
+
+
 class Run:
     """A results folder, local or on an object store. Cheap to open; holds no lock and no connection."""
 
     def __init__(self, address: str) -> None:
         self.storage = Storage(address)
+        self.checked = Tally()
         self._frames: dict[str, Any] = {}
+        self._named: set[str] = set()
 
     @property
     def address(self) -> str:
@@ -107,27 +149,76 @@ class Run:
     # ---- the manifest ------------------------------------------------------------------------------------------
 
     def manifest(self) -> dict[str, Any]:
-        """Content of `run.json`; empty for a new run."""
+        """Content of `run.json`; empty for a new run.
+
+        Raises:
+            TableError: if it is damaged.
+        """
+        content = self._content("run.json")
         try:
-            return cast("dict[str, Any]", json.loads(self.storage.read("run.json")))
-        except FileNotFoundError:
-            return {}
+            manifest: Any = json.loads(content) if content is not None else {}
+        except ValueError:
+            manifest = None
+        if isinstance(manifest, dict):
+            return cast("dict[str, Any]", manifest)
+        raise TableError(
+            f"{self.address}/run.json is damaged ({excerpt(content or b'')}); what is done does not hang on it: delete "
+            "it and run the same `polyscan scan` again, which writes it anew"
+        )
 
     def save_manifest(self, manifest: Mapping[str, Any]) -> None:
         """Replaces `run.json`. Only the driver does so."""
-        self.storage.put("run.json", json.dumps(manifest, indent=2, sort_keys=True).encode())
+        self.put("run.json", json.dumps(manifest, indent=2, sort_keys=True).encode())
 
     def require_writable(self) -> None:
         """Raises a JobError where nothing can be written."""
+        trial = f".writable.{uuid.uuid4().hex}"  # a name of its own: another scan may try at the same moment
         try:
-            self.storage.check_writable()
+            self.put(trial, b"polyscan")
+            self.storage.remove(trial)
         except OSError as error:
-            raise JobError(
-                f"the run folder {self.address} can't be written ({error.strerror or error}); "
-                "choose another --run or mend its permissions"
-            ) from error
+            raise JobError(unwritable(self.address, error)) from error
+
+    def tidy(self) -> int:
+        """Deletes what killed workers left half written; how many files that was."""
+        return sweep(self.storage, (*TABLES, "done", "failed", "running", "plan"))
+
+    def _content(self, name: str) -> bytes | None:
+        """Of a file; None where there is none."""
+        try:
+            return self.storage.read(name)
+        except FileNotFoundError:
+            return None
+
+    def _json(self, name: str) -> Any:
+        """Of a small file beside the results; None where there is none, or it is damaged."""
+        content = self._content(name)
+        with contextlib.suppress(ValueError):
+            return json.loads(content) if content is not None else None
+        self._name(name, f"{name} is no JSON ({excerpt(content or b'')}); it is left out")
+        return None
+
+    def _name(self, file: str, fault: object) -> None:
+        """Says once what is wrong with a file."""
+        if file not in self._named:
+            self._named.add(file)
+            log.warning("%s", fault)
 
     # ---- the pen -----------------------------------------------------------------------------------------------
+
+    def put(self, name: str, content: bytes) -> None:
+        """Writes a whole file or nothing.
+
+        Raises:
+            JobError: if the folder can't be written: its disk is full, it is read-only or not ours.
+        """
+        with writing(self.address):
+            for is_last in (*[False] * (TIDIED - 1), True):
+                try:
+                    return self.storage.put(name, content)
+                except FileNotFoundError:  # another scan of this run has tidied up, or taken an empty folder away
+                    if is_last:
+                        raise
 
     def write(
         self,
@@ -152,7 +243,7 @@ class Run:
             about = {"fingerprint": fingerprint, "shard": shard.name, **({"batch": dict(batch)} if batch else {})}
             content, rows = tables.encode(TABLES[name], table_columns, metadata=about)
             file = f"{name}/part-{shard.name}.parquet"
-            self.storage.put(file, content)
+            self.put(file, content)
             parts.append(Part(name, file, rows, len(content), hashlib.sha256(content).hexdigest()))
         done = Done(
             stage=shard.stage,
@@ -166,36 +257,54 @@ class Run:
             at=time.time(),
             batch=dict(batch) if batch else None,
         )
-        self.storage.put(f"done/{shard.stage}/{shard.name}.json", json.dumps(asdict(done), sort_keys=True).encode())
-        self.storage.remove(f"failed/{shard.stage}/{shard.name}.json")
+        self.put(done_file(shard), json.dumps(asdict(done), sort_keys=True).encode())
+        self._drop(f"failed/{shard.stage}/{shard.name}.json")
         return done
 
     def write_failure(self, shard: Shard, *, cause: str, traceback: str) -> None:
         """Files why a shard failed, for `status`."""
         record = {"index": shard.index, "start": shard.start, "stop": shard.stop, "cause": cause}
         content = json.dumps({**record, "traceback": traceback}, indent=2).encode()
-        self.storage.put(f"failed/{shard.stage}/{shard.name}.json", content)
+        self.put(f"failed/{shard.stage}/{shard.name}.json", content)
 
     def note_running(self, shard: Shard) -> None:
         """Leaves a trace that a shard is at work here, for `status`; no part of the results."""
         trace = Running(shard.index, platform.node(), os.getpid(), time.time())
-        self.storage.put(f"running/{shard.stage}/{shard.name}.json", json.dumps(asdict(trace)).encode())
+        self.put(f"running/{shard.stage}/{shard.name}.json", json.dumps(asdict(trace)).encode())
 
     def forget_running(self, shard: Shard) -> None:
         """Takes the trace away."""
-        self.storage.remove(f"running/{shard.stage}/{shard.name}.json")
+        self._drop(f"running/{shard.stage}/{shard.name}.json")
 
     def clear_running(self, stage: str) -> None:
         """Takes all traces of a stage away: those that are left are of workers that are gone."""
-        self.storage.remove(f"running/{stage}")
+        for file in self._listed(f"running/{stage}"):
+            self._drop(file)
+
+    def _drop(self, file: str) -> None:
+        """Deletes a file that is no result: where that can't be, or another scan was faster, nothing is lost."""
+        with contextlib.suppress(OSError):
+            self.storage.remove(file)
+
+    def _listed(self, folder: str) -> list[str]:
+        """Files below a folder; none where it goes meanwhile."""
+        with contextlib.suppress(OSError):
+            return self.storage.files(folder)
+        return []
 
     def running(self, stage: str) -> list[Running]:
-        """Traces of a stage, by shard; one that goes while they are read is left out."""
+        """Traces of a stage, by shard; not those that go while they are read, or whose process is known to be gone."""
         found: list[Running] = []
-        for file in self.storage.files(f"running/{stage}"):
-            with contextlib.suppress(FileNotFoundError):
-                found.append(Running(**json.loads(self.storage.read(file))))
-        return found
+        for file in self._listed(f"running/{stage}"):
+            if (trace := self._json(file)) is not None:
+                with contextlib.suppress(TypeError):
+                    found.append(Running(**trace))
+        return [trace for trace in found if not _is_gone(trace)]
+
+    def others(self, stages: Sequence[str]) -> list[Running]:
+        """Traces of workers that another scan of this run seems to have."""
+        ours = (platform.node(), os.getpid())
+        return [trace for stage in stages for trace in self.running(stage) if (trace.host, trace.pid) != ours]
 
     def clear(self, stage: str) -> None:
         """Forgets all that a stage has done: first its done records, then its parts."""
@@ -214,67 +323,86 @@ class Run:
     # ---- what is done ------------------------------------------------------------------------------------------
 
     def done(self, stage: str) -> dict[int, Done]:
-        """Done records of a stage by shard index."""
-        files = self.storage.files(f"done/{stage}")
-        records = (Done.parse(self.storage.read(file)) for file in files)
-        return {record.index: record for record in records}
+        """Done records of a stage by shard index; what is no record is named in a warning and left out."""
+        records = (self._record(file) for file in self.storage.files(f"done/{stage}"))
+        return {record.index: record for record in records if isinstance(record, Done)}
 
     def done_record(self, shard: Shard) -> Done | None:
-        """The shard's done record, if it is done and its files are there."""
-        try:
-            done = Done.parse(self.storage.read(f"done/{shard.stage}/{shard.name}.json"))
-        except FileNotFoundError:
+        """The shard's done record, if it is done and its files are what was written, to the byte."""
+        record = self._record(done_file(shard))
+        if not isinstance(record, Done) or faults_of(self.storage, [record], hashed=True, tally=Tally()):
             return None
-        return done if all(self.storage.exists(part.file) for part in done.parts) else None
+        return record
+
+    def _record(self, file: str) -> Done | Fault | None:
+        """A done record; what is wrong with it, which a warning names; None where it is gone."""
+        content = self._content(file)
+        if content is None:
+            return None
+        stage, stem = file.removesuffix(".json").split("/")[-2:]
+        with contextlib.suppress(*NO_RECORD):
+            done = Done.parse(content)
+            if (done.stage, f"{done.index:05d}") == (stage, stem[:5]):
+                return done
+        shard = int(stem[:5]) if stem[:5].isdigit() else stem
+        fault = Fault(file, stage, shard, f"is no done record: JSON of its shard expected, {excerpt(content)} found")
+        self._name(file, f"{fault}; the shard counts as not done")
+        return fault
 
     def failures(self, stage: str) -> list[dict[str, Any]]:
         """Failure records of a stage."""
-        return [json.loads(self.storage.read(file)) for file in self.storage.files(f"failed/{stage}")]
+        records = (self._json(file) for file in self._listed(f"failed/{stage}"))
+        return [cast("dict[str, Any]", record) for record in records if isinstance(record, dict)]
 
     def note_plan(self, stage: str, n_shards: int) -> None:
         """Files how many shards a stage has and that work on it begins now, for `status`."""
         plan = {"shards": n_shards, "since": time.time()}
-        self.storage.put(f"plan/{stage}.json", json.dumps(plan).encode())
+        self.put(f"plan/{stage}.json", json.dumps(plan).encode())
 
     def planned(self, stage: str) -> int | None:
         """How many shards a stage has; None before it began."""
         plan = self._plan(stage)
-        return int(plan["shards"]) if plan else None
+        return int(plan["shards"]) if "shards" in plan else None
 
     def began(self, stage: str) -> float | None:
         """When work on a stage last began, in seconds since 1970; None before it did."""
         return self._plan(stage).get("since")
 
     def _plan(self, stage: str) -> dict[str, Any]:
-        try:
-            return cast("dict[str, Any]", json.loads(self.storage.read(f"plan/{stage}.json")))
-        except FileNotFoundError:
-            return {}
+        plan = self._json(f"plan/{stage}.json")
+        return cast("dict[str, Any]", plan) if isinstance(plan, dict) else {}
 
-    def missing(self, shards: Sequence[Shard], fingerprint: str) -> list[Shard]:
-        """Those shards that are not done with this fingerprint, or whose files are gone."""
+    def missing(self, shards: Sequence[Shard], fingerprint: str, *, verify: bool | None = None) -> list[Shard]:
+        """Those shards that are not done with this fingerprint, or whose files are not what was written.
+
+        What is damaged is named in a warning; `checked` counts what was read.
+
+        Args:
+            shards: all of a stage.
+            fingerprint: of the stage.
+            verify: whether the parts' bytes are read, else their sizes alone tell; default: on a local disk.
+        """
         if not shards:
             return []
         done = self.done(shards[0].stage)
-        tables_here = {part.table for record in done.values() for part in record.parts}
-        present = {file for table in tables_here for file in self.storage.files(table)}
-        whole = {
-            index
-            for index, record in done.items()
-            if record.fingerprint == fingerprint and all(part.file in present for part in record.parts)
+        records = {
+            shard: done[shard.index]
+            for shard in shards
+            if shard.index in done and done[shard.index].fingerprint == fingerprint and done[shard.index].shard == shard
         }
-        return [shard for shard in shards if shard.index not in whole]
+        hashed = self.storage.is_local if verify is None else verify
+        faults = faults_of(self.storage, records.values(), hashed=hashed, tally=self.checked)
+        for fault in faults:
+            log.warning("%s; the shard counts as not done", fault)
+        damaged = {fault.shard for fault in faults}
+        return [shard for shard in shards if shard not in records or shard.index in damaged]
 
-    def verify(self) -> list[str]:
-        """Every part whose bytes are not those of its done record, one sentence each."""
-        faults: list[str] = []
-        for file in self.storage.files("done"):
-            for part in Done.parse(self.storage.read(file)).parts:
-                if not self.storage.exists(part.file):
-                    faults.append(f"{part.file} is gone")
-                elif hashlib.sha256(self.storage.read(part.file)).hexdigest() != part.sha256:
-                    faults.append(f"{part.file} is not what was written (its sha256 differs)")
-        return faults
+    def verify(self) -> list[Fault]:
+        """Every part whose bytes are not those of its done record, and every done record that is none."""
+        records = [self._record(file) for file in self.storage.files("done")]
+        damaged = [record for record in records if isinstance(record, Fault)]
+        whole = [record for record in records if isinstance(record, Done)]
+        return [*damaged, *faults_of(self.storage, whole, hashed=True, tally=self.checked)]
 
     def parts(self, table: str) -> list[Part]:
         """The files of a table by its done records, in shard order; never by what lies in the folder."""

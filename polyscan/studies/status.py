@@ -106,7 +106,7 @@ def _stage_status(run: Run, stage: str, deadline_s: float | None) -> StageStatus
         total=run.planned(stage),
         rows=sum(record.rows for record in done.values()),
         seconds=sum(record.seconds for record in done.values()),
-        failures=run.failures(stage),
+        failures=[failure for failure in run.failures(stage) if failure.get("index") not in done],
         running=running,
         stale=stale,
         halved=sum(bool(record.batch) for record in done.values()),

@@ -10,13 +10,15 @@ import functools
 import io
 import json
 import operator
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.dataset as pads
+import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 from jaxtyping import Float32, Int64
 
@@ -27,6 +29,10 @@ from polyscan.tables.schemas import TYPES, Column, ColumnType, Table
 Columns = Mapping[str, Any]
 """Column name to a numpy array or list, all of one length; vectors as one array [rows, d], or a list of arrays."""
 
+MENDED = (
+    "`polyscan status --verify` tells what is damaged, the same `polyscan scan` makes that again, and of the map alone "
+    "`polyscan show`"
+)
 PLAIN = frozenset(("binary", "vector"))
 ROW_GROUP = 65_536
 
@@ -88,14 +94,102 @@ def read(
         columns: which columns, all if None.
         where: `(column, low, high)`: only rows with low <= column < high, `(column, value)`: only equal ones,
             `(column, list)`: only those in it, or a dictionary of columns to values: only rows equal in all.
+
+    Raises:
+        TableError: naming the first file that is gone, damaged or another table's.
     """
     names = list(columns) if columns is not None else [c.name for c in table.columns]
     if not files:
         return table.schema.empty_table().select(names).to_pandas()
-    dataset = pads.dataset(
-        [storage.path(name) for name in files], schema=table.schema, format="parquet", filesystem=storage.fs
-    )
-    return dataset.to_table(columns=names, filter=_filter(where, table.schema)).to_pandas()
+    return _scanned(storage, files, table, names, where).to_pandas()
+
+
+class _Trusting(pafs.FSSpecHandler):
+    """Opens a file without asking whether it is one: Arrow's own question takes a store that is busy for a no."""
+
+    def open_input_file(self, path: str) -> pa.PythonFile:
+        """The object, to be read at any place."""
+        return pa.PythonFile(self.fs.open(path, "rb"), mode="r")
+
+
+def _scanned(storage: Storage, files: Sequence[str], table: Table, columns: Sequence[str], where: Any) -> pa.Table:
+    """These columns of the rows that fit; of an object store, no more is fetched than what holds them."""
+    try:
+        return _rows(storage, files, table, columns, where)
+    except Exception as error:
+        if not (_is_damage(error) or isinstance(error, FileNotFoundError)):
+            raise
+        for file in files:  # Arrow's own words name no file, or a path in a store; so each is read by itself
+            with _naming(storage, file):
+                _rows(storage, [file], table, columns, where)
+        raise  # by now each of them can be read, so something else was the matter
+
+
+def _rows(storage: Storage, files: Sequence[str], table: Table, columns: Sequence[str], where: Any) -> pa.Table:
+    paths = [storage.path(name) for name in files]
+    filesystem = storage.fs if storage.is_local else pafs.PyFileSystem(_Trusting(storage.fs))
+    with storage.asking():
+        dataset = pads.dataset(paths, schema=table.schema, format="parquet", filesystem=filesystem)
+        rows = dataset.to_table(columns=list(columns), filter=_filter(where, table.schema))
+        # Of a foreign file, Arrow would give nulls for columns that it lacks. By now it has read all footers.
+        for fragment in dataset.get_fragments():
+            _check_schema(fragment.physical_schema, table)
+    rows.validate(full=True)  # text that is none would be found by whoever looks at it
+    return rows
+
+
+def _check_schema(found: pa.Schema, table: Table) -> None:
+    """Refuses a file of another table.
+
+    Raises:
+        ValueError: saying what it is.
+    """
+    about = _about(found)
+    if about is not None and about != (table.name, table.version):
+        raise ValueError(f"it holds the table `{about[0]}` of version {about[1]}")
+    if not found.remove_metadata().equals(table.schema):
+        raise ValueError(f"its columns are not those of `{table.name}` of version {table.version}")
+
+
+def _about(schema: pa.Schema) -> tuple[str, int] | None:
+    """Name and version of the table that a file says it holds; None where it says nothing."""
+    words = (schema.metadata or {}).get(b"polyscan")
+    if words is None:
+        return None
+    about: Any = json.loads(words)
+    return (str(about.get("table")), int(about.get("schema_version", 0))) if isinstance(about, dict) else ("?", 0)
+
+
+@contextmanager
+def _part(storage: Storage, file: str) -> Generator[pq.ParquetFile]:
+    """A file whose damage is a TableError."""
+    with _naming(storage, file), storage.open(file) as handle:
+        yield pq.ParquetFile(handle)
+
+
+@contextmanager
+def _naming(storage: Storage, file: str) -> Generator[None]:
+    """Around the reading of a file: its damage is a TableError that names it; what a lost connection raises goes on."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise TableError(f"{storage.path(file)} is gone; {MENDED}") from error
+    except Exception as error:
+        if not _is_damage(error):
+            raise
+        words = " ".join(str(error).split())[:200]
+        raise TableError(f"{storage.path(file)} can't be read as its table ({words}); {MENDED}") from error
+
+
+def _is_damage(error: Exception) -> bool:
+    """Whether bytes that did arrive can't be understood; all else (a lost connection or mount) may pass.
+
+    Arrow tells damage by its own errors, by what Python raises of wrong values, or by an OSError without a number; a
+    damaged length by wanting more memory than there is.
+    """
+    if isinstance(error, OSError):
+        return type(error) is OSError and error.errno is None
+    return isinstance(error, (pa.ArrowException, ValueError, LookupError, TypeError, OverflowError))
 
 
 def _filter(where: Any, schema: pa.Schema) -> Any:
@@ -111,31 +205,61 @@ def _filter(where: Any, schema: pa.Schema) -> Any:
     return (pads.field(name) >= bounds[0]) & (pads.field(name) < bounds[1])
 
 
-def read_keys(storage: Storage, file: str, column: str) -> Int64[np.ndarray, " n"]:
-    """One whole-number column of one part."""
-    with storage.open(file) as handle:
-        return pq.read_table(handle, columns=[column])[column].to_numpy()
+def read_keys(storage: Storage, file: str, column: str, table: Table | None = None) -> Int64[np.ndarray, " n"]:
+    """One whole-number column of one part, which must be of this table where it is given.
+
+    Raises:
+        TableError: if it is gone, damaged or another table's.
+    """
+    return _column(storage, file, column, table, lambda values: values.to_numpy())
 
 
-def read_vectors(storage: Storage, file: str, column: str) -> Float32[np.ndarray, "n d"]:
-    """One vector column of one part, all of whose vectors have one length."""
-    with storage.open(file) as handle:
-        chunks = pq.read_table(handle, columns=[column])[column].combine_chunks()
-    flat = chunks.flatten().to_numpy(zero_copy_only=False)
-    return flat.reshape(len(chunks), -1)
+def read_vectors(storage: Storage, file: str, column: str, table: Table | None = None) -> Float32[np.ndarray, "n d"]:
+    """One vector column of one part, all of whose vectors have one length.
+
+    Raises:
+        TableError: if it is gone, damaged or another table's.
+    """
+    return _column(storage, file, column, table, _matrix)
+
+
+def _column(storage: Storage, file: str, column: str, table: Table | None, put: Callable[[Any], np.ndarray]) -> Any:
+    with _part(storage, file) as part:
+        if table is not None:
+            _check_schema(part.schema_arrow, table)
+        return put(part.read(columns=[column])[column])
 
 
 def read_matrix(
     storage: Storage, files: Sequence[str], table: Table, *, key: str, column: str, where: Any
 ) -> tuple[Int64[np.ndarray, " n"], Float32[np.ndarray, "n d"]]:
-    """Keys and vectors of the rows that fit `where`, all of whose vectors have one length; in the files' order."""
-    dataset = pads.dataset(
-        [storage.path(name) for name in files], schema=table.schema, format="parquet", filesystem=storage.fs
-    )
-    rows = dataset.to_table(columns=[key, column], filter=_filter(where, table.schema))
-    keys = rows[key].to_numpy()
-    flat = rows[column].combine_chunks().flatten().to_numpy(zero_copy_only=False)
-    return keys, flat.reshape(len(keys), -1)
+    """Keys and vectors of the rows that fit `where`, all of whose vectors have one length; in the files' order.
+
+    Raises:
+        TableError: naming the first file that is gone, damaged or another table's.
+    """
+    rows = _scanned(storage, files, table, (key, column), where)
+    try:
+        return rows[key].to_numpy(), _matrix(rows[column])
+    except ValueError as error:
+        raise TableError(f"`{table.name}` of {storage.address} is damaged ({error}); {MENDED}") from error
+
+
+def _matrix(column: pa.ChunkedArray) -> Float32[np.ndarray, "n d"]:
+    """Vectors of one length, one a row; of no row, none of length 0."""
+    vectors = column.combine_chunks()
+    flat = vectors.flatten().to_numpy(zero_copy_only=False)
+    return flat.reshape(len(vectors), len(flat) // max(1, len(vectors)))
+
+
+def read_single(storage: Storage, name: str) -> pd.DataFrame:
+    """One file that is a table by itself, such as `map.parquet`.
+
+    Raises:
+        TableError: if it is gone or damaged.
+    """
+    with _part(storage, name) as part:
+        return cast("pd.DataFrame", part.read().to_pandas())
 
 
 def write_single(storage: Storage, name: str, table: Table, columns: Columns) -> None:

@@ -1,0 +1,191 @@
+"""Names from data, made to hurt: escaped on every page, in no file name, and nothing written beside the run."""
+
+from __future__ import annotations
+
+import csv
+import html.parser
+import json
+import os
+import re
+from collections import Counter
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import toy
+from fuzz.strange import FILES, LAYERS, NAMES
+from PIL import Image
+
+import polyscan
+from polyscan.images import ImageOptions, Picture, Reject, open_images
+from polyscan.run import Results
+
+TITLE = "".join(NAMES[:4])
+
+
+class Page(html.parser.HTMLParser):
+    """What a browser would make of a page: its elements, its attributes, its words, and what scripts hold."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(convert_charrefs=True)
+        self.elements: Counter[str] = Counter()
+        self.attributes: set[str] = set()
+        self.addresses: list[str] = []
+        self.scripts: list[tuple[dict[str, str | None], str]] = []
+        self.words = ""
+        self._inside = False
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements[tag] += 1
+        self.attributes |= {name for name, _ in attrs}
+        self.addresses += [str(value) for name, value in attrs if name in ("href", "src")]
+        self.words += "".join(str(value) for name, value in attrs if name in ("title", "alt", "aria-label"))
+        self._inside = tag == "script"
+        if self._inside:
+            self.scripts.append((dict(attrs), ""))
+
+    def handle_endtag(self, tag: str) -> None:
+        self._inside = False
+
+    def handle_data(self, data: str) -> None:
+        if self._inside:
+            about, text = self.scripts[-1]
+            self.scripts[-1] = (about, text + data)
+        else:
+            self.words += data
+
+
+def pages(run: Path) -> dict[str, Page]:
+    return {
+        str(path.relative_to(run / "maps")): Page(path.read_bytes().decode())
+        for path in sorted((run / "maps").rglob("*.html"))
+    }
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with strange images in Parquet, and the finished run on a strange network beside them."""
+    home = tmp_path_factory.mktemp("strange")
+    random = np.random.default_rng(0)
+    rows: list[dict[str, object]] = []
+    for number in range(60):
+        stream = BytesIO()
+        Image.fromarray(random.integers(0, 256, (16, 16, 3), dtype=np.uint8)).save(stream, "PNG")
+        name = NAMES[number % len(NAMES)]
+        rows.append({"image": {"bytes": stream.getvalue(), "path": f"{name}/{number}{name}"}, "label": name})
+    rows.append({"image": {"bytes": b"no image", "path": f"bad {NAMES[0]}"}, "label": NAMES[0]})
+    pq.write_table(pa.Table.from_pylist(rows), home / "strange.parquet")
+    job = toy.job(
+        home / "strange.parquet",
+        network__name="fuzz.strange:network",
+        visualize__layers=[glob_of(LAYERS[0])],
+        show__title=TITLE,
+        show__top_per_layer=1,
+    )
+    polyscan.scan(job, str(home / "run"))
+    return home
+
+
+def glob_of(name: str) -> str:
+    """The name as a pattern that means itself."""
+    return re.sub(r"([\[*?])", r"[\1]", name)
+
+
+def test_every_name_comes_through_the_tables(home: Path) -> None:
+    """What is read is what was written, to the character."""
+    results = Results(str(home / "run"))
+    layers = results.table("layers")
+    assert set(layers["layer"][layers["layer"] == layers["parent"]]) == {*LAYERS, "head"}
+    images = results.table("images")
+    assert set(images["label_name"]) == set(NAMES)
+    assert images["path"][0] == f"{NAMES[0]}/0{NAMES[0]}"
+    assert results.table("rejects")["path"].tolist() == [f"bad {NAMES[0]}"]
+    assert set(results.map["layer"]) == {*LAYERS, "head"}
+
+
+def test_pages_hold_names_as_words_and_nothing_else(home: Path, toy_results: Results) -> None:
+    """No element, no attribute and no script that the pages of a plain run have not."""
+    plain = pages(Path(toy_results.run.address))
+    strange = pages(home / "run")
+    assert len(strange) == len(LAYERS) + 2  # the head's and the front page
+    elements = set().union(*(page.elements for page in plain.values()))
+    attributes = set().union(*(page.attributes for page in plain.values()))
+    of_plain = {json.dumps(about) for page in plain.values() for about, _ in page.scripts}
+    for name, page in strange.items():
+        assert set(page.elements) <= elements, name
+        assert page.attributes <= attributes, name
+        assert not [each for each in page.attributes if each.startswith("on")], name
+        assert {re.sub(r"\.\./", "", json.dumps(about)) for about, _ in page.scripts} <= {
+            re.sub(r"\.\./", "", each) for each in of_plain
+        }, name
+        for about, text in page.scripts:
+            if text.strip():
+                assert about.get("type") == "application/json", name
+                json.loads(text)
+        for address in page.addresses:
+            assert re.fullmatch(r"[\w./#%=:-]*|data:(image/[\w+;,=/%-]*|,)", address, re.ASCII), (name, address)
+            assert ":" not in address.partition("#")[0] or address.startswith("data:"), (name, address)
+    front = strange["index.html"].words
+    assert TITLE in front
+    cards = "".join(page.words for name, page in strange.items() if name != "index.html")
+    for name in (*NAMES[:4], NAMES[8], NAMES[9], NAMES[10]):
+        assert name.replace(".", "·") in front + cards, name
+        assert f"{name}/" in cards, f"no tile tells where it came from: {name}"
+
+
+def test_no_name_gets_into_a_file_name_or_out_of_the_run(home: Path) -> None:
+    """Files are called by numbers and plain letters; beside the run there is what was there before."""
+    assert sorted(path.name for path in home.iterdir()) == ["run", "strange.parquet"]
+    for path in (home / "run").rglob("*"):
+        relative = str(path.relative_to(home / "run"))
+        assert re.fullmatch(r"[A-Za-z0-9._/-]{1,120}", relative), relative
+        assert not path.is_symlink()
+
+
+def test_the_trend_is_a_table_whatever_layers_are_called(home: Path) -> None:
+    """Line ends, quotes and commas of a name stay within its cell."""
+    with open(home / "run" / "maps" / "trend.csv", newline="", encoding="utf-8") as file:
+        rows = list(csv.reader(file))
+    assert len({len(row) for row in rows}) == 1
+    assert set(LAYERS) <= {cell for row in rows for cell in row}
+
+
+def test_strange_file_names_are_read(tmp_path: Path) -> None:
+    """Classes and files of a folder; a name that is no valid text is shown with question marks."""
+    pixels = Image.fromarray(np.zeros((4, 4, 3), np.uint8))
+    for name in FILES:
+        (tmp_path / name).mkdir()
+        pixels.save(tmp_path / name / f"{name}.png")
+    names = [os.fsencode(name) for name in FILES]
+    if os.name == "posix" and os.uname().sysname == "Linux":
+        Path(os.fsdecode(os.fsencode(str(tmp_path)) + b"/\xff\xfe")).mkdir()
+        pixels.save(os.fsdecode(os.fsencode(str(tmp_path)) + b"/\xff\xfe/\xff.png"))
+        names.append(b"??")
+    source = open_images(str(tmp_path), options=ImageOptions())
+    found = list(source.read(range(len(source))))
+    assert all(isinstance(entry, Picture) for entry in found), found
+    assert sorted(entry.label_name for entry in found if isinstance(entry, Picture)) == sorted(map(os.fsdecode, names))
+    for entry in found:
+        entry.path.encode()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="links as POSIX has them")
+def test_links_out_of_the_folder_are_followed_and_tell_nothing_of_where_they_point(tmp_path: Path) -> None:
+    """As `listing` says: links on a disk are followed; a path in the tables is always within the source."""
+    secret, root = tmp_path / "secret place", tmp_path / "images"
+    (secret / "deep").mkdir(parents=True)
+    Image.new("RGB", (4, 4)).save(secret / "1.png")
+    (secret / "deep" / "notes.txt").write_text("a password")
+    (root / "class").mkdir(parents=True)
+    (root / "class" / "linked").symlink_to(secret)
+    (root / "class" / "one.png").symlink_to(secret / "1.png")
+    found = list(open_images(str(root), options=ImageOptions()).read(range(3)))
+    assert [type(entry) for entry in found] == [Picture, Reject, Picture]
+    paths = [entry.path for entry in found]
+    assert paths == ["class/linked/1.png", "class/linked/deep/notes.txt", "class/one.png"]
+    assert all("secret" not in str(vars(entry)) and "password" not in str(vars(entry)) for entry in found)
