@@ -60,8 +60,6 @@ def scan(
     quiet: Annotated[bool, typer.Option("--quiet", help="no progress")] = False,
 ) -> None:
     """Scan every unit of a network and draw its maps."""
-    from polyscan import pipeline
-    from polyscan.run import Results, Run
     from polyscan.studies import scanning
 
     if not run:
@@ -71,9 +69,8 @@ def scan(
         _tell(
             f"one worker of {asked.threads} thread(s) on {cores} cores; --on ray uses them all, with the same results"
         )
-    with _watching(quiet=quiet) as watcher, scanning.runner_for(on, workers, asked.workers) as runner:
-        pipeline.scan(asked, Run(run), runner, redo=redo, verify=verify or None, watcher=watcher)
-    results = Results(run)
+    with _watching(quiet=quiet) as watcher:
+        results = scanning.scan(asked, run, on=on, workers=workers, redo=redo, verify=verify or None, watcher=watcher)
     frame = results.map
     out.print(f"{len(frame)} units in {frame['layer'].nunique()} layers, {int(frame['is_dead'].sum())} dead")
     out.print(f"{results.run.address}/maps/index.html")

@@ -5,6 +5,7 @@ PolyscanError
 ├── ModelError    the network, its weights or one of its layers can't be used as asked
 ├── ImagesError   the image source can't be opened (a single bad image is a row in `rejects`, never an error)
 ├── TableError    a table of the run is missing, damaged or of another schema version
+├── StoreError    an object store doesn't answer or refuses, or an address is none
 ├── InstallError  a package is missing, or two are installed that exclude each other
 └── ShardError    one shard of one stage failed; carries the stage, the shard's index and the cause
 """
@@ -28,6 +29,10 @@ class ImagesError(PolyscanError):
 
 class TableError(PolyscanError):
     """A table of the run is missing, damaged or of another version."""
+
+
+class StoreError(PolyscanError):
+    """An object store doesn't answer, refuses, or has no such bucket; or an address is none."""
 
 
 class InstallError(PolyscanError):

@@ -22,7 +22,7 @@ import fsspec
 from fsspec.config import conf
 from fsspec.implementations.local import LocalFileSystem
 
-from polyscan.errors import InstallError, PolyscanError
+from polyscan.errors import InstallError, StoreError
 
 S3 = ("s3", "s3a")
 PACKAGES = {
@@ -55,10 +55,6 @@ SIGNATURE = re.compile(
 
 # Where exceptions of object stores are from; fsspec passes them on as they are.
 FOREIGN = frozenset(("aiobotocore", "aiohttp", "azure", "botocore", "fsspec", "gcsfs", "google", "requests", "s3fs"))
-
-
-class StoreError(PolyscanError):
-    """An object store doesn't answer, refuses, or has no such bucket; or an address is none."""
 
 
 class Storage:
@@ -222,7 +218,8 @@ class Storage:
         if not self.is_local:
             self._remove_objects(name)
         elif self.exists(name):
-            self.fs.rm(self.path(name), recursive=True)
+            with contextlib.suppress(FileNotFoundError):  # another one was faster
+                self.fs.rm(self.path(name), recursive=True)
 
     def _remove_objects(self, name: str) -> None:
         """A folder is nothing but the objects whose names begin with its own."""

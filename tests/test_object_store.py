@@ -22,14 +22,14 @@ from PIL import Image
 from sabotage import hashes
 
 from polyscan import pipeline, storage
-from polyscan.errors import ImagesError, JobError, ShardError, TableError
+from polyscan.errors import ImagesError, JobError, ShardError, StoreError, TableError
 from polyscan.images import ImageOptions, ImageSource, open_images
 from polyscan.images.source import Picture, Reject
 from polyscan.job import Job
 from polyscan.run import Results, Run
 from polyscan.run.adoption import adopt
 from polyscan.shards import Shard
-from polyscan.storage import Storage, StoreError, masked
+from polyscan.storage import Storage, masked
 from polyscan.studies import showing
 from polyscan.studies.status import status_of
 
@@ -190,7 +190,7 @@ def test_status_verify_adoption_and_show_work_at_an_address(
         showing.served(run.address, 0).__enter__()
 
 
-@pytest.mark.slow
+@pytest.mark.faults
 @pytest.mark.ray
 def test_two_ray_workers_give_the_same_bytes_and_the_key_is_written_nowhere(
     ray_session: None, store: Store, reference: Path, tmp_path: Path
@@ -384,7 +384,7 @@ def test_no_name_leads_out_of_a_run(tmp_path: Path, name: str, verb: str) -> Non
 # ---- a store that is away ------------------------------------------------------------------------------------------
 
 
-@pytest.mark.slow
+@pytest.mark.faults
 def test_a_server_that_is_started_again_in_the_middle_of_a_run_changes_no_byte(
     store: Store, reference: Path, few_stages: dict[str, str]
 ) -> None:
@@ -420,6 +420,7 @@ def test_answers_that_break_off_busy_stores_and_throttling_are_asked_again(store
     assert store.order(do="heal") == 0, "a fault that never came"
 
 
+@pytest.mark.faults
 def test_a_shard_that_could_not_be_filed_fails_is_tried_again_and_comes_out_the_same(
     store: Store,
     reference: Path,
@@ -436,6 +437,7 @@ def test_a_shard_that_could_not_be_filed_fails_is_tried_again_and_comes_out_the_
     assert not run.storage.files("failed")
 
 
+@pytest.mark.faults
 def test_a_part_that_can_never_be_filed_is_a_failed_shard_and_its_siblings_are_done(
     store: Store, reference: Path, few_stages: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -461,7 +463,7 @@ def closed_port() -> int:
         return int(free.getsockname()[1])
 
 
-@pytest.mark.slow
+@pytest.mark.faults
 def test_nobody_at_the_endpoint_is_one_clear_error_of_each_command(reference: Path, tmp_path: Path) -> None:
     """A first request is in haste: the run's own patience is for a store that has answered before."""
     away = environment(f"http://127.0.0.1:{closed_port()}")
@@ -484,7 +486,7 @@ def test_nobody_at_the_endpoint_is_one_clear_error_of_each_command(reference: Pa
         assert len(done.stderr.strip().splitlines()) == 1
 
 
-@pytest.mark.slow
+@pytest.mark.faults
 def test_a_host_that_says_nothing_is_not_waited_for_long(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.socket() as mute:
         mute.bind(("127.0.0.1", 0))
@@ -680,7 +682,7 @@ def test_a_damaged_parquet_is_an_error_and_a_lost_store_is_no_reject(
         opened(address)
 
 
-@pytest.mark.slow
+@pytest.mark.faults
 def test_plan_and_units_take_images_at_an_address(store: Store, reference: Path, tmp_path: Path) -> None:
     address = store.upload(reference / "images", "planned")
     (tmp_path / "job.toml").write_text(small(reference, images__source=address).to_toml())

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Mapping
 from difflib import get_close_matches
 
-from polyscan.errors import ImagesError
+from polyscan.errors import ImagesError, StoreError
 from polyscan.images.digits import DigitsImages
 from polyscan.images.folder import FolderImages
 from polyscan.images.listing import listing
@@ -14,7 +14,7 @@ from polyscan.images.options import ImageOptions
 from polyscan.images.parquet import ParquetImages
 from polyscan.images.source import ImageSource
 from polyscan.images.torchvision_datasets import TorchvisionImages
-from polyscan.storage import Storage, StoreError, masked
+from polyscan.storage import Storage, masked
 
 ALLOWED = (
     "a class folder, a folder of photos, a Parquet file or folder (at any address), torchvision:NAME, sklearn:digits"

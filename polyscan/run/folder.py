@@ -92,7 +92,13 @@ class Done:
         """
         record: dict[str, Any] = json.loads(text)
         parts = tuple(Part(**part) for part in record.pop("parts"))
-        return cls(parts=parts, **record)
+        done = cls(parts=parts, **record)
+        for part in parts:
+            if part.file != part_file(part.table, done.shard):
+                raise ValueError(f"a part of {part.table} lies at {part.file!r}")
+            if not isinstance(part.rows, int) or not isinstance(part.bytes, int):
+                raise TypeError(f"{part.file} has {part.rows!r} rows and {part.bytes!r} bytes")
+        return done
 
     @property
     def shard(self) -> Shard:
@@ -108,6 +114,15 @@ class Running:
     host: str
     pid: int
     since: float
+
+
+def part_file(table: str, shard: Shard) -> str:
+    """Where a shard's rows of a table lie.
+
+    >>> part_file("embeddings", Shard("embed", 1, 23, 8, 16))
+    'embeddings/part-00001-of-00023.parquet'
+    """
+    return f"{table}/part-{shard.name}.parquet"
 
 
 def done_file(shard: Shard) -> str:
@@ -242,7 +257,7 @@ class Run:
         for name, table_columns in columns.items():
             about = {"fingerprint": fingerprint, "shard": shard.name, **({"batch": dict(batch)} if batch else {})}
             content, rows = tables.encode(TABLES[name], table_columns, metadata=about)
-            file = f"{name}/part-{shard.name}.parquet"
+            file = part_file(name, shard)
             self.put(file, content)
             parts.append(Part(name, file, rows, len(content), hashlib.sha256(content).hexdigest()))
         done = Done(
@@ -485,7 +500,10 @@ class Run:
 
     def _embedding_index(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         if "embedding index" not in self._frames:
-            blocks = [tables.read_keys(self.storage, part.file, "item") for part in self.parts("embeddings")]
+            blocks = [
+                tables.read_keys(self.storage, part.file, "item", TABLES["embeddings"])
+                for part in self.parts("embeddings")
+            ]
             keys = np.concatenate(blocks) if blocks else np.empty(0, dtype=np.int64)
             parts = np.repeat(np.arange(len(blocks)), [len(block) for block in blocks])
             rows = (
@@ -501,5 +519,5 @@ class Run:
         if file not in cache:
             while cache and sum(block.nbytes for block in cache.values()) > KEPT_BYTES:
                 cache.pop(next(iter(cache)))
-            cache[file] = tables.read_vectors(self.storage, file, "embedding")
+            cache[file] = tables.read_vectors(self.storage, file, "embedding", TABLES["embeddings"])
         return cache[file]

@@ -7,6 +7,7 @@ from html import escape
 
 import pandas as pd
 
+from polyscan import tables
 from polyscan.errors import TableError
 from polyscan.run.folder import Run
 from polyscan.tables import TABLES
@@ -56,8 +57,7 @@ class Results:
         """
         if not self.run.storage.exists("map.parquet"):
             raise TableError(f"{self.run.address} has no map.parquet yet; `polyscan status` tells how far it is")
-        with self.run.storage.open("map.parquet") as file:
-            return pd.read_parquet(file)
+        return tables.read_single(self.run.storage, "map.parquet")
 
     def table(self, name: str) -> pd.DataFrame:
         """One table, all of its rows; `tables()` lists them."""

@@ -27,6 +27,7 @@ def scan(
     on: str | None = None,
     workers: int | None = None,
     redo: str | None = None,
+    verify: bool | None = None,
     watcher: pipeline.Watcher | None = None,
 ) -> Results:
     """Scans a network and gives back the run; a run that was begun is brought to its end.
@@ -37,6 +38,7 @@ def scan(
         on: `local` (this process) or `ray`; default: `ray` where RAY_ADDRESS is set, else `local`.
         workers: Ray workers to ask for; default: the job's `workers.n`, else as many as fit.
         redo: a stage to make anew, with all that follows.
+        verify: whether every part that was done before is read, else its size alone tells; default: on a local disk.
         watcher: is told of every shard.
 
     Raises:
@@ -45,7 +47,7 @@ def scan(
     asked = job if isinstance(job, Job) else jobs.load(job_file(str(job)))
     folder = Run(run)
     with runner_for(on, workers, asked.workers) as runner:
-        pipeline.scan(asked, folder, runner, redo=redo, watcher=watcher)
+        pipeline.scan(asked, folder, runner, redo=redo, verify=verify, watcher=watcher)
     return Results(run)
 
 

@@ -36,8 +36,7 @@ def redraw(address: str, overrides: Mapping[str, Any]) -> str:
 
 
 def _stored_job(run: Run, overrides: Mapping[str, Any]) -> Job:
-    text = run.storage.read("job.toml").decode()
-    return jobs.parse(text, f"{run.address}/job.toml", overrides)
+    return jobs.parse(run.storage.read("job.toml"), f"{run.address}/job.toml", overrides)
 
 
 @contextmanager

@@ -84,10 +84,10 @@ def status_of(address: str) -> list[StageStatus]:
 def _deadline_s(run: Run) -> float | None:
     """The job's own, if it has one."""
     try:
-        job = tomllib.loads(run.storage.read("job.toml").decode())
-    except FileNotFoundError:
+        deadline_s = tomllib.loads(run.storage.read("job.toml").decode())["workers"]["deadline_s"]
+    except (FileNotFoundError, ValueError, LookupError, TypeError):  # none was set, or the file is damaged
         return None
-    return job.get("workers", {}).get("deadline_s")
+    return deadline_s if isinstance(deadline_s, int | float) else None
 
 
 def _stage_status(run: Run, stage: str, deadline_s: float | None) -> StageStatus:

@@ -29,8 +29,6 @@ IS_LONG = "FUZZ_N" in os.environ
 SEED = int(os.environ.get("FUZZ_SEED", "0"))
 N_READ = int(os.environ.get("FUZZ_N", "600")) // 20
 N_RERUN = int(os.environ.get("FUZZ_N", "500")) // 100
-# Read elsewhere than by `tables` and `job`, and so tested by themselves below.
-BY_THEMSELVES = {("map", "map.parquet"), ("unit", "map.parquet"), ("status", "job.toml")}
 
 
 @pytest.fixture
@@ -57,10 +55,7 @@ def test_every_reader_works_or_names_the_file(run: Path, tmp_path: Path) -> None
     rows = [json.loads(line) for line in verdicts.read_text().splitlines()] if verdicts.exists() else []
     assert done.returncode == 0, f"{done.returncode} at {rows[-1:]}:\n{done.stderr[-2000:]}"
     found = [
-        (row["file"], row["harm"], reader, outcome)
-        for row in rows
-        for reader, outcome in row.get("found", {}).items()
-        if (reader, row["file"]) not in BY_THEMSELVES
+        (row["file"], row["harm"], reader, outcome) for row in rows for reader, outcome in row.get("found", {}).items()
     ]
     assert len([row for row in rows if "end" in row]) == N_READ
     assert not [each for each in found if each[3] not in ("fine", "named")]
@@ -173,7 +168,6 @@ def test_the_map_by_itself_is_named(run: Path) -> None:
         tables.read_single(Storage(str(run)), "map.parquet")
 
 
-@pytest.mark.xfail(strict=True, reason="Results.map does not read by `tables.read_single` yet")
 def test_a_damaged_map_is_named_by_its_readers(run: Path) -> None:
     """As of every other table."""
     (run / "map.parquet").write_bytes(b"PAR1")
@@ -181,7 +175,6 @@ def test_a_damaged_map_is_named_by_its_readers(run: Path) -> None:
         _ = open_run(str(run)).map
 
 
-@pytest.mark.xfail(strict=True, reason="status reads job.toml by tomllib itself yet")
 @pytest.mark.parametrize("content", [b"\xff\xfe", b"[[[", b"workers = 3"])
 def test_a_damaged_job_does_not_keep_status_from_telling(content: bytes, run: Path) -> None:
     """Its deadline is all that status takes from it."""
