@@ -32,6 +32,7 @@ from polyscan.run.inputs import open_distance, open_embedder, open_images, open_
 from polyscan.run.mending import Tally, writing
 from polyscan.shards import Failure, Outcome, Receipt, Resources, Runner, Shard, Work
 from polyscan.stages import calibrate, collect, combine, embed, name, score, show, survey, visualize
+from polyscan.vision.readouts import chosen_layers
 
 log = logging.getLogger("polyscan")
 
@@ -368,7 +369,10 @@ def _opened(job: Job) -> tuple[dict[str, str], dict[str, Any]]:
     reader = open_reader(job)
     images = open_images(job)
     embedder = open_embedder(job, reader.network)
-    distance = open_distance(job, reader.network).version if job.visualize.enabled else None
+    distance = None
+    if job.visualize.enabled:
+        chosen_layers([point.layer for point in reader.points], job.visualize.layers)  # a wrong word is told now
+        distance = open_distance(job, reader.network).version
     if not reader.is_traced:
         log.warning(
             "%s can't be traced (%s): layers are read at their modules' own outputs",

@@ -14,7 +14,7 @@ from sabotage import sabotaged
 
 import polyscan
 from polyscan import pipeline
-from polyscan.errors import JobError, ShardError
+from polyscan.errors import JobError, ModelError, ShardError
 from polyscan.run import Results, Run
 from polyscan.shards import Failure, Shard
 from polyscan.tables import TABLES
@@ -226,6 +226,13 @@ def test_too_few_readable_images_is_an_error_of_the_job(tmp_path: Path) -> None:
     (folder / "red" / "000.png").write_bytes(b"")
     with pytest.raises(JobError, match=r"only 7 images could be read, `collect.k` is 8"):
         polyscan.scan(toy.job(folder, survey__read_outs=0), str(tmp_path / "run"))
+
+
+def test_a_layer_to_visualize_that_is_not_scanned_is_told_before_anything_runs(tmp_path: Path) -> None:
+    job = toy.job(tmp_path / "images", network__layers=["paint"], visualize__layers=["mix"])
+    with pytest.raises(ModelError, match='"mix" fits no scanned layer; it has: paint'):
+        polyscan.scan(job, str(tmp_path / "run"))
+    assert not (tmp_path / "run" / "done").exists()
 
 
 def test_a_source_without_a_readable_image_is_named(tmp_path: Path) -> None:
