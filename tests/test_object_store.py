@@ -21,7 +21,7 @@ import toy
 from PIL import Image
 from sabotage import hashes
 
-from polyscan import pipeline, storage
+from polyscan import pipeline
 from polyscan.errors import ImagesError, JobError, ShardError, StoreError, TableError
 from polyscan.images import ImageOptions, ImageSource, open_images
 from polyscan.images.source import Picture, Reject
@@ -29,7 +29,7 @@ from polyscan.job import Job
 from polyscan.run import Results, Run
 from polyscan.run.adoption import adopt
 from polyscan.shards import Shard
-from polyscan.storage import Storage, masked
+from polyscan.storage import Storage, answers, masked
 from polyscan.studies import showing
 from polyscan.studies.status import status_of
 
@@ -45,7 +45,7 @@ FIRST = ("survey", "collect", "combine")
 def forget() -> None:
     """What this process knows of object stores."""
     s3fs.S3FileSystem.clear_instance_cache()
-    storage._greeted.clear()
+    answers._greeted.clear()
 
 
 @pytest.fixture(scope="module")

@@ -100,12 +100,11 @@ def _sizes(storage: Storage, files: Sequence[str], pool: ThreadPoolExecutor) -> 
     if len(files) <= FEW:
         sizes = pool.map(lambda file: _size(storage, file), files)
         return {file: size for file, size in zip(files, sizes, strict=True) if size is not None}
-    storage.fs.invalidate_cache()
-    found: dict[str, int] = {}
-    for folder in {file.split("/", 1)[0] for file in files}:
-        listed = storage.fs.find(storage.path(folder), detail=True) if storage.exists(folder) else {}
-        found.update({str(path)[len(storage.root) + 1 :]: int(about["size"]) for path, about in listed.items()})
-    return found
+    return {
+        file: size
+        for folder in {file.split("/", 1)[0] for file in files}
+        for file, size in storage.sizes(folder).items()
+    }
 
 
 def _size(storage: Storage, file: str) -> int | None:
