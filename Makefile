@@ -28,7 +28,8 @@ test: env
 
 # Workers, nodes and drivers killed, disks filled, files damaged: all cells, with a table at the end.
 test-faults: env
-	$(ONE_THREAD) $(BIN)/python -m pytest -q -m 'faults or not faults' tests/faults tests/test_object_store.py
+	$(ONE_THREAD) $(BIN)/python -m pytest -q -m 'faults or not faults' tests/faults tests/test_object_store.py \
+		tests/test_nodes.py tests/test_ray_runner.py tests/test_submit.py
 
 # As `make fuzz N=1000 SEED=7`: so many files of each kind, made to hurt.
 N ?= 10000

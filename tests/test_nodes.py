@@ -23,8 +23,8 @@ from polyscan.run import Run
 pytest.importorskip("ray")
 
 
+@pytest.mark.faults
 @pytest.mark.ray
-@pytest.mark.slow
 def test_a_node_that_joins_gets_work_and_one_that_is_lost_loses_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

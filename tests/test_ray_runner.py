@@ -123,7 +123,7 @@ def test_a_killed_worker_changes_no_byte_and_no_other_shard_is_repeated(
     assert len(done) == len(set(done)), "a shard that was done was done again"
 
 
-@pytest.mark.parametrize("fault", ["hang", "stop"])
+@pytest.mark.parametrize("fault", ["hang", pytest.param("stop", marks=pytest.mark.faults)])
 def test_a_worker_that_hangs_is_ended_and_its_shard_is_done_elsewhere(
     ray_session: None, reference: Reference, tmp_path: Path, fault: str, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -389,7 +389,7 @@ def test_a_killed_ray_driver_is_resumed_and_ray_address_joins_the_cluster(
     assert not list((run / "running").rglob("*.json"))
 
 
-@pytest.mark.slow
+@pytest.mark.faults
 def test_ctrl_c_ends_the_driver_and_its_workers_with_130_and_the_same_command_resumes(
     ray_session: None, reference: Reference, tmp_path: Path
 ) -> None:

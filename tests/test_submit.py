@@ -488,6 +488,7 @@ def test_both_nodes_of_a_cluster_work_for_a_job(cluster: Cluster, job_file: Path
     assert len(watch.nodes) == 2, "a shard at work on each"
 
 
+@pytest.mark.faults
 @pytest.mark.ray
 @needs_the_dashboard
 def test_a_node_with_another_token_does_not_join(cluster: Cluster, tmp_path: Path) -> None:
