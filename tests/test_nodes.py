@@ -64,4 +64,6 @@ def test_a_node_that_joins_gets_work_and_one_that_is_lost_loses_nothing(
     gone = re.search(rf"a machine is gone at shard (\d+) of `{nodes.STAGE}`", err)
     assert gone, f"it was charged with a death: {err}"
     assert int(gone[1]) in told["there"]
-    assert not Run(str(tmp_path / "run")).storage.files("failed")
+    run = Run(str(tmp_path / "run"))
+    assert run.verify() == []
+    assert not run.storage.files("failed")

@@ -78,7 +78,8 @@ def opened(address: str) -> tuple[Any, str]:
 
 def speaks_s3(fs: Any) -> bool:
     """Whether a file system of fsspec is S3's."""
-    return bool(set(S3) & {fs.protocol} if isinstance(fs.protocol, str) else set(S3) & set(fs.protocol))
+    names = (fs.protocol,) if isinstance(fs.protocol, str) else fs.protocol
+    return any(name in S3 for name in names)
 
 
 def _options(address: str) -> dict[str, Any]:

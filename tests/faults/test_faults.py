@@ -5,17 +5,14 @@
 
 from __future__ import annotations
 
-import json
 import os
 import random
 import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 from sabotage import sabotaged
@@ -184,48 +181,6 @@ def test_shard_that_hangs(
 
 
 # ---- machines ------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.faults
-@pytest.mark.ray
-def test_node_that_joins_late_and_raylet_that_is_killed(tmp_path: Path, struck: Struck) -> None:
-    """Three nodes: one joins when the stage has begun, gets work, and its raylet is killed."""
-    import nodes
-    import toy
-    from sabotage import hashes
-
-    undisturbed = Run(str(tmp_path / "undisturbed"))
-    pipeline.scan(toy.job(tmp_path / "images", **nodes.CHANGES), undisturbed, pipeline.in_process)
-    tests = Path(nodes.__file__).parent
-    with tempfile.TemporaryDirectory(prefix="r", dir="/tmp") as short:  # Ray's sockets have short names or none
-        environment = {
-            **os.environ,
-            "RAY_TMPDIR": short,
-            "RAY_health_check_period_ms": "1000",
-            "RAY_health_check_timeout_ms": "1000",
-            "RAY_health_check_failure_threshold": "3",
-            "PYTHONPATH": os.pathsep.join([str(tests), str(tests.parent), os.environ.get("PYTHONPATH", "")]),
-        }
-        environment.pop("RAY_ADDRESS", None)
-        command = [sys.executable, nodes.__file__, str(tmp_path), str(tmp_path / "images")]
-        process = subprocess.Popen(
-            command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
-        )
-        try:
-            out, err = process.communicate(timeout=240)
-        except BaseException:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.communicate()
-            raise
-    assert process.returncode == 0, err
-    told: dict[str, Any] = json.loads(out.splitlines()[-1])
-    assert told["was_killed"]
-    assert told["there"], "the node that joined got no work"
-    struck(f"raylet of the late node killed at its {len(told['there'])} shards")
-    run = Run(str(tmp_path / "run"))
-    assert hashes(run.address) == hashes(undisturbed.address)
-    assert run.verify() == []
-    assert not run.storage.files("failed")
 
 
 # ---- drivers -------------------------------------------------------------------------------------------------------
