@@ -47,6 +47,5 @@ def do(job: Job, run: Run, stage: str, runner: Runner = pipeline.in_process, *, 
 
 def finish(job: Job, run: Run, stage: str, prints: Mapping[str, str], runner: Runner = pipeline.in_process) -> None:
     """The same behind `pipeline.prepare`, which is no part of the stage."""
-    verb = next(verb for verb in pipeline.STAGES if verb.name == stage)
-    desk = pipeline.Desk(stage, job, run.address, prints[stage])
-    pipeline.complete(verb, desk, run, runner, pipeline.Silence())
+    verb = pipeline.stage_named(stage)
+    pipeline.complete(verb, verb.desk(job, run, prints[stage]), run, runner, pipeline.Silence())

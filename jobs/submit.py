@@ -26,6 +26,7 @@ import typer
 from polyscan import job as jobs
 from polyscan.errors import InstallError, JobError, PolyscanError
 from polyscan.job import Job
+from polyscan.storage import refuse_secret
 
 POLL_S = 2.0
 LOST_S = 120.0  # a tunnel that drops comes back within this; a cluster that is gone does not
@@ -103,7 +104,10 @@ def entrypoint(job: Path, folder: Path, run: str, *, workers: int | None = None,
 
     Raises:
         JobError: if the job lies outside the folder, or the run would lie in a node's own temporary copy of it.
+        StoreError: if the run's address or a setting holds a secret: the command stands in the job's record.
     """
+    for word in (run, *(sets or [])):
+        refuse_secret(word)
     if not job.resolve().is_relative_to(folder):
         raise JobError(f"{job} is not below {folder}, the folder that travels along; give a --project that holds it")
     if "://" not in run and not Path(run).is_absolute():

@@ -9,25 +9,23 @@ else, whoever runs it, and the tables are the same.
 
 from __future__ import annotations
 
-import gc
 import logging
 import platform
 import time
-import traceback
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib.metadata import version
 from types import ModuleType
 from typing import Any, Protocol
 
 import torch
 
+from polyscan.desk import Desk
 from polyscan.errors import JobError, ShardError
 from polyscan.job import Job, settings_of
 from polyscan.run import Run
 from polyscan.run.fingerprints import differences, fingerprint
-from polyscan.run.folder import Done
 from polyscan.run.inputs import open_distance, open_embedder, open_images, open_reader, pinned_threads
 from polyscan.run.mending import Tally, writing
 from polyscan.shards import Failure, Outcome, Receipt, Resources, Runner, Shard, Work
@@ -56,6 +54,10 @@ class Stage:
     settings: tuple[str, ...]
     uses_gpu: bool
     batches: tuple[str, ...] = ()
+
+    def desk(self, job: Job, run: Run, fingerprint: str) -> Desk:
+        """Where a worker of this stage sits."""
+        return Desk(self.name, self.module.__name__, self.batches, job, run.address, fingerprint)
 
 
 STAGES = (
@@ -92,6 +94,11 @@ STAGES = (
 )
 EVERYWHERE = ("seed", "threads", "device")  # settings that every table depends on
 TRIES = 3
+
+
+def stage_named(name: str) -> Stage:
+    """The stage of that name; a StopIteration if there is none."""
+    return next(stage for stage in STAGES if stage.name == name)
 
 
 class Watcher(Protocol):
@@ -152,7 +159,7 @@ def scan(
     run.checked = Tally()
     try:
         for stage in STAGES:
-            desk = Desk(stage.name, job, run.address, prints[stage.name])
+            desk = stage.desk(job, run, prints[stage.name])
             complete(stage, desk, run, runner, watcher or Silence(), verify=verify)
     finally:
         run.tidy()  # what workers left that died meanwhile
@@ -237,98 +244,6 @@ def _note(outcome: Outcome, run: Run, failures: dict[int, Failure]) -> None:
         log.warning("%s %d/%d: its failure can't be filed: %s", shard.stage, shard.index, shard.count, error)
     if outcome.is_job_error:
         raise JobError(outcome.cause)
-
-
-@dataclass
-class Desk:
-    """Where one worker of one stage sits: makes the worker on first use, files what it computes, never raises.
-
-    Failures are filed by the driver, which hears of a worker's death as well.
-
-    Where memory runs out, the worker is made anew with half the batch and stays with it; what it does then is equal to
-    the others' up to rounding, and says so.
-
-    It travels to workers as these few plain values; what is heavy is loaded where it is used.
-    """
-
-    stage: str
-    job: Job
-    address: str
-    print_: str
-    _worker: Any = field(default=None, repr=False)
-    _run: Run | None = field(default=None, repr=False)
-    _batch: dict[str, int] = field(default_factory=dict[str, int], repr=False)
-
-    def __call__(self) -> Work:
-        """The desk itself does the work; calling it is what a runner does once per worker."""
-        return self.work
-
-    def work(self, shard: Shard) -> Outcome:
-        """Does one shard: computes, then files."""
-        try:
-            run = self._run = self._run or Run(self.address)
-            done = run.done_record(shard)
-            if done is None or done.fingerprint != self.print_:  # else its last worker died before it could tell
-                run.note_running(shard)
-                try:
-                    done = self._done(shard, run)
-                finally:
-                    run.forget_running(shard)
-        except Exception as error:  # whatever a shard stumbles over, its siblings go on
-            cause = str(error) if isinstance(error, JobError) else f"{type(error).__name__}: {error}"
-            return Failure(shard, cause, traceback.format_exc(), is_job_error=isinstance(error, JobError))
-        return Receipt(shard, done.rows, done.seconds, done.batch)
-
-    def _done(self, shard: Shard, run: Run) -> Done:
-        """Computes and files a shard with as large a batch as there is memory for."""
-        started = time.perf_counter()
-        while True:
-            try:
-                columns = self._computed(shard, run)
-                break
-            except RuntimeError as error:
-                if not _is_out_of_memory(error) or not self._halve():
-                    raise
-            # Not before here are the error's frames gone, and with them what filled the memory.
-            _free_memory()
-        seconds = time.perf_counter() - started
-        return run.write(shard, columns, fingerprint=self.print_, seconds=seconds, batch=self._batch)
-
-    def _computed(self, shard: Shard, run: Run) -> Mapping[str, Any]:
-        with pinned_threads(self.job):
-            if self._worker is None:
-                self._worker = _stage(self.stage).module.Worker(with_batches(self.job, self._batch), run)
-            return self._worker(shard)
-
-    def _halve(self) -> bool:
-        """Lets go of the worker for one of half the batch; False if it is 1 already."""
-        job = with_batches(self.job, self._batch)
-        before = {f"{group}.batch": getattr(job, group).batch for group in _stage(self.stage).batches}
-        self._worker = None
-        self._batch = {name: max(1, size // 2) for name, size in before.items()}
-        return self._batch != before
-
-
-def with_batches(job: Job, sizes: Mapping[str, int]) -> Job:
-    """The job with other batch sizes, by setting, as in `{"collect.batch": 16}`."""
-    groups = {name.removesuffix(".batch"): size for name, size in sizes.items()}
-    return job.model_copy(update={g: getattr(job, g).model_copy(update={"batch": n}) for g, n in groups.items()})
-
-
-def _is_out_of_memory(error: RuntimeError) -> bool:
-    """Whether a GPU's memory ran out: in torch's own allocator, or in a library beside it."""
-    words = ("CUDA error: out of memory", "CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED")
-    return isinstance(error, torch.cuda.OutOfMemoryError) or any(word in str(error) for word in words)
-
-
-def _free_memory() -> None:
-    gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
-
-
-def _stage(name: str) -> Stage:
-    return next(stage for stage in STAGES if stage.name == name)
 
 
 def in_process(make_work: Callable[[], Work], shards: Sequence[Shard], resources: Resources) -> Generator[Outcome]:

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from polyscan.pipeline import STAGES, Desk
+from polyscan.desk import Desk
+from polyscan.pipeline import STAGES
 from polyscan.run import Run
 from polyscan.shards import Failure, Outcome, Resources, Runner, Shard, Work
 

@@ -17,11 +17,12 @@ import toy
 from sabotage import hashes
 
 from polyscan import pipeline
+from polyscan.desk import with_batches
 from polyscan.errors import ShardError
 from polyscan.job import Job
-from polyscan.pipeline import Desk, with_batches
+from polyscan.pipeline import stage_named
 from polyscan.run import Run
-from polyscan.run.folder import Done
+from polyscan.run.records import Done
 from polyscan.shards import Failure, Receipt, Shard
 from polyscan.studies.status import status_of
 
@@ -175,10 +176,10 @@ def test_libraries_beside_torch_run_out_in_their_own_words(
     print_ = reference.done("collect")[0].fingerprint
     run = Run(str(tmp_path / "run"))
     run.save_manifest(reference.manifest())
-    desk = Desk("survey", toy.job(images), run.address, reference.done("survey")[0].fingerprint)
+    desk = stage_named("survey").desk(toy.job(images), run, reference.done("survey")[0].fingerprint)
     for shard in MODULES["survey"].shards(desk.job, run):
         assert isinstance(desk.work(shard), Receipt)
-    outcome = Desk("collect", toy.job(images), run.address, print_).work(Shard("collect", 0, 3, 0, 20))
+    outcome = stage_named("collect").desk(toy.job(images), run, print_).work(Shard("collect", 0, 3, 0, 20))
     if is_memory:
         assert isinstance(outcome, Receipt)
         assert outcome.batch == {"collect.batch": 4}
@@ -203,7 +204,11 @@ def test_a_stage_without_a_batch_fails_at_once(
         return does
 
     monkeypatch.setattr(MODULES["combine"], "Worker", make)
-    outcome = Desk("combine", toy.job(images), str(tmp_path / "run"), "print").work(Shard("combine", 0, 1, 0, 5))
+    outcome = (
+        stage_named("combine")
+        .desk(toy.job(images), Run(str(tmp_path / "run")), "print")
+        .work(Shard("combine", 0, 1, 0, 5))
+    )
     assert isinstance(outcome, Failure)
     assert outcome.cause.startswith("OutOfMemoryError: ")
     assert len(made) == 1
@@ -235,7 +240,11 @@ def test_what_filled_the_memory_is_gone_before_the_next_try(
         return does
 
     monkeypatch.setattr(MODULES["collect"], "Worker", make)
-    outcome = Desk("collect", toy.job(images), str(tmp_path / "run"), "print").work(Shard("collect", 0, 1, 0, 5))
+    outcome = (
+        stage_named("collect")
+        .desk(toy.job(images), Run(str(tmp_path / "run")), "print")
+        .work(Shard("collect", 0, 1, 0, 5))
+    )
     assert isinstance(outcome, Failure)
     assert "OutOfMemoryError" in outcome.cause
     assert len(held) == 4

@@ -173,7 +173,7 @@ def test_a_real_error_in_a_worker_is_named_with_its_traceback(tmp_path: Path) ->
     run = Run(str(tmp_path / "run"))
     prints = pipeline.prepare(job, run)
     # `survey` and `collect` have not been done, so the worker finds no layers.
-    outcome = pipeline.Desk("combine", job, run.address, prints["combine"]).work(Shard("combine", 0, 1, 0, 5))
+    outcome = pipeline.stage_named("combine").desk(job, run, prints["combine"]).work(Shard("combine", 0, 1, 0, 5))
     assert isinstance(outcome, Failure)
     assert "Traceback" in outcome.traceback
 

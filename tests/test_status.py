@@ -17,7 +17,7 @@ import toy
 from polyscan import cli, pipeline
 from polyscan.job import Job
 from polyscan.run import Run
-from polyscan.run.folder import Done
+from polyscan.run.records import Done
 from polyscan.shards import Shard
 from polyscan.studies.status import FEWEST, Rate, StageStatus, rate_of, status_of
 

@@ -24,7 +24,7 @@ import toy
 from typer.testing import CliRunner
 
 from jobs import submit
-from polyscan.errors import InstallError, JobError
+from polyscan.errors import InstallError, JobError, StoreError
 
 SCRIPT = Path(submit.__file__)
 NAME = "polyscan-toy-1"
@@ -78,6 +78,15 @@ def test_a_run_in_the_unpacked_folder_would_be_lost(job_file: Path) -> None:
 def test_a_job_outside_the_project(job_file: Path, tmp_path: Path) -> None:
     with pytest.raises(JobError, match=r"is not below .*give a --project that holds it"):
         submit.entrypoint(job_file, tmp_path, "/runs/toy")
+
+
+@pytest.mark.parametrize("where", ["run", "setting"])
+def test_no_secret_gets_into_the_jobs_record(job_file: Path, where: str) -> None:
+    secret = "s3://key:hidden@bucket/x"
+    run, sets = (secret, []) if where == "run" else ("/runs/toy", [f"images.source={secret}"])
+    with pytest.raises(StoreError, match="holds a secret") as caught:
+        submit.entrypoint(job_file, job_file.parent, run, sets=sets)
+    assert "hidden" not in str(caught.value)
 
 
 def test_threads_are_pinned_to_the_jobs_and_no_token_travels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

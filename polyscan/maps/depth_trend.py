@@ -49,8 +49,17 @@ def trend_csv(points: Sequence[TrendPoint], layers: Sequence[LayerRow]) -> bytes
         shares = [rate.share if rate else math.nan for rate in rates]
         numbers = (point.mean, point.low, point.high, *point.quantiles, *ends(point.control), *ends(point.excess))
         known = [repr(float(number)) if math.isfinite(number) else "" for number in (*numbers, *shares)]
-        writer.writerow([point.column, point.layer, point.depth, point.n, *known])
+        writer.writerow([point.column, as_text(point.layer), point.depth, point.n, *known])
     return text.getvalue().encode()
+
+
+def as_text(name: str) -> str:
+    """The name such that no spreadsheet takes it for a formula: an apostrophe before what would begin one.
+
+    >>> as_text("layer1.0.conv"), as_text("=HYPERLINK(1)")
+    ('layer1.0.conv', "'=HYPERLINK(1)")
+    """
+    return f"'{name}" if name.startswith(("=", "+", "-", "@", "\t", "\r")) else name
 
 
 def trend_charts(atlas: Atlas) -> list[dict[str, Any]]:

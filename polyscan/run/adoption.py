@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from polyscan.errors import TableError
-from polyscan.run.folder import Done, Run
+from polyscan.run.folder import Run
+from polyscan.run.records import Done
 from polyscan.shards import Shard
 
 

@@ -15,7 +15,7 @@ import platform
 import time
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any, cast
 
 import numpy as np
@@ -25,6 +25,8 @@ from jaxtyping import Float32, Int64
 from polyscan import tables
 from polyscan.errors import JobError, TableError
 from polyscan.run.mending import Fault, Tally, excerpt, faults_of, sweep, unwritable, writing
+from polyscan.run.records import NO_RECORD, Done, Part, Running, done_file, part_file
+from polyscan.run.vectors import EmbeddingFiles, features
 from polyscan.shards import Shard
 from polyscan.storage import Storage
 from polyscan.tables import TABLES, Columns
@@ -32,119 +34,8 @@ from polyscan.units import Layer, UnitOrder
 
 log = logging.getLogger("polyscan.run")
 
-KEPT_BYTES = 512 * 2**20  # of embeddings that a worker keeps in memory
 TIDIED = 3
 """So often a file is written again that another scan's tidying took away half written."""
-NO_RECORD = (ValueError, TypeError, KeyError, AttributeError)
-"""What comes of reading as a record what is none."""
-
-
-@dataclass(frozen=True)
-class Part:
-    """One file of one shard."""
-
-    table: str
-    file: str
-    rows: int
-    bytes: int
-    sha256: str
-
-
-@dataclass(frozen=True)
-class Done:
-    """The record that one shard is done: its range and its files.
-
-    Args:
-        stage: whose shard it is.
-        index: its number in the stage.
-        count: shards in the stage.
-        start: its first item.
-        stop: behind its last item.
-        fingerprint: of the stage, when it was done.
-        parts: its files.
-        seconds: from its beginning to its filing.
-        at: when it was filed, in seconds since 1970; None in records of 0.1.0.
-        batch: batch sizes by setting, where memory ran out at the job's own: equal to others' up to rounding.
-    """
-
-    stage: str
-    index: int
-    count: int
-    start: int
-    stop: int
-    fingerprint: str
-    parts: tuple[Part, ...]
-    seconds: float
-    at: float | None = None
-    batch: dict[str, int] | None = None
-
-    @property
-    def rows(self) -> int:
-        """Rows over all its files."""
-        return sum(part.rows for part in self.parts)
-
-    @classmethod
-    def parse(cls, text: bytes) -> Done:
-        """The record as it was written.
-
-        Raises:
-            ValueError, TypeError, KeyError, AttributeError: if it is none.
-        """
-        record: dict[str, Any] = json.loads(text)
-        parts = tuple(Part(**part) for part in record.pop("parts"))
-        done = cls(parts=parts, **record)
-        for part in parts:
-            if part.file != part_file(part.table, done.shard):
-                raise ValueError(f"a part of {part.table} lies at {part.file!r}")
-            if not isinstance(part.rows, int) or not isinstance(part.bytes, int):
-                raise TypeError(f"{part.file} has {part.rows!r} rows and {part.bytes!r} bytes")
-        return done
-
-    @property
-    def shard(self) -> Shard:
-        """The shard that it tells of."""
-        return Shard(self.stage, self.index, self.count, self.start, self.stop)
-
-
-@dataclass(frozen=True)
-class Running:
-    """The trace of a shard that is at work: where, and since when (seconds since 1970)."""
-
-    index: int
-    host: str
-    pid: int
-    since: float
-
-
-def part_file(table: str, shard: Shard) -> str:
-    """Where a shard's rows of a table lie.
-
-    >>> part_file("embeddings", Shard("embed", 1, 23, 8, 16))
-    'embeddings/part-00001-of-00023.parquet'
-    """
-    return f"{table}/part-{shard.name}.parquet"
-
-
-def done_file(shard: Shard) -> str:
-    """Where its done record lies.
-
-    >>> done_file(Shard("embed", 1, 23, 8, 16))
-    'done/embed/00001-of-00023.json'
-    """
-    return f"done/{shard.stage}/{shard.name}.json"
-
-
-def _is_gone(trace: Running) -> bool:
-    """Whether its process is known to be gone; that of another machine never is."""
-    if trace.host != platform.node() or os.name != "posix":
-        return False
-    try:
-        os.kill(trace.pid, 0)
-    except ProcessLookupError:
-        return True
-    except PermissionError:  # another user's, and alive
-        return False
-    return False
 
 
 class Run:
@@ -314,7 +205,7 @@ class Run:
             if (trace := self._json(file)) is not None:
                 with contextlib.suppress(TypeError):
                     found.append(Running(**trace))
-        return [trace for trace in found if not _is_gone(trace)]
+        return [trace for trace in found if not trace.is_gone]
 
     def others(self, stages: Sequence[str]) -> list[Running]:
         """Traces of workers that another scan of this run seems to have."""
@@ -466,58 +357,15 @@ class Run:
         Raises:
             TableError: if one of them was never embedded.
         """
-        keys, parts, rows = self._embedding_index()
-        place = np.searchsorted(keys, items)
-        place[place == len(keys)] = 0
-        if len(keys) == 0 or not np.array_equal(keys[place], items):
-            raise TableError(
-                f"{int((keys[place] != items).sum()) if len(keys) else len(items)} items have no embedding"
-            )
-        files = self.parts("embeddings")
-        gathered: Float32[np.ndarray, "n d"] | None = None
-        for part in np.unique(parts[place]):
-            block = self._embedding_block(files[int(part)].file)
-            here = parts[place] == part
-            if gathered is None:
-                gathered = np.empty((len(items), block.shape[1]), dtype=np.float32)
-            gathered[here] = block[rows[place[here]]]
-        return gathered if gathered is not None else np.empty((0, 0), dtype=np.float32)
+        if "embeddings" not in self._frames:
+            files = [part.file for part in self.parts("embeddings")]
+            self._frames["embeddings"] = EmbeddingFiles(self.storage, files)
+        return cast("EmbeddingFiles", self._frames["embeddings"]).vectors(items)
 
     def features(self, layer: str, space: str) -> tuple[Int64[np.ndarray, " n"], Float32[np.ndarray, "n d"]]:
         """The network's own features of a layer: keys of its positions, rising, and their vectors. The last is kept."""
-        name = f"features {layer} {space}"
-        if name not in self._frames:
-            for other in [key for key in self._frames if key.startswith("features ")]:
-                del self._frames[other]
+        if self._frames.get("features of") != (layer, space):
             files = [part.file for part in self.parts("features")]
-            where = {"layer": layer, "space": space}
-            keys, vectors = tables.read_matrix(
-                self.storage, files, TABLES["features"], key="item", column="embedding", where=where
-            )
-            order = np.argsort(keys, kind="stable")
-            self._frames[name] = (keys[order], vectors[order])
-        return cast("tuple[np.ndarray, np.ndarray]", self._frames[name])
-
-    def _embedding_index(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        if "embedding index" not in self._frames:
-            blocks = [
-                tables.read_keys(self.storage, part.file, "item", TABLES["embeddings"])
-                for part in self.parts("embeddings")
-            ]
-            keys = np.concatenate(blocks) if blocks else np.empty(0, dtype=np.int64)
-            parts = np.repeat(np.arange(len(blocks)), [len(block) for block in blocks])
-            rows = (
-                np.concatenate([np.arange(len(block)) for block in blocks]) if blocks else np.empty(0, dtype=np.int64)
-            )
-            order = np.argsort(keys, kind="stable")
-            self._frames["embedding index"] = (keys[order], parts[order], rows[order])
-        return cast("tuple[np.ndarray, np.ndarray, np.ndarray]", self._frames["embedding index"])
-
-    def _embedding_block(self, file: str) -> np.ndarray:
-        # A layer's units touch the same parts again and again.
-        cache = cast("dict[str, np.ndarray]", self._frames.setdefault("embedding blocks", {}))
-        if file not in cache:
-            while cache and sum(block.nbytes for block in cache.values()) > KEPT_BYTES:
-                cache.pop(next(iter(cache)))
-            cache[file] = tables.read_vectors(self.storage, file, "embedding", TABLES["embeddings"])
-        return cache[file]
+            self._frames["features"] = features(self.storage, files, layer, space)
+            self._frames["features of"] = (layer, space)
+        return cast("tuple[np.ndarray, np.ndarray]", self._frames["features"])

@@ -8,18 +8,14 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
-import re
 import time
 from collections.abc import Generator, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from polyscan.errors import JobError
+from polyscan.run.records import Done, Part
 from polyscan.storage import Storage
-
-if TYPE_CHECKING:
-    from polyscan.run.folder import Done, Part
 
 THREADS = 8
 """Reading waits for the disk or the network, and hashing needs no lock of Python's: more than one thread pays."""
@@ -27,7 +23,6 @@ BLOCK = 2**20
 FEW = 16
 WRITING_S = 60.0
 """No file takes so long to be written aside; what has lain there for longer was left behind."""
-ASIDE = re.compile(r"\..+\.[0-9a-f]{32}")
 UNWRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}
 """What ails the folder rather than a file of it: no other shard can be filed either."""
 
@@ -179,15 +174,12 @@ def sweep(storage: Storage, folders: Sequence[str]) -> int:
     Returns:
         How many files.
     """
-    if not storage.is_local or not storage.exists():
-        return 0
     now = time.time()
     swept = 0
-    for path, about in storage.fs.find(storage.root, maxdepth=3, detail=True).items():
-        name = str(path)[len(storage.root) + 1 :]
+    for name, since in storage.asides().items():
         is_theirs = name.split("/", 1)[0] in folders
-        if ASIDE.fullmatch(name.rsplit("/", 1)[-1]) and (is_theirs or now - about["mtime"] > WRITING_S):
+        if is_theirs or now - since > WRITING_S:
             with contextlib.suppress(OSError):
-                storage.fs.rm_file(path)
+                storage.remove(name)
                 swept += 1
     return swept

@@ -10,6 +10,9 @@ from polyscan.scores.sample import Evidence, Sample
 from polyscan.scores.score import Tail
 from polyscan.stats import splits
 
+MOST_NEIGHBORS = 1000
+"""No unit has more exemplars that are looked at."""
+
 
 @dataclass(frozen=True)
 class Cut:
@@ -39,9 +42,9 @@ class Cut:
     neighbors: int = 8
 
     def __post_init__(self) -> None:
-        """Refuses no neighbour at all."""
-        if self.neighbors < 1:
-            raise ValueError(f"`neighbors` must be at least 1, got {self.neighbors}")
+        """Refuses no neighbour at all, and more than there are exemplars of any unit."""
+        if not 1 <= self.neighbors <= MOST_NEIGHBORS:
+            raise ValueError(f"`neighbors` must lie in 1..{MOST_NEIGHBORS}, got {self.neighbors}")
 
     def __call__(self, sample: Sample) -> float:
         """Cut of one unit; NaN where there are not more items than neighbours."""

@@ -13,6 +13,8 @@ from polyscan.scores.concepts import Concepts
 from polyscan.scores.sample import LEAST_ITEMS, Evidence, Sample
 from polyscan.scores.score import Tail
 
+MOST_DRAWS = 1000
+"""More of them cost time and change nothing: each unit's cuts are drawn anew."""
 LEAST_ROOM = 0.01
 """Where chance leaves less room below the reference, concepts can't be told apart: D is 0."""
 
@@ -53,8 +55,8 @@ class Distinctness:
         """Refuses settings out of bounds."""
         if self.concepts not in ("labels", "words"):
             raise ValueError(f'`concepts` must be "labels" or "words", got "{self.concepts}"')
-        if self.draws < 1:
-            raise ValueError(f"`draws` must be at least 1, got {self.draws}")
+        if not 1 <= self.draws <= MOST_DRAWS:
+            raise ValueError(f"`draws` must lie in 1..{MOST_DRAWS}, got {self.draws}")
 
     def __call__(self, sample: Sample) -> float:
         """D of one unit; NaN where there are no concepts of the kind."""

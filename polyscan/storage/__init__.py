@@ -5,7 +5,7 @@ is one PUT. What an object store is asked is asked again for a while where it do
 before is remembered, because other processes write there, too.
 """
 
-from polyscan.storage.addresses import masked
+from polyscan.storage.addresses import masked, refuse_secret
 from polyscan.storage.folder import Storage
 
-__all__ = ["Storage", "masked"]
+__all__ = ["Storage", "masked", "refuse_secret"]

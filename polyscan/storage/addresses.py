@@ -42,6 +42,19 @@ def masked(text: str) -> str:
     return SIGNATURE.sub(r"\1***", PASSWORD.sub(r"\1***", text))
 
 
+def refuse_secret(text: str) -> None:
+    """Refuses an address, or words with one in them, that holds a password or a signature: they are kept and logged.
+
+    Raises:
+        StoreError: if it does; the secret is blotted out.
+    """
+    if masked(text) != text:
+        raise StoreError(
+            f"{masked(text)} holds a secret, which would stand in run.json, job.toml and logs; leave it out, and "
+            "give credentials by the environment (AWS_ACCESS_KEY_ID, AWS_PROFILE), by FSSPEC_* variables or by a role"
+        )
+
+
 def opened(address: str) -> tuple[Any, str]:
     """The file system of an address and the place in it.
 
@@ -49,11 +62,7 @@ def opened(address: str) -> tuple[Any, str]:
         StoreError: if it is no address, or holds a password or a signature: runs and logs tell where they were made.
         InstallError: if a package is missing.
     """
-    if masked(address) != address:
-        raise StoreError(
-            f"{masked(address)} holds a secret, which would stand in run.json, job.toml and logs; leave it out, and "
-            "give credentials by the environment (AWS_ACCESS_KEY_ID, AWS_PROFILE), by FSSPEC_* variables or by a role"
-        )
+    refuse_secret(address)
     protocol = address.partition("://")[0].rpartition("::")[2]
     try:
         fs, root = cast("tuple[Any, str]", fsspec.core.url_to_fs(address, **_options(address)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import uuid
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
@@ -16,6 +17,9 @@ from polyscan.errors import StoreError
 from polyscan.storage.addresses import opened, speaks_s3
 from polyscan.storage.answers import explained, greet, is_from_a_store
 
+ASIDE = re.compile(r"\..+\.[0-9a-f]{32}")
+ASIDE_DEPTH = 3
+"""So deep lie the results that a scan writes."""
 LARGEST_PUT = 5 * 2**30
 """Bytes that S3 takes in one request; above, it is parts, which appear as one file as well."""
 
@@ -174,6 +178,17 @@ class Storage:
             self.fs.invalidate_cache()
             found: dict[str, Any] = self.fs.find(self.path(folder), detail=True)
         return {str(path)[len(self.root) + 1 :]: int(about["size"]) for path, about in found.items()}
+
+    def asides(self) -> dict[str, float]:
+        """Files that `put` was or is writing, not yet under their names: when each was last written to.
+
+        An object store has none.
+        """
+        if not self.is_local or not self.exists():
+            return {}
+        found: dict[str, Any] = self.fs.find(self.root, maxdepth=ASIDE_DEPTH, detail=True)
+        names = {str(path)[len(self.root) + 1 :]: float(about["mtime"]) for path, about in found.items()}
+        return {name: since for name, since in names.items() if ASIDE.fullmatch(name.rsplit("/", 1)[-1])}
 
     def _found(self, folder: str) -> list[str]:
         """Full paths of all files below."""

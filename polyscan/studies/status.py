@@ -10,7 +10,7 @@ from typing import Any
 
 from polyscan.pipeline import STAGES
 from polyscan.run import Results, Run
-from polyscan.run.folder import Done, Running
+from polyscan.run.records import Done, Running
 from polyscan.scheduling import adaptive_deadline_s
 
 FEWEST = 20

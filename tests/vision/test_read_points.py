@@ -306,3 +306,12 @@ def test_a_place_with_two_names_is_one_layer(network_of):
 def test_a_network_that_does_not_take_its_input_says_so(network_of):
     with pytest.raises(ModelError, match=r"does not take inputs of shape \(1, 3, 16, 16\).*`input_px`"):
         Reader(network_of(nn.Sequential(nn.Flatten(), nn.Linear(10, 2))), "all")
+
+
+@pytest.mark.parametrize("name", ["a@b", "c#2"])
+def test_a_modules_name_that_would_read_as_another_one_is_refused(network_of, name):
+    """`c#2` is the second call of `c`, `a@b` other units of `a`."""
+    module = nn.Sequential()
+    module.add_module(name, conv([[1.0]]))
+    with pytest.raises(ModelError, match=f'has a module named "{name}".*Give it a name without them'):
+        Reader(network_of(module, channels=1), "all")

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from polyscan.images import Picture
-from polyscan.run.folder import KEPT_BYTES
+from polyscan.run.vectors import KEPT_BYTES
 from polyscan.scores.sample import MOST_PARTS
 from polyscan.stages.combine import boxes_of
 from polyscan.stages.name import NAMES

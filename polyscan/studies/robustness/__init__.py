@@ -17,7 +17,7 @@ from polyscan import job as jobs
 from polyscan import pipeline
 from polyscan.errors import JobError
 from polyscan.job import Job
-from polyscan.pipeline import STAGES, Desk, Silence, Watcher
+from polyscan.pipeline import STAGES, Silence, Watcher
 from polyscan.run import Results, Run
 from polyscan.run.adoption import adopt, require_finished
 from polyscan.run.fingerprints import differences
@@ -166,7 +166,7 @@ class Bench:
         """
         taken_over = adopt(base, self.run, NAMES)
         for stage in STAGES:
-            desk = Desk(stage.name, self.job, self.run.address, self.fingerprints[stage.name])
+            desk = stage.desk(self.job, self.run, self.fingerprints[stage.name])
             pipeline.complete(stage, desk, self.run, runner, _Labelled(self.variant.name, watcher))
         with pinned_threads(self.job):
             other = show.write_map(self.job, self.run)

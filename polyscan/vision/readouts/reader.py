@@ -36,8 +36,8 @@ class Reader:
         read_outs: further read-outs of chosen layers by name, each a read point `<layer>@<name>` behind its layer's.
 
     Raises:
-        ModelError: if a name fits no layer (the nearest ones are named), a read-out does not fit its layer, or the
-            network does not take its own input.
+        ModelError: if a name fits no layer (the nearest ones are named), a read-out does not fit its layer, a module's
+            name holds `@` or `#`, or the network does not take its own input.
     """
 
     def __init__(
@@ -49,6 +49,7 @@ class Reader:
         self.network = network
         self.example = _example(network)
         self.untraced_because = ""
+        _refuse_reserved_names(network)
         try:
             self._graph = _checked_graph(network.module, self.example)
         except Exception as error:  # whatever tracing stumbles over, the modules can still be read
@@ -136,6 +137,16 @@ class Reader:
         if has_own:
             return lambda batch, units: module(batch.to(numbers), units)
         return lambda batch, units: picked(point.units(point.maps(module(batch.to(numbers)))), units)
+
+
+def _refuse_reserved_names(network: Network) -> None:
+    """Refuses modules whose names would read as another call's or as other units'."""
+    for name, _ in network.module.named_modules():
+        if "@" in name or "#" in name:
+            raise ModelError(
+                f'{network.name} has a module named "{name}"; `#` stands for a module\'s further calls (`conv#2`) and `@` '
+                "for further units of a layer (`conv@random`). Give it a name without them"
+            )
 
 
 def _example(network: Network) -> Float[Tensor, "1 c y x"]:
