@@ -144,8 +144,8 @@ def _refuse_reserved_names(network: Network) -> None:
     for name, _ in network.module.named_modules():
         if "@" in name or "#" in name:
             raise ModelError(
-                f'{network.name} has a module named "{name}"; `#` stands for a module\'s further calls (`conv#2`) and `@` '
-                "for further units of a layer (`conv@random`). Give it a name without them"
+                f'{network.name} has a module named "{name}"; `#` stands for further calls of a module (`conv#2`) and '
+                "`@` for further units of a layer (`conv@random`). Give it a name without them"
             )
 
 
