@@ -1,17 +1,43 @@
 """Drawing: an `Atlas` in, the files of the maps folder out. Nothing here reads a run or writes to disk."""
 
-from polyscan.maps.atlas import Atlas, Cluster, Column, LayerRow, Mean, Panel, Rate, Tile, TrendPoint, UnitCard
-from polyscan.maps.page import pages
+from polyscan.maps.atlas import (
+    Association,
+    Atlas,
+    Cluster,
+    Column,
+    Elbow,
+    Gallery,
+    LayerRow,
+    Mean,
+    NoUnits,
+    NullPlace,
+    NullSets,
+    Panel,
+    Plane,
+    Rate,
+    Tile,
+    TrendPoint,
+    UnitCard,
+)
+from polyscan.maps.page import Site, pages
 from polyscan.maps.validation import validation_page
 
 __all__ = [
+    "Association",
     "Atlas",
     "Cluster",
     "Column",
+    "Elbow",
+    "Gallery",
     "LayerRow",
     "Mean",
+    "NoUnits",
+    "NullPlace",
+    "NullSets",
     "Panel",
+    "Plane",
     "Rate",
+    "Site",
     "Tile",
     "TrendPoint",
     "UnitCard",

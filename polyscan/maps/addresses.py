@@ -7,6 +7,8 @@ import unicodedata
 from collections.abc import Sequence
 from urllib.parse import quote
 
+BLOCK_UNITS = 64
+"""Units whose data lie in one script."""
 SLUG_LENGTH = 60  # keeps whole paths below the 260 characters of some file systems
 UNSAFE = re.compile(r"[^a-z0-9]+")
 
@@ -39,14 +41,23 @@ def layer_addresses(names: Sequence[str]) -> list[str]:
     return [f"layer/{folder_number(index, len(names))}-{slug(name)}.html" for index, name in enumerate(names)]
 
 
-def sprite_stem(index: int, n_layers: int, channel: int, evidence: str) -> str:
-    """Path of a panel's sprite without its suffix, relative to the maps folder."""
-    return f"img/{folder_number(index, n_layers)}/{channel}-{evidence}"
+def block_address(index: int, n_layers: int, block: int) -> str:
+    """The script with 64 units' data, relative to the maps folder."""
+    return f"data/{folder_number(index, n_layers)}/{block}.js"
 
 
-def anchor(channel: int) -> str:
-    """The id of a unit's card on its layer page."""
-    return f"unit-{channel}"
+def sprite_address(index: int, n_layers: int, channel: int) -> str:
+    """A unit's pictures, relative to the maps folder."""
+    return f"img/{folder_number(index, n_layers)}/{channel}.jpg"
+
+
+def unit_address(layer: str, channel: int) -> str:
+    """A unit's page, relative to the maps folder.
+
+    >>> unit_address("layer1.0/größe", 3)
+    'unit.html#layer1.0%2Fgr%C3%B6%C3%9Fe:3'
+    """
+    return f"unit.html#{quote(layer, safe='')}:{channel}"
 
 
 def place_on_map(layer: str, channel: int) -> str:

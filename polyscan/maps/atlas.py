@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 
@@ -103,24 +103,37 @@ class TrendPoint:
 
 @dataclass(frozen=True)
 class Tile:
-    """One small picture: encoded bytes (JPEG or PNG) and what stands under it."""
+    """One picture of a unit: where it lies in the unit's sprite (px) and what is said of it.
 
-    picture: bytes
+    `caption` stands under it (an activation), `title` is told where one points at it (where it comes from).
+    """
+
+    left: int
+    top: int
+    width: int
+    height: int
     caption: str
     title: str = ""
 
 
 @dataclass(frozen=True)
 class Cluster:
-    """One cluster of one unit's evidence; strongest pictures first. `size` counts all members, shown or not."""
+    """One cluster of one unit's evidence, strongest pictures first.
+
+    Args:
+        size: of all members, shown or not.
+        tiles: of those that have a picture in the sprite.
+        names: what they have in common, best first, each with how well it fits; none where no name is above chance.
+    """
 
     size: int
     tiles: Sequence[Tile]
+    names: Sequence[tuple[str, str]] = ()
 
 
 @dataclass(frozen=True)
 class Panel:
-    """One kind of evidence of one unit, grouped by cluster."""
+    """One kind of evidence of one unit, grouped by cluster, largest first."""
 
     evidence: Literal["exemplars", "visualizations", "begun-from-exemplars"]
     size: int
@@ -129,13 +142,148 @@ class Panel:
 
 
 @dataclass(frozen=True)
+class Elbow:
+    """How a unit's visualizations spread as there are more of them.
+
+    Args:
+        distances: mean pairwise perceptual distance of images 0..i; NaN for the first.
+        count: I, how many there are.
+        stop: why there are no more: "elbow", "max images", "stalled" or "dead".
+    """
+
+    distances: Sequence[float]
+    count: int
+    stop: str
+
+
+@dataclass(frozen=True)
+class Plane:
+    """A unit's exemplars in two dimensions: the two axes along which their cosines differ most.
+
+    Args:
+        x: along the first, in -1..1; one number per exemplar, strongest first.
+        y: along the second, on the same scale.
+        cluster: of each; place in the exemplars' panel, 0 for the largest.
+    """
+
+    x: np.ndarray
+    y: np.ndarray
+    cluster: np.ndarray
+
+
+@dataclass(frozen=True)
+class NullPlace:
+    """Where a unit's score lies among the null sets that are as homogeneous: z = (value - mean) / sd."""
+
+    value: float
+    mean: float
+    sd: float
+
+    @property
+    def z(self) -> float:
+        """Distance from the null's mean in its standard deviations."""
+        return (self.value - self.mean) / self.sd if self.sd > 0 else float("nan")
+
+
+@dataclass(frozen=True)
+class NullSets:
+    """A layer's null as a histogram of z, each set's distance from the mean at its clarity in standard deviations.
+
+    Args:
+        score: label of the score.
+        low: left end of the first bin.
+        width: of each bin.
+        counts: sets in each bin; what lies beyond the ends is counted in the outermost bins.
+    """
+
+    score: str
+    low: float
+    width: float
+    counts: Sequence[int]
+
+
+@dataclass(frozen=True)
 class UnitCard:
-    """One unit as it is looked at."""
+    """One unit as it is looked at.
+
+    Args:
+        layer: its layer's name.
+        channel: its index there.
+        facts: label and value pairs beyond the map's columns.
+        panels: exemplars first; none of a dead unit.
+        elbow: None where it was not visualized.
+        plane: None where its exemplars were not compared.
+        null: None where there is no null for it.
+        nearest: (layer, channel, cosine) of the units whose exemplars lie nearest, nearest first.
+        sprite: width and height in px of the image that holds its tiles; None where it has none.
+        missing: sentences on what it does not have, and why.
+    """
 
     layer: str
     channel: int
-    facts: Sequence[tuple[str, str]]
-    panels: Sequence[Panel]
+    facts: Sequence[tuple[str, str]] = ()
+    panels: Sequence[Panel] = ()
+    elbow: Elbow | None = None
+    plane: Plane | None = None
+    null: NullPlace | None = None
+    nearest: Sequence[tuple[str, int, float]] = ()
+    sprite: tuple[int, int] | None = None
+    missing: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Association:
+    """Spearman's rank correlation of two columns over one layer's live units that have both.
+
+    Args:
+        layer: which one.
+        column: a score.
+        beside: what it is held against.
+        n: units.
+        rho: the correlation.
+        low: lower end of its 95 % bootstrap interval over units.
+        high: upper end.
+    """
+
+    layer: str
+    column: str
+    beside: str
+    n: int
+    rho: float
+    low: float
+    high: float
+
+
+class Gallery(Protocol):
+    """Where the pages get single units from, a layer at a time: a run's units are more than memory holds."""
+
+    def cards(self, layer: str) -> Sequence[UnitCard]:
+        """One card for each unit of the layer, by channel."""
+        ...
+
+    def sprite(self, layer: str, channel: int) -> bytes | None:
+        """The unit's sprite as it is encoded (JPEG or PNG); None where it has none."""
+        ...
+
+    def null(self, layer: str) -> NullSets | None:
+        """The layer's null; None where it has none."""
+        ...
+
+
+class NoUnits:
+    """The gallery of an atlas that is only looked at from afar."""
+
+    def cards(self, layer: str) -> Sequence[UnitCard]:
+        """None."""
+        return ()
+
+    def sprite(self, layer: str, channel: int) -> bytes | None:
+        """None."""
+        return None
+
+    def null(self, layer: str) -> NullSets | None:
+        """None."""
+        return None
 
 
 @dataclass(frozen=True)
@@ -153,11 +301,13 @@ class Atlas:
         columns: what the map can be coloured by; the first one is the default.
         values: column name to one number per unit, NaN where the unit has none.
         trend: one point per column and layer.
-        cards: layer name to the units shown with pictures, most polysemantic first.
+        gallery: gives each unit's page its contents.
         notes: what is missing or must be known to read the page.
         verdict: for each unit what is said of it, in a word or phrase, empty where nothing can be; empty as a whole
             where nothing is said of any. Words that begin with "several" and the word "one" can be chosen on the map,
             all others are units that cannot be judged.
+        run: what tells this run's files from another's.
+        associations: of scores with other columns, layer by layer.
     """
 
     title: str
@@ -170,6 +320,8 @@ class Atlas:
     columns: Sequence[Column]
     values: Mapping[str, np.ndarray]
     trend: Sequence[TrendPoint]
-    cards: Mapping[str, Sequence[UnitCard]] = field(default_factory=dict[str, Sequence[UnitCard]])
+    gallery: Gallery = field(default_factory=NoUnits)
     notes: Sequence[str] = ()
     verdict: Sequence[str] = ()
+    run: str = ""
+    associations: Sequence[Association] = ()

@@ -7,7 +7,7 @@ made from them in the browser and nothing is read back from a colour.
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -156,22 +156,17 @@ def unit_order(atlas: Atlas) -> np.ndarray:
     return np.lexsort((atlas.channel, atlas.layer_index))
 
 
-def map_data(atlas: Atlas, addresses: Sequence[str], drawn: Mapping[str, set[int]]) -> dict[str, Any]:
+def map_data(atlas: Atlas, addresses: Sequence[str]) -> dict[str, Any]:
     """Everything that the map's script reads.
 
     Args:
         atlas: what is drawn.
         addresses: each layer's page, relative to the index.
-        drawn: layer name to the channels that have a card.
     """
     order = unit_order(atlas)
     counts = np.bincount(atlas.layer_index, minlength=len(atlas.layers)).tolist()
-    channel, layer_index, is_dead = atlas.channel[order], atlas.layer_index[order], atlas.is_dead[order].astype(bool)
+    channel, is_dead = atlas.channel[order], atlas.is_dead[order].astype(bool)
     names = [layer.name for layer in atlas.layers]
-    has_card = np.zeros(len(order), dtype=bool)
-    for index, name in enumerate(names):
-        in_layer = layer_index == index
-        has_card[in_layer] = np.isin(channel[in_layer], sorted(drawn.get(name, ())))
     return {
         "layers": [
             {"name": layer.name, "count": count, "address": address, "weak": layer.is_weak}
@@ -179,7 +174,6 @@ def map_data(atlas: Atlas, addresses: Sequence[str], drawn: Mapping[str, set[int
         ],
         "channel": packed_counts(channel.astype(np.float64)),
         "dead": packed_bits(is_dead),
-        "drawn": packed_bits(has_card),
         "columns": [packed_column(column, atlas.values[column.name][order], is_dead) for column in atlas.columns],
         "verdict": packed_verdicts(sorted_verdicts(atlas, order)),
         "trend": trend_rows(atlas.trend, names),

@@ -2,38 +2,107 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sized
 from typing import Any
 
 import numpy as np
 
 from polyscan.maps import addresses
-from polyscan.maps.atlas import Atlas, Column
+from polyscan.maps.atlas import Atlas, Column, UnitCard
 from polyscan.maps.depth_trend import trend_charts, trend_csv
-from polyscan.maps.layer_page import layer_files
+from polyscan.maps.layer_page import layer_page
 from polyscan.maps.network_map import map_data, unit_order
 from polyscan.maps.numbers import number_text
 from polyscan.maps.shell import asset_files, page
+from polyscan.maps.unit_data import Standing, block_script
+from polyscan.maps.unit_page import unit_page
 
+DATA = re.compile(r"(?P<kind>data|img)/(?P<layer>\d+)/(?P<number>\d+)\.(js|jpg)")
 MOST_RANKED = 20
 RANKED_COLUMNS = 5
 
 
-def pages(atlas: Atlas) -> Iterator[tuple[str, bytes]]:
-    """Every file of the maps folder as its relative name and its content, `index.html` last.
-
-    Files come one by one, so that no more than one unit's pictures are held at a time. Who writes them into a
-    fresh folder and renames it never leaves half a map.
+class Site:
+    """The maps folder of an atlas, file by file: what is written to a disk and what is served are the same bytes.
 
     Raises:
         ValueError: if the atlas contradicts itself (lengths, unknown layers, a layer or column named twice).
     """
-    check(atlas)
-    yield from asset_files()
-    yield "trend.csv", trend_csv(atlas.trend, atlas.layers)
-    for index in range(len(atlas.layers)):
-        yield from layer_files(atlas, index)
-    yield "index.html", index_page(atlas)
+
+    def __init__(self, atlas: Atlas) -> None:
+        check(atlas)
+        self.atlas = atlas
+        self.standing = Standing.of(atlas)
+        self.places = addresses.layer_addresses([layer.name for layer in atlas.layers])
+        self._cards: tuple[int, dict[int, UnitCard]] = (-1, {})
+
+    def names(self) -> Iterator[str]:
+        """Every file, relative to the folder, `index.html` last; layer by layer, so that a layer's units are read once.
+
+        Who writes them in this order never has a page that points at what is not there.
+        """
+        yield from dict(asset_files())
+        yield "trend.csv"
+        yield "unit.html"
+        for index, place in enumerate(self.places):
+            for block in self._blocks(index):
+                yield addresses.block_address(index, len(self.places), block)
+            for channel, card in self._layer_cards(index).items():
+                if card.sprite is not None:
+                    yield addresses.sprite_address(index, len(self.places), channel)
+            yield place
+        yield "index.html"
+
+    def content(self, name: str) -> bytes:
+        """The bytes of one file.
+
+        Raises:
+            KeyError: if the site has none of that name.
+        """
+        if name in self.places:
+            return layer_page(self.atlas, self.places.index(name))
+        if found := DATA.fullmatch(name):
+            return self._data(name, int(found["layer"]), int(found["number"]), is_sprite=found["kind"] == "img")
+        if name == "index.html":
+            return index_page(self.atlas)
+        if name == "unit.html":
+            return unit_page(self.atlas)
+        if name == "trend.csv":
+            return trend_csv(self.atlas.trend, self.atlas.layers)
+        return dict(asset_files())[name]
+
+    def _data(self, name: str, index: int, number: int, *, is_sprite: bool) -> bytes:
+        """A sprite or a block of units, if it is called by its one right name."""
+        n_layers = len(self.places)
+        if index >= n_layers:
+            raise KeyError(name)
+        if is_sprite and name == addresses.sprite_address(index, n_layers, number):
+            sprite = self.atlas.gallery.sprite(self.atlas.layers[index].name, number)
+            if sprite is not None:
+                return sprite
+        if not is_sprite and name == addresses.block_address(index, n_layers, number) and number in self._blocks(index):
+            cards = list(self._layer_cards(index).values())
+            return block_script(self.atlas, self.standing, index, number, cards)
+        raise KeyError(name)
+
+    def _blocks(self, index: int) -> list[int]:
+        channels = self.atlas.channel[self.atlas.layer_index == index]
+        return sorted({int(block) for block in channels // addresses.BLOCK_UNITS})
+
+    def _layer_cards(self, index: int) -> dict[int, UnitCard]:
+        """The layer's cards by channel; those of the last layer are kept."""
+        if self._cards[0] != index:
+            cards = self.atlas.gallery.cards(self.atlas.layers[index].name)
+            self._cards = (index, {card.channel: card for card in cards})
+        return self._cards[1]
+
+
+def pages(atlas: Atlas) -> Iterator[tuple[str, bytes]]:
+    """Every file of the maps folder as its relative name and its content, `index.html` last, one by one."""
+    site = Site(atlas)
+    for name in site.names():
+        yield name, site.content(name)
 
 
 def check(atlas: Atlas) -> None:
@@ -56,17 +125,13 @@ def check(atlas: Atlas) -> None:
             raise ValueError(f"`{what}` holds {len(one)} units, `layer_index` {n_units}; they must agree.")
     if n_units and not 0 <= atlas.layer_index.min() <= atlas.layer_index.max() < len(names):
         raise ValueError(f"`layer_index` must lie in 0..{len(names) - 1}, got {atlas.layer_index.max()}.")
-    strangers = sorted(set(atlas.cards) - set(names))
-    if strangers:
-        raise ValueError(f"the atlas has cards of layer {strangers[0]!r}, which is not among its layers.")
 
 
 def index_page(atlas: Atlas) -> bytes:
     """The front page."""
     names = [layer.name for layer in atlas.layers]
     places = addresses.layer_addresses(names)
-    drawn = {name: {card.channel for card in cards} for name, cards in atlas.cards.items()}
-    most, least = ranked(atlas, places)
+    most, least = ranked(atlas)
     charts = trend_charts(atlas)
     words = {
         "atlas": atlas,
@@ -80,7 +145,7 @@ def index_page(atlas: Atlas) -> bytes:
         "has_excess": any("excess" in chart["specs"] for chart in charts),
         "weak": any(layer.is_weak for layer in atlas.layers),
         "shown": {name: any(getattr(layer, name) for layer in atlas.layers) for name in ("space", "fpr", "power")},
-        "data": map_data(atlas, places, drawn),
+        "data": map_data(atlas, places),
     }
     return page("index.html.j2", root="", title=f"{atlas.title} · polyscan", **words)
 
@@ -90,7 +155,7 @@ def ranked_columns(atlas: Atlas) -> list[Column]:
     return list(atlas.columns[: RANKED_COLUMNS - bool(len(atlas.verdict))])
 
 
-def ranked(atlas: Atlas, places: list[str]) -> tuple[list[Any], list[Any]]:
+def ranked(atlas: Atlas) -> tuple[list[Any], list[Any]]:
     """The live, scored units with the most and the least of the default column, ties in unit order.
 
     At most `MOST_RANKED` each, and never one unit in both.
@@ -103,7 +168,7 @@ def ranked(atlas: Atlas, places: list[str]) -> tuple[list[Any], list[Any]]:
     falling = scored[np.argsort(-values[scored], kind="stable")]
     chosen_most = falling[:count]
     chosen_least = rising[~np.isin(rising, chosen_most)][:count]
-    most, least = ([unit_row(atlas, places, int(order[at])) for at in best] for best in (chosen_most, chosen_least))
+    most, least = ([unit_row(atlas, int(order[at])) for at in best] for best in (chosen_most, chosen_least))
     return most, least
 
 
@@ -117,13 +182,13 @@ def ties(atlas: Atlas, rows: list[dict[str, Any]]) -> int:
     return same - sum(row["value"] == last for row in rows)
 
 
-def unit_row(atlas: Atlas, places: list[str], unit: int) -> dict[str, Any]:
+def unit_row(atlas: Atlas, unit: int) -> dict[str, Any]:
     """One line of the tables of extreme units."""
     index, channel = int(atlas.layer_index[unit]), int(atlas.channel[unit])
     name = atlas.layers[index].name
     columns = ranked_columns(atlas)
     numbers = [number_text(float(atlas.values[column.name][unit]), column.kind) for column in columns]
-    address = f"{places[index]}#{addresses.anchor(channel)}"
+    address = addresses.unit_address(name, channel)
     value = float(atlas.values[columns[0].name][unit])
     verdict = atlas.verdict[unit] if len(atlas.verdict) else ""
     return {"unit": f"{name}:{channel}", "address": address, "numbers": numbers, "value": value, "verdict": verdict}

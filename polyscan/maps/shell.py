@@ -19,7 +19,11 @@ from polyscan.maps.numbers import count_text, number_text, share_text
 CONTENT_POLICY = (
     "default-src 'none'; img-src 'self' data:; style-src 'self' 'unsafe-inline'; script-src 'self' 'unsafe-inline'"
 )
-SCRIPTS = ("packed.js", "scale.js", "map.js", "strip.js", "tooltip.js", "find.js", "index.js", "trend.js", "layer.js")
+SCRIPTS = (
+    *("packed.js", "scale.js", "map.js", "strip.js", "tooltip.js", "find.js", "index.js", "trend.js"),
+    *("blocks.js", "tiles.js", "unit.js", "layer.js"),
+)
+STYLES = ("polyscan.css", "unit.css", "layer.css")
 EXPORTS = "window.vegaEmbed = vegaEmbed;"
 VEGA_LITE = ".".join(altair.SCHEMA_VERSION.split(".")[:2])  # "v6.4.1" is bundled as "v6.4"
 IN_SCRIPT = str.maketrans({"<": "\\u003c", ">": "\\u003e", "&": "\\u0026"})
@@ -68,7 +72,7 @@ def known(value: object) -> object:
 def asset_files() -> Iterator[tuple[str, bytes]]:
     """Style, scripts, the charts' library and its licences."""
     folder = files("polyscan.maps") / "assets"
-    yield "assets/polyscan.css", (folder / "polyscan.css").read_bytes()
+    yield "assets/polyscan.css", b"\n".join((folder / name).read_bytes() for name in STYLES)
     yield "assets/polyscan.js", b"\n".join((folder / name).read_bytes() for name in SCRIPTS)
     yield "assets/LICENSES.txt", (folder / "LICENSES.txt").read_bytes()
     yield "assets/vega.js", vega_bundle()

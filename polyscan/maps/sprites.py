@@ -1,4 +1,4 @@
-"""Sprites: all pictures of one unit's panel in one image file, on a grid of equal square tiles."""
+"""Sprites: all pictures of one unit in one JPEG, each in a cell of its own."""
 
 from __future__ import annotations
 
@@ -8,114 +8,110 @@ from dataclasses import dataclass
 
 from PIL import Image, ImageDraw
 
-from polyscan.maps.atlas import Tile
-
-TILE_PX = 96  # a multiple of JPEG's 16-pixel blocks, so that no tile's colour runs into the next one
-GRID_COLUMNS = 8
-TINY_PX = 48  # pictures up to this size are enlarged pixel by pixel and kept without loss
+BLOCK_PX = 16  # of JPEG with halved colours: cells of whole blocks, so that no picture's colour runs into the next one
+ROW_PX = 512
 MARGIN_COLOR = (122, 124, 128)
-JPEG_QUALITY = {"exemplars": 82, "visualizations": 90}
+QUALITY = 85
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An encoded picture and the side (px) of the square that it is fitted into."""
+
+    content: bytes
+    side: int
 
 
 @dataclass(frozen=True)
 class Sprite:
-    """One image file and where its tiles lie.
+    """One JPEG and where its pictures lie in it.
 
     Args:
         content: the encoded image.
-        suffix: "jpg" or "png".
-        columns: tiles per row.
-        rows: rows of tiles.
-        broken: indices of tiles whose picture could not be decoded; they show a crossed-out square.
-        margins: for each tile how much of it lies beside and above its picture, as a share of the tile.
+        width: of the image, px.
+        height: of the image, px.
+        boxes: left, top, width and height of each picture in px, in the pictures' order.
+        broken: places of pictures that could not be decoded; they show a crossed-out square.
     """
 
     content: bytes
-    suffix: str
-    columns: int
-    rows: int
+    width: int
+    height: int
+    boxes: tuple[tuple[int, int, int, int], ...]
     broken: frozenset[int]
-    margins: tuple[tuple[float, float], ...] = ()
-
-    def place(self, index: int) -> tuple[int, int]:
-        """Column and row of the tile with that index.
-
-        >>> Sprite(b"", "jpg", 8, 2, frozenset()).place(9)
-        (1, 1)
-        """
-        return index % self.columns, index // self.columns
 
 
-def sprite(tiles: Sequence[Tile], evidence: str) -> Sprite:
-    """The tiles, in their order, pasted into one image.
-
-    Args:
-        tiles: encoded pictures of any size; each is fitted into a square of `TILE_PX` with margins where needed.
-        evidence: decides the JPEG quality.
+def sprite(pictures: Sequence[Picture]) -> Sprite:
+    """The pictures, in their order, row by row; pictures of one size that follow each other share rows.
 
     Raises:
-        ValueError: if there is no tile.
+        ValueError: if there is none.
     """
-    if not tiles:
-        raise ValueError("a sprite needs at least one tile, got none; a panel without pictures has no sprite.")
-    columns = min(len(tiles), GRID_COLUMNS)
-    rows = -(-len(tiles) // columns)
-    sheet = Image.new("RGB", (columns * TILE_PX, rows * TILE_PX), MARGIN_COLOR)
+    if not pictures:
+        raise ValueError("a sprite needs at least one picture, got none; a unit without pictures has no sprite")
+    corners, width, height = cells([picture.side for picture in pictures])
+    sheet = Image.new("RGB", (width, height), MARGIN_COLOR)
+    boxes: list[tuple[int, int, int, int]] = []
     broken: set[int] = set()
-    margins: list[tuple[float, float]] = []
-    all_tiny = True
-    for index, tile in enumerate(tiles):
-        picture = decoded(tile.picture)
-        if picture is None:
-            broken.add(index)
-            picture = crossed_out()
-        else:
-            all_tiny = all_tiny and max(picture.size) <= TINY_PX
-        fitted, margin = letterboxed(picture)
-        margins.append(margin)
-        sheet.paste(fitted, (index % columns * TILE_PX, index // columns * TILE_PX))
-    suffix = "png" if all_tiny else "jpg"
-    return Sprite(encoded(sheet, suffix, evidence), suffix, columns, rows, frozenset(broken), tuple(margins))
+    for at, (picture, (left, top)) in enumerate(zip(pictures, corners, strict=True)):
+        image = decoded(picture.content, picture.side)
+        if image is None:
+            broken.add(at)
+            image = crossed_out(picture.side)
+        sheet.paste(image, (left, top))
+        boxes.append((left, top, *image.size))
+    stream = io.BytesIO()
+    sheet.save(stream, "JPEG", quality=QUALITY)
+    return Sprite(stream.getvalue(), width, height, tuple(boxes), frozenset(broken))
 
 
-def decoded(content: bytes) -> Image.Image | None:
-    """The picture in RGB, or None where the bytes hold none."""
+def cells(sides: Sequence[int]) -> tuple[list[tuple[int, int]], int, int]:
+    """Left upper corners of cells for squares of these sides, and the width and height of the sheet.
+
+    >>> cells([128, 64, 64])
+    ([(0, 0), (0, 128), (64, 128)], 128, 192)
+    """
+    corners: list[tuple[int, int]] = []
+    left = top = row = width = 0
+    for side in sides:
+        cell = -(-side // BLOCK_PX) * BLOCK_PX
+        if left and (cell != row or left + cell > ROW_PX):
+            left, top = 0, top + row
+        row = cell
+        corners.append((left, top))
+        left += cell
+        width = max(width, left)
+    return corners, width, top + row
+
+
+def decoded(content: bytes, side: int) -> Image.Image | None:
+    """The picture in RGB, fitted into that square; None where the bytes hold none.
+
+    Smaller ones grow by whole factors, so that their pixels stay seen.
+    """
     try:
         with Image.open(io.BytesIO(content)) as picture:
-            picture.draft("RGB", (TILE_PX, TILE_PX))  # a large JPEG is decoded at a fraction of its size
-            return picture.convert("RGB")
+            picture.draft("RGB", (side, side))  # a large JPEG is decoded at a fraction of its size
+            return fitted(picture.convert("RGB"), side)
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
         return None
 
 
-def letterboxed(picture: Image.Image) -> tuple[Image.Image, tuple[float, float]]:
-    """The picture in a square of `TILE_PX` and its margins: tiny ones grow by whole factors, others smoothly."""
+def fitted(picture: Image.Image, side: int) -> Image.Image:
+    """The picture with its longer side at most that."""
     longest = max(picture.size)
-    if longest == TILE_PX and picture.width == picture.height:
-        return picture, (0, 0)
-    factor = TILE_PX // longest if longest <= TINY_PX else TILE_PX / longest
+    if longest == side or (longest < side and side // longest == 1):
+        return picture
+    factor = side // longest if longest < side else side / longest
     size = (max(1, round(picture.width * factor)), max(1, round(picture.height * factor)))
-    how = Image.Resampling.NEAREST if longest <= TINY_PX else Image.Resampling.LANCZOS
-    square = Image.new("RGB", (TILE_PX, TILE_PX), MARGIN_COLOR)
-    left, top = -((size[0] - TILE_PX) // 2), -((size[1] - TILE_PX) // 2)  # rounded up: cutting the margin leaves none
-    square.paste(picture.resize(size, how), (left, top))
-    return square, (round(left / TILE_PX, 4), round(top / TILE_PX, 4))
+    return picture.resize(size, Image.Resampling.NEAREST if longest < side else Image.Resampling.LANCZOS)
 
 
-def crossed_out() -> Image.Image:
+def crossed_out(side: int) -> Image.Image:
     """What stands where a picture could not be decoded."""
-    square = Image.new("RGB", (TILE_PX, TILE_PX), MARGIN_COLOR)
+    square = Image.new("RGB", (side, side), MARGIN_COLOR)
     pen = ImageDraw.Draw(square)
-    pen.line((8, 8, TILE_PX - 8, TILE_PX - 8), fill=(230, 230, 230), width=3)
-    pen.line((8, TILE_PX - 8, TILE_PX - 8, 8), fill=(230, 230, 230), width=3)
+    edge, far = side // 12, side - side // 12
+    pen.line((edge, edge, far, far), fill=(230, 230, 230), width=max(1, side // 32))
+    pen.line((edge, far, far, edge), fill=(230, 230, 230), width=max(1, side // 32))
     return square
-
-
-def encoded(sheet: Image.Image, suffix: str, evidence: str) -> bytes:
-    """The sheet's bytes: PNG, or JPEG with the quality of its evidence."""
-    stream = io.BytesIO()
-    if suffix == "png":
-        sheet.save(stream, "PNG")
-    else:
-        sheet.save(stream, "JPEG", quality=JPEG_QUALITY.get(evidence, JPEG_QUALITY["visualizations"]))
-    return stream.getvalue()

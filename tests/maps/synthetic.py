@@ -8,7 +8,24 @@ from dataclasses import replace
 import numpy as np
 from PIL import Image
 
-from polyscan.maps import Atlas, Cluster, Column, LayerRow, Mean, Panel, Rate, Tile, TrendPoint, UnitCard
+from polyscan.maps import (
+    Association,
+    Atlas,
+    Cluster,
+    Column,
+    Elbow,
+    LayerRow,
+    Mean,
+    NullPlace,
+    NullSets,
+    Panel,
+    Plane,
+    Rate,
+    Tile,
+    TrendPoint,
+    UnitCard,
+)
+from polyscan.maps.sprites import Picture, Sprite, cells, sprite
 
 COLUMNS = (
     Column(
@@ -27,7 +44,6 @@ COLUMNS = (
     ),
     Column("constant", "constant", "The same number for every unit."),
 )
-N_VISUALIZED = 2  # of the units with pictures in a layer
 TRENDED = ("n_clusters", "silhouette", "psi", "gap_q", "kurtosis")
 CONTROLLED = ("silhouette", "psi", "gap_q")  # of these, what has controls
 UNPROVED = "第三层.conv"  # a layer without virtual units: no rates, no controls
@@ -135,38 +151,109 @@ def picture(rng: np.random.Generator, concept: int, width: int = 120, height: in
     return stream.getvalue()
 
 
-def panel(rng: np.random.Generator, evidence: str, n_clusters: int, size: int) -> Panel:
-    """Evidence of a unit in that many clusters, the largest first."""
-    cuts = sorted((size * np.cumsum(1 / 2 ** np.arange(1, n_clusters))).astype(int).tolist())
-    sizes = np.diff([0, *cuts, size]).tolist()
+def panel(evidence: str, sizes: list[int], boxes: list[tuple[int, int, int, int]], rng: np.random.Generator) -> Panel:
+    """Evidence of a unit in clusters of these sizes; the boxes are dealt out to them in turn, strongest first."""
+    strength = iter(np.sort(rng.uniform(5, 30, len(boxes)))[::-1])
     clusters: list[Cluster] = []
-    for index, count in enumerate(sizes):
-        shown = min(count, 8)
-        strength = np.sort(rng.uniform(5, 30, shown))[::-1]
-        square = {"width": 96} if evidence == "visualizations" else {}
+    for index, size in enumerate(sizes):
         tiles = [
-            Tile(picture(rng, index + n_clusters, **square), f"{value:.1f}", f"images/n{at:04d}.jpg")
-            for at, value in enumerate(strength)
+            Tile(*box, f"{next(strength):.1f}", f"images/n{at:04d}.jpg")
+            for at, box in enumerate(boxes)
+            if at % len(sizes) == index
         ]
-        clusters.append(Cluster(count, tiles))
-    return Panel(evidence, size, (("silhouette", f"{rng.uniform(0.1, 0.6):.2f}"), ("space", "mobilenet_v2")), clusters)  # type: ignore[arg-type]
+        names = (("striped <b>fabric</b>", ".81"), ("größe", ".44")) if index == 0 else ()
+        clusters.append(Cluster(size, tiles, names))
+    return Panel(evidence, sum(sizes), (("space", "mobilenet_v2"),), clusters)  # type: ignore[arg-type]
 
 
-def card(rng: np.random.Generator, layer: str, channel: int, n_clusters: int, visualized: bool) -> UnitCard:
-    """A unit with exemplars and, where asked, visualizations."""
-    panels = [panel(rng, "exemplars", n_clusters, 24)]
-    if visualized:
-        panels.append(panel(rng, "visualizations", max(1, n_clusters - 1), 12))
-    facts = (
-        ("clusters", str(n_clusters)),
-        ("PSI", f"{rng.uniform(0.2, 0.9):.3f}"),
-        ("q", "0.0060"),
-        ("names", "striped fabric / no name above the null"),
-    )
-    return UnitCard(layer, channel, facts, panels)
+def cluster_sizes(n_clusters: int, size: int) -> list[int]:
+    """So many sizes, falling, with that sum."""
+    cuts = sorted((size * np.cumsum(1 / 2 ** np.arange(1, n_clusters))).astype(int).tolist())
+    return sorted(np.diff([0, *cuts, size]).tolist(), reverse=True)
 
 
-def atlas(layers: dict[str, int], *, seed: int = 0, cards_per_layer: int = 0, dead_share: float = 0.02) -> Atlas:
+class SyntheticGallery:
+    """Cards of an atlas' units, made when they are asked for; a third have no visualizations, dead ones nothing.
+
+    The first picture of each sprite is plain, of the colour `marker(layer's place, channel)`.
+    """
+
+    def __init__(self, layers: dict[str, int], is_dead: np.ndarray, n_clusters: np.ndarray, broken: str = "") -> None:
+        self.names = list(layers)
+        self.widths = list(layers.values())
+        self.starts = np.cumsum([0, *self.widths])
+        self.is_dead, self.n_clusters, self.broken = is_dead, n_clusters, broken
+        rng = np.random.default_rng(7)
+        self.patterns = [picture(rng, concept) for concept in range(12)]
+        self.squares = [picture(rng, concept, 128, 128, "PNG") for concept in range(6)]
+
+    def cards(self, layer: str) -> list[UnitCard]:
+        place = self.names.index(layer)
+        return [self.card(place, channel) for channel in range(self.widths[place])]
+
+    def sprite(self, layer: str, channel: int) -> bytes | None:
+        place = self.names.index(layer)
+        return None if self.is_dead[self.starts[place] + channel] else self.drawn(place, channel).content
+
+    def drawn(self, place: int, channel: int) -> Sprite:
+        first = b"no picture" if f"{self.names[place]}:{channel}" == self.broken else plain(*marker(place, channel))
+        crops = [first, *(self.patterns[(channel + at) % 12] for at in range(11))]
+        squares = [] if channel % 3 == 2 else [self.squares[(channel + at) % 6] for at in range(4)]
+        return sprite([*(Picture(one, 64) for one in crops), *(Picture(one, 128) for one in squares)])
+
+    def null(self, layer: str) -> NullSets | None:
+        if layer == UNPROVED:
+            return None
+        counts = np.exp(-0.5 * (np.arange(-4, 8, 0.25) + 0.125) ** 2) * 80
+        return NullSets("gap", -4.0, 0.25, counts.round().astype(int).tolist())
+
+    def card(self, place: int, channel: int) -> UnitCard:
+        layer = self.names[place]
+        unit = self.starts[place] + channel
+        if self.is_dead[unit]:
+            return UnitCard(layer, channel, missing=("A dead unit: it never says anything, so nothing was scored.",))
+        rng = np.random.default_rng((place, channel))
+        n_clusters = int(self.n_clusters[unit])
+        has_visualizations = channel % 3 != 2
+        corners, width, height = cells([64] * 12 + [128] * (4 if has_visualizations else 0))
+        crops = [(*corners[0], 64, 64), *((*corner, 64, 51) for corner in corners[1:12])]
+        panels = [panel("exemplars", cluster_sizes(n_clusters, 24), crops, rng)]
+        if has_visualizations:
+            squares = [(*corner, 128, 128) for corner in corners[12:]]
+            panels.append(panel("visualizations", [5, 3], squares, rng))
+        sizes = cluster_sizes(n_clusters, 24)
+        cluster = np.repeat(np.arange(len(sizes)), sizes)
+        turn = 2 * np.pi * cluster / len(sizes)
+        x, y = (0.6 * side + 0.12 * rng.normal(size=24) for side in (np.cos(turn), np.sin(turn)))
+        elbow = Elbow([float("nan"), 0.2, 0.3, 0.36, 0.38, 0.385, 0.387, 0.388], 8, "elbow")
+        others = [other for other in range(self.widths[place]) if other != channel][:5]
+        return UnitCard(
+            layer,
+            channel,
+            facts=(("names", "striped fabric / no name above the null"),),
+            panels=panels,
+            elbow=elbow if has_visualizations else None,
+            plane=Plane(np.clip(x, -1, 1), np.clip(y, -1, 1), cluster),
+            null=None if layer == UNPROVED else NullPlace(0.21, 0.12, 0.03),
+            nearest=[(layer, other, 0.9 - 0.1 * at) for at, other in enumerate(others)],
+            sprite=(width, height),
+            missing=() if has_visualizations else ("No visualizations: the job visualizes a sample of units.",),
+        )
+
+
+def marker(place: int, channel: int) -> tuple[int, int, int]:
+    """A colour of its own for each unit, coarse enough for JPEG."""
+    return (32 * (place % 8) + 16, 32 * (channel % 8) + 16, 32 * (channel // 8 % 8) + 16)
+
+
+def plain(red: int, green: int, blue: int) -> bytes:
+    """A picture of one colour."""
+    stream = io.BytesIO()
+    Image.new("RGB", (64, 64), (red, green, blue)).save(stream, "PNG")
+    return stream.getvalue()
+
+
+def atlas(layers: dict[str, int], *, seed: int = 0, dead_share: float = 0.02) -> Atlas:
     """An atlas of these layers (name to number of units) with a planted rise of PSI and clusters with depth."""
     rng = np.random.default_rng(seed)
     names, widths = list(layers), list(layers.values())
@@ -185,14 +272,6 @@ def atlas(layers: dict[str, int], *, seed: int = 0, cards_per_layer: int = 0, de
         for column in TRENDED
         for depth, name in enumerate(names)
     ]
-    cards: dict[str, list[UnitCard]] = {}
-    for depth, name in enumerate(names if cards_per_layer else []):
-        alive = np.flatnonzero((layer_index == depth) & ~is_dead)
-        best = alive[np.argsort(-values["psi"][alive])][:cards_per_layer]
-        cards[name] = [
-            card(rng, name, int(channel[unit]), int(values["n_clusters"][unit]), visualized=at < N_VISUALIZED)
-            for at, unit in enumerate(best)
-        ]
     facts = (
         ("units", f"{len(channel):,}"),
         ("layers", str(len(names))),
@@ -218,20 +297,29 @@ def atlas(layers: dict[str, int], *, seed: int = 0, cards_per_layer: int = 0, de
         values,
         trend,
     )
-    return replace(made, cards=cards, notes=notes)
+    gallery = SyntheticGallery(layers, is_dead, np.nan_to_num(values["n_clusters"], nan=1.0))
+    return replace(made, gallery=gallery, notes=notes, run="invented", associations=associations(made))
+
+
+def associations(made: Atlas) -> list[Association]:
+    """Invented ones of each layer."""
+    columns = [column.name for column in made.columns if column.name not in ("kurtosis", "constant")]
+    return [
+        Association(layer.name, column, "kurtosis", layer.n_units - layer.n_dead, 0.31, 0.12, 0.48)
+        for layer in made.layers
+        for column in columns
+    ]
 
 
 def small_atlas() -> Atlas:
-    """Six layers of 16 to 1,800 units with odd names, three units of each with pictures, one tile broken, controls."""
-    made = calibrated(atlas(SMALL_LAYERS, cards_per_layer=3))
-    first = made.cards["conv1"][0]
-    cluster = first.panels[0].clusters[0]
-    broken = replace(cluster.tiles[0], picture=b"no picture")
-    clusters = [replace(cluster, tiles=[broken, *cluster.tiles[1:]]), *first.panels[0].clusters[1:]]
-    panels = [replace(first.panels[0], clusters=clusters), *first.panels[1:]]
-    return replace(made, cards={**made.cards, "conv1": [replace(first, panels=panels), *made.cards["conv1"][1:]]})
+    """Six layers of 16 to 1,800 units with odd names, one picture broken, controls."""
+    made = calibrated(atlas(SMALL_LAYERS))
+    gallery = made.gallery
+    assert isinstance(gallery, SyntheticGallery)
+    gallery.broken = f"conv1:{int(np.flatnonzero(~made.is_dead)[0])}"
+    return made
 
 
 def large_atlas() -> Atlas:
-    """30,000 units in 50 layers, no pictures."""
+    """30,000 units in 50 layers."""
     return calibrated(atlas(large_layers(), seed=1))

@@ -45,7 +45,7 @@
     unitWords(unit, by) {
       const column = this.map.column(by);
       const value = polyscan.numberText(column.values()[unit], column.kind);
-      const rest = ` · ${column.label} ${value}` + (this.map.isDrawn(unit) ? "" : " · no pictures drawn");
+      const rest = ` · ${column.label} ${value}`;
       return [link(this.map.address(unit), this.map.name(unit)), rest];
     }
 

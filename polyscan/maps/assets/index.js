@@ -229,7 +229,7 @@
   function speak(unit) {
     const column = map.column(state.by);
     const value = polyscan.numberText(column.values()[unit], column.kind);
-    const words = [map.name(unit), `${column.label} ${value}`, map.verdicts.word(unit), map.fate(unit, state.by), map.isDrawn(unit) ? "" : "no pictures drawn"];
+    const words = [map.name(unit), `${column.label} ${value}`, map.verdicts.word(unit), map.fate(unit, state.by)];
     $("spoken").textContent = words.filter(Boolean).join(", ");
   }
 

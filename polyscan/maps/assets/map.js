@@ -10,7 +10,6 @@
       this.columns = polyscan.columns(data.columns);
       this.channel = polyscan.unpacked(data.channel);
       this.isDead = polyscan.flags(data.dead);
-      this.isDrawn = polyscan.flags(data.drawn);
       this.verdicts = polyscan.verdicts(data.verdict);
       this.colors = data.colors;
       this.total = this.channel.length;
@@ -35,7 +34,8 @@
     }
 
     address(unit) {
-      return this.layers[this.layerOf[unit]].address + "#unit-" + this.channel[unit];
+      const layer = this.layers[this.layerOf[unit]].name;
+      return "unit.html#" + encodeURIComponent(layer) + ":" + this.channel[unit];
     }
 
     // Why a unit has no colour; empty where it has one.

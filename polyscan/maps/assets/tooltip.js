@@ -18,7 +18,7 @@
       const fate = map.fate(unit, by);
       const weak = map.layers[map.layerOf[unit]].weak ? "power of this layer below .5" : "";
       const under = [fate, weak].filter(Boolean).join(" · ");
-      this.fill(map.name(unit), under, list, map.isDrawn(unit) ? "click for its pictures" : "no pictures drawn");
+      this.fill(map.name(unit), under, list, "click for its page");
       this.box.dataset.unit = map.name(unit);
       this.place(x, y);
     }
