@@ -1,6 +1,6 @@
 """The whole machine: a job goes down a line of verbs, each of which reads tables and writes tables.
 
-    survey -> collect -> combine -> visualize -> embed -> calibrate -> score -> name -> show
+    survey -> collect -> combine -> visualize -> embed -> calibrate -> score -> name -> picture -> show
 
 A stage cuts its work into shards. A worker does a shard: it computes columns, and the pen files them as a part with a
 done record. A runner decides where workers live and never looks inside. So a rerun does what is missing and nothing
@@ -29,7 +29,7 @@ from polyscan.run.fingerprints import differences, fingerprint
 from polyscan.run.inputs import open_distance, open_embedder, open_images, open_reader, pinned_threads
 from polyscan.run.mending import Tally, writing
 from polyscan.shards import Failure, Outcome, Receipt, Resources, Runner, Shard, Work
-from polyscan.stages import calibrate, collect, combine, embed, name, score, show, survey, visualize
+from polyscan.stages import calibrate, collect, combine, embed, name, picture, score, show, survey, visualize
 from polyscan.vision.readouts import chosen_layers
 
 log = logging.getLogger("polyscan")
@@ -90,6 +90,7 @@ STAGES = (
     Stage("calibrate", calibrate, reads=("embed",), settings=("calibrate", "score", "scores"), uses_gpu=False),
     Stage("score", score, reads=("calibrate",), settings=("calibrate", "score", "scores"), uses_gpu=False),
     Stage("name", name, reads=("score",), settings=("score",), uses_gpu=False),
+    Stage("picture", picture, reads=("score",), settings=("picture",), uses_gpu=False),
     # `swap` has its place here: what pasting a cluster's patches into other images does.
 )
 EVERYWHERE = ("seed", "threads", "device")  # settings that every table depends on

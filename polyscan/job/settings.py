@@ -182,12 +182,26 @@ class ScoreSettings(Settings):
     units_per_shard: int = Field(256, ge=1, description="units per shard")
 
 
+class PictureSettings(Settings):
+    """What is seen of a unit: one JPEG with the thumbnails of its strongest exemplars and its visualizations."""
+
+    crops: int = Field(16, ge=0, le=256, description="strongest exemplars that are seen of each unit; 0: none")
+    per_cluster: int = Field(6, ge=0, le=256, description="strongest exemplars of each cluster, where these are more")
+    visualizations: int = Field(6, ge=0, le=256, description="visualizations that are seen; 0: none")
+    visualization_px: int = Field(128, ge=16, le=512, description="side of a visualization in it")
+    units_per_shard: int = Field(128, ge=1, description="units per shard")
+
+
 class ShowSettings(Settings):
     """How the maps are drawn; in no fingerprint."""
 
     fdr: float = Field(0.05, gt=0, lt=1, description="false discovery rate at which a unit is called several")
-    top_per_layer: int = Field(6, ge=0, description="units of each layer shown with pictures")
-    tiles: int = Field(10, ge=1, description="pictures per cluster")
+    pictures_per_layer: int | None = Field(
+        None,
+        ge=0,
+        description="units of each layer whose pictures are copied to the maps, most of the first score "
+        "first; default: all",
+    )
     title: str = Field("", description="title of the pages; default: the network and its weights")
 
 
@@ -249,6 +263,7 @@ class Job(Settings):
     calibrate: CalibrateSettings = CalibrateSettings()  # pyright: ignore[reportCallIssue]
     score: ScoreSettings = ScoreSettings()  # pyright: ignore[reportCallIssue]
     scores: dict[str, dict[str, Any]] = Field(default_factory=dict, description="settings per score; all are computed")
+    picture: PictureSettings = PictureSettings()  # pyright: ignore[reportCallIssue]
     show: ShowSettings = ShowSettings()  # pyright: ignore[reportCallIssue]
     workers: WorkersSettings = WorkersSettings()  # pyright: ignore[reportCallIssue]
     folder: str = Field("", description="where the job's own code and weights lie; filled when the file is read")

@@ -14,7 +14,7 @@ import os
 import platform
 import time
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, cast
 
@@ -26,7 +26,7 @@ from polyscan import tables
 from polyscan.errors import JobError, TableError
 from polyscan.run.mending import Fault, Tally, excerpt, faults_of, sweep, unwritable, writing
 from polyscan.run.records import NO_RECORD, Done, Part, Running, done_file, part_file
-from polyscan.run.vectors import EmbeddingFiles, features
+from polyscan.run.vectors import KeyedParts, embedding_parts, features, thumbnail_parts, thumbnails_of, vectors_of
 from polyscan.shards import Shard
 from polyscan.storage import Storage
 from polyscan.tables import TABLES, Columns
@@ -310,11 +310,57 @@ class Run:
         whole = [record for record in records if isinstance(record, Done)]
         return [*damaged, *faults_of(self.storage, whole, hashed=True, tally=self.checked)]
 
+    def unit_rows(
+        self, table: str, layer: str, columns: Sequence[str] | None = None, *, channels: range | None = None
+    ) -> pd.DataFrame:
+        """Rows of a layer's units; only the parts are opened that hold some, which matters where a run has thousands.
+
+        Args:
+            table: its name.
+            layer: real or virtual.
+            columns: which columns, all if None.
+            channels: of these units alone; all if None.
+
+        Raises:
+            KeyError: if the run has no such layer.
+        """
+        stage = TABLES[table].stage
+        files = self._layer_files(table, layer) if stage == "visualize" else self._range_files(table, layer)
+        where = {"layer": layer, **({"channel": channels} if channels is not None else {})}
+        return tables.read(self.storage, files, TABLES[table], columns=columns, where=where)
+
+    def _range_files(self, table: str, layer: str) -> list[str]:
+        """Of a table whose shards are ranges of all units in their order."""
+        order = self.unit_order()
+        start = order.start(layer)
+        stop = start + order.layer(layer).n_units
+        records = [record for _, record in sorted(self._done_of(TABLES[table].stage).items())]
+        near = [record for record in records if record.start < stop and start < record.stop]
+        return [part.file for record in near for part in record.parts if part.table == table]
+
+    def _layer_files(self, table: str, layer: str) -> list[str]:
+        """Of a table whose shards are units of one layer, told by a first look into all of them."""
+        key = f"layers of {table}"
+        if key not in self._frames:
+            by_layer: dict[str, list[str]] = {}
+            for part in self.parts(table):
+                for name in set(tables.read_keys(self.storage, part.file, "layer", TABLES[table])):
+                    by_layer.setdefault(str(name), []).append(part.file)
+            self._frames[key] = by_layer
+        return cast("dict[str, list[str]]", self._frames[key]).get(layer, [])
+
+    def _done_of(self, stage: str) -> dict[int, Done]:
+        """Done records of a stage, kept once read."""
+        key = f"done {stage}"
+        if key not in self._frames:
+            self._frames[key] = self.done(stage)
+        return cast("dict[int, Done]", self._frames[key])
+
     def parts(self, table: str) -> list[Part]:
         """The files of a table by its done records, in shard order; never by what lies in the folder."""
         key = f"parts of {table}"
         if key not in self._frames:
-            records = sorted(self.done(TABLES[table].stage).items())
+            records = sorted(self._done_of(TABLES[table].stage).items())
             self._frames[key] = [part for _, record in records for part in record.parts if part.table == table]
         return cast("list[Part]", self._frames[key])
 
@@ -357,10 +403,16 @@ class Run:
         Raises:
             TableError: if one of them was never embedded.
         """
-        if "embeddings" not in self._frames:
-            files = [part.file for part in self.parts("embeddings")]
-            self._frames["embeddings"] = EmbeddingFiles(self.storage, files)
-        return cast("EmbeddingFiles", self._frames["embeddings"]).vectors(items)
+        return vectors_of(self._keyed("embeddings", embedding_parts), items)
+
+    def thumbnails(self, items: Int64[np.ndarray, " n"]) -> list[bytes | None]:
+        """Thumbnails of these crops (JPEG), in this order; None where there is none."""
+        return thumbnails_of(self._keyed("thumbnails", thumbnail_parts), items)
+
+    def _keyed(self, table: str, opened: Callable[[Storage, Sequence[str]], KeyedParts]) -> KeyedParts:
+        if table not in self._frames:
+            self._frames[table] = opened(self.storage, [part.file for part in self.parts(table)])
+        return cast("KeyedParts", self._frames[table])
 
     def features(self, layer: str, space: str) -> tuple[Int64[np.ndarray, " n"], Float32[np.ndarray, "n d"]]:
         """The network's own features of a layer: keys of its positions, rising, and their vectors. The last is kept."""

@@ -1,11 +1,12 @@
-"""Vectors of a run's tables by their keys: embeddings of crops, and the network's own features."""
+"""What a run's tables hold by key: embeddings of crops, their thumbnails, and the network's own features."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, cast
 
 import numpy as np
-from jaxtyping import Float32, Int64
+from jaxtyping import Bool, Float32, Int64
 
 from polyscan import tables
 from polyscan.errors import TableError
@@ -13,56 +14,106 @@ from polyscan.storage import Storage
 from polyscan.tables import TABLES
 
 KEPT_BYTES = 512 * 2**20
-"""Of embeddings that a worker keeps in memory."""
+"""Of a table's parts that a worker keeps in memory."""
 
 
-class EmbeddingFiles:
-    """The parts of `embeddings`, of which those are read that hold what is asked for, and the last ones kept.
+class KeyedParts:
+    """The parts of a table whose rows are called by `item`: those are read that hold what is asked for.
 
     Args:
         storage: where they lie.
         files: their names.
+        table: which table.
+        read: what is kept of a part, and how many bytes that is; a sequence in the order of its rows.
     """
 
-    def __init__(self, storage: Storage, files: Sequence[str]) -> None:
-        self.storage = storage
+    def __init__(
+        self, storage: Storage, files: Sequence[str], table: str, read: Callable[[str], tuple[Any, int]]
+    ) -> None:
         self.files = files
-        self._blocks: dict[str, Float32[np.ndarray, "m d"]] = {}
-        blocks = [tables.read_keys(storage, file, "item", TABLES["embeddings"]) for file in files]
+        self._read = read
+        self._blocks: dict[str, tuple[Any, int]] = {}
+        blocks = [tables.read_keys(storage, file, "item", TABLES[table]) for file in files]
         keys = np.concatenate([np.empty(0, dtype=np.int64), *blocks])
         parts = np.repeat(np.arange(len(blocks)), [len(block) for block in blocks])
         rows = np.concatenate([np.empty(0, dtype=np.int64), *(np.arange(len(block)) for block in blocks)])
         order = np.argsort(keys, kind="stable")
         self._keys, self._parts, self._rows = keys[order], parts[order], rows[order]
 
-    def vectors(self, items: Int64[np.ndarray, " n"]) -> Float32[np.ndarray, "n d"]:
-        """Embeddings of these items, in this order.
+    def holding(self, items: Int64[np.ndarray, " n"]) -> Bool[np.ndarray, " n"]:
+        """Which of them there are."""
+        if not len(self._keys):
+            return np.zeros(len(items), dtype=bool)
+        return cast("np.ndarray", self._keys[self._places(items)] == items)
 
-        Raises:
-            TableError: if one of them was never embedded.
-        """
-        n_known = len(self._keys)
-        place = np.searchsorted(self._keys, items)
-        place[place == n_known] = 0
-        if n_known == 0 or not np.array_equal(self._keys[place], items):
-            missing = int((self._keys[place] != items).sum()) if n_known else len(items)
-            raise TableError(f"{missing} items have no embedding")
-        gathered: Float32[np.ndarray, "n d"] | None = None
+    def blocks(
+        self, items: Int64[np.ndarray, " n"]
+    ) -> Iterator[tuple[Any, Int64[np.ndarray, " m"], Int64[np.ndarray, " m"]]]:
+        """Part by part: what is kept of it, the places in `items` of those it holds, and their rows in it."""
+        place = self._places(items)
         for part in np.unique(self._parts[place]):
-            block = self._block(self.files[int(part)])
-            here = self._parts[place] == part
-            if gathered is None:
-                gathered = np.empty((len(items), block.shape[1]), dtype=np.float32)
-            gathered[here] = block[self._rows[place[here]]]
-        return gathered if gathered is not None else np.empty((0, 0), dtype=np.float32)
+            here = np.flatnonzero(self._parts[place] == part)
+            yield self._block(self.files[int(part)]), here, self._rows[place[here]]
 
-    def _block(self, file: str) -> Float32[np.ndarray, "m d"]:
+    def _places(self, items: Int64[np.ndarray, " n"]) -> Int64[np.ndarray, " n"]:
+        place = np.searchsorted(self._keys, items)
+        place[place == len(self._keys)] = 0
+        return place
+
+    def _block(self, file: str) -> Any:
         # A layer's units touch the same parts again and again.
         if file not in self._blocks:
-            while self._blocks and sum(block.nbytes for block in self._blocks.values()) > KEPT_BYTES:
+            while self._blocks and sum(size for _, size in self._blocks.values()) > KEPT_BYTES:
                 self._blocks.pop(next(iter(self._blocks)))
-            self._blocks[file] = tables.read_vectors(self.storage, file, "embedding", TABLES["embeddings"])
-        return self._blocks[file]
+            self._blocks[file] = self._read(file)
+        return self._blocks[file][0]
+
+
+def embedding_parts(storage: Storage, files: Sequence[str]) -> KeyedParts:
+    """Those of `embeddings`: a part's vectors as one array."""
+
+    def read(file: str) -> tuple[Float32[np.ndarray, "m d"], int]:
+        vectors = tables.read_vectors(storage, file, "embedding", TABLES["embeddings"])
+        return vectors, vectors.nbytes
+
+    return KeyedParts(storage, files, "embeddings", read)
+
+
+def thumbnail_parts(storage: Storage, files: Sequence[str]) -> KeyedParts:
+    """Those of `thumbnails`: a part's pictures as a list."""
+
+    def read(file: str) -> tuple[list[bytes], int]:
+        pictures = tables.read(storage, [file], TABLES["thumbnails"], columns=["image"])["image"].tolist()
+        return pictures, sum(map(len, pictures))
+
+    return KeyedParts(storage, files, "thumbnails", read)
+
+
+def vectors_of(parts: KeyedParts, items: Int64[np.ndarray, " n"]) -> Float32[np.ndarray, "n d"]:
+    """Embeddings of these items, in this order.
+
+    Raises:
+        TableError: if one of them was never embedded.
+    """
+    missing = int((~parts.holding(items)).sum())
+    if missing:
+        raise TableError(f"{missing} items have no embedding")
+    gathered: Float32[np.ndarray, "n d"] | None = None
+    for block, here, rows in parts.blocks(items) if len(items) else ():
+        if gathered is None:
+            gathered = np.empty((len(items), block.shape[1]), dtype=np.float32)
+        gathered[here] = block[rows]
+    return gathered if gathered is not None else np.empty((0, 0), dtype=np.float32)
+
+
+def thumbnails_of(parts: KeyedParts, items: Int64[np.ndarray, " n"]) -> list[bytes | None]:
+    """Thumbnails of these items, in this order; None where there is none."""
+    found: list[bytes | None] = [None] * len(items)
+    known = np.flatnonzero(parts.holding(items))
+    for block, here, rows in parts.blocks(items[known]) if len(known) else ():
+        for at, row in zip(known[here].tolist(), rows.tolist(), strict=True):
+            found[at] = block[row]
+    return found
 
 
 def features(

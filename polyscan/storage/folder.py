@@ -69,8 +69,14 @@ class Storage:
                 raise
             raise StoreError(f"{self.address} {explained(error)}") from error
 
-    def put(self, name: str, content: bytes) -> None:
-        """Writes the whole file or nothing; an older file of that name is replaced."""
+    def put(self, name: str, content: bytes, *, is_durable: bool = True) -> None:
+        """Writes the whole file or nothing; an older file of that name is replaced.
+
+        Args:
+            name: below this folder.
+            content: all of it.
+            is_durable: whether a power cut right after leaves it there; what can be drawn again needs no such care.
+        """
         if not self.is_local:
             at_once = {"chunksize": LARGEST_PUT} if self._is_s3 else {}
             with self.asking():
@@ -83,11 +89,14 @@ class Storage:
             with open(aside, "wb") as file:
                 file.write(content)
                 file.flush()
-                os.fsync(file.fileno())
+                if is_durable:
+                    os.fsync(file.fileno())
             os.replace(aside, target)
         except BaseException:
             aside.unlink(missing_ok=True)
             raise
+        if not is_durable:
+            return
         # The rename itself is only durable once the folder is flushed (not every file system can).
         with contextlib.suppress(OSError):
             folder = os.open(target.parent, os.O_RDONLY)

@@ -2,25 +2,41 @@
 
 from __future__ import annotations
 
+import mimetypes
 import threading
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 from polyscan import job as jobs
 from polyscan.errors import JobError
 from polyscan.job import Job
+from polyscan.maps import Site
 from polyscan.pipeline import STAGES
 from polyscan.run import Results, Run
 from polyscan.run.adoption import require_finished
+from polyscan.run.mending import writing
 from polyscan.stages import show
 
 
 def redraw(address: str, overrides: Mapping[str, Any]) -> str:
     """Draws the maps of a run again, with other drawing settings if some are given.
+
+    Raises:
+        TableError: if there is no run, or a stage of it is not done.
+        JobError: if an override is no drawing setting, or the run's folder can't be written.
+    """
+    run = finished(address, overrides)
+    with writing(run.address):
+        show.draw(stored_job(run, overrides), run)
+    return run.address
+
+
+def finished(address: str, overrides: Mapping[str, Any]) -> Run:
+    """The run, if all that is drawn from is done.
 
     Raises:
         TableError: if there is no run, or a stage of it is not done.
@@ -31,26 +47,28 @@ def redraw(address: str, overrides: Mapping[str, Any]) -> str:
     if foreign:
         raise JobError(f"`show` only draws: {', '.join(foreign)} would need a new scan; allowed: show.*")
     require_finished(run, [stage.name for stage in STAGES])
-    show.draw(_stored_job(run, overrides), run)
-    return run.address
+    return run
 
 
-def _stored_job(run: Run, overrides: Mapping[str, Any]) -> Job:
+def stored_job(run: Run, overrides: Mapping[str, Any]) -> Job:
+    """The job of a run, as it was filled in, with other drawing settings."""
     return jobs.parse(run.storage.read("job.toml"), f"{run.address}/job.toml", overrides)
 
 
 @contextmanager
-def served(address: str, port: int) -> Generator[str]:
-    """Serves `maps/` on 127.0.0.1 while it is open; gives the address of the front page.
+def served(address: str, port: int, overrides: Mapping[str, Any]) -> Generator[str]:
+    """Serves the maps on 127.0.0.1 while it is open; gives the address of the front page.
+
+    Nothing is written but `map.parquet`: each page, block and sprite is made when it is asked for, and is what `redraw`
+    would have written, to the byte.
 
     Raises:
-        JobError: if the run does not lie on this machine's disk.
+        TableError: if there is no run, or a stage of it is not done.
+        JobError: if an override is no drawing setting.
     """
-    run = Results(address).run
-    if not run.storage.is_local:
-        raise JobError(f"{address} is no local folder; copy its maps/ here to serve them")
-    handler = partial(_Quiet, directory=str(Path(run.storage.path("maps"))))
-    server = ThreadingHTTPServer(("127.0.0.1", port), handler)
+    run = finished(address, overrides)
+    site = Site(show.drawn_atlas(stored_job(run, overrides), run))
+    server = ThreadingHTTPServer(("127.0.0.1", port), partial(_Pages, site, threading.Lock()))
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:
@@ -60,7 +78,32 @@ def served(address: str, port: int) -> Generator[str]:
         server.server_close()
 
 
-class _Quiet(SimpleHTTPRequestHandler):
+class _Pages(BaseHTTPRequestHandler):
+    """Answers with the files of a site, to this machine alone."""
+
+    def __init__(self, site: Site, lock: threading.Lock, *args: Any) -> None:
+        self.site = site
+        self.lock = lock  # a layer's units are read once for all who ask
+        super().__init__(*args)
+
+    def do_GET(self) -> None:  # the base class names it so
+        """One file, or 404."""
+        # A page of elsewhere whose name was made to point here may not read a run.
+        if self.headers.get("Host", "").partition(":")[0] not in ("127.0.0.1", "localhost"):
+            return self.send_error(403)
+        name = unquote(urlsplit(self.path).path).removeprefix("/") or "index.html"
+        try:
+            with self.lock:
+                content = self.site.content(name)
+        except KeyError:
+            return self.send_error(404)
+        kind = mimetypes.guess_type(name)[0] or "application/octet-stream"
+        self.send_response(200)
+        self.send_header("Content-Type", f"{kind}; charset=utf-8" if kind.startswith("text/") else kind)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
     def log_message(self, format: str, *args: Any) -> None:  # the base class names it so
         """Says nothing."""
 

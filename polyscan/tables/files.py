@@ -93,7 +93,8 @@ def read(
         table: whose parts they are.
         columns: which columns, all if None.
         where: `(column, low, high)`: only rows with low <= column < high, `(column, value)`: only equal ones,
-            `(column, list)`: only those in it, or a dictionary of columns to values: only rows equal in all.
+            `(column, list)`: only those in it, or a dictionary of columns to values: only rows equal in all, or within
+            where the value is a `range`.
 
     Raises:
         TableError: naming the first file that is gone, damaged or another table's.
@@ -196,13 +197,16 @@ def _filter(where: Any, schema: pa.Schema) -> Any:
     if where is None:
         return None
     if isinstance(where, Mapping):
-        equal = [pads.field(str(name)) == value for name, value in where.items()]
-        return functools.reduce(operator.and_, equal)
+        return functools.reduce(operator.and_, [_fits(pads.field(str(name)), value) for name, value in where.items()])
     name, *bounds = where
     if len(bounds) == 1:
         wanted = bounds[0] if isinstance(bounds[0], list) else [bounds[0]]
         return pads.field(name).isin(pa.array(wanted, type=schema.field(name).type))  # an empty list has no type
     return (pads.field(name) >= bounds[0]) & (pads.field(name) < bounds[1])
+
+
+def _fits(field: Any, value: Any) -> Any:
+    return (field >= value.start) & (field < value.stop) if isinstance(value, range) else field == value
 
 
 def read_keys(storage: Storage, file: str, column: str, table: Table | None = None) -> Int64[np.ndarray, " n"]:

@@ -221,11 +221,28 @@ TABLES: dict[str, Table] = {
             LAYER, CHANNEL, SPACE,
             Column("embedding", "vector", "", "mean of its exemplars as cosines see them; of length 1"),
         )),
-        Table("clusters", "score", 2, "unit, evidence, space and item", (
+        Table("clusters", "score", 3, "unit, evidence, space and item", (
             LAYER, CHANNEL, EVIDENCE, SPACE,
             Column("item", "int32", "", "rank of the exemplar, index of the visualization"),
             Column("cluster", "int32", "", "best K of 2 and more by silhouette, ungated; 0 for the strongest item's"),
             Column("cluster_bic", "int32", "", "k-means with K by BIC, 1 included, as published; -1 for an outlier"),
+            Column("x", "float32", "", "real units where they are compared: along the main axis", nullable=True),
+            Column("y", "float32", "", "along the second axis of classical scaling of the cosines", nullable=True),
+        )),
+        Table("sprites", "picture", 1, "real unit with pictures", (
+            LAYER, CHANNEL,
+            Column("width", "int32", "px", "width of the sprite"),
+            Column("height", "int32", "px", "its height"),
+            Column("image", "binary", "", "JPEG"),
+        )),
+        Table("tiles", "picture", 1, "picture in a unit's sprite", (
+            LAYER, CHANNEL,
+            Column("evidence", "string", "", "`exemplars`, `visualizations` or `data_visualizations`"),
+            Column("item", "int32", "", "rank of the exemplar, index of the visualization"),
+            Column("left", "int32", "px", "where the picture lies in the sprite"),
+            Column("top", "int32", "px", "the same down"),
+            Column("width", "int32", "px", "width of the picture"),
+            Column("height", "int32", "px", "its height"),
         )),
         Table("names", "name", 1, "unit, cluster and name", (
             LAYER, CHANNEL, EVIDENCE, SPACE,

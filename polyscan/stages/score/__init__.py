@@ -18,6 +18,7 @@ from polyscan.scores.semanticity import Semanticity
 from polyscan.shards import Shard, split_ranges
 from polyscan.stages.score.against import NUMBERS, NullTable, against, matches
 from polyscan.stages.score.centres import centre_rows
+from polyscan.stats.plane import plane
 from polyscan.tables import Columns
 
 KEY = ("layer", "channel", "evidence", "space", "null")
@@ -62,11 +63,12 @@ class Worker:
             scores.append(against(values, nulls, self.scores, match=self.job.calibrate.match).assign(**about))
             random_clarity = self.evidence.random_clarity(layer, subjects[0].space)
             matched += [matches(values, null, random_clarity=random_clarity).assign(**about) for null in nulls]
+        compared = self._compared(layer, groups)
         return {
             "scores": _columns(scores, [*KEY, "score", *NUMBERS, "is_extrapolated"]),
             "matches": _columns(matched, [*KEY, *MATCH]),
-            "clusters": _cluster_rows(layer, [subject for group in groups for subject in group], semanticity),
-            "centres": centre_rows(self._compared(layer, groups)),
+            "clusters": _cluster_rows(layer, [s for group in groups for s in group], semanticity, seen=compared),
+            "centres": centre_rows(compared),
         }
 
     def _subjects(self, layer: str, channels: range) -> Iterator[list[Subject]]:
@@ -117,7 +119,10 @@ def _columns(frames: Sequence[pd.DataFrame], names: Sequence[str]) -> Columns:
     return {name: rows[name].to_numpy() for name in names}
 
 
-def _cluster_rows(layer: str, subjects: Sequence[Subject], semanticity: Semanticity) -> Columns:
+def _cluster_rows(
+    layer: str, subjects: Sequence[Subject], semanticity: Semanticity, *, seen: Sequence[Subject]
+) -> Columns:
+    """Each item's clusters and, of `seen` subjects, its place in the plane."""
     subjects = sorted(subjects, key=lambda subject: (subject.channel, subject.evidence))
     lengths = [len(subject.items) for subject in subjects]
 
@@ -125,6 +130,8 @@ def _cluster_rows(layer: str, subjects: Sequence[Subject], semanticity: Semantic
         return np.repeat(np.array(values, dtype=dtype), lengths)
 
     nothing = np.empty(0, dtype=np.int64)
+    planes = [plane(s.sample.cosines) if s in seen else np.full((len(s.items), 2), np.nan) for s in subjects]
+    places = np.concatenate([np.empty((0, 2)), *planes]).astype(np.float32)
     return {
         "layer": [layer] * sum(lengths),
         "channel": repeated([s.channel for s in subjects], np.int32),
@@ -133,6 +140,8 @@ def _cluster_rows(layer: str, subjects: Sequence[Subject], semanticity: Semantic
         "item": np.concatenate([nothing, *(s.items for s in subjects)]),
         "cluster": np.concatenate([nothing, *(_best_clusters(s.sample) for s in subjects)]),
         "cluster_bic": np.concatenate([nothing, *(clusters_of(s.sample, semanticity) for s in subjects)]),
+        "x": places[:, 0],
+        "y": places[:, 1],
     }
 
 

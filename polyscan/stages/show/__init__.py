@@ -6,18 +6,31 @@ import pandas as pd
 
 from polyscan import maps, tables
 from polyscan.job import Job
+from polyscan.maps import Atlas
 from polyscan.run import Run
 from polyscan.stages.show.contents import atlas_of
 from polyscan.stages.show.unit_map import calibrated_rows, table_of, unit_map
 
+DRAWN = ("data/", "img/", "layer/")
+
 
 def draw(job: Job, run: Run) -> None:
     """Writes `map.parquet` and `maps/` of a run whose stages are done."""
-    calibrated = calibrated_rows(job, run)
-    atlas = atlas_of(job, run, write_map(job, run, calibrated), calibrated)
+    written: set[str] = set()
     # The new pages are written over the old ones, the front page last: it never points at what is not there.
-    for name, content in maps.pages(atlas):
-        run.storage.put(f"maps/{name}", content)
+    for name, content in maps.pages(drawn_atlas(job, run)):
+        run.storage.put(f"maps/{name}", content, is_durable=False)  # what a power cut takes is drawn again
+        written.add(name)
+    for name in run.storage.files("maps"):
+        relative = name.removeprefix("maps/")
+        if relative.startswith(DRAWN) and relative not in written:
+            run.storage.remove(name)  # of an older drawing, with other units or pictures
+
+
+def drawn_atlas(job: Job, run: Run) -> Atlas:
+    """Writes `map.parquet`, and gives what the pages are drawn from."""
+    calibrated = calibrated_rows(job, run)
+    return atlas_of(job, run, write_map(job, run, calibrated), calibrated)
 
 
 def write_map(job: Job, run: Run, calibrated: pd.DataFrame | None = None) -> pd.DataFrame:

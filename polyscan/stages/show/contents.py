@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,7 +13,8 @@ from polyscan.job import Job
 from polyscan.maps.atlas import Atlas, Column, LayerRow, Rate
 from polyscan.run import Run
 from polyscan.scores import SCORES
-from polyscan.stages.show.cards import Gallery
+from polyscan.stages.show.associations import associations
+from polyscan.stages.show.gallery import RunGallery
 from polyscan.stages.show.rates import Rates, layer_rates
 from polyscan.stages.show.statements import statements
 from polyscan.stages.show.trend import depth_trend
@@ -24,7 +27,7 @@ def atlas_of(job: Job, run: Run, frame: pd.DataFrame, calibrated: pd.DataFrame) 
     layers = layers[layers["layer"] == layers["parent"]]
     columns = list(_columns(frame))
     index = {layer: place for place, layer in enumerate(layers["layer"])}
-    gallery = Gallery(job, run, frame, by=columns[0].name if columns else "max")
+    gallery = RunGallery(job, run, frame, calibrated, by=columns[0].name if columns else None)
     rows = list(_layer_rows(layers, frame, layer_rates(calibrated)))
     trend = list(depth_trend(job, frame, rows, columns, calibrated))
     return Atlas(
@@ -38,10 +41,20 @@ def atlas_of(job: Job, run: Run, frame: pd.DataFrame, calibrated: pd.DataFrame) 
         columns=columns,
         values={column.name: frame[column.name].to_numpy(np.float64) for column in columns},
         trend=trend,
-        cards={row.name: gallery.cards(row.name) for row in rows},
+        gallery=gallery,
         notes=list(_notes(run, job, frame)),
         verdict=frame["verdict"].str.replace("_", " ").tolist() if "verdict" in frame else (),
+        run=run_id(run),
+        associations=list(associations(job, frame, columns)),
     )
+
+
+def run_id(run: Run) -> str:
+    """What tells this run's files from another's: a digest of its stages' fingerprints."""
+    stages: Any = run.manifest()["stages"]
+    return hashlib.sha256(" ".join(str(stages[name]["fingerprint"]) for name in sorted(stages)).encode()).hexdigest()[
+        :16
+    ]
 
 
 def _layer_rows(layers: pd.DataFrame, frame: pd.DataFrame, rates: Mapping[str, Rates]) -> Iterator[LayerRow]:
