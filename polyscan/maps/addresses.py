@@ -46,6 +46,15 @@ def block_address(index: int, n_layers: int, block: int) -> str:
     return f"data/{folder_number(index, n_layers)}/{block}.js"
 
 
+def column_address(place: int) -> str:
+    """The script with one column of all units, relative to the maps folder."""
+    return f"data/column-{place}.js"
+
+
+NAMES = "data/names.js"
+"""The script with what units are called."""
+
+
 def sprite_address(index: int, n_layers: int, channel: int) -> str:
     """A unit's pictures, relative to the maps folder."""
     return f"img/{folder_number(index, n_layers)}/{channel}.jpg"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 
@@ -19,12 +19,14 @@ class Column:
         help: one sentence: range, what high means.
         kind: "real" for a continuous score, "count" for whole numbers (drawn in exact steps), "p" for p and q, of which
             small ones matter (drawn on a logarithmic scale, turned so that small is bright).
+        is_key: whether the front page has it at once: in its charts, in its tables and where one points at a unit.
     """
 
     name: str
     label: str
     help: str
     kind: Literal["real", "count", "p"] = "real"
+    is_key: bool = False
 
 
 LEAST_POWER = 0.5
@@ -232,6 +234,14 @@ class UnitCard:
 
 
 @dataclass(frozen=True)
+class Statement:
+    """A sentence and the numbers that it was made from, by name."""
+
+    text: str
+    inputs: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
 class Association:
     """Spearman's rank correlation of two columns over one layer's live units that have both.
 
@@ -301,6 +311,7 @@ class Atlas:
         columns: what the map can be coloured by; the first one is the default.
         values: column name to one number per unit, NaN where the unit has none.
         trend: one point per column and layer.
+        shares: what has a trend and no value per unit: a share of each layer's units, with its interval.
         gallery: gives each unit's page its contents.
         notes: what is missing or must be known to read the page.
         verdict: for each unit what is said of it, in a word or phrase, empty where nothing can be; empty as a whole
@@ -308,6 +319,9 @@ class Atlas:
             all others are units that cannot be judged.
         run: what tells this run's files from another's.
         associations: of scores with other columns, layer by layer.
+        claims: the sentences that `statement` is made of.
+        names: for each unit what it is called, to be found by; empty as a whole where nothing is named.
+        q: for each unit its false discovery rate, NaN where it has none; empty as a whole in a run without a null.
     """
 
     title: str
@@ -325,3 +339,7 @@ class Atlas:
     verdict: Sequence[str] = ()
     run: str = ""
     associations: Sequence[Association] = ()
+    shares: Sequence[Column] = ()
+    claims: Sequence[Statement] = ()
+    names: Sequence[str] = ()
+    q: Sequence[float] | np.ndarray = ()

@@ -62,6 +62,18 @@ def as_text(name: str) -> str:
     return f"'{name}" if name.startswith(("=", "+", "-", "@", "\t", "\r")) else name
 
 
+def is_chosen(atlas: Atlas) -> bool:
+    """Whether some columns are key, so that not all of them have a chart."""
+    return any(column.is_key for column in atlas.columns)
+
+
+def charted(atlas: Atlas) -> list[Column]:
+    """The columns that have a chart: real ones that are key, then shares; all where none is key."""
+    if not is_chosen(atlas):
+        return [*atlas.columns, *atlas.shares]
+    return [*(column for column in atlas.columns if column.is_key and column.kind == "real"), *atlas.shares]
+
+
 def trend_charts(atlas: Atlas) -> list[dict[str, Any]]:
     """Name, label, help, kind, rows and specifications of each column that has a trend, in the columns' order.
 
@@ -70,7 +82,7 @@ def trend_charts(atlas: Atlas) -> list[dict[str, Any]]:
     """
     known = {layer.name: layer for layer in atlas.layers}
     charts: list[dict[str, Any]] = []
-    for column in atlas.columns:
+    for column in charted(atlas):
         points = [point for point in atlas.trend if point.column == column.name and math.isfinite(point.mean)]
         if points:
             points.sort(key=lambda point: point.depth)

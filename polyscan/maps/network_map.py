@@ -13,9 +13,11 @@ from typing import Any
 import numpy as np
 
 from polyscan.maps.atlas import Atlas, Column, Mean, TrendPoint
+from polyscan.maps.shell import script_json
 
 MOST_STEPS = 10  # a scale of counts has at most so many colours; what lies above shares the last one
 CLIP_PERCENT = (1.0, 99.0)
+LOW_Q = 0.05  # below it the map's menu shows a unit where only those are asked for
 CHANCES = (1.0, 0.1, 0.05, 0.01, 0.001)  # where a scale of p has its ticks; it runs from the first to the last
 SEVERAL, ONE, UNJUDGED = "several", "one", "unjudged"
 COUNT_TYPES = (np.dtype(np.uint8), np.dtype(np.uint16), np.dtype(np.int32))
@@ -91,6 +93,11 @@ def color_scale(column: Column, values: np.ndarray) -> dict[str, Any]:
     return {"low": low, "high": high, "below": bool(known.min() < low), "above": bool(known.max() > high)}
 
 
+def column_words(column: Column) -> dict[str, str]:
+    """What a column is called."""
+    return {"name": column.name, "label": column.label, "help": column.help, "kind": column.kind}
+
+
 def packed_column(column: Column, values: np.ndarray, is_dead: np.ndarray) -> dict[str, Any]:
     """A column's words, its numbers and its scale."""
     numbers = np.asarray(values, dtype=np.float64)
@@ -99,9 +106,38 @@ def packed_column(column: Column, values: np.ndarray, is_dead: np.ndarray) -> di
     else:
         numbers = numbers.astype(np.float32)
         cells = packed(numbers)
-    scale = color_scale(column, numbers[~is_dead])
-    words = {"name": column.name, "label": column.label, "help": column.help, "kind": column.kind}
-    return words | {"cells": cells, "scale": scale}
+    return column_words(column) | {"cells": cells, "scale": color_scale(column, numbers[~is_dead])}
+
+
+def whole_column(atlas: Atlas, place: int) -> dict[str, Any]:
+    """The column of all units in unit order, and its trend."""
+    order, column = unit_order(atlas), atlas.columns[place]
+    made = packed_column(column, atlas.values[column.name][order], atlas.is_dead[order].astype(bool))
+    rows = trend_rows([point for point in atlas.trend if point.column == column.name], layer_names(atlas))
+    return made | {"trend": rows.get(column.name)}
+
+
+def column_script(atlas: Atlas, place: int) -> bytes:
+    """The script that hands over a column which the front page does not hold from the beginning."""
+    content = {"run": atlas.run, "place": place, "column": whole_column(atlas, place)}
+    return f"polyscan.deliverColumn({script_json(content)});\n".encode()
+
+
+def names_script(atlas: Atlas) -> bytes:
+    """The script that hands over what units are called, in unit order; asked for at the first search."""
+    names = [str(atlas.names[unit]) for unit in unit_order(atlas)] if len(atlas.names) else []
+    return f"polyscan.deliverNames({script_json({'run': atlas.run, 'names': names})});\n".encode()
+
+
+def layer_names(atlas: Atlas) -> list[str]:
+    """In forward order."""
+    return [layer.name for layer in atlas.layers]
+
+
+def is_at_once(atlas: Atlas, place: int) -> bool:
+    """Whether the front page holds the column from the beginning: the first one, whole numbers and q."""
+    column = atlas.columns[place]
+    return place == 0 or (column.is_key and (column.kind == "count" or column.name == "q"))
 
 
 def trend_rows(points: Sequence[TrendPoint], layers: Sequence[str]) -> dict[str, list[list[float | None] | None]]:
@@ -157,7 +193,7 @@ def unit_order(atlas: Atlas) -> np.ndarray:
 
 
 def map_data(atlas: Atlas, addresses: Sequence[str]) -> dict[str, Any]:
-    """Everything that the map's script reads.
+    """Everything that the map's script reads at once; other columns lie in scripts of their own.
 
     Args:
         atlas: what is drawn.
@@ -166,17 +202,23 @@ def map_data(atlas: Atlas, addresses: Sequence[str]) -> dict[str, Any]:
     order = unit_order(atlas)
     counts = np.bincount(atlas.layer_index, minlength=len(atlas.layers)).tolist()
     channel, is_dead = atlas.channel[order], atlas.is_dead[order].astype(bool)
-    names = [layer.name for layer in atlas.layers]
+    is_whole = np.array_equal(channel, np.concatenate([np.empty(0, int), *(np.arange(count) for count in counts)]))
+    low_q = np.asarray(atlas.q, dtype=np.float64)[order] < LOW_Q if len(atlas.q) else None
     return {
+        "run": atlas.run,
         "layers": [
             {"name": layer.name, "count": count, "address": address, "weak": layer.is_weak}
             for layer, count, address in zip(atlas.layers, counts, addresses, strict=True)
         ],
-        "channel": packed_counts(channel.astype(np.float64)),
+        "channel": None if is_whole else packed_counts(channel.astype(np.float64)),
         "dead": packed_bits(is_dead),
-        "columns": [packed_column(column, atlas.values[column.name][order], is_dead) for column in atlas.columns],
+        "columns": [
+            whole_column(atlas, place) if is_at_once(atlas, place) else column_words(column)
+            for place, column in enumerate(atlas.columns)
+        ],
         "verdict": packed_verdicts(sorted_verdicts(atlas, order)),
-        "trend": trend_rows(atlas.trend, names),
+        "lowQ": None if low_q is None else packed_bits(low_q),
+        "named": bool(len(atlas.names)),
         "colors": "".join(viridis_table()),
     }
 

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Iterator, Sized
+from collections.abc import Callable, Iterator, Sized
 from typing import Any
 
 import numpy as np
 
 from polyscan.maps import addresses
 from polyscan.maps.atlas import Atlas, Column, UnitCard
-from polyscan.maps.depth_trend import trend_charts, trend_csv
+from polyscan.maps.depth_trend import is_chosen, trend_charts, trend_csv
 from polyscan.maps.layer_page import layer_page
-from polyscan.maps.network_map import map_data, unit_order
+from polyscan.maps.network_map import column_script, is_at_once, map_data, names_script, unit_order
 from polyscan.maps.numbers import number_text
-from polyscan.maps.shell import asset_files, page
+from polyscan.maps.shell import asset_files, known, page
 from polyscan.maps.unit_data import Standing, block_script
 from polyscan.maps.unit_page import unit_page
 
 DATA = re.compile(r"(?P<kind>data|img)/(?P<layer>\d+)/(?P<number>\d+)\.(js|jpg)")
+COLUMN = re.compile(r"data/column-(?P<place>\d+)\.js")
+STATEMENTS = "statements.json"
 MOST_RANKED = 20
 RANKED_COLUMNS = 5
 
@@ -44,7 +47,13 @@ class Site:
         """
         yield from dict(asset_files())
         yield "trend.csv"
+        yield STATEMENTS
         yield "unit.html"
+        for place in range(len(self.atlas.columns)):
+            if not is_at_once(self.atlas, place):
+                yield addresses.column_address(place)
+        if len(self.atlas.names):
+            yield addresses.NAMES
         for index, place in enumerate(self.places):
             for block in self._blocks(index):
                 yield addresses.block_address(index, len(self.places), block)
@@ -64,13 +73,22 @@ class Site:
             return layer_page(self.atlas, self.places.index(name))
         if found := DATA.fullmatch(name):
             return self._data(name, int(found["layer"]), int(found["number"]), is_sprite=found["kind"] == "img")
-        if name == "index.html":
-            return index_page(self.atlas)
-        if name == "unit.html":
-            return unit_page(self.atlas)
-        if name == "trend.csv":
-            return trend_csv(self.atlas.trend, self.atlas.layers)
-        return dict(asset_files())[name]
+        if found := COLUMN.fullmatch(name):
+            return self._column(name, int(found["place"]))
+        single: dict[str, Callable[[], bytes]] = {
+            "index.html": lambda: index_page(self.atlas),
+            "unit.html": lambda: unit_page(self.atlas),
+            STATEMENTS: lambda: statements_file(self.atlas),
+            "trend.csv": lambda: trend_csv(self.atlas.trend, self.atlas.layers),
+        }
+        if len(self.atlas.names):
+            single[addresses.NAMES] = lambda: names_script(self.atlas)
+        return single[name]() if name in single else dict(asset_files())[name]
+
+    def _column(self, name: str, place: int) -> bytes:
+        if place >= len(self.atlas.columns) or is_at_once(self.atlas, place) or name != addresses.column_address(place):
+            raise KeyError(name)
+        return column_script(self.atlas, place)
 
     def _data(self, name: str, index: int, number: int, *, is_sprite: bool) -> bytes:
         """A sprite or a block of units, if it is called by its one right name."""
@@ -98,6 +116,12 @@ class Site:
         return self._cards[1]
 
 
+def statements_file(atlas: Atlas) -> bytes:
+    """The sentences of the front page, each with the numbers that it was made from."""
+    claims = [{"text": claim.text, "inputs": known(claim.inputs)} for claim in atlas.claims]
+    return json.dumps({"run": atlas.run, "statements": claims}, indent=1, ensure_ascii=False).encode()
+
+
 def pages(atlas: Atlas) -> Iterator[tuple[str, bytes]]:
     """Every file of the maps folder as its relative name and its content, `index.html` last, one by one."""
     site = Site(atlas)
@@ -119,6 +143,7 @@ def check(atlas: Atlas) -> None:
     lists: dict[str, Sized] = {"channel": atlas.channel, "is_dead": atlas.is_dead}
     if len(atlas.verdict):
         lists["verdict"] = atlas.verdict
+    lists |= {what: given for what, given in (("names", atlas.names), ("q", atlas.q)) if len(given)}
     lists |= {f"values[{key!r}]": atlas.values.get(key, ()) for key in keys}
     for what, one in lists.items():
         if len(one) != n_units:
@@ -145,14 +170,21 @@ def index_page(atlas: Atlas) -> bytes:
         "has_excess": any("excess" in chart["specs"] for chart in charts),
         "weak": any(layer.is_weak for layer in atlas.layers),
         "shown": {name: any(getattr(layer, name) for layer in atlas.layers) for name in ("space", "fpr", "power")},
+        "has_q": bool(len(atlas.q)),
+        "named": bool(len(atlas.names)),
         "data": map_data(atlas, places),
     }
     return page("index.html.j2", root="", title=f"{atlas.title} · polyscan", **words)
 
 
 def ranked_columns(atlas: Atlas) -> list[Column]:
-    """The columns that the tables of extreme units show, the default one first; a verdict takes the last one's room."""
-    return list(atlas.columns[: RANKED_COLUMNS - bool(len(atlas.verdict))])
+    """The columns that the tables of extreme units show: the default one, then what the page has at once.
+
+    Verdicts and names take room from the last ones.
+    """
+    at_once = [column for place, column in enumerate(atlas.columns) if place and is_at_once(atlas, place)]
+    columns = [atlas.columns[0], *(at_once or atlas.columns[1:])]
+    return columns[: RANKED_COLUMNS - bool(len(atlas.verdict)) - bool(len(atlas.names))]
 
 
 def ranked(atlas: Atlas) -> tuple[list[Any], list[Any]]:
@@ -191,13 +223,16 @@ def unit_row(atlas: Atlas, unit: int) -> dict[str, Any]:
     address = addresses.unit_address(name, channel)
     value = float(atlas.values[columns[0].name][unit])
     verdict = atlas.verdict[unit] if len(atlas.verdict) else ""
-    return {"unit": f"{name}:{channel}", "address": address, "numbers": numbers, "value": value, "verdict": verdict}
+    called = atlas.names[unit] if len(atlas.names) else ""
+    row = {"unit": f"{name}:{channel}", "address": address, "numbers": numbers}
+    return row | {"value": value, "verdict": verdict, "name": called}
 
 
 def trended_columns(atlas: Atlas) -> list[Column]:
-    """The columns that have a trend, in their order."""
+    """The key columns that have a trend, and shares; all that have one where none is key."""
     names = {point.column for point in atlas.trend}
-    return [column for column in atlas.columns if column.name in names]
+    found = [column for column in atlas.columns if column.name in names]
+    return [column for column in found if column.is_key] + list(atlas.shares) if is_chosen(atlas) else found
 
 
 def layer_table(atlas: Atlas, places: list[str]) -> list[dict[str, Any]]:

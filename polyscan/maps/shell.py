@@ -20,8 +20,9 @@ CONTENT_POLICY = (
     "default-src 'none'; img-src 'self' data:; style-src 'self' 'unsafe-inline'; script-src 'self' 'unsafe-inline'"
 )
 SCRIPTS = (
-    *("packed.js", "scale.js", "map.js", "strip.js", "tooltip.js", "find.js", "index.js", "trend.js"),
-    *("blocks.js", "tiles.js", "unit.js", "layer.js"),
+    *("packed.js", "columns.js", "scale.js", "map.js", "strip.js", "tooltip.js", "find.js", "index.js", "trend.js"),
+    *("blocks.js", "tiles.js", "unit_marks.js", "unit_names.js", "unit_charts.js", "unit_parts.js", "unit.js"),
+    *("plot_axis.js", "distribution.js", "scatter.js", "unit_table.js", "layer.js"),
 )
 STYLES = ("polyscan.css", "unit.css", "layer.css")
 EXPORTS = "window.vegaEmbed = vegaEmbed;"

@@ -349,7 +349,7 @@ def judged(**counts: int) -> pd.DataFrame:
 
 
 def said(toy_results: Results, frame: pd.DataFrame, layers: list[LayerRow], trend: list[TrendPoint]) -> str:
-    return " ".join(statements(toy.stored_job(toy_results), frame, layers, trend))
+    return " ".join(claim.text for claim in statements(toy.stored_job(toy_results), frame, layers, trend))
 
 
 def test_units_are_counted_among_those_that_can_be_judged(toy_results: Results) -> None:

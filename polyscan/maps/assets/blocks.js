@@ -5,11 +5,12 @@
   const polyscan = (window.polyscan = window.polyscan || {});
   const BLOCK_UNITS = 64;
   const SCHEMA = 1;
+  const AGAIN = "Draw the maps again: polyscan show RUN.";
   const asked = new Map();
 
+  // Called by each data script; what it holds goes to whoever asked for that script.
   polyscan.deliver = function (block) {
-    const waiting = asked.get(block.layer + "/" + block.block);
-    if (waiting) waiting.take(block);
+    for (const entry of asked.values()) if (entry.script === document.currentScript) entry.take(block);
   };
 
   // Blocks of the network that `index` describes (the content of #unit-index); `root` leads to the maps folder.
@@ -33,19 +34,21 @@
     }
 
     request(key, address) {
-      const entry = {};
+      const entry = { script: polyscan.element("script", { src: address }) };
+      const file = address.slice(this.root.length);
       entry.promise = new Promise((resolve, reject) => {
-        const missing = `${address.slice(this.root.length)} is missing or did not load: was the whole folder copied?`;
-        const script = polyscan.element("script", { src: address });
+        const refuse = (sentence) => reject(new Error(sentence));
         entry.take = (block) => {
-          if (block.schema !== SCHEMA) reject(new Error(`${address} is of another version of polyscan; draw it again.`));
-          else if (block.run !== this.index.run) reject(new Error(`${address} is of another run; draw the maps again.`));
+          if (block.schema !== SCHEMA) refuse(`${file} was made by another version of polyscan than this page. ${AGAIN}`);
+          else if (block.run !== this.index.run) refuse(`${file} is of another run than this page. ${AGAIN}`);
+          else if (`${block.layer}/${block.block}` !== key) refuse(`${file} holds the data of other units. ${AGAIN}`);
           else resolve(block);
         };
-        script.addEventListener("load", () => reject(new Error(missing))); // too late where it has delivered
-        script.addEventListener("error", () => reject(new Error(missing)));
-        document.head.append(script);
+        const missing = () => refuse(`${file} is missing or broken. Was the whole folder copied? If so: ${AGAIN}`);
+        entry.script.addEventListener("load", missing); // too late where it has delivered
+        entry.script.addEventListener("error", missing);
       });
+      document.head.append(entry.script);
       return entry;
     }
   };

@@ -44,9 +44,28 @@
 
     unitWords(unit, by) {
       const column = this.map.column(by);
-      const value = polyscan.numberText(column.values()[unit], column.kind);
-      const rest = ` · ${column.label} ${value}`;
+      const rest = column.cells ? ` · ${column.label} ${polyscan.numberText(column.values()[unit], column.kind)}` : "";
       return [link(this.map.address(unit), this.map.name(unit)), rest];
+    }
+
+    // Units that are called so; the first few are linked, and how many there are is told.
+    answerByName(text, names) {
+      const wanted = text.toLowerCase();
+      const like = [];
+      names.forEach((name, unit) => { if (name.toLowerCase().includes(wanted)) like.push(unit); });
+      const layers = this.parseNear(wanted);
+      if (!like.length) {
+        if (!layers.length) this.line.replaceChildren(`No layer and no unit is called “${text}”.`);
+        return;
+      }
+      const shown = like.slice(0, MOST_NAMES);
+      const links = shown.flatMap((unit, at) => [at ? " · " : "", link(this.map.address(unit), this.map.name(unit)), ` ${names[unit]}`]);
+      const count = `${polyscan.countText(shown.length)} of ${polyscan.countText(like.length)} units called so: `;
+      this.line.replaceChildren(...(layers.length ? [...this.nearWords(text), " · "] : []), count, ...links);
+    }
+
+    parseNear(wanted) {
+      return this.map.layers.filter((layer) => layer.name.toLowerCase().includes(wanted));
     }
 
     range(layer) {
@@ -58,7 +77,7 @@
 
     nearWords(text) {
       const wanted = text.toLowerCase();
-      const like = this.map.layers.filter((layer) => layer.name.toLowerCase().includes(wanted));
+      const like = this.parseNear(wanted);
       if (!like.length) return [`No layer is called “${text}”.`];
       const links = like.slice(0, MOST_NAMES).flatMap((layer, at) => [at ? ", " : "", link(layer.address, layer.name)]);
       const have = like.length === 1 ? "layer has" : "layers have";

@@ -16,7 +16,8 @@
   const finder = new polyscan.Finder(map, links, $("find-answer"));
   const state = { by: map.columns[0].name, sort: "", verdict: "", width: "equal" };
   let chosen = -1; // the unit that is marked, or -1
-  let view = null; // sizes in CSS pixels
+  let view = null; // sizes in CSS pixels, once the map is drawn
+  let drawn = state.by; // the score whose colours stand there
   let writing = 0; // the timer of a change of the address
 
   // --- state in the address ---
@@ -112,8 +113,28 @@
     };
   }
 
+  // Draws at once where the columns are there, else when they are; a column that can't be had is told and left.
   function draw() {
+    const loading = map.loader.need([state.by, state.sort]);
+    if (!loading) return drawNow();
+    const wanted = [state.by, state.sort].join(" ");
+    $("map-frame").setAttribute("aria-busy", "true");
+    loading.then(function () {
+      if ([state.by, state.sort].join(" ") === wanted) drawNow();
+    }, function (error) {
+      $("shown").textContent = error.message;
+      state.by = map.columns[0].name;
+      state.sort = "";
+      $("by").value = state.by;
+      $("sort").value = "";
+      if (!view) drawNow();
+    });
+  }
+
+  function drawNow() {
+    $("map-frame").removeAttribute("aria-busy");
     view = sizes();
+    drawn = state.by;
     const { ratio, frame } = view;
     const column = map.column(state.by);
     canvas.width = frame.width;
@@ -152,7 +173,7 @@
     const shape = { width: view.total - start, height: frame.height / ratio, axis: 34, row: frame.row / ratio };
     shape.weak = map.layers.map((layer) => layer.weak);
     shape.tops = map.layers.map((_, place) => (place * frame.pitch + frame.label) / ratio);
-    polyscan.drawStrip($("strip"), $("strip-axis"), data.trend[column.name], shape, column.label);
+    polyscan.drawStrip($("strip"), $("strip-axis"), column.trend, shape, column.label);
     $("map-axis").style.left = left + "px";
     $("map-axis").style.width = frame.width / ratio + "px";
   }
@@ -177,10 +198,10 @@
     const parts = [legend];
     if (dead) parts.push(hatched("dead", "dead"));
     if (unscored) parts.push(hatched("unscored", "no score"));
-    if (others) parts.push(hatched("other", "other verdict"));
+    if (others) parts.push(hatched("other", "others"));
     $("legend").replaceChildren(...parts);
     const left = [dead ? polyscan.countText(dead) + " dead" : "", unscored ? polyscan.countText(unscored) + " without this score" : "",
-      others ? polyscan.countText(others) + " of another verdict" : ""];
+      others ? polyscan.countText(others) + (state.verdict === "low-q" ? " with q of .05 or more, or none" : " of another verdict") : ""];
     const rest = left.filter(Boolean).join(", ");
     $("shown").textContent = `${polyscan.countText(shown)} of ${polyscan.countText(map.total)} units shown` + (rest ? ` · ${rest}` : "");
   }
@@ -208,8 +229,8 @@
   // --- one unit: mark, tooltip, spoken text ---
 
   function placeMark() {
-    mark.hidden = chosen < 0;
-    if (chosen < 0) return;
+    mark.hidden = chosen < 0 || !view;
+    if (chosen < 0 || !view) return;
     const { ratio, left } = view;
     const box = map.box(chosen);
     mark.style.left = left + box.left / ratio + "px";
@@ -227,9 +248,9 @@
   }
 
   function speak(unit) {
-    const column = map.column(state.by);
+    const column = map.column(drawn);
     const value = polyscan.numberText(column.values()[unit], column.kind);
-    const words = [map.name(unit), `${column.label} ${value}`, map.verdicts.word(unit), map.fate(unit, state.by)];
+    const words = [map.name(unit), `${column.label} ${value}`, map.verdicts.word(unit), map.fate(unit, drawn)];
     $("spoken").textContent = words.filter(Boolean).join(", ");
   }
 
@@ -238,7 +259,7 @@
     const { ratio, left } = view;
     const box = map.box(chosen);
     const head = rows.offsetTop;
-    tooltip.showUnit(map, chosen, state.by, left + (box.left + box.width) / ratio, head + (box.top + box.height) / ratio);
+    tooltip.showUnit(map, chosen, drawn, left + (box.left + box.width) / ratio, head + (box.top + box.height) / ratio);
     speak(chosen);
   }
 
@@ -264,7 +285,7 @@
     const unit = under(event);
     canvas.style.cursor = unit < 0 ? "default" : "pointer";
     if (unit < 0) return tooltip.hide();
-    tooltip.showUnit(map, unit, state.by, ...inFrame(event));
+    tooltip.showUnit(map, unit, drawn, ...inFrame(event));
   });
   canvas.addEventListener("pointerleave", () => tooltip.hide());
   canvas.addEventListener("click", function (event) {
@@ -303,17 +324,22 @@
   $("strip").addEventListener("pointermove", function (event) {
     const box = $("strip").getBoundingClientRect();
     const place = Math.floor(((event.clientY - box.top) * view.ratio) / view.frame.pitch);
-    const row = (data.trend[state.by] || [])[place];
+    const row = (map.column(drawn).trend || [])[place];
     if (!row) return tooltip.hide();
-    tooltip.showLayer(map.layers[place].name, map.column(state.by), row, ...inFrame(event));
+    tooltip.showLayer(map.layers[place].name, map.column(drawn), row, ...inFrame(event));
   });
   $("strip").addEventListener("pointerleave", () => tooltip.hide());
 
   // --- find ---
 
   $("find").addEventListener("input", function () {
-    const found = finder.answer($("find").value.trim(), state.by);
+    const text = $("find").value.trim();
+    const found = finder.answer(text, drawn);
     choose(found.unit);
+    // Names are many: they are asked for when somebody looks for one.
+    if (data.named && text && found.layer < 0) map.loader.names().then(function (names) {
+      if ($("find").value.trim() === text) finder.answerByName(text, names);
+    }, (error) => { $("find-answer").textContent = error.message; });
   });
 
   // --- controls ---
@@ -345,14 +371,17 @@
   new ResizeObserver(function () {
     cancelAnimationFrame(waiting);
     waiting = requestAnimationFrame(function () {
+      if (!view) return;
       if (rows.clientWidth !== view.total || window.devicePixelRatio !== view.ratio) draw();
     });
   }).observe($("map-frame"));
   window.addEventListener("resize", function () {
-    if (window.devicePixelRatio !== view.ratio) draw();
+    if (view && window.devicePixelRatio !== view.ratio) draw();
   });
   window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
 
+  const drawer = $("drawer");
+  if (window.matchMedia("(max-width: 640px)").matches) drawer.open = false; // there it would push the map off the screen
   readAddress();
   draw();
   // For tests and for the console: what is drawn, and where.

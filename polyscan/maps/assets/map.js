@@ -8,11 +8,10 @@
   polyscan.NetworkMap = class {
     constructor(data) {
       this.columns = polyscan.columns(data.columns);
-      this.channel = polyscan.unpacked(data.channel);
       this.isDead = polyscan.flags(data.dead);
       this.verdicts = polyscan.verdicts(data.verdict);
       this.colors = data.colors;
-      this.total = this.channel.length;
+      this.total = data.layers.reduce((before, layer) => before + layer.count, 0);
       let first = 0;
       this.layers = data.layers.map(function (layer) {
         const made = Object.assign({ first: first }, layer);
@@ -22,7 +21,17 @@
       this.widest = Math.max(1, ...this.layers.map((layer) => layer.count));
       this.layerOf = new Int32Array(this.total);
       this.layers.forEach((layer, place) => this.layerOf.fill(place, layer.first, layer.first + layer.count));
+      this.channel = data.channel ? polyscan.unpacked(data.channel) : this.wholeLayers();
+      this.isLowQ = data.lowQ ? polyscan.flags(data.lowQ) : () => false;
+      this.loader = new polyscan.ColumnLoader(this.columns, data.run);
       this.orders = new Map();
+    }
+
+    // Channels where every layer has all of its own.
+    wholeLayers() {
+      const made = new Int32Array(this.total);
+      for (const { first, count } of this.layers) for (let at = 0; at < count; at++) made[first + at] = at;
+      return made;
     }
 
     column(name) {
@@ -51,6 +60,11 @@
       return at < 0 ? -1 : first + at;
     }
 
+    // Whether a unit is among those that the menu asks for.
+    answersTo(unit, verdict) {
+      return verdict === "low-q" ? this.isLowQ(unit) : this.verdicts.group(unit) === verdict;
+    }
+
     // Each layer's units: live and scored ones sorted, then unscored ones, then dead ones, then live ones of another
     // verdict than the chosen one.
     order(by, sort, verdict) {
@@ -66,7 +80,7 @@
       for (const { first, count } of this.layers) {
         const parts = verdict ? [[], [], [], []] : [[], [], []];
         for (let unit = first; unit < first + count; unit++) {
-          const isOther = verdict && this.verdicts.group(unit) !== verdict;
+          const isOther = verdict && !this.answersTo(unit, verdict);
           parts[this.isDead(unit) ? 2 : isOther ? 3 : Number.isFinite(values[unit]) ? 0 : 1].push(unit);
         }
         parts[0].sort((a, b) => rising(keys[a], keys[b]) || rising(values[a], values[b]) || a - b);

@@ -11,7 +11,7 @@
     return new ARRAYS[packed.type](bytes.buffer);
   };
 
-  // A column's values, NaN where the unit has none; unpacked at first use.
+  // A column's values, NaN where the unit has none; unpacked at first use, once its cells are there.
   function lazyValues(column) {
     let values = null;
     return function () {
@@ -26,7 +26,9 @@
 
   polyscan.columns = function (packed) {
     return packed.map(function (column) {
-      return Object.assign({}, column, { values: lazyValues(column) });
+      const made = Object.assign({}, column);
+      made.values = lazyValues(made);
+      return made;
     });
   };
 

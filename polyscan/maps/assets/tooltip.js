@@ -13,7 +13,7 @@
     // x and y: where the pointer is, in the frame's CSS pixels.
     showUnit(map, unit, by, x, y) {
       const list = polyscan.element("dl", {});
-      polyscan.describe(list, map.columns, unit, map.verdicts.word(unit));
+      polyscan.describe(list, map.columns.filter((column) => column.cells), unit, map.verdicts.word(unit));
       for (const value of list.querySelectorAll("dd")) if (value.dataset.column === by) value.parentElement.className = "current";
       const fate = map.fate(unit, by);
       const weak = map.layers[map.layerOf[unit]].weak ? "power of this layer below .5" : "";

@@ -1,1 +1,202 @@
-// The unit page.
+// The unit page: the address names a unit, its data are loaded, and the page is filled; keys and links lead on.
+(function () {
+  "use strict";
+  const polyscan = window.polyscan;
+  const source = document.getElementById("unit-index");
+  if (!source) return;
+  const { element } = polyscan;
+  const $ = (id) => document.getElementById(id);
+  const index = JSON.parse(source.textContent);
+  const alone = $("unit-block"); // a copy in one file carries its unit with it, and leads nowhere
+  const blocks = new polyscan.Blocks(index, "");
+  const names = new polyscan.UnitNames(index);
+  const AGAIN = "Draw the maps again: polyscan show RUN.";
+  const SAFE = /^[\w@%+=:,./-]+$/; // what a shell leaves as it is
+  let shown = null; // the unit that stands on the page, as [layer's place, channel]
+  let ways = {}; // key to the unit that it leads to
+  let asked = 0;
+  let startsAtTop = false;
+
+  // --- from the address to the page ---
+
+  function follow() {
+    const text = names.asWritten(location.hash.slice(1));
+    const turn = ++asked;
+    if (!text) return refuse("No unit is named in the address.", "Write layer:unit above, or choose a unit on the network map.");
+    const { unit, fault } = names.parse(text);
+    if (!unit) return refuse(fault, "Write another one above, or choose a unit on the network map.", text);
+    $("unit").setAttribute("aria-busy", "true");
+    blocks.load(...unit).then(
+      (block) => turn === asked && fill(unit, block),
+      (error) => turn === asked && refuse(error.message, "", text, unit),
+    );
+  }
+
+  // A sentence instead of a unit; where `unit` is one of the run's, the ways on within its layer stay.
+  function refuse(sentence, advice, text, unit) {
+    shown = null;
+    ways = {};
+    $("unit-name").textContent = text || "No unit";
+    document.title = `${text || "No unit"} · ${index.title}`;
+    $("fault").textContent = [sentence, advice].filter(Boolean).join(" ");
+    $("fault").hidden = false;
+    $("unit").hidden = $("copies").hidden = $("steps").hidden = $("to-layer").hidden = true;
+    $("to-map").href = "index.html";
+    if (unit) lead(unit, { more: null, less: null });
+    $("unit").setAttribute("aria-busy", "false");
+    said(sentence);
+  }
+
+  function fill(unit, block) {
+    const data = block.units[unit[1]];
+    if (!data) return refuse(`The data of ${index.layers[unit[0]].name} hold no unit ${unit[1]}.`, AGAIN, names.name(unit), unit);
+    shown = unit;
+    document.title = `${names.name(unit)} · ${index.title}`;
+    $("unit-name").textContent = names.name(unit);
+    const missing = new polyscan.Missing(data.missing);
+    $("charts").replaceChildren(...charts(block, data, missing));
+    $("panels").replaceChildren(...panels(data, missing));
+    $("columns").classList.toggle("bare", !$("charts").firstChild && !$("panels").firstChild);
+    $("numbers").replaceChildren(...polyscan.columnPairs(index.columns, data));
+    $("facts").replaceChildren(...polyscan.factPairs(data.facts));
+    $("facts-part").hidden = !data.facts.length;
+    $("nearest").replaceChildren(...data.nearest.map(nearest));
+    $("no-nearest").hidden = data.nearest.length > 0;
+    $("verdict").replaceChildren(...verdict(data));
+    $("head-numbers").replaceChildren(...polyscan.headPairs(index.columns, data));
+    $("missing").replaceChildren(...missing.rest().map((sentence) => element("p", { class: "notice" }, sentence)));
+    $("fault").hidden = true;
+    $("unit").hidden = false;
+    if (!alone) offer(unit, data);
+    $("unit").setAttribute("aria-busy", "false");
+    said(`Unit ${names.name(unit)}`);
+  }
+
+  function verdict({ verdict: word }) {
+    const explanation = index.verdicts[word];
+    if (!word) return explanation ? [element("strong", {}, "no verdict"), `: ${explanation}`] : [];
+    return [element("strong", {}, word), explanation ? `: ${explanation}` : ""];
+  }
+
+  function charts(block, data, missing) {
+    if (!data.panels.length && !data.null && !data.plane) return [];
+    const hasNull = block.null && data.null;
+    const unspread = has(data, "visualizations") ? "How far its visualizations spread was not kept." : missing.about("visualizations");
+    return [
+      polyscan.nullChart(block.null, data.null, hasNull ? null : missing.about("null")),
+      polyscan.elbowChart(data.elbow, data.elbow ? null : unspread),
+      polyscan.planeChart(data.plane, null),
+    ];
+  }
+
+  function has(data, evidence) {
+    return data.panels.some((panel) => panel.evidence === evidence);
+  }
+
+  function panels(data, missing) {
+    const why = (kind) => missing.about(kind);
+    if (data.dead && !data.panels.length) return [];
+    if (!data.panels.length) return [polyscan.absentPanel("exemplars", why("pictures") || "No pictures of this unit are in these maps.")];
+    const made = data.panels.map((panel) => polyscan.panel(panel, data.sprite, "", why));
+    if (!has(data, "visualizations")) {
+      made.push(polyscan.absentPanel("visualizations", why("visualizations") || "There are no visualizations of this unit."));
+    } else if (made.length > 1) {
+      const note = "Exemplars and visualizations are clustered each for themselves: A need not be V1.";
+      made[1].querySelector("h2").after(element("p", { class: "quiet apart" }, note));
+    }
+    return made;
+  }
+
+  function nearest([place, channel, cosine]) {
+    const made = element("li", {});
+    made.append(link([place, channel], names.name([place, channel])), " ", element("span", { class: "cosine" }, polyscan.numberText(cosine)));
+    return made;
+  }
+
+  function link(unit, text) {
+    if (alone) return element("span", { class: "unit-link" }, text);
+    const made = element("a", { class: "unit-link", href: `unit.html${names.hash(unit)}` }, text);
+    made.addEventListener("click", () => (startsAtTop = true));
+    return made;
+  }
+
+  // --- onward ---
+
+  function offer(unit, data) {
+    lead(unit, data);
+    $("command").value = `polyscan figure RUN unit ${quoted(names.name(unit))} --out unit.html`;
+    $("copied").textContent = "";
+    $("address").hidden = true;
+    $("copies").hidden = false;
+    if (startsAtTop) {
+      window.scrollTo(0, 0);
+      $("unit-name").focus({ preventScroll: true });
+    }
+    startsAtTop = false;
+  }
+
+  // The links and keys that lead on from a unit.
+  function lead(unit, { more, less }) {
+    ways = { j: names.beside(unit, 1), k: names.beside(unit, -1), h: more, l: less };
+    for (const [key, to] of Object.entries(ways)) {
+      const way = $(`way-${key}`);
+      if (to) way.href = `unit.html${names.hash(to)}`;
+      else way.removeAttribute("href");
+      way.querySelector("span").textContent = !to ? "none" : key === "j" || key === "k" ? String(to[1]) : names.name(to);
+    }
+    const layer = index.layers[unit[0]];
+    $("to-map").href = `index.html#unit=${encodeURIComponent(names.name(unit))}`;
+    $("to-layer").href = layer.page;
+    $("to-layer").textContent = layer.name;
+    $("steps").hidden = $("to-layer").hidden = false;
+  }
+
+  function quoted(text) {
+    return SAFE.test(text) ? text : `'${text.replace(/'/g, `'"'"'`)}'`;
+  }
+
+  function said(text) {
+    $("spoken").textContent = text;
+  }
+
+  // Into the clipboard; where the browser refuses, the text lies selected in its field.
+  function copy(text, field) {
+    const done = () => ($("copied").textContent = "Copied.");
+    const refused = function () {
+      field.value = text;
+      field.hidden = false;
+      field.focus();
+      field.select();
+      $("copied").textContent = "The browser keeps its clipboard shut: copy the marked text.";
+    };
+    if (!navigator.clipboard) return refused();
+    navigator.clipboard.writeText(text).then(done, refused);
+  }
+
+  function isTyping(target) {
+    return target instanceof Element && Boolean(target.closest("input, textarea, select, [contenteditable]"));
+  }
+
+  if (alone) {
+    const { unit, ...block } = JSON.parse(alone.textContent);
+    fill(unit, block);
+  } else {
+    document.addEventListener("keydown", function (event) {
+      if (event.ctrlKey || event.metaKey || event.altKey || event.shiftKey || isTyping(event.target)) return;
+      if (ways[event.key]) location.hash = names.hash(ways[event.key]);
+    });
+    $("go").addEventListener("submit", function (event) {
+      event.preventDefault();
+      const { unit, fault } = names.parse($("wanted").value.trim());
+      $("go-answer").textContent = unit ? "" : fault;
+      if (unit) location.hash = names.hash(unit);
+    });
+    $("layer-names").append(...index.layers.map((layer) => element("option", { value: `${layer.name}:` })));
+    $("copy-address").addEventListener("click", () => copy(location.href, $("address")));
+    $("copy-command").addEventListener("click", () => copy($("command").value, $("command")));
+    window.addEventListener("hashchange", follow);
+    follow();
+  }
+  // For tests and for the console: the unit that stands on the page.
+  polyscan.unitPage = { shown: () => shown && names.name(shown) };
+})();

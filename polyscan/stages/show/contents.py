@@ -17,7 +17,7 @@ from polyscan.stages.show.associations import associations
 from polyscan.stages.show.gallery import RunGallery
 from polyscan.stages.show.rates import Rates, layer_rates
 from polyscan.stages.show.statements import statements
-from polyscan.stages.show.trend import depth_trend
+from polyscan.stages.show.trend import LOW_Q_SHARE, depth_trend, low_q_shares
 from polyscan.stats.null_sets import LAYER_REACHES, allowed
 
 
@@ -29,11 +29,12 @@ def atlas_of(job: Job, run: Run, frame: pd.DataFrame, calibrated: pd.DataFrame) 
     index = {layer: place for place, layer in enumerate(layers["layer"])}
     gallery = RunGallery(job, run, frame, calibrated, by=columns[0].name if columns else None)
     rows = list(_layer_rows(layers, frame, layer_rates(calibrated)))
-    trend = list(depth_trend(job, frame, rows, columns, calibrated))
+    trend = [*depth_trend(job, frame, rows, columns, calibrated), *low_q_shares(frame, rows)]
+    claims = list(statements(job, frame, rows, trend))
     return Atlas(
         title=job.show.title or " · ".join(filter(None, (job.network.name, _short_weights(job)))),
         facts=_facts(job, run, frame),
-        statement=" ".join(statements(job, frame, rows, trend)),
+        statement=" ".join(claim.text for claim in claims),
         layers=rows,
         layer_index=frame["layer"].map(index).to_numpy(np.int32),
         channel=frame["channel"].to_numpy(np.int32),
@@ -45,6 +46,10 @@ def atlas_of(job: Job, run: Run, frame: pd.DataFrame, calibrated: pd.DataFrame) 
         notes=list(_notes(run, job, frame)),
         verdict=frame["verdict"].str.replace("_", " ").tolist() if "verdict" in frame else (),
         run=run_id(run),
+        claims=claims,
+        shares=[LOW_Q_SHARE] if "q" in frame else [],
+        names=frame["names"].fillna("").tolist() if frame["names"].notna().any() else (),
+        q=frame["q"].to_numpy(np.float64) if "q" in frame else (),
         associations=list(associations(job, frame, columns)),
     )
 
@@ -120,6 +125,7 @@ LABELS: Mapping[str, tuple[str, str]] = {
     "kurtosis": ("kurtosis", "excess kurtosis of the peaks over all images: high means rarely, then strongly active"),
     "sparsity": ("sparsity", "share of images whose peak is not above zero"),
 }
+KEY = frozenset(("separation", "gap", "p", "q", "n_clusters", "psi", "psi_s", "psi_q", "psi_d"))
 COUNTS = frozenset(("n_clusters", "semanticity_k", "visualizations_semanticity_k", "visualizations_semanticity_i"))
 CHANCES = frozenset(("p", "q", "psi_p", "dip_p"))
 FEW = 20
@@ -129,7 +135,8 @@ def _columns(frame: pd.DataFrame) -> Iterator[Column]:
     own = {name: (score.label, (score.__doc__ or "").partition("\n")[0]) for name, score in SCORES.items()}
     for name, (label, meaning) in {**LABELS, **{k: v for k, v in own.items() if k not in LABELS}}.items():
         if name in frame and frame[name].notna().any():
-            yield Column(name, label, meaning, "count" if name in COUNTS else "p" if name in CHANCES else "real")
+            kind = "count" if name in COUNTS else "p" if name in CHANCES else "real"
+            yield Column(name, label, meaning, kind, is_key=name in KEY)
 
 
 def _facts(job: Job, run: Run, frame: pd.DataFrame) -> list[tuple[str, str]]:

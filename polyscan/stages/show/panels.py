@@ -95,9 +95,9 @@ def exemplar_panel(row: Row, read: Evidence) -> Panel:
     boxes = read.boxes(channel, "exemplars")
     captions = dict(zip(exemplars["rank"].tolist(), map(number_text, exemplars["activation"].tolist()), strict=True))
     titles = dict(zip(exemplars["rank"].tolist(), exemplars["origin"].tolist(), strict=True))
-    grouped = _clusters(
-        clusters["item"].to_numpy(), labels, boxes, captions, titles, _names(channel, read, is_best=is_best)
-    )
+    names = _names(channel, read, is_best=is_best)
+    items = clusters["item"].to_numpy()
+    grouped = _clusters(items, labels, boxes=boxes, captions=captions, titles=titles, names=names)
     facts = [(label, number_text(float(row[name]))) for name, label in PARTS if name in row]
     return Panel("exemplars", len(clusters), facts, grouped)
 
@@ -114,7 +114,8 @@ def visualization_panel(row: Row, read: Evidence) -> Panel:
     captions = dict(zip(rows["index"].tolist(), map(number_text, rows["activation"].tolist()), strict=True))
     titles = {int(index): f"visualization {index}" for index in rows["index"]}
     boxes = read.boxes(channel, "visualizations")
-    grouped = _clusters(rows["index"].to_numpy()[order], labels[order], boxes, captions, titles, {})
+    items = rows["index"].to_numpy()[order]
+    grouped = _clusters(items, labels[order], boxes=boxes, captions=captions, titles=titles, names={})
     names = [(f"visualizations_{name}", label) for name, label in PARTS]
     facts = [(label, number_text(float(row[name]))) for name, label in names if name in row]
     winning = row.get("visualizations_winning", np.nan)
@@ -138,6 +139,7 @@ def begun_panel(channel: int, read: Evidence) -> Panel:
 def _clusters(
     items: Labels,
     labels: Labels,
+    *,
     boxes: Boxes,
     captions: Mapping[int, str],
     titles: Mapping[int, str],

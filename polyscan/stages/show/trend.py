@@ -11,7 +11,7 @@ from jaxtyping import Float64
 from polyscan.job import Job
 from polyscan.maps.atlas import Column, LayerRow, Mean, TrendPoint
 from polyscan.shards import seed
-from polyscan.stats.significance import bootstrap_difference, bootstrap_interval
+from polyscan.stats.significance import bootstrap_difference, bootstrap_interval, wilson_interval
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 NOWHERE = (np.nan, np.nan, np.nan, np.nan, np.nan)
@@ -39,6 +39,24 @@ def depth_trend(
             values = np.empty(0) if rows is None else rows[column.name].dropna().to_numpy(np.float64)
             generator = np.random.default_rng(seed(job.seed, f"interval of {column.name}", layer.name))
             yield _point(column.name, layer, values, controls.get((layer.name, column.name)), generator)
+
+
+LOW_Q = 0.05
+LOW_Q_SHARE = Column(
+    "share_q_05", "share with q < .05", "share of the layer's units with a q that have one below .05; 95 % binomial"
+)
+
+
+def low_q_shares(frame: pd.DataFrame, layers: Sequence[LayerRow]) -> Iterator[TrendPoint]:
+    """Of each layer's units with a q the share below .05, with Wilson's interval; none in a run without a null."""
+    if "q" not in frame:
+        return
+    q = {str(layer): its.dropna().to_numpy(np.float64) for layer, its in frame.groupby("layer")["q"]}
+    for layer in layers:
+        its = q.get(layer.name, np.empty(0))
+        if len(its):
+            share = wilson_interval(int((its < LOW_Q).sum()), len(its))
+            yield TrendPoint(LOW_Q_SHARE.name, layer.name, layer.depth, len(its), *share, NOWHERE)
 
 
 def _controls(calibrated: pd.DataFrame) -> dict[tuple[str, str], Values]:

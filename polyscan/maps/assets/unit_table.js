@@ -1,0 +1,193 @@
+// The table of a layer's units: every unit has its line from the start; pictures are asked for when a line is seen.
+(function () {
+  "use strict";
+  const polyscan = window.polyscan;
+  const CHANNEL = ":channel";
+  const VERDICT = ":verdict";
+  const LEVEL = 0.05;
+  const MOST_TILES = 6;
+  const TILE = 48; // CSS pixels of the longest side
+  const AHEAD = "150px 0px"; // how far beyond the window lines are made ready
+
+  polyscan.UnitTable = class {
+    // box: where it stands; units: see layer.js; sort(key): what a click on a column's head asks for.
+    constructor(box, units, blocks, sort) {
+      this.box = box;
+      this.units = units;
+      this.blocks = blocks;
+      this.keys = [
+        { key: CHANNEL, label: "unit", name: "channel", help: "channel; a link to the unit's page", first: "up" },
+        { label: "pictures", name: "pictures", help: "the strongest pictures of each cluster, largest cluster first" },
+        ...(units.hasVerdicts ? [{ key: VERDICT, label: "verdict", name: "said", help: "what is said of the unit", first: "up" }] : []),
+        ...units.columns.map((column) => (
+          { key: column.name, label: column.label, name: "number", help: column.help, first: column.kind === "p" ? "up" : "down", column: column }
+        )),
+      ];
+      this.table = polyscan.element("table", { class: "units", role: "table" });
+      this.table.style.setProperty("--columns", units.columns.length);
+      this.table.classList.toggle("without-verdicts", !units.hasVerdicts);
+      this.heads = new Map();
+      this.table.append(this.head(sort));
+      this.body = polyscan.element("tbody", { role: "rowgroup" });
+      this.rows = Array.from({ length: units.count }, (_, unit) => this.row(unit));
+      this.table.append(this.body);
+      box.append(this.table);
+      this.watch();
+    }
+
+    head(sort) {
+      const line = polyscan.element("tr", { role: "row" });
+      for (const { key, label, name, help } of this.keys) {
+        const cell = polyscan.element("th", { role: "columnheader", scope: "col", class: name, title: help || "" });
+        if (key) {
+          const button = polyscan.element("button", { type: "button" }, label);
+          button.addEventListener("click", () => sort(key));
+          cell.append(button);
+          this.heads.set(key, cell);
+        } else cell.textContent = label;
+        line.append(cell);
+      }
+      const made = polyscan.element("thead", { role: "rowgroup" });
+      made.append(line);
+      return made;
+    }
+
+    row(unit) {
+      const { units } = this;
+      const line = cell("tr", "row", units.isDead(unit) ? "dead" : "");
+      line.id = `unit-${units.channels[unit]}`;
+      const head = cell("th", "rowheader", "channel");
+      head.scope = "row";
+      const link = document.createElement("a");
+      link.href = units.address(unit);
+      link.textContent = units.channels[unit];
+      head.append(link);
+      line.append(head, cell("td", "cell", "pictures"));
+      if (units.hasVerdicts) line.append(cell("td", "cell", "said", units.verdicts.word(unit) || "–"));
+      for (const column of units.columns) {
+        line.append(cell("td", "cell", "number", polyscan.numberText(column.values()[unit], column.kind)));
+      }
+      return line;
+    }
+
+    // --- which lines, in which order ---
+
+    // state: sort, direction, verdict, onlyQ, text. Returns how many lines are shown.
+    apply(state) {
+      this.order = this.sorted(state).filter((unit) => this.fits(unit, state));
+      const lines = document.createDocumentFragment();
+      for (const unit of this.order) lines.append(this.rows[unit]);
+      this.body.replaceChildren(lines);
+      for (const [key, head] of this.heads) {
+        if (key === state.sort) head.setAttribute("aria-sort", state.direction === "up" ? "ascending" : "descending");
+        else head.removeAttribute("aria-sort");
+      }
+      return this.order.length;
+    }
+
+    // Units without a number come last whichever way; ties go by channel.
+    sorted({ sort, direction }) {
+      const all = Array.from({ length: this.units.count }, (_, unit) => unit);
+      const keys = this.sortKeys(sort);
+      const turn = direction === "up" ? 1 : -1;
+      return all.sort(function (a, b) {
+        const [one, other] = [keys[a], keys[b]];
+        if (isNone(one) || isNone(other)) return isNone(one) - isNone(other) || a - b;
+        return one === other ? a - b : one < other ? -turn : turn;
+      });
+    }
+
+    sortKeys(sort) {
+      if (sort === CHANNEL) return this.units.channels;
+      if (sort === VERDICT) return Array.from({ length: this.units.count }, (_, unit) => this.units.verdicts.word(unit));
+      return this.units.column(sort).values();
+    }
+
+    fits(unit, { verdict, onlyQ, text }) {
+      const { units } = this;
+      if (verdict && units.verdicts.group(unit) !== verdict) return false;
+      if (onlyQ && !(units.q.values()[unit] < LEVEL)) return false;
+      const wanted = text.trim().toLowerCase();
+      return !wanted || String(units.channels[unit]).includes(wanted) || units.verdicts.word(unit).toLowerCase().includes(wanted);
+    }
+
+    // The direction that a first click on a column's head sorts in.
+    first(key) {
+      return this.keys.find((one) => one.key === key).first;
+    }
+
+    has(key) {
+      return this.heads.has(key);
+    }
+
+    // Brings a unit's line into view; false where it is not among those shown.
+    show(unit) {
+      for (const line of this.body.querySelectorAll(".asked")) line.classList.remove("asked");
+      if (!this.order.includes(unit)) return false;
+      this.rows[unit].classList.add("asked");
+      this.rows[unit].scrollIntoView({ block: "center" });
+      return true;
+    }
+
+    // --- pictures ---
+
+    watch() {
+      const seen = new IntersectionObserver((entries) => {
+        for (const { isIntersecting, target } of entries) {
+          if (!isIntersecting) continue;
+          seen.unobserve(target);
+          this.fill(this.rows.indexOf(target));
+        }
+      }, { rootMargin: AHEAD, scrollMargin: AHEAD });
+      for (const line of this.rows) seen.observe(line);
+    }
+
+    fill(unit) {
+      const place = this.rows[unit].querySelector(".pictures");
+      const channel = this.units.channels[unit];
+      this.blocks.load(this.units.place, channel).then(
+        (block) => place.replaceChildren(...this.strip(block.units[channel], place)),
+        (error) => say(place, `No pictures: ${error.message}`),
+      );
+    }
+
+    strip(unit, place) {
+      const panel = unit && unit.panels[0];
+      if (!unit) return [words("This unit is not in its data file.")];
+      if (!panel || !unit.sprite) return [words(unit.missing[0] || "No pictures.")];
+      const clusters = panel.clusters.filter((cluster) => cluster.tiles.length).slice(0, MOST_TILES);
+      const each = Math.floor(MOST_TILES / Math.max(1, clusters.length));
+      const lost = `No pictures: ${unit.sprite.address} is missing or did not load.`;
+      return clusters.map(function (cluster) {
+        const group = polyscan.element("span", { class: "strip-cluster" });
+        for (const [left, top, width, height, caption, title] of cluster.tiles.slice(0, each)) {
+          const tile = [left, top, width, height, "", [title, caption].filter(Boolean).join(" · ")];
+          group.append(polyscan.tile(unit.sprite, tile, "../", TILE / Math.max(width, height)));
+        }
+        for (const image of group.querySelectorAll("img")) image.addEventListener("error", () => say(place, lost));
+        return group;
+      });
+    }
+  };
+
+  function cell(tag, role, name, text) {
+    const made = document.createElement(tag);
+    made.setAttribute("role", role);
+    if (name) made.className = name;
+    if (text !== undefined) made.textContent = text;
+    return made;
+  }
+
+  function words(text) {
+    return polyscan.element("span", { class: "strip-words", title: text }, text);
+  }
+
+  function say(place, text) {
+    place.replaceChildren(words(text));
+    place.classList.add("lost");
+  }
+
+  function isNone(value) {
+    return value === "" || Number.isNaN(value);
+  }
+})();
