@@ -62,7 +62,7 @@ def test_scan_status_show_and_units(polyscan, job_file: Path, tmp_path: Path) ->
     assert status.status == 0
     assert "collect" in status.out
     (run / "maps" / "index.html").unlink()
-    shown = polyscan("show", run, "--set", "show.top_per_layer=1")
+    shown = polyscan("show", run, "--set", "show.pictures_per_layer=1")
     assert shown.status == 0, shown.err
     assert (run / "maps" / "index.html").exists()
     units = polyscan("units", job_file)

@@ -267,7 +267,8 @@ def test_another_input_is_another_fingerprint_of_all_that_reads_it(tmp_path: Pat
         ({"calibrate__match": "nearest"}, "calibrate"),
         ({"score__restarts": 5}, "calibrate"),
         ({"scores__cut": {"neighbors": 3}}, "calibrate"),
-        ({"show__tiles": 3}, None),
+        ({"show__pictures_per_layer": 3}, None),
+        ({"picture__crops": 3}, "picture"),
     ],
 )
 def test_another_setting_is_another_fingerprint_from_its_stage_on(

@@ -119,7 +119,7 @@ def test_other_images_are_refused(whole: tuple[Job, Path], tmp_path: Path) -> No
 
 def test_drawing_settings_are_in_no_fingerprint(whole: tuple[Job, Path]) -> None:
     _, address = whole
-    assert scanned(toy.job(address.parent / "images", show__top_per_layer=1), address) == []
+    assert scanned(toy.job(address.parent / "images", show__pictures_per_layer=1), address) == []
 
 
 def test_redo_makes_a_stage_and_what_follows_anew_and_nothing_else(tmp_path: Path) -> None:

@@ -40,7 +40,7 @@ def write_job(folder: Path, images: Path, **changes: Any) -> Path:
     """A job with its code beside it, as users have it; it names no folder, so it runs where it is unpacked."""
     folder.mkdir()
     (folder / "toy.py").write_text(Path(toy.__file__).read_text())
-    job = toy.job(images, visualize__enabled=False, network__layers=["paint"], show__top_per_layer=0, **changes)
+    job = toy.job(images, visualize__enabled=False, network__layers=["paint"], show__pictures_per_layer=0, **changes)
     lines = job.to_toml().splitlines(keepends=True)
     path = folder / "toy.toml"
     path.write_text("".join(line for line in lines if not line.startswith("folder =")))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from PIL import Image, ImageDraw
 
-BLOCK_PX = 16  # of JPEG with halved colours: cells of whole blocks, so that no picture's colour runs into the next one
+BLOCK_PX = 16  # of JPEG with halved colours: in cells of whole blocks pictures mix over one pixel at most
 ROW_PX = 512
 MARGIN_COLOR = (122, 124, 128)
 QUALITY = 85

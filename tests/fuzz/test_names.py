@@ -85,7 +85,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
         network__name="fuzz.strange:network",
         visualize__layers=[glob_of(LAYERS[0])],
         show__title=TITLE,
-        show__top_per_layer=1,
+        show__pictures_per_layer=1,
     )
     polyscan.scan(job, str(home / "run"))
     return home

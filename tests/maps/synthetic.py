@@ -193,7 +193,9 @@ class SyntheticGallery:
 
     def sprite(self, layer: str, channel: int) -> bytes | None:
         place = self.names.index(layer)
-        return None if self.is_dead[self.starts[place] + channel] else self.drawn(place, channel).content
+        if channel >= self.widths[place] or self.is_dead[self.starts[place] + channel]:
+            return None
+        return self.drawn(place, channel).content
 
     def drawn(self, place: int, channel: int) -> Sprite:
         first = b"no picture" if f"{self.names[place]}:{channel}" == self.broken else plain(*marker(place, channel))

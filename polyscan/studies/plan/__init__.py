@@ -12,6 +12,7 @@ from polyscan.studies.plan.measuring import watched
 from polyscan.studies.plan.outlook import Outlook
 from polyscan.studies.plan.passes import PlanRow, collect_row, combine_row, survey_row
 from polyscan.studies.plan.pictures import visualize_row
+from polyscan.studies.plan.seen import picture_row, show_row
 
 ROWS: tuple[Callable[[Outlook], PlanRow], ...] = (
     survey_row,
@@ -22,6 +23,8 @@ ROWS: tuple[Callable[[Outlook], PlanRow], ...] = (
     calibrate_row,
     score_row,
     name_row,
+    picture_row,
+    show_row,
 )
 
 

@@ -1,0 +1,62 @@
+"""What units' pictures and the maps take."""
+
+from __future__ import annotations
+
+import math
+
+from polyscan.studies.plan.outlook import Outlook
+from polyscan.studies.plan.passes import PlanRow
+
+PIXEL_BYTES = 0.4
+"""Of a pixel of a sprite, as JPEG keeps photos' thumbnails."""
+TILE_BYTES, PAGE_BYTES, COLUMN_BYTES, ASSET_BYTES = 6, 2000, 4 * 4 / 3, 1.1e6
+"""Of a tile's row on disk; of a unit's data beside its pictures; of one number of one unit on the map; of what pages
+share."""
+COLUMNS = 30
+PICTURING_S, DRAWING_S, READING_S = 4e-3, 2e-3, 0.3
+"""Of a unit's sprite; of a unit's data and pictures as the maps have them; of a shard that is read."""
+HELD = 200e6
+
+
+def picture_row(outlook: Outlook) -> PlanRow:
+    """One sprite a live unit: at most `crops`, and of each of five clusters `per_cluster`."""
+    job = outlook.job
+    sizes = [layer.point.n_channels for layer in outlook.layers]
+    tiles = sum(sizes) * _crops(outlook) + _visualized(outlook) * job.picture.visualizations
+    shards = sum(math.ceil(n / job.picture.units_per_shard) for n in sizes) if tiles else 0
+    rows = tiles + (sum(sizes) if tiles else 0)
+    seconds = sum(sizes) * PICTURING_S + shards * READING_S
+    return PlanRow("picture", shards, rows, sprite_bytes(outlook) + tiles * TILE_BYTES, seconds, HELD)
+
+
+def show_row(outlook: Outlook) -> PlanRow:
+    """The maps: data and pictures of each unit, copied, and a script a column."""
+    job = outlook.job
+    units = sum(layer.point.n_channels for layer in outlook.layers)
+    shown = units
+    if job.show.pictures_per_layer is not None:
+        most = job.show.pictures_per_layer
+        shown = sum(min(layer.point.n_channels, most) for layer in outlook.layers)
+    pictures = sprite_bytes(outlook) * shown / max(1, units)
+    bytes_ = pictures + units * (PAGE_BYTES + 2 * COLUMNS * COLUMN_BYTES) + ASSET_BYTES
+    return PlanRow("show", 0, units, bytes_, units * DRAWING_S, HELD)
+
+
+def sprite_bytes(outlook: Outlook) -> float:
+    """Of all sprites."""
+    job = outlook.job
+    units = sum(layer.point.n_channels for layer in outlook.layers)
+    crops = units * _crops(outlook) * job.embed.thumbnail_px**2
+    visualizations = _visualized(outlook) * job.picture.visualizations * job.picture.visualization_px**2
+    return PIXEL_BYTES * (crops + visualizations)
+
+
+def _crops(outlook: Outlook) -> int:
+    """Of each unit."""
+    job = outlook.job
+    return min(job.picture.crops, outlook.n) if job.embed.thumbnail_px else 0
+
+
+def _visualized(outlook: Outlook) -> int:
+    """Real units that are visualized."""
+    return sum(layer.n_visualized - layer.n_null_visualized for layer in outlook.layers)
