@@ -17,7 +17,7 @@ from polyscan.run import Results, Run
 from polyscan.run.evidence import whole_images
 from polyscan.run.inputs import open_embedder, open_images, open_network
 from polyscan.run.keys import visualization_keys
-from polyscan.stages.embed.crops import crops_in_use, jpeg
+from polyscan.stages.embed.crops import Crops, crops_in_use, jpeg
 
 
 @pytest.fixture(scope="module")
@@ -61,13 +61,32 @@ def test_every_crop_has_one_vector_and_what_is_shown_a_thumbnail(made) -> None:
     assert sorted(run.read("thumbnails")["item"]) == sorted(crops["crop"][crops["is_shown"]])
 
 
-def test_crops_that_nothing_is_compared_by_can_be_left_out(made) -> None:
+def test_crops_that_nothing_is_compared_by_are_not_embedded_and_yet_seen(made) -> None:
     job, run = made
     rows = live(run)
-    found = crops_in_use(with_embed(job, crops=False, pool=False), run)
-    assert set(found["crop"]) == set(rows.loc[rows["layer"].str.startswith("head"), "crop"])
-    found = crops_in_use(with_embed(job, crops=False), run)
-    assert set(found["crop"]) == set(whole_images(run)["crop"])
+    real = set(rows.loc[~rows["layer"].str.contains("@"), "crop"])
+    head = set(rows.loc[rows["layer"].str.startswith("head"), "crop"])
+    for pool, expected in ((False, head), (True, set(whole_images(run)["crop"]))):
+        found = crops_in_use(with_embed(job, crops=False, pool=pool), run)
+        assert set(found["crop"][found["is_embedded"]]) == expected
+        assert set(found["crop"][found["is_shown"]]) == real
+        unseen = crops_in_use(with_embed(job, crops=False, pool=pool, thumbnail_px=0), run)
+        assert set(unseen["crop"]) == expected
+        assert not unseen["is_shown"].any()
+
+
+def test_a_crop_that_is_only_seen_has_a_thumbnail_and_no_vector(made) -> None:
+    job, run = made
+    bare = with_embed(job, crops=False, pool=False)
+    network = open_network(bare)
+    crops = Crops(bare, run, open_images(bare), network.preprocessing, open_embedder(bare, network))
+    found = crops(range(len(crops)))
+    rows = crops.rows
+    assert list(found["embeddings"]["item"]) == rows["crop"][rows["is_embedded"]].tolist()
+    assert len(found["embeddings"]["embedding"]) == rows["is_embedded"].sum() < len(rows)
+    whole = run.read("thumbnails").set_index("item")["image"]
+    for item, picture in zip(found["thumbnails"]["item"], found["thumbnails"]["image"], strict=True):
+        assert picture == whole[item]
 
 
 def test_fewer_exemplars_need_fewer_crops(made) -> None:

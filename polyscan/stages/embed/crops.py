@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
-import numpy as np
 import pandas as pd
 from PIL import Image
 
@@ -24,10 +23,11 @@ JPEG_QUALITY = 85
 
 
 def crops_in_use(job: Job, run: Run) -> pd.DataFrame:
-    """Distinct crops, each once, in the order of the first layer that uses them, then by image; `is_shown` or not.
+    """Distinct crops, each once, in the order of the first layer that uses them, then by image.
 
     So the crops of one image lie together in a shard, and the vectors of a layer's units in few parts. Crops of real
-    units are shown; virtual units' are embedded where they are compared, and so is every image where it is a pool.
+    units are shown (`is_shown`), whether anything is compared by them or not; `is_embedded` are those, real and virtual
+    units', that something is compared by, every image where it is a pool, and all where the job wants it.
     """
     layers = run.layer_table().set_index("layer")
     rows = run.read("exemplars", ["layer", "channel", "rank", "image", "crop", *BOX])
@@ -36,17 +36,18 @@ def crops_in_use(job: Job, run: Run) -> pd.DataFrame:
     rows["depth"] = rows["layer"].map(layers["depth"])
     rows["is_shown"] = ~rows["layer"].str.contains("@")
     is_compared = rows["layer"].map(layers["space"]) == "image"
-    rows = rows[is_compared | (rows["is_shown"] & job.embed.crops)]
-    rows = rows[["depth", "image", *BOX, "crop", "is_shown"]]
+    rows["is_embedded"] = is_compared | (rows["is_shown"] & job.embed.crops)
+    rows["is_shown"] &= job.embed.thumbnail_px > 0
+    rows = rows[rows["is_embedded"] | rows["is_shown"]]
+    rows = rows[["depth", "image", *BOX, "crop", "is_shown", "is_embedded"]]
     if has_pool(job, run):
         pool = whole_images(run)
-        pool["depth"], pool["is_shown"] = int(layers["depth"].max()), False
+        pool["depth"], pool["is_shown"], pool["is_embedded"] = int(layers["depth"].max()), False, True
         rows = pd.concat([rows, pool], ignore_index=True)
     rows = rows.sort_values(["depth", "image", *BOX], kind="stable")
-    shown = set(rows["crop"][rows["is_shown"]])
-    rows = rows.drop_duplicates("crop").reset_index(drop=True)
-    rows["is_shown"] = rows["crop"].isin(shown)
-    return rows
+    for name in ("is_shown", "is_embedded"):  # one use of a crop is enough
+        rows[name] = rows.groupby("crop")[name].transform("any")
+    return rows.drop_duplicates("crop").reset_index(drop=True)
 
 
 def _is_dead(run: Run, rows: pd.DataFrame) -> pd.Series:
@@ -73,15 +74,25 @@ class Crops:
     def __call__(self, range_: range) -> dict[str, Columns]:
         """Embeddings of a range of crops, and thumbnails of those that are shown."""
         rows = self.rows.iloc[range_.start : range_.stop]
-        items = rows["crop"].to_numpy()
-        is_shown = rows["is_shown"].to_numpy() & (self.job.embed.thumbnail_px > 0)
+        items, is_embedded = rows["crop"].to_numpy(), rows["is_embedded"].to_numpy()
         thumbnails: list[bytes] = []
-        crops = self._with_thumbnails(self._cut_out(rows), is_shown, thumbnails)
-        vectors = embedded(self.embedder, crops, self.job.embed.batch)
+        vectors = embedded(self.embedder, self._embedded_crops(rows, thumbnails), self.job.embed.batch)
         return {
-            "embeddings": {"space": [self.embedder.name] * len(items), "item": items, "embedding": vectors},
-            "thumbnails": {"item": items[is_shown], "image": thumbnails},
+            "embeddings": {
+                "space": [self.embedder.name] * len(vectors),
+                "item": items[is_embedded],
+                "embedding": vectors,
+            },
+            "thumbnails": {"item": items[rows["is_shown"].to_numpy()], "image": thumbnails},
         }
+
+    def _embedded_crops(self, rows: pd.DataFrame, thumbnails: list[bytes]) -> Iterator[Crop]:
+        """Crops that are embedded; thumbnails of those that are shown are appended as they come by."""
+        for crop, shown, wanted in zip(self._cut_out(rows), rows["is_shown"], rows["is_embedded"], strict=True):
+            if shown:
+                thumbnails.append(jpeg(crop, self.job.embed.thumbnail_px))
+            if wanted:
+                yield crop
 
     def _cut_out(self, rows: pd.DataFrame) -> Iterator[Crop]:
         """The crops of these rows; an image is decoded once for all its crops in a row."""
@@ -94,12 +105,6 @@ class Crops:
             view = self.view(entry.pixels)
             for top, left, bottom, right in crops[BOX].itertuples(index=False):
                 yield view[top:bottom, left:right]
-
-    def _with_thumbnails(self, crops: Iterable[Crop], is_shown: np.ndarray, thumbnails: list[bytes]) -> Iterator[Crop]:
-        for crop, shown in zip(crops, is_shown, strict=True):
-            if shown:
-                thumbnails.append(jpeg(crop, self.job.embed.thumbnail_px))
-            yield crop
 
 
 def jpeg(crop: Crop, side: int) -> bytes:

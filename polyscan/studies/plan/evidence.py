@@ -52,15 +52,18 @@ def embed_row(outlook: Outlook) -> PlanRow:
     pictures = Count(n_visualized * job.visualize.max_images, n_visualized * outlook.n_pictures)
     places = [(layer.width, _places(outlook, layer)) for layer in _by_features(outlook)]
     concepts = 1 + min(COMPONENTS, width) + _n_labels(outlook)
-    thumbnails = (job.embed.thumbnail_px > 0) * shown.expected
     numbers = sum(each.expected * of_layer for of_layer, each in places)
-    bytes_ = 4 * numbers + 4 * width * (concepts + crops.expected + pictures.expected) + thumbnails * THUMBNAIL_BYTES
+    bytes_ = (
+        4 * numbers + 4 * width * (concepts + crops.expected + pictures.expected) + shown.expected * THUMBNAIL_BYTES
+    )
     time_ = (outlook.n_sample + crops.expected + pictures.expected) * (outlook.embedding_seconds + CUTTING_S)
-    shards = 1 + sum(math.ceil(each.most / job.embed.crops_per_shard) for each in (crops, pictures))
+    time_ += max(0.0, shown.expected - crops.expected) * CUTTING_S
+    cut = max(crops.most, shown.most)
+    shards = 1 + sum(math.ceil(most / job.embed.crops_per_shard) for most in (cut, pictures.most))
     if places:
         shards += math.ceil(n_images / job.collect.images_per_shard)
         time_ += _reading_seconds(outlook) + sum(each.expected for _, each in places) * FEATURE_S
-    rows = concepts + crops.most + pictures.most + (job.embed.thumbnail_px > 0) * shown.most
+    rows = concepts + crops.most + pictures.most + shown.most
     rows += sum(each.most for _, each in places)
     at_once = max(width * job.embed.crops_per_shard, numbers * min(1, job.collect.images_per_shard / n_images))
     exemplars = sum(layer.n_units for layer in outlook.layers) * job.collect.k
@@ -76,7 +79,7 @@ def _reading_seconds(outlook: Outlook) -> float:
 
 
 def _crops(outlook: Outlook) -> tuple[Count, Count]:
-    """How many are embedded, and how many of them are shown.
+    """How many are embedded, and how many are shown.
 
     Those of real units are shown; virtual units' are embedded where they are compared. Where a field is the whole
     image, so is its crop, whatever the layer: there are no more than images.
@@ -87,11 +90,12 @@ def _crops(outlook: Outlook) -> tuple[Count, Count]:
     whole = whole_shown = 0.0
     for layer in outlook.layers:
         is_compared = layer.space == "image"
-        real = layer.point.n_channels * n if is_compared or outlook.job.embed.crops else 0
-        drawn = layer.n_units * n if is_compared else real
+        real = layer.point.n_channels * n
+        drawn = layer.n_units * n if is_compared else real * outlook.job.embed.crops
+        seen = real * (outlook.job.embed.thumbnail_px > 0)
         of_part, of_whole = box_shares(layer.point, input_px)
-        whole, whole_shown = whole + drawn * of_whole, whole_shown + real * of_whole
-        for found, draws in ((embedded, drawn), (shown, real)):
+        whole, whole_shown = whole + drawn * of_whole, whole_shown + seen * of_whole
+        for found, draws in ((embedded, drawn), (shown, seen)):
             found[0] += min(draws, len(of_part) * n_images)
             found[1] += distinct(draws, of_part, n_images)
     all_of_it = np.ones(1)
