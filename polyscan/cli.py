@@ -18,6 +18,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Column, Table
+from rich.text import Text
 
 from polyscan.errors import JobError, PolyscanError, ShardError
 
@@ -199,15 +200,59 @@ def show(
     serve: Annotated[bool, typer.Option("--serve", help="serve the maps on 127.0.0.1 until interrupted")] = False,
     port: Annotated[int, typer.Option(help="port for --serve; 0: any free one")] = 0,
 ) -> None:
-    """Draw the maps again, or serve them."""
+    """Draw the maps again, or serve them without drawing all of them."""
     from polyscan.studies import showing
 
-    address = showing.redraw(run, _overrides(sets))
-    out.print(f"{address}/maps/index.html")
-    if serve:
-        with showing.served(run, port) as url:
-            out.print(f"{url} (Ctrl-C ends it)")
-            showing.wait()
+    if not serve:
+        out.print(f"{showing.redraw(run, _overrides(sets))}/maps/index.html")
+        return
+    with showing.served(run, port, _overrides(sets)) as url:
+        out.print(f"{url} (Ctrl-C ends it)")
+        showing.wait()
+
+
+@app.command()
+def figure(
+    run: Annotated[str, typer.Argument(help="the folder of a finished run")],
+    what: Annotated[str, typer.Argument(help="map, depth-trend, layer or unit")],
+    name: Annotated[str | None, typer.Argument(help="the layer, or the unit as LAYER:CHANNEL")] = None,
+    to: Annotated[str, typer.Option("--out", help="the file: .pdf, .svg or .png; of a unit also .html")] = "",
+    score: Annotated[
+        str | None, typer.Option(help="a column of the map; default: its first one, for depth-trend all")
+    ] = None,
+) -> None:
+    """Draw a figure of a run for a paper."""
+    from polyscan.studies.figure import figure as drawn
+
+    out.print(drawn(run, what, name, out=to, score=score), markup=False)
+
+
+@app.command()
+def compare(
+    runs: Annotated[list[str], typer.Argument(help="folders of finished runs; the others are compared with the first")],
+    metric: Annotated[str | None, typer.Option(help="a CSV file: run,accuracy or the like, one line a run")] = None,
+    to: Annotated[str, typer.Option("--out", help="where to; default: comparison beside the first run")] = "",
+    same_training: Annotated[
+        bool | None,
+        typer.Option(
+            "--same-training/--different-trainings",
+            help="whether units correspond one by one; default: only where run.json tells",
+            show_default=False,
+        ),
+    ] = None,
+) -> None:
+    """Compare trainings, architectures or a series of checkpoints, layer by layer and over layers."""
+    from polyscan.studies import compare as study
+
+    compared = study.compare(runs, metric=metric, out=to or None, same_training=same_training)
+    head, rows = study.table_of(compared.comparison)
+    table = Table(*(Column(Text(word), overflow="fold") for word in head))
+    for row in rows:
+        table.add_row(*map(Text, row))
+    out.print(table)
+    for sentence in (*compared.comparison.statements, *compared.comparison.warnings):
+        out.print(sentence, markup=False)
+    out.print(f"{compared.address}/index.html", markup=False)
 
 
 @app.command()

@@ -24,7 +24,7 @@ from polyscan.maps.atlas import Column
 from polyscan.maps.comparison import Comparison, LayerDifference, OverallDifference
 from polyscan.run import Results
 from polyscan.stages.show.unit_map import calibrated_rows
-from polyscan.stats.significance import Interval, bootstrap_difference, bootstrap_interval, wilson_interval
+from polyscan.stats.significance import Interval, bootstrap_difference, bootstrap_interval, spearman, wilson_interval
 from polyscan.storage import Storage
 from polyscan.studies.compare import compare
 from polyscan.studies.compare.differing import bond, differing
@@ -237,11 +237,14 @@ def test_without_a_difference_one_comparison_in_twenty_has_an_interval_without_0
     assert 0.035 < np.mean([low > 0 or high < 0 for _, low, high in trials]) < 0.065
 
 
-def test_the_interval_of_rho_covers_and_ends_where_rho_does() -> None:
+def test_the_interval_of_rho_covers_the_true_one_in_95_percent() -> None:
+    generator, r, n = np.random.default_rng(0), 0.6, 60
+    true = 6 / np.pi * np.arcsin(r / 2)  # of Gaussian pairs
+    pairs = generator.multivariate_normal([0, 0], [[1, r], [r, 1]], size=(1000, n))
+    ends = [spearman_interval(spearman(each[:, 0], each[:, 1]), n) for each in pairs]
+    assert 0.93 < np.mean([low < true < high for low, high in ends]) < 0.97
     assert spearman_interval(1.0, 50) == (1.0, 1.0)
     assert all(np.isnan(spearman_interval(0.3, 9)))
-    low, high = spearman_interval(0.3, 200)
-    assert -1 < low < 0.3 < high < 1
 
 
 # ---- which units correspond ----------------------------------------------------------------------------------------
