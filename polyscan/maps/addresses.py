@@ -7,7 +7,7 @@ import unicodedata
 from collections.abc import Sequence
 from urllib.parse import quote
 
-BLOCK_UNITS = 64
+BLOCK_UNITS = 16
 """Units whose data lie in one script."""
 SLUG_LENGTH = 60  # keeps whole paths below the 260 characters of some file systems
 UNSAFE = re.compile(r"[^a-z0-9]+")
@@ -42,7 +42,7 @@ def layer_addresses(names: Sequence[str]) -> list[str]:
 
 
 def block_address(index: int, n_layers: int, block: int) -> str:
-    """The script with 64 units' data, relative to the maps folder."""
+    """The script with 16 units' data, relative to the maps folder."""
     return f"data/{folder_number(index, n_layers)}/{block}.js"
 
 

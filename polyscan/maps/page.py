@@ -70,7 +70,8 @@ class Site:
             KeyError: if the site has none of that name.
         """
         if name in self.places:
-            return layer_page(self.atlas, self.places.index(name))
+            index = self.places.index(name)
+            return layer_page(self.atlas, index, list(self._layer_cards(index).values()))
         if found := DATA.fullmatch(name):
             return self._data(name, int(found["layer"]), int(found["number"]), is_sprite=found["kind"] == "img")
         if found := COLUMN.fullmatch(name):

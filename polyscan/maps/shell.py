@@ -21,7 +21,7 @@ CONTENT_POLICY = (
 )
 SCRIPTS = (
     *("packed.js", "columns.js", "scale.js", "map.js", "strip.js", "tooltip.js", "find.js", "index.js", "trend.js"),
-    *("blocks.js", "tiles.js", "unit_marks.js", "unit_names.js", "unit_charts.js", "unit_parts.js", "unit.js"),
+    *("blocks.js", "tiles.js"),
     *("plot_axis.js", "distribution.js", "scatter.js", "unit_table.js", "layer.js"),
 )
 STYLES = ("polyscan.css", "unit.css", "layer.css")

@@ -1,4 +1,4 @@
-"""Units' data as scripts, 64 units each, that `unit.html` and the layer pages load when they are looked at.
+"""Units' data as scripts, 16 units each, that `unit.html` and the layer pages load when they are looked at.
 
 A page opened from disk may load scripts and pictures and nothing else, so data are scripts: each calls
 `polyscan.deliver(block)` with
@@ -77,7 +77,7 @@ def block_script(atlas: Atlas, standing: Standing, index: int, block: int, cards
         atlas: whose units.
         standing: of this atlas.
         index: the layer's place.
-        block: which 64 channels.
+        block: which 16 channels.
         cards: of its units, or of more.
     """
     layer = atlas.layers[index]
@@ -162,7 +162,7 @@ def unit_index(atlas: Atlas) -> dict[str, Any]:
     """What `unit.html` knows of the network before any unit's data are there.
 
     `layers` hold each layer's name, page, number of units (in the network), and the channels that were scanned: all
-    where `channels` is null. A channel's block is `channel // 64`.
+    where `channels` is null. A channel's block is `channel // 16`.
     """
     names = [layer.name for layer in atlas.layers]
     order = unit_order(atlas)

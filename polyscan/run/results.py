@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import base64
+from dataclasses import dataclass, field
 from html import escape
+from typing import Any
 
 import pandas as pd
 
@@ -24,6 +26,7 @@ class UnitView:
         exemplars: its strongest images.
         visualizations: the images found for it.
         clusters: the cluster of each piece of evidence.
+        run: that it is of.
     """
 
     unit: Unit
@@ -31,9 +34,23 @@ class UnitView:
     exemplars: pd.DataFrame
     visualizations: pd.DataFrame
     clusters: pd.DataFrame
+    run: Run = field(repr=False)
+
+    @property
+    def crops(self) -> pd.DataFrame:
+        """Its exemplars, and in `crop_image` the crop that each is seen by, as it is encoded; None without one."""
+        rows = self.run.read("thumbnails", where=("item", self.exemplars["crop"].unique().tolist()))
+        images = dict(zip(rows["item"].tolist(), rows["image"], strict=True))
+        mine = pd.Series([images.get(crop) for crop in self.exemplars["crop"].tolist()], dtype=object)
+        return self.exemplars.assign(crop_image=mine)
 
     def _repr_html_(self) -> str:
-        return f"<h4>{escape(str(self.unit))}</h4>{self.row.to_frame().T.to_html()}"
+        from polyscan.run import unit_card  # noqa: PLC0415  # draws; a scan's workers need none of it
+
+        layers = self.run.layer_table().set_index("layer")
+        space = str(layers.loc[self.unit.layer, "space"])
+        groups = unit_card.grouped(self.row, self.crops, self.clusters, space)
+        return unit_card.card(str(self.unit), self.row, groups, self.visualizations)
 
 
 class Results:
@@ -96,12 +113,27 @@ class Results:
             rows = self.run.read(table, where=("layer", layer))
             return rows[rows["channel"] == channel].reset_index(drop=True)
 
-        return UnitView(Unit(layer, channel), row.iloc[0], mine("exemplars"), mine("visualizations"), mine("clusters"))
+        evidence = (mine(table) for table in ("exemplars", "visualizations", "clusters"))
+        return UnitView(Unit(layer, channel), row.iloc[0], *evidence, run=self.run)
 
     def _repr_html_(self) -> str:
+        return str(self._repr_mimebundle_()["text/html"])
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
+        """The network map as a page of its own in a frame, the same as a picture, and the units with the most of it."""
+        from polyscan.run import front_page, notebook  # noqa: PLC0415  # draws; a scan's workers need none of it
+
+        head = f"<b>{escape(self.run.address)}</b>"
+        if not self.run.storage.exists("map.parquet"):
+            return {"text/html": f"<p>{head}: not finished; <code>polyscan status</code> tells how far it is</p>"}
         frame = self.map
-        facts = f"{len(frame)} units in {frame['layer'].nunique()} layers, {int(frame['is_dead'].sum())} dead"
-        return f"<p><b>{escape(self.run.address)}</b>: {facts}</p>{self.top(10).to_html()}"
+        facts = f"{len(frame):,} units in {frame['layer'].nunique()} layers, {int(frame['is_dead'].sum()):,} dead"
+        page = front_page.front_page(self.run.storage)
+        if page is None:
+            return {"text/html": f"<p>{head}: {facts}; <code>polyscan show</code> draws its map</p>"}
+        picture = notebook.map_picture(page, frame)
+        html = f"<p>{head}: {facts}</p>{notebook.map_html(page, picture)}{notebook.top_table(frame, page)}"
+        return {"text/html": html, "image/png": base64.b64encode(picture).decode("ascii")}
 
 
 def open_run(address: str) -> Results:

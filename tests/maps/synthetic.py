@@ -16,6 +16,7 @@ from polyscan.maps import (
     Elbow,
     LayerRow,
     Mean,
+    NoUnits,
     NullPlace,
     NullSets,
     Panel,
@@ -323,5 +324,5 @@ def small_atlas() -> Atlas:
 
 
 def large_atlas() -> Atlas:
-    """30,000 units in 50 layers."""
-    return calibrated(atlas(large_layers(), seed=1))
+    """30,000 units in 50 layers, none of which is looked at by itself."""
+    return replace(calibrated(atlas(large_layers(), seed=1)), gallery=NoUnits())

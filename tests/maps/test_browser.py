@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-import re
+import json
 import shutil
 import sys
 import time
@@ -18,7 +18,6 @@ import numpy as np
 import pytest
 
 from polyscan.maps import Atlas, pages
-from polyscan.maps.addresses import layer_addresses
 from polyscan.maps.depth_trend import FAINT
 from polyscan.maps.network_map import verdict_group, viridis_table
 from polyscan.maps.numbers import number_text
@@ -64,13 +63,6 @@ SWITCH = """(name) => {
   const start = performance.now();
   by.dispatchEvent(new Event("change", { bubbles: true }));
   return performance.now() - start;
-}"""
-# How far the tenth tile's image is moved behind its frame, and how high the frame is.
-TENTH_TILE = """() => {
-  const image = document.querySelectorAll(".tile img")[9];
-  const inner = image.getBoundingClientRect();
-  const outer = image.parentElement.getBoundingClientRect();
-  return [outer.left - inner.left, outer.top - inner.top, outer.height];
 }"""
 # The live part of each row's middle line, as red, green and blue.
 MIDDLE_LINES = """() => {
@@ -207,10 +199,6 @@ def unit_name(atlas: Atlas, unit: int) -> str:
     return f"{atlas.layers[int(atlas.layer_index[unit])].name}:{int(atlas.channel[unit])}"
 
 
-def card_names(atlas: Atlas) -> set[str]:
-    return {f"{card.layer}:{card.channel}" for cards in atlas.cards.values() for card in cards}
-
-
 @pytest.mark.parametrize(
     ("ratio", "width"), [(1, "equal"), (1.25, "equal"), (1.5, "equal"), (2, "equal"), (1.5, "true")]
 )
@@ -241,8 +229,16 @@ def test_the_screen_shows_the_canvas_pixel_by_pixel(seen: Any, small_maps: Path,
         assert np.array_equal(pixels[at, x : x + len(line)], np.array(line)), place
 
 
+def choose(page: Any, menu: str, value: str) -> None:
+    """Chooses in a menu, and waits until a column that is loaded for it is there."""
+    page.select_option(menu, value)
+    until(page, "!document.getElementById('map-frame').hasAttribute('aria-busy')")
+
+
 def test_hovering_tells_the_planted_values(seen: Any, large: Atlas, large_maps: Path) -> None:
-    page = seen().open(large_maps / "index.html", "#by=psi")
+    page = seen().open(large_maps / "index.html")
+    for name in (*(column.name for column in large.columns), "psi"):  # what has been chosen once is told
+        choose(page, "#by", name)
     page.evaluate("document.body.style.paddingBottom = '900px'")
     rng = np.random.default_rng(5)
     names = [unit_name(large, unit) for unit in range(len(large.channel))]
@@ -267,10 +263,10 @@ def test_hovering_tells_the_planted_values(seen: Any, large: Atlas, large_maps: 
 def test_the_choice_of_column_order_and_width_survives_a_reload(seen: Any, small_maps: Path) -> None:
     page = seen().open(small_maps / "index.html")
     before = page.evaluate(READ_COLORS)
-    page.select_option("#by", "psi")
-    page.select_option("#sort", "kurtosis")
+    choose(page, "#by", "psi")
+    choose(page, "#sort", "kurtosis")
     page.check("input[value=true]")
-    page.select_option("#sort", "kurtosis")
+    choose(page, "#sort", "kurtosis")
     after = page.evaluate(READ_COLORS)
     assert after != before
     legend = page.locator("#legend").inner_text()
@@ -296,6 +292,7 @@ def test_every_column_switches_quickly(seen: Any, large: Atlas, large_maps: Path
         assert page.evaluate(SWITCH, column.name) < 2000, (
             column.name
         )  # no speed test: it finds work that grows with the square of the units
+        until(page, "!document.getElementById('map-frame').hasAttribute('aria-busy')")
         live = ~large.is_dead & np.isfinite(large.values[column.name])
         assert page.locator("#shown").inner_text().startswith(f"{live.sum():,} of 30,000 units shown")
 
@@ -345,23 +342,15 @@ def test_sorted_by_another_column_a_pixel_shows_the_extreme_of_its_units(
 
 def test_a_click_opens_the_unit_and_back_returns_to_it(seen: Any, small: Atlas, small_maps: Path) -> None:
     page = seen().open(small_maps / "index.html", "#by=psi")
-    card = small.cards["schicht/größe <b>&</b>"][1]
-    name = f"{card.layer}:{card.channel}"
+    unit = int(np.flatnonzero((small.layer_index == 3) & ~small.is_dead)[5])
+    name = unit_name(small, unit)
     page.mouse.click(*page.evaluate(POINT_OF, name))
-    page.wait_for_url(re.compile(rf"/layer/03-.*#unit-{card.channel}$"))
-    assert page.locator(f"#unit-{card.channel} h3").inner_text() == name
-    assert not page.locator("#asked").is_visible()
+    page.wait_for_url(lambda url: unquote(url).endswith(f"/unit.html#{name}"))
+    until(page, f"document.title.startsWith({json.dumps(name)})")
     page.go_back()
     until(page, "window.READY === true")
     assert page.input_value("#by") == "psi"
     assert page.evaluate("polyscan.network.map.name(polyscan.network.chosen())") == name
-    page.goto(page.url.replace("index.html", "layer/03-schicht-grosse-b-b.html").split("#")[0])
-    page.locator("article.card a").first.click()
-    until(page, "window.READY === true")
-    assert (
-        page.evaluate("polyscan.network.map.name(polyscan.network.chosen())")
-        == f"{card.layer}:{small.cards[card.layer][0].channel}"
-    )
 
 
 def test_the_keyboard_does_the_same(seen: Any, small: Atlas, small_maps: Path) -> None:
@@ -387,17 +376,7 @@ def test_the_keyboard_does_the_same(seen: Any, small: Atlas, small_maps: Path) -
         .startswith(f"{name}, PSI {number_text(float(small.values['psi'][second]))}")
     )
     page.keyboard.press("Enter")
-    page.wait_for_url(re.compile(rf"/layer/01-.*#unit-{int(small.channel[second])}$"))
-    assert name not in card_names(small)
-    assert page.locator("#asked").inner_text() == f"No pictures were drawn for {name}. Its numbers:"
-    assert number_text(float(small.values["psi"][second])) in page.locator("#asked-numbers").inner_text()
-
-
-def test_a_layer_page_answers_a_unit_it_does_not_have(seen: Any, small_maps: Path) -> None:
-    page = seen().open(small_maps / "layer" / "00-conv1.html", "#unit-99")
-    assert page.locator("#asked").inner_text() == "conv1 has no unit 99 in this run."
-    page.evaluate("location.hash = ''")
-    until(page, "document.getElementById('asked').hidden")
+    page.wait_for_url(lambda url: unquote(url).endswith(f"/unit.html#{name}"))
 
 
 def test_find_answers_layers_units_and_the_unknown(seen: Any, small: Atlas, small_maps: Path) -> None:
@@ -414,7 +393,7 @@ def test_find_answers_layers_units_and_the_unknown(seen: Any, small: Atlas, smal
         assert page.locator("#find-answer").inner_text().startswith(answer)
     page.fill("#find", "第三层.conv:7")
     link = page.locator("#find-answer a").get_attribute("href")
-    assert link == layer_addresses([layer.name for layer in small.layers])[4] + "#unit-7"
+    assert unquote(str(link)) == "unit.html#第三层.conv:7"
     page.wait_for_url(lambda url: "unit=第三层.conv:7" in unquote(url))
     assert page.locator("#mark").is_visible()
 
@@ -438,7 +417,7 @@ def test_layers_that_are_dead_or_empty_are_drawn(seen: Any, tmp_path: Path) -> N
 def test_the_page_says_where_a_pixel_stands_for_several_units(seen: Any, small_maps: Path) -> None:
     page = seen().open(small_maps / "index.html")
     assert page.locator("#map-note").inner_text().startswith("In 1 of 6 layers units outnumber pixels")
-    page.select_option("#sort", "kurtosis")
+    choose(page, "#sort", "kurtosis")
     assert "furthest from its layer's median" in page.locator("#map-note").inner_text()
 
 
@@ -454,26 +433,6 @@ def test_nothing_is_wider_than_a_phone(seen: Any, small_maps: Path, large_maps: 
         if path.name == "index.html":
             until(page, "window.TREND_READY === true")
         assert page.evaluate("document.documentElement.scrollWidth") <= 390, path.name
-
-
-def test_pictures_load_lazily_and_each_tile_shows_its_own_part(seen: Any, small: Atlas, small_maps: Path) -> None:
-    one = seen(viewport={"width": 1280, "height": 500})
-    page = one.open(small_maps / "layer" / "00-conv1.html")
-    page.wait_for_load_state("load")
-    n_sprites = sum(len(card.panels) for card in small.cards["conv1"])
-    asked = {url for url in one.requests if "/img/" in url}
-    assert len(asked) < n_sprites
-    n_tiles = sum(
-        len(cluster.tiles) for card in small.cards["conv1"] for panel in card.panels for cluster in panel.clusters
-    )
-    assert page.locator(".tile img").count() == n_tiles
-    image = page.locator(".tile img").nth(9)
-    image.scroll_into_view_if_needed()
-    until(page, "document.querySelectorAll('.tile img')[9].naturalWidth > 0")
-    offsets = page.evaluate(TENTH_TILE)
-    assert offsets[0] == pytest.approx(96, abs=0.6)  # the tenth tile: second column of the second row
-    assert offsets[1] == pytest.approx(96 + 96 * 0.1042, abs=0.6)  # 120 x 96 pixels leave 10 of 96 above
-    assert offsets[2] == pytest.approx(96 * (1 - 2 * 0.1042), abs=0.6)
 
 
 def test_the_charts_are_drawn_and_their_absence_is_told(
@@ -578,7 +537,7 @@ def test_without_scripts_the_table_of_layers_stands_in(seen: Any, small: Atlas, 
     one = seen(java_script_enabled=False)
     one.page.goto((small_maps / "index.html").as_uri())
     assert one.page.locator("noscript a").is_visible()
-    one.page.locator("summary").click()
+    one.page.locator("#layer-table summary").click()
     rows = one.page.locator("#layer-table tbody tr")
     assert rows.count() == len(small.layers)
 

@@ -225,13 +225,13 @@ def resolved(folder: PurePosixPath, path: str) -> str:
 
 
 def test_every_unit_has_data_and_every_live_one_a_sprite(small: Atlas, files: dict[str, bytes]) -> None:
-    """64 units a script, called by their channels; the sprite lies where the data say."""
+    """16 units a script, called by their channels; the sprite lies where the data say."""
     for index, layer in enumerate(small.layers):
         blocks = [name for name in files if name.startswith(f"data/{index:02d}/")]
         units = [unit for name in blocks for unit in block_of(files[name])["units"].items()]
         channels = small.channel[small.layer_index == index]
         assert sorted(int(channel) for channel, _ in units) == sorted(channels.tolist()), layer.name
-        assert all(len(block_of(files[name])["units"]) <= 64 for name in blocks)
+        assert all(len(block_of(files[name])["units"]) <= 16 for name in blocks)
         for channel, unit in units:
             dead = bool(small.is_dead[(small.layer_index == index) & (small.channel == int(channel))][0])
             assert unit["dead"] == dead

@@ -1,9 +1,9 @@
-// Units' data, 64 of one layer in a script of their own: asked for once, handed to whoever waits.
+// Units' data, 16 of one layer in a script of their own: asked for once, handed to whoever waits.
 // The format stands in unit_data.py.
 (function () {
   "use strict";
   const polyscan = (window.polyscan = window.polyscan || {});
-  const BLOCK_UNITS = 64;
+  const BLOCK_UNITS = 16;
   const SCHEMA = 1;
   const AGAIN = "Draw the maps again: polyscan show RUN.";
   const asked = new Map();

@@ -3,11 +3,11 @@
   "use strict";
   const polyscan = window.polyscan;
   const MOST_BINS = 36;
-  const HEIGHT = 230;
+  const HEIGHT = 236;
 
   // Room for the axes around a chart in a frame of that width.
   polyscan.plotBox = function (frame) {
-    return { left: 46, top: 18, right: Math.max(120, frame.clientWidth - 8), bottom: HEIGHT - 38, height: HEIGHT };
+    return { left: 46, top: 24, right: Math.max(120, frame.clientWidth - 8), bottom: HEIGHT - 38, height: HEIGHT };
   };
 
   polyscan.plotSvg = function (frame, label) {
@@ -47,7 +47,7 @@
   // values: of the live, scored units. row: the layer's means as trend_rows has them, or none.
   polyscan.drawDistribution = function (frame, column, values, row, tooltip) {
     const box = polyscan.plotBox(frame);
-    const axis = new polyscan.PlotAxis(column, values, box.left, box.right);
+    const axis = new polyscan.PlotAxis(column, values.concat(controls(column, row)), box.left, box.right);
     const cuts = edges(axis);
     [axis.start, axis.end] = [cuts[0], cuts[cuts.length - 1]];
     const counts = counted(Array.from(values, (value) => axis.forth(value)), cuts);
@@ -56,10 +56,17 @@
     if (row && row[9] !== undefined) marker(drawing, axis, box, row[9], "control");
     if (row) marker(drawing, axis, box, row[1], "mean");
     tell(drawing, axis, box, tooltip, function (place) {
-      const bin = Math.floor((axis.start + ((place - box.left) / (box.right - box.left)) * (axis.end - axis.start) - cuts[0]) / (cuts[1] - cuts[0]));
+      const bin = Math.floor((((place - box.left) / (box.right - box.left)) * (axis.end - axis.start)) / (cuts[1] - cuts[0]));
       return counts[bin] === undefined ? null : [rangeText(axis, cuts[bin], cuts[bin + 1]), counts[bin]];
     });
   };
+
+  // The mean of the layer's controls, which may lie where no unit does: the axis reaches to it.
+  function controls(column, row) {
+    const mean = row ? row[9] : undefined;
+    if (mean === undefined || mean === null || (column.kind === "p" && mean <= 0)) return [];
+    return [column.kind === "count" ? Math.round(mean) : mean];
+  }
 
   function drawBars(drawing, axis, box, cuts, counts) {
     const most = Math.max(1, ...counts);
@@ -81,7 +88,7 @@
   function marker(drawing, axis, box, value, name) {
     if (value === null) return;
     const at = axis.pixel(value);
-    if (at < box.left - 1 || at > box.right + 1) return; // a mean of controls may lie where no unit does
+    if (at < box.left - 1 || at > box.right + 1) return;
     drawing.append(polyscan.svg("line", { class: "marker " + name, x1: at, x2: at, y1: box.top - 4, y2: box.bottom }));
   }
 
@@ -119,9 +126,12 @@
     const counts = counted(z, cuts);
     const all = sets.counts.reduce((sum, count) => sum + count, 0);
     const expected = sets.counts.map((count) => (count * z.length) / Math.max(1, all));
-    const drawing = polyscan.plotSvg(frame, `Histogram of ${sets.score} in standard deviations of the null, over ${z.length} units, and the null's own`);
+    const words = `Histogram of ${sets.score} in standard deviations of the null, over ${z.length} units, and the null's own`;
+    const drawing = polyscan.plotSvg(frame, words);
     const up = drawBars(drawing, axis, box, cuts, counts);
-    const path = expected.map((count, bin) => `H${axis.pixelOf(cuts[bin])}V${Math.max(box.top, up.pixel(count))}H${axis.pixelOf(cuts[bin + 1])}`);
+    const path = expected.map(function (count, bin) {
+      return `H${axis.pixelOf(cuts[bin])}V${Math.max(box.top, up.pixel(count))}H${axis.pixelOf(cuts[bin + 1])}`;
+    });
     drawing.append(polyscan.svg("path", { class: "null-line", d: `M${box.left} ${box.bottom}${path.join("")}V${box.bottom}` }));
     tell(drawing, axis, box, tooltip, function (place) {
       const bin = Math.floor(((place - box.left) / (box.right - box.left)) * counts.length);

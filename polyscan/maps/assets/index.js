@@ -132,6 +132,7 @@
   }
 
   function drawNow() {
+    if (!rows.clientWidth) return; // nobody sees it; the observer of its size draws it when somebody does
     $("map-frame").removeAttribute("aria-busy");
     view = sizes();
     drawn = state.by;
@@ -371,8 +372,7 @@
   new ResizeObserver(function () {
     cancelAnimationFrame(waiting);
     waiting = requestAnimationFrame(function () {
-      if (!view) return;
-      if (rows.clientWidth !== view.total || window.devicePixelRatio !== view.ratio) draw();
+      if (!view || rows.clientWidth !== view.total || window.devicePixelRatio !== view.ratio) draw();
     });
   }).observe($("map-frame"));
   window.addEventListener("resize", function () {

@@ -77,7 +77,8 @@
     for (const figure of plots.querySelectorAll("figure")) figure.remove();
     const by = column(state.by);
     $("column-help").textContent = by.help;
-    const charts = [spread(by), ...data.beside.map(column).filter((beside) => beside !== by).map((beside) => against(by, beside))];
+    const others = data.beside.map(column).filter((other) => other !== by);
+    const charts = [spread(by), ...others.map((other) => against(by, other))];
     if (data.null) charts.push(nullChart());
     const frames = charts.map(({ title, sentence }) => plot(title, sentence)); // all of them, before any is measured
     charts.forEach(({ draw }, place) => draw(frames[place]));
@@ -97,7 +98,8 @@
   function nullChart() {
     const z = polyscan.unpacked(data.null.z);
     const count = polyscan.countText(z.length);
-    const sentence = `Bars: ${count} units, each against the null sets as homogeneous as its evidence. Line: those null sets, scaled to as many.`;
+    const bars = `Bars: ${count} units, each against the null sets as homogeneous as its evidence.`;
+    const sentence = `${bars} Line: those null sets, scaled to as many.`;
     const draw = (frame) => polyscan.drawNull(frame, data.null, z, tooltip);
     return { title: `${data.null.score} against its null`, sentence, draw };
   }
@@ -117,8 +119,10 @@
     for (let unit = 0; unit < units.count; unit++) dead += units.isDead(unit);
     const unscored = units.count - dead - live;
     const count = polyscan.countText;
-    const left = [dead ? `${count(dead)} dead` : "", unscored ? `${count(unscored)} without this score` : ""].filter(Boolean).join(" and ");
-    const out = left ? `; not drawn: ${left}` : "";
+    const left = [];
+    if (dead) left.push(`${count(dead)} dead`);
+    if (unscored) left.push(`${count(unscored)} without this score`);
+    const out = left.length ? `; not drawn: ${left.join(" and ")}` : "";
     if (!live) return `No live unit has this score${out}.`;
     const row = data.means[by.name];
     const mean = row ? ` Mean (line) ${polyscan.numberText(row[1])}` : "";
@@ -147,7 +151,8 @@
     const isHidden = unit >= 0 && !table.show(unit);
     $("asked").hidden = !isMissing && !isHidden;
     if (isMissing) $("asked").textContent = `${data.layer} has no unit ${asked} in this run.`;
-    if (isHidden) $("asked").textContent = `${units.name(unit)} is not among the units shown: the choices above the table leave it out.`;
+    const hidden = "is not among the units shown: the choices above the table leave it out.";
+    if (isHidden) $("asked").textContent = `${units.name(unit)} ${hidden}`;
   }
 
   function sortBy(key) {

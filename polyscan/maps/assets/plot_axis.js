@@ -25,6 +25,7 @@
       const at = (share) => sorted[Math.round(share * (sorted.length - 1))];
       this.low = sorted.length ? at(0) : 0;
       this.high = sorted.length ? at(1) : 1;
+      this.isSpread = false; // whether points of one count lie beside each other within its step
       this.near = 0; // beyond it the stretched scale grows with the logarithm; 0 where it is not stretched
       if (column.kind === "real" && LONG_TAIL * (at(0.75) - at(0.25)) < this.high - this.low) this.near = round(at(0.75) - at(0.25));
       if (this.low > 0 && this.low < this.near) this.low = 0; // so that the axis says where 0 is
@@ -56,6 +57,7 @@
     // What the scale does to the numbers, where it does something.
     get note() {
       if (this.column.kind === "p") return "logarithmic";
+      if (this.isSpread) return "spread within steps";
       return this.near ? "stretched near 0" : "";
     }
 
@@ -94,21 +96,22 @@
     text(value) {
       if (this.column.kind === "count") return polyscan.numberText(value, "count");
       if (this.column.kind === "p" && value >= 1e-3) return String(Number(value.toPrecision(3))).replace(/^0/, "");
-      return polyscan.endText(value);
+      return polyscan.endText(value).replace(/\.?0+e/, "e"); // 1e-4: short beside an axis
     }
 
     // Draws the axis along the bottom (x) or the left (y) of `box`: left, top, right, bottom in pixels.
     draw(into, side, box) {
       for (const value of this.spaced(side)) {
         const at = this.pixel(value);
-        const line = side === "x" ? { x1: at, x2: at, y1: box.top, y2: box.bottom } : { x1: box.left, x2: box.right, y1: at, y2: at };
-        const place = side === "x" ? { x: at, y: box.bottom + 15, "text-anchor": "middle" } : { x: box.left - 6, y: at + 4, "text-anchor": "end" };
+        const [line, place] = side === "x"
+          ? [{ x1: at, x2: at, y1: box.top, y2: box.bottom }, { x: at, y: box.bottom + 15, "text-anchor": "middle" }]
+          : [{ x1: box.left, x2: box.right, y1: at, y2: at }, { x: box.left - 6, y: at + 4, "text-anchor": "end" }];
         into.append(polyscan.svg("line", Object.assign({ class: "grid" }, line)));
         into.append(polyscan.svg("text", Object.assign({ class: "tick" }, place), this.text(value)));
       }
       const name = this.note ? `${this.column.label} (${this.note})` : this.column.label;
-      if (side === "x") into.append(polyscan.svg("text", { class: "axis-name", x: box.right, y: box.bottom + 32, "text-anchor": "end" }, name));
-      else into.append(polyscan.svg("text", { class: "axis-name", x: 0, y: 11 }, name));
+      const place = side === "x" ? { x: box.right, y: box.bottom + 32, "text-anchor": "end" } : { x: 0, y: 11 };
+      into.append(polyscan.svg("text", Object.assign({ class: "axis-name" }, place), name));
     }
   };
 

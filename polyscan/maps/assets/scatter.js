@@ -25,7 +25,9 @@
       const of = (column) => shown.map((unit) => column.values()[unit]);
       this.x = new polyscan.PlotAxis(across, of(across), box.left + 4, box.right - 4);
       this.y = new polyscan.PlotAxis(up, of(up), box.bottom - 4, box.top + 4);
-      const drawing = polyscan.plotSvg(frame, `${up.label} against ${across.label}, ${shown.length} units; the table of units holds the numbers`);
+      for (const axis of [this.x, this.y]) axis.isSpread = axis.column.kind === "count";
+      const words = `${up.label} against ${across.label}, ${shown.length} units; the table of units holds the numbers`;
+      const drawing = polyscan.plotSvg(frame, words);
       this.x.draw(drawing, "x", box);
       this.y.draw(drawing, "y", box);
       drawing.append(polyscan.svg("path", { class: "axis", d: `M${box.left} ${box.top}V${box.bottom}H${box.right}` }));
@@ -72,8 +74,9 @@
       this.frame.append(link);
       this.mark(this.order[this.order.length - 1]);
       this.frame.addEventListener("pointermove", (event) => this.follow(event));
-      this.frame.addEventListener("pointerdown", (event) => this.follow(event)); // a finger's first tap shows the unit
-      this.frame.addEventListener("pointerleave", () => this.hide());
+      this.frame.addEventListener("pointerdown", (event) => this.touch(event));
+      this.frame.addEventListener("pointerleave", (event) => event.pointerType !== "touch" && this.hide());
+      link.addEventListener("click", (event) => this.isFirstTap && event.preventDefault());
       link.addEventListener("focus", () => this.tell(this.marked));
       link.addEventListener("blur", () => this.hide());
       link.addEventListener("keydown", (event) => this.step(event));
@@ -96,6 +99,13 @@
       if (place < 0) return this.hide();
       this.mark(place);
       this.tell(place);
+    }
+
+    // A finger cannot hover: its first tap shows the unit, the second one opens it.
+    touch(event) {
+      const before = this.link.classList.contains("on") ? this.marked : -1;
+      this.follow(event);
+      this.isFirstTap = event.pointerType === "touch" && before !== this.marked;
     }
 
     nearest(x, y) {

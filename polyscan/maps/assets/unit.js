@@ -44,7 +44,6 @@
     $("to-map").href = "index.html";
     if (unit) lead(unit, { more: null, less: null });
     $("unit").setAttribute("aria-busy", "false");
-    said(sentence);
   }
 
   function fill(unit, block) {
@@ -69,7 +68,7 @@
     $("unit").hidden = false;
     if (!alone) offer(unit, data);
     $("unit").setAttribute("aria-busy", "false");
-    said(`Unit ${names.name(unit)}`);
+    $("spoken").textContent = `Unit ${names.name(unit)}`;
   }
 
   function verdict({ verdict: word }) {
@@ -146,17 +145,13 @@
     }
     const layer = index.layers[unit[0]];
     $("to-map").href = `index.html#unit=${encodeURIComponent(names.name(unit))}`;
-    $("to-layer").href = layer.page;
+    $("to-layer").href = `${layer.page}#unit=${unit[1]}`;
     $("to-layer").textContent = layer.name;
     $("steps").hidden = $("to-layer").hidden = false;
   }
 
   function quoted(text) {
     return SAFE.test(text) ? text : `'${text.replace(/'/g, `'"'"'`)}'`;
-  }
-
-  function said(text) {
-    $("spoken").textContent = text;
   }
 
   // Into the clipboard; where the browser refuses, the text lies selected in its field.

@@ -69,7 +69,7 @@
     const title = sets ? `${sets.score} against its null` : "Against the null";
     if (!sets || !own) return figure(title, null, why || "There is no null for this unit.");
     const total = sets.counts.reduce((before, count) => before + count, 0);
-    const numbers = `${numberText(own.value)}; null sets as homogeneous: mean ${numberText(own.mean)}, sd ${numberText(own.sd)}`;
+    const numbers = `${numberText(own.value)}; null sets as homogeneous as this unit: mean ${numberText(own.mean)}, sd ${numberText(own.sd)}`;
     if (!total) return figure(title, null, "The null holds no set.");
     if (own.z === null) return figure(title, null, `The null does not vary at this unit's homogeneity, so there is no z. Value ${numbers}.`);
     const used = sets.counts.flatMap((count, at) => (count ? [at] : []));

@@ -70,9 +70,11 @@
     const pictureless = sprite ? null : place("pictures") || "No pictures of this unit are in these maps.";
     if (pictureless) made.append(absent(pictureless));
     const isAlone = panel.clusters.length === 1 && !isMain;
+    const rows = element("div", { class: isMain ? "rows-of-clusters" : "clusters-abreast" });
     panel.clusters.forEach(function (cluster, at) {
-      made.append(clusterRow(panel, cluster, at, { sprite, root, isAlone, hasNames: isMain && !nameless }));
+      rows.append(clusterRow(panel, cluster, at, { sprite, root, isAlone, hasNames: isMain && !nameless }));
     });
+    made.append(rows);
     return made;
   };
 

@@ -16,6 +16,7 @@ from polyscan.shards import seed
 BESIDE = ("kurtosis", "sparsity")
 LEAST_UNITS = 8
 DRAWS = 500
+ROUNDING = 1e-12  # share of the largest variance of ranks below which a resample's is none
 
 
 def associations(job: Job, frame: pd.DataFrame, columns: Sequence[Column]) -> Iterator[Association]:
@@ -42,11 +43,16 @@ def _interval(both: Float64[np.ndarray, "n 2"], generator: np.random.Generator) 
 
     Ranks are taken once: those of a resample are the same ranks drawn again, but for how ties are counted.
     """
+    n = len(both)
     ranks = rankdata(both, axis=0)
-    drawn = ranks[generator.integers(len(both), size=(DRAWS, len(both)))]
-    drawn = drawn - drawn.mean(axis=1, keepdims=True)
-    x, y = drawn[..., 0], drawn[..., 1]
-    spread = np.sqrt((x * x).sum(axis=1) * (y * y).sum(axis=1))
-    rho = (x * y).sum(axis=1)[spread > 0] / spread[spread > 0]
+    # What a resample adds up is what its units have, times how often each was drawn.
+    drawn = generator.integers(n, size=(DRAWS, n)) + n * np.arange(DRAWS)[:, None]
+    times = np.bincount(drawn.reshape(-1), minlength=DRAWS * n).reshape(DRAWS, n)
+    x, y = (ranks - ranks.mean(axis=0)).T
+    sums = times @ np.stack([x, y, x * x, y * y, x * y], axis=1) / n
+    variances = np.maximum(sums[:, 2:4] - sums[:, :2] ** 2, 0.0)
+    spread = np.sqrt(variances.prod(axis=1))
+    is_spread = spread > ROUNDING * n * n
+    rho = (sums[:, 4] - sums[:, 0] * sums[:, 1])[is_spread] / spread[is_spread]
     low, high = np.quantile(rho, (0.025, 0.975))
     return float(np.corrcoef(ranks.T)[0, 1]), float(low), float(high)

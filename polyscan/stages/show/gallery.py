@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any, cast
 
 import numpy as np
@@ -14,6 +16,7 @@ from polyscan.run import Run
 from polyscan.run.evidence import EvidenceReader
 from polyscan.stages.show.panels import (
     Evidence,
+    Rows,
     begun_panel,
     exemplar_panel,
     exemplar_plane,
@@ -46,7 +49,9 @@ class RunGallery:
         self.by = by
         self.evidence = EvidenceReader(job, run)
         rows = calibrated[(calibrated["prefix"] == "") & (calibrated["score"] == SHOWN)]
-        self._nulls = {str(layer): its.set_index("channel") for layer, its in rows.groupby("layer")}
+        columns = (rows[name].tolist() for name in ("layer", "channel", "value", "null_mean", "null_sd"))
+        self._nulls = {(layer, channel): numbers for layer, channel, *numbers in zip(*columns, strict=True)}
+        self._null_sets: dict[str, NullSets | None] = {}
         self._images = run.read("images", ["image", "path", "label_name"]).set_index("image")
         self._sprites: tuple[str, range, dict[int, bytes]] = ("", range(0), {})
 
@@ -177,16 +182,26 @@ class RunGallery:
 
     def null(self, layer: str) -> NullSets | None:
         """The layer's null sets of the shown score, each against what is expected at its clarity."""
-        if not self.job.calibrate.nulls:
-            return None
+        if layer not in self._null_sets:
+            self._null_sets[layer] = self._fitted(layer) if self.job.calibrate.nulls else None
+        return self._null_sets[layer]
+
+    @cached_property
+    def _null_rows(self) -> dict[str, pd.DataFrame]:
+        """Null sets by layer, read once: they lie in hundreds of files, each with sets of few layers."""
+        names = ["layer", "null", "evidence", "space", "set", "score", "value"]
+        rows = self.run.read("nulls", names, where=("score", [SHOWN, "clarity"]))
+        return {str(layer): its for layer, its in rows.groupby("layer")}
+
+    def _fitted(self, layer: str) -> NullSets | None:
         main = self.job.calibrate.nulls[0]
-        of = layer if main == "layer" else ""
-        rows = self.run.read("nulls", ["null", "evidence", "space", "set", "score", "value"], where=("layer", of))
+        rows = self._null_rows.get(layer if main == "layer" else "")
+        if rows is None:
+            return None
         rows = rows[
             (rows["null"] == main)
             & (rows["evidence"] == "exemplars")
             & (rows["space"] == self.evidence.main_space(layer))
-            & rows["score"].isin([SHOWN, "clarity"])
         ]
         wide = rows.pivot(index="set", columns="score", values="value").dropna()
         if len(wide) < LEAST_SETS or not {SHOWN, "clarity"} <= set(wide):
@@ -197,21 +212,23 @@ class RunGallery:
         return NullSets(SHOWN, NULL_LOW, NULL_WIDTH, counts.tolist())
 
     def _null_place(self, layer: str, channel: int) -> NullPlace | None:
-        rows = self._nulls.get(layer)
-        if rows is None or channel not in rows.index:
-            return None
-        row = cast("Any", rows.loc[channel])
-        numbers = float(row["value"]), float(row["null_mean"]), float(row["null_sd"])
-        return NullPlace(*numbers) if np.isfinite(numbers).all() and numbers[2] > 0 else None
+        value, mean, sd = self._nulls.get((layer, channel), (np.nan, np.nan, np.nan))
+        return NullPlace(value, mean, sd) if math.isfinite(value + mean + sd) and sd > 0 else None
 
 
-def elbow_of(rows: pd.DataFrame) -> Elbow:
+def elbow_of(rows: Rows) -> Elbow:
     """How far apart a unit's visualizations are, as there are more of them."""
     distances = rows["mean_distance"].astype(float).tolist()
-    return Elbow(distances, int(rows["n_counted"].iloc[0]), str(rows["stop"].iloc[0]).replace("_", " "))
+    return Elbow(distances, int(rows["n_counted"][0]), str(rows["stop"][0]).replace("_", " "))
 
 
-def _by_channel(rows: pd.DataFrame, order: str) -> dict[int, pd.DataFrame]:
+def _by_channel(rows: pd.DataFrame, order: str) -> dict[int, Rows]:
     """Each unit's rows, in that column's order."""
     rows = rows.sort_values(["channel", order], kind="stable")
-    return {int(cast("int", channel)): its for channel, its in rows.groupby("channel")}
+    channels, starts = np.unique(rows["channel"].to_numpy(), return_index=True)
+    columns = {str(name): rows[name].to_numpy() for name in rows}
+    bounds = [*starts.tolist(), len(rows)]
+    return {
+        channel: {name: column[start:end] for name, column in columns.items()}
+        for channel, start, end in zip(channels.tolist(), bounds[:-1], bounds[1:], strict=True)
+    }

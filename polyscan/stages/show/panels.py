@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from jaxtyping import Int64
 
 from polyscan.maps.atlas import Cluster, Panel, Plane, Tile
@@ -17,7 +16,9 @@ PARTS = (("semanticity", "S"), ("semanticity_c", "C"), ("semanticity_d", "D"))
 ALL = -1
 NAMES = 3
 
-Groups = Mapping[int, pd.DataFrame]
+Rows = Mapping[str, np.ndarray]
+"""A unit's rows by column: as data frames, a network's units would take minutes."""
+Groups = Mapping[int, Rows]
 Row = Mapping[Any, Any]
 Boxes = Mapping[int, tuple[int, int, int, int]]
 Labels = Int64[np.ndarray, " n"]
@@ -50,21 +51,25 @@ class Evidence:
         rows = self.tiles.get(channel)
         if rows is None:
             return {}
-        rows = rows[rows["evidence"] == evidence]
-        columns = (rows[name].tolist() for name in ("item", "left", "top", "width", "height"))
-        return {item: (left, top, width, height) for item, left, top, width, height in zip(*columns, strict=True)}
+        columns = (rows[name].tolist() for name in ("evidence", "item", "left", "top", "width", "height"))
+        return {
+            item: (left, top, width, height)
+            for kind, item, left, top, width, height in zip(*columns, strict=True)
+            if kind == evidence
+        }
 
 
-def shown_labels(row: Row, clusters: pd.DataFrame) -> tuple[Labels, bool]:
+def shown_labels(row: Row, clusters: Rows) -> tuple[Labels, bool]:
     """The exemplars' clusters as they are shown, and whether these are the best ones that were named.
 
     One unless the unit is called several; BIC's where nothing is called, for want of a null.
     """
     n_clusters = row.get("n_clusters", np.nan)
     if np.isnan(n_clusters):
-        return clusters["cluster_bic"].to_numpy(np.int64), False
+        return clusters["cluster_bic"].astype(np.int64), False
     is_best = bool(n_clusters > 1)
-    return clusters["cluster"].to_numpy(np.int64) if is_best else np.zeros(len(clusters), dtype=np.int64), is_best
+    best = clusters["cluster"].astype(np.int64)
+    return best if is_best else np.zeros_like(best), is_best
 
 
 def by_size(labels: Labels) -> list[tuple[int, int]]:
@@ -76,9 +81,9 @@ def by_size(labels: Labels) -> list[tuple[int, int]]:
 def exemplar_plane(row: Row, read: Evidence) -> Plane | None:
     """Exemplars in two dimensions, with the clusters of the panel; None where they have no place."""
     clusters = read.clusters.get(int(row["channel"]))
-    if clusters is None or not clusters["x"].notna().all():
+    if clusters is None or np.isnan(clusters["x"]).any():
         return None
-    places = clusters[["x", "y"]].to_numpy(np.float64)
+    places = np.stack([clusters["x"], clusters["y"]], axis=1).astype(np.float64)
     scale = float(np.abs(places).max()) or 1.0
     labels, _ = shown_labels(row, clusters)
     letter = {label: at for at, (label, _) in enumerate(by_size(labels))}
@@ -90,16 +95,16 @@ def exemplar_panel(row: Row, read: Evidence) -> Panel:
     channel = int(row["channel"])
     exemplars, clusters = read.exemplars[channel], read.clusters.get(channel)
     if clusters is None:
-        return Panel("exemplars", len(exemplars), (), ())
+        return Panel("exemplars", len(exemplars["rank"]), (), ())
     labels, is_best = shown_labels(row, clusters)
     boxes = read.boxes(channel, "exemplars")
     captions = dict(zip(exemplars["rank"].tolist(), map(number_text, exemplars["activation"].tolist()), strict=True))
     titles = dict(zip(exemplars["rank"].tolist(), exemplars["origin"].tolist(), strict=True))
     names = _names(channel, read, is_best=is_best)
-    items = clusters["item"].to_numpy()
+    items = clusters["item"]
     grouped = _clusters(items, labels, boxes=boxes, captions=captions, titles=titles, names=names)
     facts = [(label, number_text(float(row[name]))) for name, label in PARTS if name in row]
-    return Panel("exemplars", len(clusters), facts, grouped)
+    return Panel("exemplars", len(items), facts, grouped)
 
 
 def visualization_panel(row: Row, read: Evidence) -> Panel:
@@ -107,21 +112,22 @@ def visualization_panel(row: Row, read: Evidence) -> Panel:
     channel = int(row["channel"])
     rows = read.visualizations[channel]
     clusters = read.visualization_clusters.get(channel)
-    labels = np.zeros(len(rows), dtype=int)
-    if clusters is not None:
-        labels = clusters.set_index("item")["cluster_bic"].reindex(rows["index"]).fillna(0).to_numpy().astype(int)
-    order = np.argsort(-rows["activation"].to_numpy(), kind="stable")
+    known = (
+        {} if clusters is None else dict(zip(clusters["item"].tolist(), clusters["cluster_bic"].tolist(), strict=True))
+    )
+    labels = np.array([known.get(index, 0) for index in rows["index"].tolist()], dtype=np.int64)
+    n, order = len(labels), np.argsort(-rows["activation"], kind="stable")
     captions = dict(zip(rows["index"].tolist(), map(number_text, rows["activation"].tolist()), strict=True))
     titles = {int(index): f"visualization {index}" for index in rows["index"]}
     boxes = read.boxes(channel, "visualizations")
-    items = rows["index"].to_numpy()[order]
+    items = rows["index"][order]
     grouped = _clusters(items, labels[order], boxes=boxes, captions=captions, titles=titles, names={})
     names = [(f"visualizations_{name}", label) for name, label in PARTS]
     facts = [(label, number_text(float(row[name]))) for name, label in names if name in row]
     winning = row.get("visualizations_winning", np.nan)
     if not np.isnan(winning):
-        facts.append(("stronger than the best image", f"{winning * len(rows):.0f} of {len(rows)}"))
-    return Panel("visualizations", len(rows), facts, grouped)
+        facts.append(("stronger than the best image", f"{winning * n:.0f} of {n}"))
+    return Panel("visualizations", n, facts, grouped)
 
 
 def begun_panel(channel: int, read: Evidence) -> Panel:
@@ -130,10 +136,11 @@ def begun_panel(channel: int, read: Evidence) -> Panel:
     boxes = read.boxes(channel, "data_visualizations")
     tiles = [
         Tile(*boxes[index], number_text(activation), f"begun as the mean of {n} exemplars")
-        for index, n, activation in rows[["index", "n_exemplars", "activation"]].itertuples(index=False)
+        for index, n, activation in _lines(rows, "index", "n_exemplars", "activation")
         if index in boxes
     ]
-    return Panel("begun-from-exemplars", len(rows), [("in scores", "never")], [Cluster(len(rows), tiles)])
+    count = len(rows["index"])
+    return Panel("begun-from-exemplars", count, [("in scores", "never")], [Cluster(count, tiles)])
 
 
 def _clusters(
@@ -160,9 +167,14 @@ def _names(channel: int, read: Evidence, *, is_best: bool) -> dict[int, list[tup
     if rows is None:
         return {}
     found: dict[int, list[tuple[str, str]]] = {}
-    for cluster, name, kind, similarity in rows[["cluster", "name", "kind", "similarity"]].itertuples(index=False):
+    for cluster, name, kind, similarity in _lines(rows, "cluster", "name", "kind", "similarity"):
         if (cluster == ALL) == is_best:
             continue
         words = f"{similarity:.0%} of them" if kind == "label" else f"cosine {number_text(similarity)}"
         found.setdefault(0 if cluster == ALL else int(cluster), []).append((str(name), words))
     return {cluster: its[:NAMES] for cluster, its in found.items()}
+
+
+def _lines(rows: Rows, *names: str) -> Iterator[tuple[Any, ...]]:
+    """These columns, line by line, as plain numbers and words."""
+    return zip(*(rows[name].tolist() for name in names), strict=True)

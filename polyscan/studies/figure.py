@@ -1,0 +1,226 @@
+"""Figures of a finished run for papers: the map, the depth trend, one layer, one unit."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from pathlib import PurePath
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from polyscan import job as jobs
+from polyscan.errors import JobError
+from polyscan.job import Job
+from polyscan.maps.atlas import Atlas, Column
+from polyscan.maps.figures import ENDINGS, LayerSample, UnitSample, layer_figure, map_figure, trend_figure, unit_figure
+from polyscan.maps.numbers import number_text
+from polyscan.maps.one_file import one_file
+from polyscan.pipeline import STAGES
+from polyscan.run import Results, Run
+from polyscan.run.adoption import require_finished
+from polyscan.run.evidence import EvidenceReader
+from polyscan.run.mending import UNWRITABLE
+from polyscan.stages.show.contents import atlas_of
+from polyscan.stages.show.unit_map import calibrated_rows
+from polyscan.storage import Storage
+
+NAMED = ("layer", "unit")
+HEAD_LINE = ("psi", "separation", "gap", "p", "q", "n_clusters")
+PAGE = "html"  # of a unit: its page in one file
+KINDS = ("map", "depth-trend", *NAMED)
+
+
+def figure(address: str, kind: str, name: str | None, *, out: str, score: str | None = None) -> str:
+    """Draws one figure of a finished run and writes it; gives back where.
+
+    Args:
+        address: the run's folder.
+        kind: one of `KINDS`.
+        name: the layer, or the unit as LAYER:CHANNEL; None for the other kinds.
+        out: the file, whose ending says what it is; any address that fsspec knows.
+        score: a column of the map; default: the first one, for the depth trend all.
+
+    Raises:
+        JobError: if the kind, name, score or ending is none, or the file can't be written.
+        TableError: if there is no run, or it is not finished.
+    """
+    ending = checked(kind, name, out)
+    results = Results(address)
+    require_finished(results.run, [stage.name for stage in STAGES])
+    drawing = Drawing(results, ending)
+    if kind == "map":
+        content = map_figure(drawing.atlas, drawing.column(score), ending)
+    elif kind == "depth-trend":
+        content = drawing.trend(score)
+    elif kind == "layer":
+        content = drawing.layer(name or "", score)
+    else:
+        content = drawing.unit(name or "")
+    return saved(out, content)
+
+
+def checked(kind: str, name: str | None, out: str) -> str:
+    """The file's ending, once all that can be told without the run is known to be right.
+
+    Raises:
+        JobError: naming what is wrong, what is allowed and what to do.
+    """
+    if kind not in KINDS:
+        raise JobError(f'"{kind}" is no figure; there are: {", ".join(KINDS)}, as in `polyscan figure RUN map`')
+    if kind in NAMED and not name:
+        example = "layer4.1.conv2" if kind == "layer" else "layer4.1.conv2:17"
+        raise JobError(f"`figure {kind}` needs to know which: as in `polyscan figure RUN {kind} {example}`")
+    if kind not in NAMED and name:
+        raise JobError(f'`figure {kind}` is of the whole run and takes no name, got "{name}"; leave it out')
+    ending = PurePath(out).suffix.lower().removeprefix(".")
+    allowed = (*ENDINGS, PAGE) if kind == "unit" else ENDINGS
+    if ending not in allowed:
+        got = f'"{out}" ends in none of these' if out else "`--out` is missing"
+        raise JobError(f"`figure {kind}` makes {', '.join(allowed)}; {got}. Name a file, as in --out {kind}.pdf")
+    return ending
+
+
+def saved(out: str, content: bytes) -> str:
+    """Writes the file, and its folder where there is none; gives back its address.
+
+    Raises:
+        JobError: if it can't be written.
+    """
+    folder, slash, file = out.rpartition("/")
+    storage = Storage(folder + slash if slash else ".")
+    try:
+        storage.put(file, content)
+    except OSError as error:
+        if error.errno not in UNWRITABLE:
+            raise
+        raise JobError(f"{out} can't be written ({error.strerror or error}); choose another --out") from error
+    return out
+
+
+class Drawing:
+    """What the figures of one run are drawn from.
+
+    Args:
+        results: of a finished run.
+        ending: of the file.
+    """
+
+    def __init__(self, results: Results, ending: str) -> None:
+        self.run: Run = results.run
+        self.frame: pd.DataFrame = results.map
+        self.ending = ending
+        self.job: Job = jobs.parse(self.run.storage.read("job.toml"), f"{self.run.address}/job.toml", {})
+        self.calibrated: pd.DataFrame = calibrated_rows(self.job, self.run)
+        self.atlas: Atlas = atlas_of(self.job, self.run, self.frame, self.calibrated)
+
+    def column(self, score: str | None) -> Column:
+        """The column of that name; the map's first one by default.
+
+        Raises:
+            JobError: if the map has none such.
+        """
+        known = {column.name: column for column in self.atlas.columns}
+        if score is None and known:
+            return self.atlas.columns[0]
+        if score not in known:
+            raise JobError(
+                f"the map has no score `{score}`{_near(score or '', list(known))}; it has: {', '.join(known)}"
+            )
+        return known[score]
+
+    def trend(self, score: str | None) -> bytes:
+        """The depth trend of one column, or of all."""
+        names = [column.name for column in self.atlas.columns] if score is None else [self.column(score).name]
+        try:
+            return trend_figure(self.atlas, names, self.ending)
+        except ValueError as error:
+            raise JobError(f"no depth trend can be drawn: {error}. Are all units dead?") from error
+
+    def layer(self, name: str, score: str | None) -> bytes:
+        """One layer."""
+        self.require_layer(name)
+        column = self.column(score)
+        rows = self.frame[self.frame["layer"] == name]
+        live = rows[~rows["is_dead"]]
+        sample = LayerSample(
+            name,
+            column,
+            live[column.name].to_numpy(np.float64),
+            live["kurtosis"].to_numpy(np.float64),
+            live["verdict"].str.replace("_", " ").tolist() if "verdict" in live else (),
+            self.null(name, column.name),
+            self.controls(name, column.name),
+            int(rows["is_dead"].sum()),
+        )
+        try:
+            return layer_figure(self.atlas.title, sample, self.ending)
+        except ValueError as error:
+            raise JobError(
+                f"{error}; `polyscan figure RUN map --score {column.name}` shows which layers have it"
+            ) from None
+
+    def unit(self, name: str) -> bytes:
+        """One unit, called LAYER:CHANNEL."""
+        layer, channel = self.require_unit(name)
+        if self.ending == PAGE:
+            return one_file(self.atlas, layer, channel)
+        gallery = self.atlas.gallery
+        card = next(card for card in gallery.cards(layer) if card.channel == channel)
+        row = self.frame[(self.frame["layer"] == layer) & (self.frame["channel"] == channel)].iloc[0]
+        known = {column.name: column for column in self.atlas.columns}
+        shown = [known[name] for name in HEAD_LINE if name in known] or list(self.atlas.columns[:5])
+        scored = [column for column in shown if np.isfinite(row[column.name])]
+        numbers = [(column.label, number_text(float(row[column.name]), column.kind)) for column in scored]
+        verdict = "dead" if bool(row["is_dead"]) else str(row.get("verdict", "")).replace("_", " ")
+        sprite = gallery.sprite(layer, channel) if card.sprite is not None else None
+        return unit_figure(
+            self.atlas.title, UnitSample(card, numbers, verdict, sprite, gallery.null(layer)), self.ending
+        )
+
+    def require_unit(self, name: str) -> tuple[str, int]:
+        """The layer and the channel of a unit that the run has.
+
+        Raises:
+            JobError: if it has none such.
+        """
+        layer, colon, number = name.rpartition(":")
+        if not colon or not (number.isascii() and number.isdigit()):
+            raise JobError(f'"{name}" names no unit; write LAYER:CHANNEL, as in {self.atlas.layers[0].name}:0')
+        self.require_layer(layer)
+        channels = self.frame["channel"][self.frame["layer"] == layer]
+        if int(number) not in set(channels):
+            words = f"has the units {channels.min()} to {channels.max()}" if len(channels) else "has no unit"
+            raise JobError(f"{self.run.address} has no unit {name}; {layer} {words}")
+        return layer, int(number)
+
+    def null(self, layer: str, score: str) -> np.ndarray:
+        """The score of the null sets that the layer's units are compared with; empty where there are none."""
+        if not self.job.calibrate.nulls:
+            return np.empty(0)
+        main = self.job.calibrate.nulls[0]
+        rows = self.run.read("nulls", where=("layer", layer if main == "layer" else ""))
+        space = EvidenceReader(self.job, self.run).main_space(layer)
+        is_main = (rows["null"] == main) & (rows["evidence"] == "exemplars") & (rows["space"] == space)
+        return rows[is_main & (rows["score"] == score)]["value"].to_numpy(np.float64)
+
+    def controls(self, layer: str, score: str) -> np.ndarray:
+        """The score of the layer's one-concept controls; `p` is the separation's."""
+        rows = self.calibrated[(self.calibrated["prefix"] == "") & (self.calibrated["layer"] == f"{layer}@control")]
+        rows = rows[rows["score"] == ("separation" if score == "p" else score)]
+        return rows["p" if score == "p" else "value"].to_numpy(np.float64)
+
+    def require_layer(self, name: str) -> None:
+        """Raises a JobError if the run has no layer of that name."""
+        known = [layer.name for layer in self.atlas.layers]
+        if name not in known:
+            raise JobError(
+                f'{self.run.address} has no layer "{name}"{_near(name, known)}. '
+                f"Its {len(known)} layers are on {self.run.address}/maps/index.html, first {known[0]}"
+            )
+
+
+def _near(word: str, known: Sequence[str]) -> str:
+    found: list[Any] = difflib.get_close_matches(word, known, n=3)
+    return f"; nearest: {', '.join(found)}" if found else ""

@@ -1,0 +1,80 @@
+"""A run of 30,000 units and its pages, drawn once a session, and a browser to see pages in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from maps.seeing import Seen, launched
+
+from benchmarks.synthetic_network import Plan, names
+from benchmarks.synthetic_run import write
+from polyscan.maps.addresses import layer_addresses
+from polyscan.run import Run
+from polyscan.stages import show
+from polyscan.studies.showing import stored_job
+
+
+@dataclass(frozen=True, eq=False)
+class Drawn:
+    """A synthetic run whose pages are drawn, and its map."""
+
+    plan: Plan
+    run: Run
+    maps: Path
+    frame: pd.DataFrame
+
+    @classmethod
+    def of(cls, plan: Plan, folder: Path) -> Drawn:
+        run = write(folder, plan)
+        show.draw(stored_job(run, {}), run)
+        return cls(plan, run, folder / "maps", pd.read_parquet(folder / "map.parquet"))
+
+    @property
+    def layers(self) -> list[str]:
+        return names(self.plan)
+
+    def page_of(self, layer: str) -> Path:
+        return self.maps / layer_addresses(self.layers)[self.layers.index(layer)]
+
+    def row(self, unit: str) -> pd.Series:
+        """A unit's numbers as map.parquet has them."""
+        layer, _, channel = unit.rpartition(":")
+        return self.frame[(self.frame["layer"] == layer) & (self.frame["channel"] == int(channel))].iloc[0]
+
+
+@pytest.fixture(scope="session")
+def many(tmp_path_factory: pytest.TempPathFactory) -> Drawn:
+    """30,000 units in 50 layers; all of the layer of 2,000 have pictures, and a few of each other one."""
+    return Drawn.of(Plan(sprites=4), tmp_path_factory.mktemp("many"))
+
+
+@pytest.fixture(scope="session")
+def few(tmp_path_factory: pytest.TempPathFactory) -> Drawn:
+    """The same of 1,200 units in 12 layers."""
+    return Drawn.of(Plan(units=1200, layers=12, sprites=3), tmp_path_factory.mktemp("few"))
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with launched() as made:
+        yield made
+
+
+@pytest.fixture
+def seen(browser: Any) -> Iterator[Callable[..., Seen]]:
+    """Opens pages; in the end nothing may have been complained of or asked for from elsewhere."""
+    made: list[Seen] = []
+
+    def start(**settings: Any) -> Seen:
+        made.append(Seen(browser, **settings))
+        return made[-1]
+
+    yield start
+    for one in made:
+        one.context.close()
+        one.is_at_peace()
