@@ -320,6 +320,7 @@ class Atlas:
         run: what tells this run's files from another's.
         associations: of scores with other columns, layer by layer.
         claims: the sentences that `statement` is made of.
+        meanings: what each verdict means, in half a sentence; "" is what it means that there is none.
         names: for each unit what it is called, to be found by; empty as a whole where nothing is named.
         q: for each unit its false discovery rate, NaN where it has none; empty as a whole in a run without a null.
     """
@@ -341,5 +342,6 @@ class Atlas:
     associations: Sequence[Association] = ()
     shares: Sequence[Column] = ()
     claims: Sequence[Statement] = ()
+    meanings: Mapping[str, str] = field(default_factory=dict[str, str])
     names: Sequence[str] = ()
     q: Sequence[float] | np.ndarray = ()

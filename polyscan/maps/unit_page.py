@@ -17,19 +17,6 @@ SCRIPTS = (
     *("unit_marks.js", "unit_names.js", "unit_charts.js", "unit_parts.js", "unit.js"),
 )
 """All that the page runs; it lies inside the page, which then loads neither the map's script nor the layers'."""
-EXPLANATIONS = {
-    "one": "its exemplars are not more split than those of one-exemplar read-outs of its layer as homogeneous as they.",
-    "several": "its exemplars are more split than those of one-exemplar read-outs of its layer as homogeneous as they, "
-    "at the run's false discovery rate over all units.",
-    "several, certified": "its exemplars are more split than those of one-exemplar read-outs of its layer as "
-    "homogeneous as they, and a valley parts the two clusters, whatever the null.",
-    "incoherent": "its exemplars are no more alike than random ones, so there is nothing to count.",
-    "off range": "no null sets are as homogeneous as its exemplars, so its p says nothing.",
-    "saturated": "more images tie at its largest peak than are kept, so which are its exemplars is arbitrary.",
-    "dead": "it never says anything.",
-    "": "there is no null for this unit.",
-}
-"""What a verdict means, in a sentence; other words stand alone."""
 
 
 def unit_page(atlas: Atlas) -> bytes:
@@ -40,7 +27,7 @@ def unit_page(atlas: Atlas) -> bytes:
 
 def page_index(atlas: Atlas) -> dict[str, Any]:
     """What the page knows before any unit's data are there; `verdicts` explain the words that are said of units."""
-    return {**unit_index(atlas), "verdicts": EXPLANATIONS if len(atlas.verdict) else {}}
+    return {**unit_index(atlas), "verdicts": dict(atlas.meanings)}
 
 
 def inside(names: Sequence[str]) -> Markup:

@@ -24,8 +24,8 @@ NEEDS_BROWSER = [
 # Notes when the map was painted, and every task of 50 ms and more that blocked the page, in ms since navigation.
 TIMED = """
   window.tasks = [];
-  new PerformanceObserver((list) => list.getEntries().forEach((one) => window.tasks.push([one.startTime, one.duration])))
-    .observe({ type: "longtask", buffered: true });
+  const note = (one) => window.tasks.push([one.startTime, one.duration]);
+  new PerformanceObserver((list) => list.getEntries().forEach(note)).observe({ type: "longtask", buffered: true });
   let ready;
   Object.defineProperty(window, "READY", {
     get: () => ready,

@@ -18,6 +18,7 @@ from polyscan.stages.show.gallery import RunGallery
 from polyscan.stages.show.rates import Rates, layer_rates
 from polyscan.stages.show.statements import statements
 from polyscan.stages.show.trend import LOW_Q_SHARE, depth_trend, low_q_shares
+from polyscan.stages.show.verdicts import VERDICTS
 from polyscan.stats.null_sets import LAYER_REACHES, allowed
 
 
@@ -25,7 +26,7 @@ def atlas_of(job: Job, run: Run, frame: pd.DataFrame, calibrated: pd.DataFrame) 
     """Everything that the pages are drawn from: the map, and the rows of `calibrated_rows` it was made of."""
     layers = run.layer_table()
     layers = layers[layers["layer"] == layers["parent"]]
-    columns = list(_columns(frame))
+    columns = list(columns_of(frame))
     index = {layer: place for place, layer in enumerate(layers["layer"])}
     gallery = RunGallery(job, run, frame, calibrated, by=columns[0].name if columns else None)
     rows = list(_layer_rows(layers, frame, layer_rates(calibrated)))
@@ -47,6 +48,9 @@ def atlas_of(job: Job, run: Run, frame: pd.DataFrame, calibrated: pd.DataFrame) 
         verdict=frame["verdict"].str.replace("_", " ").tolist() if "verdict" in frame else (),
         run=run_id(run),
         claims=claims,
+        meanings={word.replace("_", " "): f"{meaning}." for word, meaning in VERDICTS.items()}
+        if "verdict" in frame
+        else {},
         shares=[LOW_Q_SHARE] if "q" in frame else [],
         names=frame["names"].fillna("").tolist() if frame["names"].notna().any() else (),
         q=frame["q"].to_numpy(np.float64) if "q" in frame else (),
@@ -131,7 +135,8 @@ CHANCES = frozenset(("p", "q", "psi_p", "dip_p"))
 FEW = 20
 
 
-def _columns(frame: pd.DataFrame) -> Iterator[Column]:
+def columns_of(frame: pd.DataFrame) -> Iterator[Column]:
+    """What a map can be coloured by, in the menu's order: columns that some unit has a number in."""
     own = {name: (score.label, (score.__doc__ or "").partition("\n")[0]) for name, score in SCORES.items()}
     for name, (label, meaning) in {**LABELS, **{k: v for k, v in own.items() if k not in LABELS}}.items():
         if name in frame and frame[name].notna().any():

@@ -9,14 +9,16 @@ LEVEL = 0.05
 """Level of the certificate and of other single tests; the false discovery rate is the job's, `show.fdr`."""
 
 VERDICTS = {
-    "one": "not more split than one-exemplar read-outs of its layer that are as homogeneous",
-    "several": "more split than those, at the job's false discovery rate over all units",
-    "several, certified": f"several, and a valley parts the two clusters, whatever the null (dip p <= {LEVEL:g})",
-    "incoherent": "its exemplars are no more alike than random ones",
+    "one": "its exemplars are not more split than those of one-exemplar read-outs of its layer as homogeneous as they",
+    "several": "its exemplars are more split than those of one-exemplar read-outs of its layer as homogeneous as they, "
+    "at the run's false discovery rate over all units",
+    "several, certified": "its exemplars are more split than those of one-exemplar read-outs of its layer as "
+    f"homogeneous as they, and a valley parts the two clusters, whatever the null (dip p <= {LEVEL:g})",
+    "incoherent": "its exemplars are no more alike than random ones, so there is nothing to count",
     "off_range": "no null sets are as homogeneous as its exemplars, so its p says nothing",
-    "saturated": "more than k images tie at its largest peak, so which are its exemplars is arbitrary",
+    "saturated": "more images tie at its largest peak than are kept, so which are its exemplars is arbitrary",
     "dead": "it never says anything",
-    "": "there is no null for it",
+    "": "there is no null for this unit",
 }
 
 

@@ -14,8 +14,7 @@ from jaxtyping import Float64
 from polyscan.errors import JobError, TableError
 from polyscan.maps.atlas import Column
 from polyscan.run import Results, Run
-from polyscan.scores import SCORES
-from polyscan.stages.show.contents import CHANCES, COUNTS, LABELS
+from polyscan.stages.show.contents import columns_of
 from polyscan.stages.show.unit_map import MAIN
 from polyscan.units import Layer
 
@@ -176,10 +175,7 @@ def _columns(frame: pd.DataFrame, controls: Mapping[tuple[str, str], Values]) ->
     for column in DERIVED:
         if column.name in frame or EXCESS.get(column.name) in with_controls:
             yield column
-    own = {name: (score.label, (score.__doc__ or "").partition("\n")[0]) for name, score in SCORES.items()}
-    for name, (label, meaning) in {**LABELS, **{k: v for k, v in own.items() if k not in LABELS}}.items():
-        if name in frame and frame[name].notna().any():
-            yield Column(name, label, meaning, "count" if name in COUNTS else "p" if name in CHANCES else "real")
+    yield from columns_of(frame)
 
 
 def common_columns(sides: Sequence[Side]) -> list[Column]:
