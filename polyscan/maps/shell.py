@@ -55,7 +55,10 @@ def script_json(value: object) -> Markup:
     >>> script_json({"name": "</script>", "value": float("nan")})
     Markup('{"name":"\\u003c/script\\u003e","value":null}')
     """
-    text = json.dumps(known(value), allow_nan=False, separators=(",", ":"))
+    try:
+        text = json.dumps(value, allow_nan=False, separators=(",", ":"))
+    except (TypeError, ValueError):  # it holds what JSON cannot, which takes several times longer to look for
+        text = json.dumps(known(value), allow_nan=False, separators=(",", ":"))
     return Markup(text.translate(IN_SCRIPT))  # nothing that could close the element is left
 
 

@@ -1,12 +1,16 @@
-"""name: words for what a unit's exemplars, and each of its clusters, have in common."""
+"""name: words for what a unit's exemplars, and each of its clusters, have in common.
+
+Law: a label is a name only where more of the images have it than chance would give to so many images of the data.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Int64
+from scipy.stats import binom
 
 from polyscan.job import Job
 from polyscan.run import Run
@@ -18,6 +22,7 @@ from polyscan.shards import Shard, split_ranges
 from polyscan.tables import Columns
 
 NAMES = 3
+LEVEL = 0.05
 ALL = -1
 COLUMNS = ("layer", "channel", "evidence", "space", "cluster", "rank", "name", "kind", "similarity")
 
@@ -50,8 +55,9 @@ class Worker:
         if self.evidence.prototypes is not None or self.evidence.vocabulary is not None:
             space = self.evidence.main_space(layer)
             clusters = self._clusters(layer, space)
+            shares = label_shares(self.run)
             for subject in self.evidence.exemplars(layer, channels, space):
-                rows += _rows(subject, clusters[subject.channel])
+                rows += _rows(subject, clusters[subject.channel], shares)
         columns = list(zip(*rows, strict=True)) or [()] * len(COLUMNS)
         return {"names": dict(zip(COLUMNS, columns, strict=True))}
 
@@ -62,18 +68,38 @@ class Worker:
         return {int(channel): its.to_numpy(np.int64) for channel, its in rows.groupby("channel")["cluster"]}  # pyright: ignore
 
 
-def _rows(subject: Subject, clusters: Int64[np.ndarray, " n"]) -> Iterator[Row]:
+def label_shares(run: Run) -> dict[int, float]:
+    """Each label's share of all images that have one."""
+    labels = run.read("images", ["label"])["label"].dropna().to_numpy(np.int64)
+    known, counts = np.unique(labels, return_counts=True)
+    return dict(zip(known.tolist(), (counts / max(1, len(labels))).tolist(), strict=True))
+
+
+def is_above_chance(count: int, n: int, share: float, n_labels: int) -> bool:
+    """Whether so many of n images with a label that this share of all images has are more than chance gives.
+
+    Binomial, at .05 over all labels (Bonferroni): any of them might have been the name.
+
+    >>> is_above_chance(32, 32, 0.1, 10), is_above_chance(1, 32, 0.001, 1000), is_above_chance(3, 32, 0.001, 1000)
+    (True, False, True)
+    """
+    return bool(binom.sf(count - 1, n, share) * n_labels <= LEVEL)
+
+
+def _rows(subject: Subject, clusters: Int64[np.ndarray, " n"], shares: Mapping[int, float]) -> Iterator[Row]:
     """Names of all exemplars, then of each cluster."""
     about = (subject.layer, subject.channel, subject.evidence, subject.space)
     groups = [(ALL, np.ones(len(clusters), dtype=bool))]
     groups += [(cluster, clusters == cluster) for cluster in range(int(clusters.max()) + 1)]
     for cluster, members in groups:
-        for rank, (name, kind, similarity) in enumerate(_names(subject.sample, members)):
+        for rank, (name, kind, similarity) in enumerate(_names(subject.sample, members, shares)):
             yield (*about, cluster, rank, name, kind, similarity)
 
 
-def _names(sample: Sample, members: Bool[np.ndarray, " n"]) -> list[tuple[str, str, float]]:
-    """Up to three names: words where there is a vocabulary in the evidence's space, else labels."""
+def _names(
+    sample: Sample, members: Bool[np.ndarray, " n"], shares: Mapping[int, float]
+) -> list[tuple[str, str, float]]:
+    """Up to three names: words where there is a vocabulary in the evidence's space, else labels above chance."""
     if sample.vocabulary is not None:
         return _words(sample, sample.vocabulary, members)
     if sample.labels is None or sample.prototypes is None:
@@ -81,8 +107,13 @@ def _names(sample: Sample, members: Bool[np.ndarray, " n"]) -> list[tuple[str, s
     names = dict(zip(sample.prototypes.labels.tolist(), sample.prototypes.names, strict=True))
     labels, counts = np.unique(sample.labels[members], return_counts=True)
     order = np.argsort(-counts, kind="stable")
-    found = [(names[int(labels[i])], "label", counts[i] / members.sum()) for i in order if int(labels[i]) in names]
-    return [(name, kind, float(share)) for name, kind, share in found[:NAMES]]
+    n = int(members.sum())
+    found = [
+        (names[label], "label", count / n)
+        for label, count in ((int(labels[i]), int(counts[i])) for i in order)
+        if label in names and is_above_chance(count, n, shares.get(label, 0.0), len(names))
+    ]
+    return found[:NAMES]
 
 
 def _words(sample: Sample, vocabulary: Concepts, members: Bool[np.ndarray, " n"]) -> list[tuple[str, str, float]]:

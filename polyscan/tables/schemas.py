@@ -244,7 +244,7 @@ TABLES: dict[str, Table] = {
             Column("width", "int32", "px", "width of the picture"),
             Column("height", "int32", "px", "its height"),
         )),
-        Table("names", "name", 1, "unit, cluster and name", (
+        Table("names", "name", 2, "unit, cluster and name above chance", (
             LAYER, CHANNEL, EVIDENCE, SPACE,
             Column("cluster", "int32", "", "as in `clusters`: the best K of 2 and more, ungated; -1: all exemplars"),
             Column("rank", "int32", "", "0 for the name that fits best"),

@@ -44,7 +44,7 @@
           else if (`${block.layer}/${block.block}` !== key) refuse(`${file} holds the data of other units. ${AGAIN}`);
           else resolve(block);
         };
-        const missing = () => refuse(`${file} is missing or broken. Was the whole folder copied? If so: ${AGAIN}`);
+        const missing = () => refuse(`${file} is missing or broken. Copy the whole folder, or draw the maps again: polyscan show RUN.`);
         entry.script.addEventListener("load", missing); // too late where it has delivered
         entry.script.addEventListener("error", missing);
       });
