@@ -16,7 +16,7 @@ import altair as alt
 
 from polyscan.maps.atlas import LEAST_POWER, Atlas, Column, LayerRow, Mean, Rate, TrendPoint
 from polyscan.maps.network_map import ends
-from polyscan.maps.numbers import NONE, interval_text, share_text
+from polyscan.maps.numbers import NONE, interval_text, number_text, share_text
 
 NAMED_LAYERS = 12  # up to so many layers the axis names them; beyond, it counts their depth
 CHART_HEIGHT = 170
@@ -74,6 +74,21 @@ def charted(atlas: Atlas) -> list[Column]:
     return [*(column for column in atlas.columns if column.is_key and column.kind == "real"), *atlas.shares]
 
 
+def is_flat(points: Sequence[TrendPoint]) -> bool:
+    """Whether all layers' units have one and the same number: there is nothing to be drawn."""
+    return all(point.low == point.high == point.mean == points[0].mean for point in points)
+
+
+def flat_words(atlas: Atlas) -> str:
+    """A sentence on the charts that are left out for it; empty where there is none."""
+    flat: list[str] = []
+    for column in charted(atlas):
+        points = [point for point in atlas.trend if point.column == column.name and math.isfinite(point.mean)]
+        if points and is_flat(points):
+            flat.append(f"{column.label} is {number_text(points[0].mean, column.kind)} in every layer")
+    return f"Not drawn: {'; '.join(flat)}." if flat else ""
+
+
 def trend_charts(atlas: Atlas) -> list[dict[str, Any]]:
     """Name, label, help, kind, rows and specifications of each column that has a trend, in the columns' order.
 
@@ -84,7 +99,7 @@ def trend_charts(atlas: Atlas) -> list[dict[str, Any]]:
     charts: list[dict[str, Any]] = []
     for column in charted(atlas):
         points = [point for point in atlas.trend if point.column == column.name and math.isfinite(point.mean)]
-        if points:
+        if points and not is_flat(points):
             points.sort(key=lambda point: point.depth)
             rows = [point_row(point, known.get(point.layer)) for point in points]
             words = {"name": column.name, "label": column.label, "help": column.help, "kind": column.kind}

@@ -11,7 +11,7 @@ import numpy as np
 
 from polyscan.maps import addresses
 from polyscan.maps.atlas import Atlas, Column, UnitCard
-from polyscan.maps.depth_trend import is_chosen, trend_charts, trend_csv
+from polyscan.maps.depth_trend import flat_words, is_chosen, trend_charts, trend_csv
 from polyscan.maps.layer_page import layer_page
 from polyscan.maps.network_map import column_script, is_at_once, map_data, names_script, unit_order
 from polyscan.maps.numbers import number_text
@@ -168,6 +168,7 @@ def index_page(atlas: Atlas) -> bytes:
         "table": layer_table(atlas, places),
         "charts": charts,
         "trends": [{"rows": chart["rows"], "specs": chart["specs"]} for chart in charts],
+        "flat": flat_words(atlas),
         "has_excess": any("excess" in chart["specs"] for chart in charts),
         "weak": any(layer.is_weak for layer in atlas.layers),
         "shown": {name: any(getattr(layer, name) for layer in atlas.layers) for name in ("space", "fpr", "power")},

@@ -184,6 +184,7 @@ class SyntheticGallery:
         self.widths = list(layers.values())
         self.starts = np.cumsum([0, *self.widths])
         self.is_dead, self.n_clusters, self.broken = is_dead, n_clusters, broken
+        self.sheets: dict[int, Image.Image] = {}
         rng = np.random.default_rng(7)
         self.patterns = [picture(rng, concept) for concept in range(12)]
         self.squares = [picture(rng, concept, 128, 128, "PNG") for concept in range(6)]
@@ -196,12 +197,26 @@ class SyntheticGallery:
         place = self.names.index(layer)
         if channel >= self.widths[place] or self.is_dead[self.starts[place] + channel]:
             return None
-        return self.drawn(place, channel).content
+        return self.drawn(place, channel)
 
-    def drawn(self, place: int, channel: int) -> Sprite:
-        first = b"no picture" if f"{self.names[place]}:{channel}" == self.broken else plain(*marker(place, channel))
-        crops = [first, *(self.patterns[(channel + at) % 12] for at in range(11))]
-        squares = [] if channel % 3 == 2 else [self.squares[(channel + at) % 6] for at in range(4)]
+    def drawn(self, place: int, channel: int) -> bytes:
+        """One of twelve sheets with the unit's own colour in its first cell: of 2,000 units, in seconds."""
+        turn = channel % 12  # and so has the same rest by 3
+        if f"{self.names[place]}:{channel}" == self.broken:
+            return self.whole(turn, b"no picture").content
+        if turn not in self.sheets:
+            content = self.whole(turn, plain(0, 0, 0)).content
+            self.sheets[turn] = Image.open(io.BytesIO(content)).convert("RGB")
+        sheet = self.sheets[turn].copy()
+        sheet.paste(marker(place, channel), (0, 0, 64, 64))
+        stream = io.BytesIO()
+        sheet.save(stream, "JPEG", quality=85)
+        return stream.getvalue()
+
+    def whole(self, turn: int, first: bytes) -> Sprite:
+        """A sheet with that picture first."""
+        crops = [first, *(self.patterns[(turn + at) % 12] for at in range(11))]
+        squares = [] if turn % 3 == 2 else [self.squares[(turn + at) % 6] for at in range(4)]
         return sprite([*(Picture(one, 64) for one in crops), *(Picture(one, 128) for one in squares)])
 
     def null(self, layer: str) -> NullSets | None:
