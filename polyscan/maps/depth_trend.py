@@ -76,7 +76,7 @@ def charted(atlas: Atlas) -> list[Column]:
 
 def is_flat(points: Sequence[TrendPoint]) -> bool:
     """Whether all layers' units have one and the same number: there is nothing to be drawn."""
-    return all(point.low == point.high == point.mean == points[0].mean for point in points)
+    return all(point.low == point.high == points[0].mean for point in points)
 
 
 def flat_words(atlas: Atlas) -> str:
@@ -121,7 +121,7 @@ def trend_specs(
     height = ABOVE_HEIGHT if has_excess else CHART_HEIGHT
     specs = {"mean": finished(marks, words + (", and of one-concept controls" if has_excess else ""), height)}
     if has_excess:
-        zero = alt.Chart(alt.Data(values=[{}])).mark_rule(color=GREY, strokeWidth=1).encode(y=alt.YDatum(0))
+        zero = alt.Chart(alt.Data(values=[{}])).mark_rule(color=GREY, strokeWidth=1, aria=False).encode(y=alt.YDatum(0))
         below = base.encode(x=depth_axis(layers, is_named=True))
         marks = [zero, *series(below, "excess", INK, tooltip)]
         specs["excess"] = finished(marks, f"{column.label}: real minus control, layer by layer", BELOW_HEIGHT)
@@ -207,7 +207,7 @@ def point_row(point: TrendPoint, layer: LayerRow | None) -> dict[str, Any]:
         "excess_text": interval_text(*ends(point.excess)),
         "power": power_text(layer.power if layer else None),
     }
-    known = {name: number for name, number in numbers.items() if math.isfinite(number)}
+    known = {name: float(f"{number:.7g}") for name, number in numbers.items() if math.isfinite(number)}
     return {"depth": point.depth, "n": point.n, "weak": bool(layer and layer.is_weak), **words, **known}
 
 

@@ -146,9 +146,9 @@ def held(kind: str, value: float) -> float | int | None:
     return int(number) if kind == "count" else float(str(np.float32(number)))
 
 
-def short(value: float) -> float:
-    """Four digits: what charts are drawn from."""
-    return float(f"{value:.4g}")
+def short(value: float) -> float | None:
+    """Four digits: what charts are drawn from; None for what is no number."""
+    return float(f"{value:.4g}") if math.isfinite(value) else None
 
 
 def packed_plane(plane: Plane) -> dict[str, Any]:

@@ -344,7 +344,9 @@ def test_rho_and_its_interval_are_the_atlas_own(seen: Any, atlas: Atlas, maps: P
     page.select_option("#by", "psi")
     assert "No correlation was computed." in caption(page, 1)
     page.select_option("#by", "kurtosis")
-    assert page.locator("#plots figcaption").count() == 2  # not against itself
+    heads = page.locator("#plots figcaption strong").all_inner_texts()
+    assert "kurtosis against kurtosis" not in heads
+    assert len(heads) == 2 + ("gap against its null" in heads)  # the distribution and sparsity; not against itself
 
 
 def test_a_rho_that_is_not_a_number_is_told_in_words() -> None:

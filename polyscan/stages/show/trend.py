@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -11,7 +11,8 @@ from jaxtyping import Float64
 from polyscan.job import Job
 from polyscan.maps.atlas import Column, LayerRow, Mean, TrendPoint
 from polyscan.shards import seed
-from polyscan.stats.significance import bootstrap_difference, bootstrap_interval, wilson_interval
+from polyscan.stages.show.associations import by_known
+from polyscan.stats.significance import resampled_means, wilson_interval
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 NOWHERE = (np.nan, np.nan, np.nan, np.nan, np.nan)
@@ -33,12 +34,15 @@ def depth_trend(
     """
     live = {str(layer): rows for layer, rows in frame[~frame["is_dead"]].groupby("layer")}
     controls = _controls(calibrated)
-    for column in columns:
-        for layer in layers:
-            rows = live.get(layer.name)
-            values = np.empty(0) if rows is None else rows[column.name].dropna().to_numpy(np.float64)
-            generator = np.random.default_rng(seed(job.seed, f"interval of {column.name}", layer.name))
-            yield _point(column.name, layer, values, controls.get((layer.name, column.name)), generator)
+    names = [column.name for column in columns]
+    points: dict[tuple[str, str], TrendPoint] = {}
+    for layer in layers:
+        rows = live.get(layer.name)
+        values = np.empty((0, len(names))) if rows is None else rows[names].to_numpy(np.float64)
+        its = {name: controls[layer.name, name] for name in names if len(controls.get((layer.name, name), ()))}
+        generator = np.random.default_rng(seed(job.seed, "intervals of means", layer.name))
+        points |= {(point.column, point.layer): point for point in _points(layer, names, values, its, generator)}
+    yield from (points[name, layer.name] for name in names for layer in layers)
 
 
 LOW_Q = 0.05
@@ -71,16 +75,45 @@ def _controls(calibrated: pd.DataFrame) -> dict[tuple[str, str], Values]:
     return found
 
 
-def _point(
-    column: str, layer: LayerRow, values: Values, controls: Values | None, generator: np.random.Generator
-) -> TrendPoint:
-    if not len(values):
-        return TrendPoint(column, layer.name, layer.depth, 0, np.nan, np.nan, np.nan, NOWHERE)
-    interval = bootstrap_interval(values, generator=generator, draws=DRAWS)
-    q05, q25, q50, q75, q95 = (float(np.quantile(values, share)) for share in QUANTILES)
-    control = excess = None
-    if controls is not None and len(controls):
-        control = Mean(*bootstrap_interval(controls, generator=generator, draws=DRAWS), len(controls))
-        excess = Mean(*bootstrap_difference(values, controls, generator=generator, draws=DRAWS), len(controls))
-    spread = (q05, q25, q50, q75, q95)
-    return TrendPoint(column, layer.name, layer.depth, len(values), *interval, spread, control, excess)
+def _points(
+    layer: LayerRow,
+    names: Sequence[str],
+    values: Float64[np.ndarray, "u c"],
+    controls: Mapping[str, Values],
+    generator: np.random.Generator,
+) -> Iterator[TrendPoint]:
+    """One layer's points: columns that the same units have are resampled together."""
+    for known, places in by_known(values):
+        kept = values[known][:, places]
+        if not len(kept):
+            for at in places:
+                yield TrendPoint(names[at], layer.name, layer.depth, 0, np.nan, np.nan, np.nan, NOWHERE)
+            continue
+        means = kept.mean(axis=0)
+        drawn = resampled_means(kept - means, generator=generator, draws=DRAWS)
+        spreads = np.quantile(kept, QUANTILES, axis=0).T.tolist()
+        for at, mean, draws, spread, column in zip(places, means.tolist(), drawn.T, spreads, kept.T, strict=True):
+            control = excess = None
+            if names[at] in controls:
+                control, excess = _beside(mean, draws, controls[names[at]], generator)
+            if np.ptp(column) == 0:  # to the bit: what is the same everywhere has no interval
+                mean = low = high = float(column[0])
+            else:
+                low, high = _ends(mean, draws)
+            q05, q25, q50, q75, q95 = spread
+            quantiles = (q05, q25, q50, q75, q95)
+            yield TrendPoint(names[at], layer.name, layer.depth, len(kept), mean, low, high, quantiles, control, excess)
+
+
+def _beside(mean: float, draws: Values, controls: Values, generator: np.random.Generator) -> tuple[Mean, Mean]:
+    """The controls' mean, and that of the units less that of the controls."""
+    theirs = float(controls.mean())
+    drawn = resampled_means((controls - theirs)[:, None], generator=generator, draws=DRAWS)[:, 0]
+    n, excess = len(controls), mean - theirs
+    return Mean(theirs, *_ends(theirs, drawn), n), Mean(excess, *_ends(excess, draws - drawn), n)
+
+
+def _ends(mean: float, deviations: Values) -> tuple[float, float]:
+    """The 95 % percentile interval of a mean, by its resamples' deviations from it."""
+    low, high = np.quantile(deviations, (0.025, 0.975))
+    return mean + float(low), mean + float(high)

@@ -3,7 +3,14 @@
 from polyscan.stats.significance.binomial import bootstrap_difference, wilson_interval
 from polyscan.stats.significance.false_discovery import benjamini_hochberg, benjamini_yekutieli
 from polyscan.stats.significance.p_values import Tail, TailP, empirical_p, tail_p
-from polyscan.stats.significance.resampling import Correlation, Interval, bootstrap_interval, spearman, spearman_test
+from polyscan.stats.significance.resampling import (
+    Correlation,
+    Interval,
+    bootstrap_interval,
+    resampled_means,
+    spearman,
+    spearman_test,
+)
 
 __all__ = [
     "Correlation",
@@ -15,6 +22,7 @@ __all__ = [
     "bootstrap_difference",
     "bootstrap_interval",
     "empirical_p",
+    "resampled_means",
     "spearman",
     "spearman_test",
     "tail_p",

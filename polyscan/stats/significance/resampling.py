@@ -65,6 +65,38 @@ def bootstrap_interval(
     return Interval(float(values.mean()), float(low), float(high))
 
 
+def resampled_means(
+    values: Float[np.ndarray, "u c"], *, generator: np.random.Generator, draws: int = 2000
+) -> Float64[np.ndarray, "draws c"]:
+    """Means of each column over resamples of the units, the same units for all columns: bootstrap means, many at once.
+
+    Args:
+        values: finite numbers, a column each; more of them cost next to nothing.
+        generator: seeded by the caller.
+        draws: resamples.
+
+    Raises:
+        ValueError: if there are no units, a value is not finite, or `draws` is below 1.
+
+    >>> resampled_means(np.full((3, 2), 4.0), generator=np.random.default_rng(0), draws=2).tolist()
+    [[4.0, 4.0], [4.0, 4.0]]
+    """
+    values = np.asarray(values, dtype=np.float64)
+    if not len(values) or not np.isfinite(values).all():
+        raise ValueError(f"resampling needs finite values of one unit or more, got {values.shape} with some not finite")
+    _check_draws(draws)
+    n = len(values)
+    rows = max(1, _CELLS_AT_ONCE // n)
+    made: list[Float64[np.ndarray, "m c"]] = []
+    for done in range(0, draws, rows):
+        m = min(rows, draws - done)
+        drawn = generator.integers(n, size=(m, n)) + n * np.arange(m)[:, None]
+        # A resample's sum is what its units have, times how often each was drawn.
+        times = np.bincount(drawn.reshape(-1), minlength=m * n).reshape(m, n).astype(np.float64)
+        made.append(times @ values / n)
+    return np.concatenate(made)
+
+
 def spearman(x: Shaped[np.ndarray, " n"], y: Shaped[np.ndarray, " n"]) -> float:
     """Spearman's rank correlation, ties sharing their mean rank; NaN for under 2 pairs or a constant side.
 
