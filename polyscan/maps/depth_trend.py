@@ -14,9 +14,9 @@ from typing import Any
 
 import altair as alt
 
-from polyscan.maps.atlas import LEAST_POWER, Atlas, Column, LayerRow, Mean, Rate, TrendPoint
+from polyscan.maps.atlas import LEAST_POWER, Atlas, Column, LayerRow, Rate, TrendPoint
 from polyscan.maps.network_map import ends
-from polyscan.maps.numbers import NONE, interval_text, number_text, share_text
+from polyscan.maps.numbers import NONE, number_text, share_text
 
 NAMED_LAYERS = 12  # up to so many layers the axis names them; beyond, it counts their depth
 CHART_HEIGHT = 170
@@ -196,24 +196,17 @@ def depth_axis(layers: Sequence[LayerRow], *, is_named: bool) -> alt.X:
 
 
 def point_row(point: TrendPoint, layer: LayerRow | None) -> dict[str, Any]:
-    """One point as the charts read it."""
+    """One point as the charts read it; the page's script adds what its tooltip says (`trend.js`)."""
     numbers = {"mean": point.mean, "mean_low": point.low, "mean_high": point.high}
     for name, mean in (("control", point.control), ("excess", point.excess)):
         numbers |= dict(zip((name, f"{name}_low", f"{name}_high"), ends(mean), strict=True))
     words = {
         "layer": point.layer,
-        "text": interval_text(point.mean, point.low, point.high),
-        "control_text": mean_text(point.control),
-        "excess_text": interval_text(*ends(point.excess)),
+        "controls": point.control.n if point.control else 0,
         "power": power_text(layer.power if layer else None),
     }
     known = {name: float(f"{number:.7g}") for name, number in numbers.items() if math.isfinite(number)}
     return {"depth": point.depth, "n": point.n, "weak": bool(layer and layer.is_weak), **words, **known}
-
-
-def mean_text(mean: Mean | None) -> str:
-    """A mean over controls, and of how many."""
-    return f"{interval_text(*ends(mean))}, {mean.n} controls" if mean else NONE
 
 
 def power_text(power: Rate | None) -> str:

@@ -52,7 +52,10 @@ class RunGallery:
         columns = (rows[name].tolist() for name in ("layer", "channel", "value", "null_mean", "null_sd"))
         self._nulls = {(layer, channel): numbers for layer, channel, *numbers in zip(*columns, strict=True)}
         self._null_sets: dict[str, NullSets | None] = {}
-        self._images = run.read("images", ["image", "path", "label_name"]).set_index("image")
+        images = run.read("images", ["image", "path", "label_name"])
+        self._images = pd.Index(images["image"])
+        words = zip(images["path"].fillna("").tolist(), images["label_name"].fillna("").tolist(), strict=True)
+        self._origins = np.array([" · ".join(filter(None, pair)) for pair in words], dtype=object)
         self._sprites: tuple[str, range, dict[int, bytes]] = ("", range(0), {})
 
     # ---- cards -----------------------------------------------------------------------------------------------------
@@ -125,11 +128,8 @@ class RunGallery:
         )
         is_main = clusters["space"] == self.evidence.main_space(layer)
         exemplars = self.run.unit_rows("exemplars", layer, ["channel", "rank", "image", "activation"])
-        origins = self._images.reindex(exemplars["image"])
-        exemplars["origin"] = [
-            " · ".join(filter(None, map(str, pair)))
-            for pair in zip(origins["path"].fillna(""), origins["label_name"].fillna(""), strict=True)
-        ]
+        origins = self._origins[self._images.get_indexer(pd.Index(exemplars["image"]))]
+        exemplars["origin"] = pd.Series(origins, index=exemplars.index, dtype=object)
         visualizations = self.run.unit_rows(
             "visualizations", layer, ["channel", "index", "activation", "mean_distance", "n_counted", "stop"]
         )

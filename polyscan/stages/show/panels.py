@@ -98,8 +98,9 @@ def exemplar_panel(row: Row, read: Evidence) -> Panel:
         return Panel("exemplars", len(exemplars["rank"]), (), ())
     labels, is_best = shown_labels(row, clusters)
     boxes = read.boxes(channel, "exemplars")
-    captions = dict(zip(exemplars["rank"].tolist(), map(number_text, exemplars["activation"].tolist()), strict=True))
-    titles = dict(zip(exemplars["rank"].tolist(), exemplars["origin"].tolist(), strict=True))
+    seen = [line for line in _lines(exemplars, "rank", "activation", "origin") if line[0] in boxes]
+    captions = {rank: number_text(activation) for rank, activation, _ in seen}
+    titles = {rank: str(origin) for rank, _, origin in seen}
     names = _names(channel, read, is_best=is_best)
     items = clusters["item"]
     grouped = _clusters(items, labels, boxes=boxes, captions=captions, titles=titles, names=names)

@@ -96,13 +96,17 @@ def _points(
             control = excess = None
             if names[at] in controls:
                 control, excess = _beside(mean, draws, controls[names[at]], generator)
-            if np.ptp(column) == 0:  # to the bit: what is the same everywhere has no interval
-                mean = low = high = float(column[0])
-            else:
-                low, high = _ends(mean, draws)
+            interval = _interval(mean, draws, column)
             q05, q25, q50, q75, q95 = spread
             quantiles = (q05, q25, q50, q75, q95)
-            yield TrendPoint(names[at], layer.name, layer.depth, len(kept), mean, low, high, quantiles, control, excess)
+            yield TrendPoint(names[at], layer.name, layer.depth, len(kept), *interval, quantiles, control, excess)
+
+
+def _interval(mean: float, deviations: Values, values: Values) -> tuple[float, float, float]:
+    """A mean and its interval; of what is the same everywhere there is none, to the bit."""
+    if np.ptp(values) == 0:
+        return float(values[0]), float(values[0]), float(values[0])
+    return (mean, *_ends(mean, deviations))
 
 
 def _beside(mean: float, draws: Values, controls: Values, generator: np.random.Generator) -> tuple[Mean, Mean]:
