@@ -18,7 +18,7 @@ from maps.seeing import NEEDS_BROWSER, POINT_OF, TIMED, Seen, until
 from benchmarks.synthetic_network import ALL_DEAD, dead_place, widest_place, widths
 from polyscan.maps.numbers import number_text
 
-pytestmark = NEEDS_BROWSER
+pytestmark = [*NEEDS_BROWSER, pytest.mark.pages]
 See = Callable[..., Seen]
 
 INDEX_BYTES, FIRST_BYTES, HEAP_BYTES = 700_000, 2_000_000, 60_000_000
@@ -94,7 +94,7 @@ def test_a_constant_score_has_one_colour_from_one_unit_to_two_thousand(seen: See
     assert all(len(spans[0]) == (place != dead_place(many.plan)) for place, spans in enumerate(colours))
 
 
-def test_what_is_told_of_200_units_is_map_parquet_to_the_printed_digits(seen: See, many: Drawn) -> None:
+def test_what_is_told_of_units_is_map_parquet_to_the_printed_digits(seen: See, many: Drawn) -> None:
     hovered, opened = seen(), seen()
     page = hovered.open(many.maps / "index.html")
     page.evaluate("document.body.style.paddingBottom = '900px'")

@@ -16,7 +16,7 @@ from maps.seeing import NEEDS_BROWSER, POINT_OF, Seen, until
 
 from benchmarks.synthetic_network import ODD_NAMES, ONE_UNIT
 
-pytestmark = NEEDS_BROWSER
+pytestmark = [*NEEDS_BROWSER, pytest.mark.pages]
 See = Callable[..., Seen]
 FIND_MS = 100
 MOST_NAMES = 6  # that one answer links
