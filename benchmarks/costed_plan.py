@@ -26,7 +26,7 @@ N_IMAGES, K = 1_281_167, 100
 IMAGES_PER_SHARD, BATCH = 8192, 256
 READ_OUTS, CONTROLS, PLANTED, SURVEYED = 800, 40, 40, 4096
 STEPS, IMAGES_A_UNIT, UNITS_PER_SHARD = 128, 8, 16
-CROPS_PER_SHARD, NULL_SETS_PER_SHARD, POOL_SETS, SCORED_PER_SHARD = 4096, 100, 1600, 256
+CROPS_PER_SHARD, NULL_SETS_PER_SHARD, POOL_SETS, SCORED_PER_SHARD, PICTURED_PER_SHARD = 4096, 100, 1600, 256, 128
 EMBEDDING_WIDTH = 512
 OPENING_S = 20
 HOUR = 3600
@@ -62,6 +62,9 @@ RATES = {
         1 / 1.5e-6, "candidates a second merged", "one core, `combine` in `python -m benchmarks.plan_vs_scan`"
     ),
     "name": Rate(1 / 3e-3, "units a second named", "one core, `name` in `python -m benchmarks.plan_vs_scan`"),
+    "picture": Rate(
+        2813 / 13.1, "units a second pictured", "one core, `picture` in `python -m benchmarks.plan_vs_scan`"
+    ),
 }
 """The one table that all hours below come from."""
 
@@ -261,6 +264,9 @@ def stages() -> list[Stage]:
               f"{scored:,} sets of exemplars (crops among them), {n.units:,} of visualizations"),
         Stage("name", n.units / rate("name"), sum(math.ceil(layer.channels / SCORED_PER_SHARD) for layer in layers),
               False, OPENING_S, False, f"{n.units:,} units"),
+        Stage("picture", n.units / rate("picture"),
+              sum(math.ceil(layer.channels / PICTURED_PER_SHARD) for layer in layers), False, OPENING_S, False,
+              f"{n.units:,} units"),
     ]  # fmt: skip
 
 

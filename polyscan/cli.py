@@ -89,11 +89,12 @@ def plan(job: JobPath = None, network: Network = None, images: Images = None, se
     table = Table(
         "stage", "shards", "rows", "disk", "memory", *(["GPU memory"] if on_gpu else []), "time on one worker"
     )
-    for row in plan_.rows:
+    rows = [*plan_.rows, plan_.maps]
+    for row in rows:
         held = [row.memory, row.gpu_memory] if on_gpu else [row.memory]
         held = ["?" if each is None else _bytes(each) for each in held]
         table.add_row(row.stage, f"{row.shards:,}", f"{row.rows:,}", _bytes(row.bytes), *held, _time(row.seconds))
-    disk, time_ = sum(row.bytes for row in plan_.rows), sum(row.seconds for row in plan_.rows)
+    disk, time_ = sum(row.bytes for row in rows), sum(row.seconds for row in rows)
     table.add_row("all", "", "", _bytes(disk), *([""] * (1 + on_gpu)), _time(time_))
     out.print(table)
     out.print(

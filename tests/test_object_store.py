@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
+from urllib.request import urlopen
 
 import numpy as np
 import pyarrow as pa
@@ -22,7 +23,7 @@ from PIL import Image
 from sabotage import hashes
 
 from polyscan import pipeline
-from polyscan.errors import ImagesError, JobError, ShardError, StoreError, TableError
+from polyscan.errors import ImagesError, ShardError, StoreError, TableError
 from polyscan.images import ImageOptions, ImageSource, open_images
 from polyscan.images.source import Picture, Reject
 from polyscan.job import Job
@@ -186,8 +187,8 @@ def test_status_verify_adoption_and_show_work_at_an_address(
     assert all(request.copy_of for request in copied), "a part went through this machine"
     assert hashes(other.address) == hashes(run.address)
     assert showing.redraw(run.address, {}) == run.address
-    with pytest.raises(JobError, match="is no local folder; copy its maps/ here to serve them"):
-        showing.served(run.address, 0).__enter__()
+    with showing.served(run.address, 0, {}) as page:  # nothing of it need lie here
+        assert urlopen(page).read() == run.storage.read("maps/index.html")
 
 
 @pytest.mark.faults

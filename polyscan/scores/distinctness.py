@@ -13,7 +13,7 @@ from polyscan.scores.concepts import Concepts
 from polyscan.scores.sample import LEAST_ITEMS, Evidence, Sample
 from polyscan.scores.score import Tail
 
-MOST_DRAWS = 1000
+MOST_DRAWS = 10_000
 """More of them cost time and change nothing: each unit's cuts are drawn anew."""
 LEAST_ROOM = 0.01
 """Where chance leaves less room below the reference, concepts can't be told apart: D is 0."""

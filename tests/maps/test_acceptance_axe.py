@@ -20,7 +20,7 @@ axe = pytest.importorskip(
     "axe_playwright_python", reason="axe-playwright-python, which holds axe-core, is not installed"
 )
 
-pytestmark = NEEDS_BROWSER
+pytestmark = [*NEEDS_BROWSER, pytest.mark.pages]
 See = Callable[..., Seen]
 GRAVE = ("serious", "critical")
 FAULTS = """() => axe.run(document, { resultTypes: ["violations"] }).then((found) =>
@@ -70,7 +70,9 @@ def grave_faults(page: Any) -> list[Any]:
     ("width", "scheme"),
     [
         (1280, "light"),
-        *(pytest.param(*how, marks=pytest.mark.pages) for how in ((1280, "dark"), (390, "light"), (390, "dark"))),
+        (1280, "dark"),
+        (390, "light"),
+        (390, "dark"),
     ],
 )
 def test_no_page_has_a_grave_fault(seen: See, few: Drawn, copy: Path, width: int, scheme: str, kind: str) -> None:

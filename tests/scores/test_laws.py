@@ -227,8 +227,8 @@ def test_semanticity_refuses_an_unknown_rule():
     [
         (lambda: SCORES["cut"](neighbors=0), "`neighbors` must lie in 1..1000, got 0"),
         (lambda: SCORES["cut"](neighbors=10**9), "`neighbors` must lie in 1..1000, got 1000000000"),
-        (lambda: SCORES["distinctness"](draws=0), "`draws` must lie in 1..1000, got 0"),
-        (lambda: SCORES["distinctness"](draws=10**9), "`draws` must lie in 1..1000, got 1000000000"),
+        (lambda: SCORES["distinctness"](draws=0), "`draws` must lie in 1..10000, got 0"),
+        (lambda: SCORES["distinctness"](draws=10**9), "`draws` must lie in 1..10000, got 1000000000"),
         (lambda: SCORES["distinctness"](concepts="colours"), '`concepts` must be "labels" or "words", got "colours"'),
     ],
 )

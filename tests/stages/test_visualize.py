@@ -48,13 +48,13 @@ def test_each_mode_of_a_unit_has_an_image_that_begins_there_and_none_is_scored(t
     clusters = results.run.read("clusters")
     assert (clusters["evidence"] == "visualizations").sum() == n_noise
     atlas = atlas_of(job, results.run, results.map, calibrated_rows(job, results.run))
-    panels = [p for card in atlas.cards["paint"] for p in card.panels if p.evidence == "begun-from-exemplars"]
+    panels = [p for card in atlas.gallery.cards("paint") for p in card.panels if p.evidence == "begun-from-exemplars"]
     assert panels
     for panel in panels:
         assert panel.size == sum(cluster.size for cluster in panel.clusters) == 2
         assert sum(len(cluster.tiles) for cluster in panel.clusters) == 2
-    pages = (tmp_path / "run" / "maps" / "layer").glob("*.html")
-    assert any("Begun from exemplars" in page.read_text() for page in pages)
+    scripts = (tmp_path / "run" / "maps" / "data" / "00").glob("*.js")
+    assert any('"begun-from-exemplars"' in script.read_text() for script in scripts)
 
 
 def test_there_are_none_unless_they_are_asked_for(toy_results: polyscan.Results) -> None:

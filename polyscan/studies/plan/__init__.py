@@ -24,18 +24,18 @@ ROWS: tuple[Callable[[Outlook], PlanRow], ...] = (
     score_row,
     name_row,
     picture_row,
-    show_row,
 )
 
 
 @dataclass(frozen=True)
 class Plan:
-    """The whole job."""
+    """The whole job: a row for each stage, and one for the maps that are drawn in the end."""
 
     n_layers: int
     n_units: int
     n_images: int
     rows: list[PlanRow]
+    maps: PlanRow
 
 
 def planned(job: Job) -> Plan:
@@ -53,7 +53,7 @@ def planned(job: Job) -> Plan:
         outlook = Outlook(job)
         rows = [_with_peak(row_of, outlook) for row_of in ROWS if row_of is not visualize_row or job.visualize.enabled]
     n_units = sum(layer.point.n_channels for layer in outlook.layers)
-    return Plan(len(outlook.layers), n_units, len(outlook.images), rows)
+    return Plan(len(outlook.layers), n_units, len(outlook.images), rows, show_row(outlook))
 
 
 def _with_peak(row_of: Callable[[Outlook], PlanRow], outlook: Outlook) -> PlanRow:

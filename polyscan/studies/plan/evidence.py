@@ -57,8 +57,9 @@ def embed_row(outlook: Outlook) -> PlanRow:
         4 * numbers + 4 * width * (concepts + crops.expected + pictures.expected) + shown.expected * THUMBNAIL_BYTES
     )
     time_ = (outlook.n_sample + crops.expected + pictures.expected) * (outlook.embedding_seconds + CUTTING_S)
-    time_ += max(0.0, shown.expected - crops.expected) * CUTTING_S
-    cut = max(crops.most, shown.most)
+    seen = Count(0.0, 0.0) if job.embed.crops else shown  # cut out to be looked at alone, at most
+    time_ += seen.expected * CUTTING_S
+    cut = crops.most + seen.most
     shards = 1 + sum(math.ceil(most / job.embed.crops_per_shard) for most in (cut, pictures.most))
     if places:
         shards += math.ceil(n_images / job.collect.images_per_shard)

@@ -7,13 +7,13 @@ import math
 from polyscan.studies.plan.outlook import Outlook
 from polyscan.studies.plan.passes import PlanRow
 
-PIXEL_BYTES = 0.4
+PIXEL_BYTES = 0.27
 """Of a pixel of a sprite, as JPEG keeps photos' thumbnails."""
 TILE_BYTES, PAGE_BYTES, COLUMN_BYTES, ASSET_BYTES = 6, 2000, 4 * 4 / 3, 1.1e6
 """Of a tile's row on disk; of a unit's data beside its pictures; of one number of one unit on the map; of what pages
 share."""
 COLUMNS = 30
-PICTURING_S, DRAWING_S, READING_S = 4e-3, 2e-3, 0.3
+PICTURING_S, DRAWING_S, READING_S = 4e-3, 1.6e-3, 0.05
 """Of a unit's sprite; of a unit's data and pictures as the maps have them; of a shard that is read."""
 HELD = 200e6
 
