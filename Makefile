@@ -7,9 +7,8 @@ STAMP := $(VENV)/.complete
 # One thread a process: oversubscribed cores are many times slower, and workers ask for more by themselves.
 ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1
 
-# A file's tests share fixtures and so a process. They wait for browsers and workers a third of the time, so three
-# processes keep two cores busy; more are worth it where there are more cores.
-TEST_WORKERS ?= 3
+# A file's tests share fixtures and so a process; more processes are worth it where there are more cores.
+TEST_WORKERS ?= 2
 
 .PHONY: env demo test test-faults test-pages fuzz check format bench validity docs wheel clean
 

@@ -20,7 +20,7 @@ from polyscan.maps.one_file import one_file
 from polyscan.stages.show import drawn_atlas
 from polyscan.studies.showing import served, stored_job
 
-pytestmark = NEEDS_BROWSER
+pytestmark = [*NEEDS_BROWSER, pytest.mark.pages]
 See = Callable[..., Seen]
 ONE_FILE_BYTES = 200_000
 N_NAMES = 60

@@ -34,6 +34,7 @@ READY_SECONDS = 2.0
 
 pytestmark = [
     pytest.mark.browser,
+    pytest.mark.pages,
     pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium on the path"),
     # playwright leaves the loop and its pipes to the garbage collector
     pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"),

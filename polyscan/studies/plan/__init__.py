@@ -53,7 +53,7 @@ def planned(job: Job) -> Plan:
         outlook = Outlook(job)
         rows = [_with_peak(row_of, outlook) for row_of in ROWS if row_of is not visualize_row or job.visualize.enabled]
     n_units = sum(layer.point.n_channels for layer in outlook.layers)
-    return Plan(len(outlook.layers), n_units, len(outlook.images), rows, show_row(outlook))
+    return Plan(len(outlook.layers), n_units, len(outlook.images), rows, _with_peak(show_row, outlook))
 
 
 def _with_peak(row_of: Callable[[Outlook], PlanRow], outlook: Outlook) -> PlanRow:

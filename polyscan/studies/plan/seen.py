@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from polyscan.scores.sample import MOST_PARTS
 from polyscan.studies.plan.outlook import Outlook
 from polyscan.studies.plan.passes import PlanRow
 
@@ -24,9 +25,9 @@ def picture_row(outlook: Outlook) -> PlanRow:
     sizes = [layer.point.n_channels for layer in outlook.layers]
     tiles = sum(sizes) * _crops(outlook) + _visualized(outlook) * job.picture.visualizations
     shards = sum(math.ceil(n / job.picture.units_per_shard) for n in sizes) if tiles else 0
-    rows = tiles + (sum(sizes) if tiles else 0)
+    rows = (1 + _most_crops(outlook)) * sum(sizes) + _visualized(outlook) * _most_visualizations(outlook)
     seconds = sum(sizes) * PICTURING_S + shards * READING_S
-    return PlanRow("picture", shards, rows, sprite_bytes(outlook) + tiles * TILE_BYTES, seconds, HELD)
+    return PlanRow("picture", shards, rows * bool(tiles), sprite_bytes(outlook) + rows * TILE_BYTES, seconds, HELD)
 
 
 def show_row(outlook: Outlook) -> PlanRow:
@@ -55,6 +56,22 @@ def _crops(outlook: Outlook) -> int:
     """Of each unit."""
     job = outlook.job
     return min(job.picture.crops, outlook.n) if job.embed.thumbnail_px else 0
+
+
+def _most_crops(outlook: Outlook) -> int:
+    """Of a unit whose clusters' strongest are none of its own."""
+    job = outlook.job
+    most = job.picture.crops + MOST_PARTS * job.picture.per_cluster if job.picture.crops else 0
+    return min(most, outlook.n) * (job.embed.thumbnail_px > 0)
+
+
+def _most_visualizations(outlook: Outlook) -> int:
+    """The strongest, one of each cluster, and those begun from exemplars."""
+    job = outlook.job
+    if not job.picture.visualizations:
+        return 0
+    begun = min(job.picture.visualizations, job.visualize.data_starts)
+    return min(job.picture.visualizations + job.score.max_clusters, job.visualize.max_images) + begun
 
 
 def _visualized(outlook: Outlook) -> int:
