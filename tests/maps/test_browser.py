@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import shutil
 import sys
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -16,32 +14,18 @@ from urllib.parse import unquote
 
 import numpy as np
 import pytest
+from maps import synthetic
+from maps.seeing import NEEDS_BROWSER, POINT_OF, Seen, until
 
 from polyscan.maps import Atlas, pages
 from polyscan.maps.depth_trend import FAINT
 from polyscan.maps.network_map import verdict_group, viridis_table
 from polyscan.maps.numbers import number_text
 
-playwright_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-CHROMIUM = shutil.which("chromium")
-ARGUMENTS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--no-first-run",
-]
-LOCAL = ("file:", "data:", "blob:")
 READY_SECONDS = 2.0
 INDEX_BYTES = 1_500_000
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium on the path"),
-    # playwright leaves the loop and its pipes to the garbage collector
-    pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"),
-]
+pytestmark = NEEDS_BROWSER
 
 # Colours of all live pixels of the map, and of all others inside the rows, by layer.
 READ_COLORS = """() => {
@@ -79,31 +63,6 @@ CORNER = """() => {
   const box = document.getElementById("map").getBoundingClientRect();
   return [box.left, box.top + scrollY];
 }"""
-# A point of the page over a unit, in CSS pixels; scrolls it into view.
-POINT_OF = """(name) => {
-  const { map, view } = polyscan.network;
-  const colon = name.lastIndexOf(":");
-  const place = map.layers.findIndex((layer) => layer.name === name.slice(0, colon));
-  const unit = map.unit(place, Number(name.slice(colon + 1)));
-  const canvas = document.getElementById("map");
-  const box = map.box(unit);
-  const ratio = view().ratio;
-  window.scrollTo(0, canvas.getBoundingClientRect().top + scrollY + box.top / ratio - 300);
-  const at = canvas.getBoundingClientRect();
-  return [at.left + (box.left + box.width / 2) / ratio, at.top + (box.top + box.height / 2) / ratio];
-}"""
-
-
-def load_synthetic():
-    spec = importlib.util.spec_from_file_location("maps_synthetic", Path(__file__).with_name("synthetic.py"))
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-synthetic = load_synthetic()
 
 
 def written(atlas: Atlas, folder: Path) -> Path:
@@ -132,67 +91,6 @@ def small_maps(small: Atlas, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def large_maps(large: Atlas, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return written(large, tmp_path_factory.mktemp("large"))
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with playwright_api.sync_playwright() as player:
-        made = player.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        yield made
-        made.close()
-
-
-def until(page: Any, expression: str, timeout_s: float = 20) -> None:
-    """Waits for a claim to hold. Playwright's own waiting evaluates strings, which the pages' policy refuses."""
-    end = time.perf_counter() + timeout_s
-    while time.perf_counter() < end:
-        try:
-            if page.evaluate(expression):
-                return
-        except playwright_api.Error as error:
-            if "Execution context" not in str(error) and "navigat" not in str(error):
-                raise
-        time.sleep(0.005)
-    raise AssertionError(f"{expression} did not hold within {timeout_s} s")
-
-
-class Seen:
-    """A page and everything it complained about or asked for."""
-
-    def __init__(self, browser: Any, **settings: Any) -> None:
-        settings = {"viewport": {"width": 1280, "height": 900}} | settings
-        self.context = browser.new_context(**settings)
-        self.page = self.context.new_page()
-        self.faults: list[str] = []
-        self.requests: list[str] = []
-        self.page.on("console", self.note)
-        self.page.on("pageerror", lambda error: self.faults.append(str(error)))
-        self.page.on("request", lambda request: self.requests.append(request.url))
-
-    def note(self, message: Any) -> None:
-        if message.type in ("error", "warning"):
-            self.faults.append(message.text)
-
-    def open(self, path: Path, hash_: str = "") -> Any:
-        self.page.goto(path.as_uri() + hash_)
-        if path.name == "index.html":
-            until(self.page, "window.READY === true")
-        return self.page
-
-
-@pytest.fixture
-def seen(browser: Any) -> Iterator[Any]:
-    made: list[Seen] = []
-
-    def start(**settings: Any) -> Seen:
-        made.append(Seen(browser, **settings))
-        return made[-1]
-
-    yield start
-    for one in made:
-        one.context.close()
-        assert not one.faults
-        assert all(url.startswith(LOCAL) for url in one.requests)
 
 
 def unit_name(atlas: Atlas, unit: int) -> str:

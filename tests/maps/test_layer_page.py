@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import math
 import re
 import shutil
@@ -15,6 +14,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from maps import seeing, synthetic
+from maps.seeing import LOCAL, NEEDS_BROWSER, until
 
 from polyscan.maps import Association, Atlas, Column, Mean, Site
 from polyscan.maps.addresses import layer_addresses, unit_address
@@ -22,23 +23,13 @@ from polyscan.maps.layer_page import layer_page, q_column, rho_text
 from polyscan.maps.network_map import verdict_group
 from polyscan.maps.numbers import MINUS, number_text
 
-playwright_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-CHROMIUM = shutil.which("chromium")
-ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync", "--no-first-run"]
-LOCAL = ("file:", "data:", "blob:")
 ODD, WIDE, DEAD = "größe <b>&</b>", "layer4.1.conv2@pca", "all dead"
 LAYERS = {ODD: 96, "第三层.conv": 40, WIDE: 1800, DEAD: 20}
 ODD_LABEL = '"><img src=x onerror=alert(1)>'
 ODD_VERDICT = "<i>odd</i>"
 READY_SECONDS = 2.0
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.pages,
-    pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium on the path"),
-    # playwright leaves the loop and its pipes to the garbage collector
-    pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"),
-]
+pytestmark = [*NEEDS_BROWSER, pytest.mark.pages]
 
 CHANNELS = """() => Array.from(document.querySelectorAll("#unit-box tbody tr"), (row) => Number(row.id.slice(5)))"""
 # Channel and the middle of the first picture of each line whose pictures lie wholly inside the window and the box.
@@ -58,18 +49,6 @@ FIRST_PICTURES = """() => {
 CELLS = """(channel) => Array.from(document.querySelectorAll(`#unit-${channel} .number`), (cell) => cell.textContent)"""
 BAR_HEIGHTS = """() => Array.from(document.querySelector(".plot-frame").querySelectorAll(".bar"),
     (bar) => Number(bar.getAttribute("height")))"""
-
-
-def load_synthetic() -> Any:
-    spec = importlib.util.spec_from_file_location("maps_synthetic", Path(__file__).with_name("synthetic.py"))
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-synthetic = load_synthetic()
 
 
 def invented_rho(place: int, at: int) -> float:
@@ -135,52 +114,14 @@ def maps(atlas: Atlas, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with playwright_api.sync_playwright() as player:
-        made = player.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        yield made
-        made.close()
-
-
-def until(page: Any, expression: str, timeout_s: float = 20) -> None:
-    """Waits for a claim to hold. Playwright's own waiting evaluates strings, which the pages' policy refuses."""
-    end = time.perf_counter() + timeout_s
-    while time.perf_counter() < end:
-        try:
-            if page.evaluate(expression):
-                return
-        except playwright_api.Error as error:
-            if "Execution context" not in str(error) and "navigat" not in str(error):
-                raise
-        time.sleep(0.005)
-    raise AssertionError(f"{expression} did not hold within {timeout_s} s")
-
-
-class Seen:
-    """A page and everything it complained about or asked for."""
-
-    def __init__(self, browser: Any, **settings: Any) -> None:
-        self.context = browser.new_context(**({"viewport": {"width": 1280, "height": 900}} | settings))
-        self.page = self.context.new_page()
-        self.faults: list[str] = []
-        self.requests: list[str] = []
-        self.page.on("console", self.note)
-        self.page.on("pageerror", lambda error: self.faults.append(str(error)))
-        self.page.on("request", lambda request: self.requests.append(request.url))
-
-    def note(self, message: Any) -> None:
-        if message.type in ("error", "warning"):
-            self.faults.append(message.text)
+class Seen(seeing.Seen):
+    """The same of a layer's page."""
 
     def open(self, folder: Path, layer: str, hash_: str = "") -> Any:
         self.page.goto("about:blank")
         self.page.goto((folder / page_of(layer)).as_uri() + hash_)
         until(self.page, "window.READY === true")
         return self.page
-
-    def pictures(self) -> set[str]:
-        return {url for url in self.requests if "/img/" in url}
 
 
 @pytest.fixture

@@ -5,17 +5,17 @@ from __future__ import annotations
 import base64
 import csv
 import html
-import importlib.util
 import io
 import json
 import math
 import re
 from dataclasses import replace
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from urllib.parse import unquote
 
 import numpy as np
 import pytest
+from maps import synthetic
 from PIL import Image
 
 from polyscan.maps import (
@@ -51,18 +51,6 @@ from polyscan.maps.sprites import MARGIN_COLOR, Picture, cells, sprite
 
 EVIL = '</script><script>alert(1)</script>"><img src=x onerror=alert(2)>'
 WORST_LOSS = 12  # of 255, a flat colour through JPEG
-
-
-def load_synthetic():
-    spec = importlib.util.spec_from_file_location("maps_synthetic", Path(__file__).with_name("synthetic.py"))
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-synthetic = load_synthetic()
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import importlib.util
 import io
 import json
 import shutil
@@ -18,6 +17,8 @@ from urllib.parse import quote, unquote
 
 import numpy as np
 import pytest
+from maps import synthetic
+from maps.seeing import LOCAL, NEEDS_BROWSER, until
 from PIL import Image
 
 from polyscan.maps import Atlas, NullPlace, Site, UnitCard, addresses
@@ -26,17 +27,6 @@ from polyscan.maps.one_file import one_file
 from polyscan.maps.shell import CONTENT_POLICY
 from polyscan.maps.unit_data import BLOCK_UNITS, SCHEMA, Standing
 
-playwright_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-CHROMIUM = shutil.which("chromium")
-ARGUMENTS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--no-first-run",
-]
-LOCAL = ("file:", "data:", "blob:")
 UNIT_BYTES = 200_000
 UNIT_SECONDS = 2.0
 WIDE = "layer4.1.conv2@pca"
@@ -52,25 +42,7 @@ PARTS = """() => Array.from(document.querySelectorAll(".tile-frame"), (frame) =>
   return [outer.left - inner.left, outer.top - inner.top, outer.width, outer.height].map((size) => size / zoom);
 })"""
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.pages,
-    pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium on the path"),
-    # playwright leaves the loop and its pipes to the garbage collector
-    pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"),
-]
-
-
-def load_synthetic():
-    spec = importlib.util.spec_from_file_location("maps_synthetic", Path(__file__).with_name("synthetic.py"))
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-synthetic = load_synthetic()
+pytestmark = [*NEEDS_BROWSER, pytest.mark.pages]
 
 
 class Edited:
@@ -122,28 +94,6 @@ def small() -> Atlas:
 @pytest.fixture(scope="module")
 def maps(small: Atlas, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return written(small, tmp_path_factory.mktemp("a map #1 50%"))
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with playwright_api.sync_playwright() as player:
-        made = player.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        yield made
-        made.close()
-
-
-def until(page: Any, expression: str, timeout_s: float = 20) -> None:
-    """Waits for a claim to hold. Playwright's own waiting evaluates strings, which the pages' policy refuses."""
-    end = time.perf_counter() + timeout_s
-    while time.perf_counter() < end:
-        try:
-            if page.evaluate(expression):
-                return
-        except playwright_api.Error as error:
-            if "Execution context" not in str(error) and "navigat" not in str(error):
-                raise
-        time.sleep(0.005)
-    raise AssertionError(f"{expression} did not hold within {timeout_s} s")
 
 
 class Seen:
