@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -53,6 +54,27 @@ def ray_session() -> Iterator[None]:
     )
     yield
     ray.shutdown()
+
+
+@pytest.fixture(autouse=True)
+def _workers_end(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A test's workers do not stand in the next one's way: a traceback would hold them, and so its CPUs, for long."""
+    if "ray_session" not in request.fixturenames:
+        yield
+        return
+    from polyscan.ray_runner import RayPool
+
+    made: list[RayPool] = []
+    begin = RayPool.begin
+
+    def noted(pool: RayPool, *about: Any) -> None:
+        made.append(pool)
+        begin(pool, *about)
+
+    monkeypatch.setattr(RayPool, "begin", noted)
+    yield
+    for pool in made:
+        pool.close()
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,11 +19,11 @@ import toy
 from nodes import until
 from sabotage import hashes, sabotaged
 
-from polyscan import pipeline
+from polyscan import pipeline, scheduling
 from polyscan.errors import JobError
 from polyscan.job import WorkersSettings
 from polyscan.run import Run
-from polyscan.scheduling import DEATHS, SLOWEST_START_S, Terms
+from polyscan.scheduling import DEATHS, LOOK_S, SLOWEST_START_S, Terms
 from polyscan.shards import Outcome, Receipt, Resources, Runner, Shard, Work, split
 from polyscan.studies import scanning
 
@@ -77,6 +78,18 @@ def is_gone(process: int) -> bool:
     return False
 
 
+def without(stage: str, reference: Reference, address: Path) -> Run:
+    """A copy of the whole run in which one stage has yet to be done."""
+    images, _ = reference
+    shutil.copytree(images.parent / "run", address)
+    run = Run(str(address))
+    for record in run.done(stage).values():
+        for part in record.parts:
+            (address / part.file).unlink()
+    shutil.rmtree(address / "done" / stage)
+    return run
+
+
 def only(stage: str, runner: Runner) -> Runner:
     """One stage with this runner, the others here, which is faster."""
 
@@ -91,7 +104,7 @@ def only(stage: str, runner: Runner) -> Runner:
 # ---- the same bytes ------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("n_workers", [1, 2])
+@pytest.mark.parametrize("n_workers", [pytest.param(1, marks=pytest.mark.faults), 2])
 def test_ray_gives_the_same_bytes(ray_session: None, reference: Reference, tmp_path: Path, n_workers: int) -> None:
     images, expected = reference
     run = Run(str(tmp_path / "run"))
@@ -100,13 +113,15 @@ def test_ray_gives_the_same_bytes(ray_session: None, reference: Reference, tmp_p
     assert not run.storage.files("running")
 
 
+@pytest.mark.faults
 def test_more_workers_than_there_is_room_for_give_the_same_bytes(
     ray_session: None, reference: Reference, tmp_path: Path
 ) -> None:
     """Eight on two CPUs: six are asked for in vain, and wait for nodes that never come."""
     images, expected = reference
-    pipeline.scan(toy.job(images), Run(str(tmp_path / "run")), only("visualize", ray_runner(Terms(8))))
-    assert hashes(str(tmp_path / "run")) == expected
+    run = without("visualize", reference, tmp_path / "run")
+    pipeline.scan(toy.job(images), run, ray_runner(Terms(8)))
+    assert hashes(run.address) == expected
 
 
 def test_a_killed_worker_changes_no_byte_and_no_other_shard_is_repeated(
@@ -114,25 +129,23 @@ def test_a_killed_worker_changes_no_byte_and_no_other_shard_is_repeated(
 ) -> None:
     images, expected = reference
     counts = tmp_path / "counts"
-    runner = only(
-        "visualize", sabotaged(ray_runner(Terms(2)), counts, stage="visualize", index=1, times=2, fault="kill")
-    )
-    pipeline.scan(toy.job(images), Run(str(tmp_path / "run")), runner)
-    assert hashes(str(tmp_path / "run")) == expected
+    runner = sabotaged(ray_runner(Terms(2)), counts, stage="visualize", index=1, times=2, fault="kill")
+    run = without("visualize", reference, tmp_path / "run")
+    pipeline.scan(toy.job(images), run, runner)
+    assert hashes(run.address) == expected
     assert len(list(counts.glob("strike-*"))) == 2
     done = [path.name.rsplit("-", 1)[0] for path in counts.glob("did-*")]
     assert len(done) == len(set(done)), "a shard that was done was done again"
 
 
-@pytest.mark.parametrize("fault", ["hang", pytest.param("stop", marks=pytest.mark.faults)])
+@pytest.mark.faults
+@pytest.mark.parametrize("fault", ["hang", "stop"])
 def test_a_worker_that_hangs_is_ended_and_its_shard_is_done_elsewhere(
     ray_session: None, reference: Reference, tmp_path: Path, fault: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     images, expected = reference
-    runner = only(
-        "embed", sabotaged(ray_runner(Terms(2, deadline_s=4.0)), tmp_path / "c", stage="embed", index=1, fault=fault)
-    )
-    run = Run(str(tmp_path / "run"))
+    runner = sabotaged(ray_runner(Terms(2, deadline_s=4.0)), tmp_path / "c", stage="embed", index=1, fault=fault)
+    run = without("embed", reference, tmp_path / "run")
     pipeline.scan(toy.job(images), run, runner)
     # A process that stops at once may not have told of shard 0, which it had just done: then that is where it hangs.
     assert re.search(r"a worker is gone at shard [01] of `embed` \(no answer for 4 s\)", caplog.text)
@@ -146,10 +159,8 @@ def test_a_shard_that_fails_twice_is_done_at_the_third_try(
     ray_session: None, reference: Reference, tmp_path: Path
 ) -> None:
     images, expected = reference
-    runner = only(
-        "embed", sabotaged(ray_runner(Terms(2)), tmp_path / "c", stage="embed", index=1, times=2, fault="raise")
-    )
-    run = Run(str(tmp_path / "run"))
+    runner = sabotaged(ray_runner(Terms(2)), tmp_path / "c", stage="embed", index=1, times=2, fault="raise")
+    run = without("embed", reference, tmp_path / "run")
     pipeline.scan(toy.job(images), run, runner)
     assert hashes(run.address) == expected
     assert not run.failures("embed"), "a failure that has passed is no failure"
@@ -158,6 +169,7 @@ def test_a_shard_that_fails_twice_is_done_at_the_third_try(
 # ---- what can't be done --------------------------------------------------------------------------------------------
 
 
+@pytest.mark.faults
 def test_a_shard_that_kills_every_worker_is_named_after_three(
     ray_session: None, reference: Reference, tmp_path: Path
 ) -> None:
@@ -194,12 +206,15 @@ def test_a_shard_that_always_fails_is_filed_with_its_traceback_and_the_rest_is_d
 
 
 @pytest.mark.parametrize("n_workers", [None, 3])
-def test_workers_that_no_machine_has_room_for_are_an_error_soon(ray_session: None, n_workers: int | None) -> None:
+def test_workers_that_no_machine_has_room_for_are_an_error_soon(
+    ray_session: None, monkeypatch: pytest.MonkeyPatch, n_workers: int | None
+) -> None:
+    monkeypatch.setattr(scheduling, "LOOK_S", 1.0)
     start = time.monotonic()
     runner = ray_runner(Terms(n_workers, patience_s=1.0))
     with pytest.raises(JobError, match=r"a worker needs 64 CPUs and 0 GPUs on one machine, the Ray cluster has 2 and"):
         list(runner(NOTHING, split("collect", 3, 1), Resources(cpus=64)))
-    assert time.monotonic() - start < 30, "the promise that an infeasible request is an error within 30 s"
+    assert time.monotonic() - start < 30 - LOOK_S, "the promise that an infeasible request is an error within 30 s"
     with pytest.raises(JobError, match="a worker needs 1 CPUs and 1 GPUs"):
         list(runner(NOTHING, split("collect", 3, 1), Resources(gpus=1.0)))
 
@@ -366,7 +381,7 @@ def _until_visualizing(driver: subprocess.Popen[Any], run: Path) -> None:
         time.sleep(0.005)
 
 
-@pytest.mark.slow
+@pytest.mark.faults
 def test_a_killed_ray_driver_is_resumed_and_ray_address_joins_the_cluster(
     ray_session: None, reference: Reference, tmp_path: Path
 ) -> None:

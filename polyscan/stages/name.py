@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Int64
-from scipy.stats import binom
+from scipy.special import bdtrc
 
 from polyscan.job import Job
 from polyscan.run import Run
@@ -83,7 +83,7 @@ def is_above_chance(count: int, n: int, share: float, n_labels: int) -> bool:
     >>> is_above_chance(32, 32, 0.1, 10), is_above_chance(1, 32, 0.001, 1000), is_above_chance(3, 32, 0.001, 1000)
     (True, False, True)
     """
-    return bool(binom.sf(count - 1, n, share) * n_labels <= LEVEL)
+    return bool(bdtrc(count - 1, n, share) * n_labels <= LEVEL)
 
 
 def _rows(subject: Subject, clusters: Int64[np.ndarray, " n"], shares: Mapping[int, float]) -> Iterator[Row]:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from maps.seeing import Seen, launched
+from maps.seeing import Seen, launched, looking
 
 from benchmarks.synthetic_network import Plan, names
 from benchmarks.synthetic_run import write
@@ -67,14 +67,5 @@ def browser() -> Iterator[Any]:
 
 @pytest.fixture
 def seen(browser: Any) -> Iterator[Callable[..., Seen]]:
-    """Opens pages; in the end nothing may have been complained of or asked for from elsewhere."""
-    made: list[Seen] = []
-
-    def start(**settings: Any) -> Seen:
-        made.append(Seen(browser, **settings))
-        return made[-1]
-
-    yield start
-    for one in made:
-        one.context.close()
-        one.is_at_peace()
+    with looking(browser) as start:
+        yield start

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -77,13 +77,20 @@ class Seen:
         self.page = self.context.new_page()
         self.faults: list[str] = []
         self.requests: list[str] = []
+        self.may_lack = False  # whether a missing file is part of the test
         self.page.on("console", self.note)
         self.page.on("pageerror", lambda error: self.faults.append(str(error)))
+        self.page.on("dialog", self.dismiss)
         self.page.on("request", lambda request: self.requests.append(request.url))
 
     def note(self, message: Any) -> None:
-        if message.type in ("error", "warning"):
+        if message.type in ("error", "warning") and not (self.may_lack and "ERR_FILE_NOT_FOUND" in message.text):
             self.faults.append(message.text)
+
+    def dismiss(self, dialog: Any) -> None:
+        """No page asks anything: whoever does is a name that ran as a script."""
+        self.faults.append(dialog.message)
+        dialog.dismiss()
 
     def open(self, path: Path, hash_: str = "") -> Any:
         """The page of a fresh document, ready to be looked at."""
@@ -104,3 +111,18 @@ class Seen:
         """Nothing was complained of, and nothing asked for but what lies in the folder."""
         assert not self.faults
         assert all(url.startswith(LOCAL) for url in self.requests)
+
+
+@contextmanager
+def looking(browser: Any, kind: type[Seen] = Seen) -> Iterator[Callable[..., Any]]:
+    """Makes pages to look at; in the end nothing may have been complained of or asked for from elsewhere."""
+    made: list[Seen] = []
+
+    def start(**settings: Any) -> Seen:
+        made.append(kind(browser, **settings))
+        return made[-1]
+
+    yield start
+    for one in made:
+        one.context.close()
+        one.is_at_peace()

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 from maps import seeing, synthetic
-from maps.seeing import LOCAL, NEEDS_BROWSER, until
+from maps.seeing import NEEDS_BROWSER, looking, until
 
 from polyscan.maps import Association, Atlas, Column, Mean, Site
 from polyscan.maps.addresses import layer_addresses, unit_address
@@ -126,17 +126,8 @@ class Seen(seeing.Seen):
 
 @pytest.fixture
 def seen(browser: Any) -> Iterator[Any]:
-    made: list[Seen] = []
-
-    def start(**settings: Any) -> Seen:
-        made.append(Seen(browser, **settings))
-        return made[-1]
-
-    yield start
-    for one in made:
-        one.context.close()
-        assert not one.faults
-        assert all(url.startswith(LOCAL) for url in one.requests)
+    with looking(browser, Seen) as start:
+        yield start
 
 
 def page_of(layer: str) -> str:

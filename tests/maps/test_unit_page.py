@@ -17,8 +17,8 @@ from urllib.parse import quote, unquote
 
 import numpy as np
 import pytest
-from maps import synthetic
-from maps.seeing import LOCAL, NEEDS_BROWSER, until
+from maps import seeing, synthetic
+from maps.seeing import NEEDS_BROWSER, looking, until
 from PIL import Image
 
 from polyscan.maps import Atlas, NullPlace, Site, UnitCard, addresses
@@ -96,23 +96,8 @@ def maps(small: Atlas, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return written(small, tmp_path_factory.mktemp("a map #1 50%"))
 
 
-class Seen:
-    """A page and everything it complained about or asked for."""
-
-    def __init__(self, browser: Any, **settings: Any) -> None:
-        settings = {"viewport": {"width": 1280, "height": 900}} | settings
-        self.context = browser.new_context(**settings)
-        self.page = self.context.new_page()
-        self.faults: list[str] = []
-        self.requests: list[str] = []
-        self.may_lack = False  # whether a missing file is part of the test
-        self.page.on("console", self.note)
-        self.page.on("pageerror", lambda error: self.faults.append(str(error)))
-        self.page.on("request", lambda request: self.requests.append(unquote(request.url)))
-
-    def note(self, message: Any) -> None:
-        if message.type in ("error", "warning") and not (self.may_lack and "ERR_FILE_NOT_FOUND" in message.text):
-            self.faults.append(message.text)
+class Seen(seeing.Seen):
+    """The same of a unit's page."""
 
     def unit(self, folder: Path, layer: str, channel: int) -> Any:
         """The page of that unit, filled."""
@@ -133,17 +118,8 @@ def stands(page: Any, name: str) -> None:
 
 @pytest.fixture
 def seen(browser: Any) -> Iterator[Any]:
-    made: list[Seen] = []
-
-    def start(**settings: Any) -> Seen:
-        made.append(Seen(browser, **settings))
-        return made[-1]
-
-    yield start
-    for one in made:
-        one.context.close()
-        assert not one.faults
-        assert all(url.startswith(LOCAL) for url in one.requests)
+    with looking(browser, Seen) as start:
+        yield start
 
 
 def unit_of(atlas: Atlas, row: int) -> tuple[str, int]:
@@ -689,7 +665,8 @@ def opened(seen: Any, maps: Path) -> tuple[dict[str, int], float]:
     took = time.perf_counter() - start
     until(page, "document.querySelector('.tile img').naturalWidth > 0")
     root = unquote(maps.as_uri()) + "/"
-    files = {url.partition("#layer4")[0].removeprefix(root) for url in one.requests if not url.startswith("data:")}
+    asked = [unquote(url) for url in one.requests if not url.startswith("data:")]
+    files = {url.partition("#layer4")[0].removeprefix(root) for url in asked}
     return {name: (maps / name).stat().st_size for name in sorted(files)}, took
 
 

@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float64
-from scipy.stats import rankdata
 
 from polyscan.job import Job
 from polyscan.maps.atlas import Association, Column
@@ -62,8 +61,8 @@ def _intervals(
     Ranks are taken once: those of a resample are the same ranks drawn again, but for how ties are counted.
     """
     n, count = columns.shape
-    x = rankdata(columns, axis=0)
-    y = rankdata(beside)[:, None]
+    x = pd.DataFrame(columns).rank().to_numpy()
+    y = pd.Series(beside).rank().to_numpy()[:, None]
     x, y = x - x.mean(axis=0), y - y.mean()
     means = resampled_means(np.hstack([x, x * x, x * y, y, y * y]), generator=generator, draws=DRAWS)
     of_x, of_xx, of_xy = (means[:, part * count : (part + 1) * count] for part in range(3))

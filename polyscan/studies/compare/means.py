@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float64, Int64
-from scipy.stats import t as student
+from scipy.special import stdtrit
 
 from polyscan.maps.atlas import Column
 from polyscan.shards import seed
@@ -189,7 +189,7 @@ def overall(differences: Sequence[Difference], own: Sequence[float]) -> Overall:
     n, mean = len(means), float(means.mean()) if len(means) else math.nan
     inner = float(means[1:-1].mean()) if n >= LEAST_LAYERS else math.nan
     own_mean = float(np.mean(own)) if n else math.nan
-    half = float(student.ppf(_ENDS[1], n - 1) * means.std(ddof=1) / math.sqrt(n)) if n > 1 else math.nan
+    half = float(stdtrit(n - 1, _ENDS[1]) * means.std(ddof=1) / math.sqrt(n)) if n > 1 else math.nan
     low, high = mean - half, mean + half
     one_sign = np.sign(mean) == np.sign(inner) == np.sign(own_mean)
     return Overall(Interval(mean, low, high), n, inner, own_mean, bool((low > 0 or high < 0) and one_sign))
