@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -134,6 +135,17 @@ def sabotaged(
         with closing(runner(saboteur, shards, resources)) as outcomes:
             yield from outcomes
 
+    return run
+
+
+def without(stage: str, whole: Path, address: Path) -> Run:
+    """A copy of a whole run in which one stage has yet to be done."""
+    shutil.copytree(whole, address)
+    run = Run(str(address))
+    for record in run.done(stage).values():
+        for part in record.parts:
+            (address / part.file).unlink()
+    shutil.rmtree(address / "done" / stage)
     return run
 
 

@@ -246,28 +246,29 @@ def test_usage_errors_have_status_2(polyscan) -> None:
     assert polyscan("bogus").status == 2
 
 
-def test_a_scan_that_fails_in_a_worker_has_status_3_and_resumes(job_file: Path, tmp_path: Path) -> None:
+def test_a_scan_that_fails_in_a_worker_has_status_3_and_resumes(
+    polyscan, job_file: Path, tmp_path: Path, no_pages: None
+) -> None:
     """An image source that breaks under the run: the folder is gone between `collect` and `embed`."""
     run, images = tmp_path / "run", tmp_path / "images"
-    command = [sys.executable, "-m", "polyscan", "scan", str(job_file), "--run", str(run), "--quiet"]
-    assert subprocess.run(command, check=False, capture_output=True, timeout=120).returncode == 0
+    command = ["scan", job_file, "--run", run, "--quiet"]
+    assert polyscan(*command).status == 0
     next((run / "done" / "embed").glob("*.json")).unlink()
     victim = next((images / "red").glob("*.png"))
     content = victim.read_bytes()
     victim.write_bytes(b"x" * len(content))  # of the same size, so that the image list is the same
-    ended = subprocess.run(command, check=False, capture_output=True, text=True, timeout=120)
-    assert ended.returncode == 3
-    assert "shard" in ended.stderr
-    assert "could be read by `collect` and can't any more" in ended.stderr
-    status = subprocess.run(
-        [sys.executable, "-m", "polyscan", "status", str(run)], check=False, capture_output=True, text=True, timeout=120
-    )
-    assert status.returncode == 3
+    ended = polyscan(*command)
+    assert ended.status == 3
+    assert "shard" in ended.err
+    assert "could be read by `collect` and can't any more" in ended.err
+    assert polyscan("status", run).status == 3
     victim.write_bytes(content)
-    assert subprocess.run(command, check=False, capture_output=True, timeout=120).returncode == 0
+    assert polyscan(*command).status == 0
 
 
-def test_an_interrupted_scan_has_status_130_and_resumes(job_file: Path, tmp_path: Path) -> None:
+def test_an_interrupted_scan_has_status_130_and_resumes(
+    polyscan, job_file: Path, tmp_path: Path, no_pages: None
+) -> None:
     import signal
     import time
 
@@ -282,4 +283,4 @@ def test_an_interrupted_scan_has_status_130_and_resumes(job_file: Path, tmp_path
         _, err = driver.communicate(timeout=60)
     assert driver.returncode == 130, err
     assert "run the same command again to resume" in err
-    assert subprocess.run(command, check=False, capture_output=True, timeout=120).returncode == 0
+    assert polyscan(*command[3:]).status == 0

@@ -450,17 +450,15 @@ def test_the_command_prints_a_table_and_the_page(command: Any, copied: Any, tmp_
 
 
 @pytest.mark.slow
-def test_checkpoints_of_one_training_are_known_by_their_names(
-    wide_results: Results, tmp_path: Path, no_pages: None
-) -> None:
+def test_checkpoints_of_one_training_are_known_by_their_names(tmp_path: Path, no_pages: None) -> None:
     """Two real scans: the weights' names tell that they are a series, and a dead unit counts in no pair."""
     import torch
 
-    network = toy.wide()
-    folder = Path(wide_results.run.address).parent / "images"
+    network = toy.network()
     for epoch, scale in ((1, 0.3), (2, 1.0)):
         torch.save({k: v * scale for k, v in network.state_dict().items()}, tmp_path / f"epoch_{epoch}.pt")
-        job = toy.wide_job(folder, network__weights=str(tmp_path / f"epoch_{epoch}.pt"))
+        weights = str(tmp_path / f"epoch_{epoch}.pt")
+        job = toy.job(tmp_path / "images", network__weights=weights, visualize__enabled=False, embed__crops=False)
         polyscan.scan(job, str(tmp_path / f"run_{epoch}"))
     found = compare([str(tmp_path / "run_1"), str(tmp_path / "run_2")]).comparison
     assert "nothing but the step of a training" in found.pairings[0].why

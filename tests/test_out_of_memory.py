@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 import toy
-from sabotage import hashes
+from sabotage import hashes, without
 
 from polyscan import pipeline
 from polyscan.desk import with_batches
@@ -116,7 +116,7 @@ def test_where_memory_runs_out_a_stage_is_done_with_smaller_batches_and_says_so(
     images, reference = whole
     gpu = Small(group, most=2)
     monkeypatch.setattr(MODULES[stage], "Worker", gpu.worker(MODULES[stage].Worker))
-    run = Run(str(tmp_path / "run"))
+    run = without(stage, Path(reference.address), tmp_path / "run")
     with caplog.at_level(logging.WARNING, logger="polyscan"):
         pipeline.scan(toy.job(images), run, pipeline.in_process)
     assert gpu.made == batches, "halved until it fits, and left so: it would run out again"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -17,7 +16,7 @@ from typing import Any
 import pytest
 import toy
 from nodes import until
-from sabotage import hashes, sabotaged
+from sabotage import hashes, sabotaged, without
 
 from polyscan import pipeline, scheduling
 from polyscan.errors import JobError
@@ -78,18 +77,6 @@ def is_gone(process: int) -> bool:
     return False
 
 
-def without(stage: str, reference: Reference, address: Path) -> Run:
-    """A copy of the whole run in which one stage has yet to be done."""
-    images, _ = reference
-    shutil.copytree(images.parent / "run", address)
-    run = Run(str(address))
-    for record in run.done(stage).values():
-        for part in record.parts:
-            (address / part.file).unlink()
-    shutil.rmtree(address / "done" / stage)
-    return run
-
-
 def only(stage: str, runner: Runner) -> Runner:
     """One stage with this runner, the others here, which is faster."""
 
@@ -119,7 +106,7 @@ def test_more_workers_than_there_is_room_for_give_the_same_bytes(
 ) -> None:
     """Eight on two CPUs: six are asked for in vain, and wait for nodes that never come."""
     images, expected = reference
-    run = without("visualize", reference, tmp_path / "run")
+    run = without("visualize", images.parent / "run", tmp_path / "run")
     pipeline.scan(toy.job(images), run, ray_runner(Terms(8)))
     assert hashes(run.address) == expected
 
@@ -130,7 +117,7 @@ def test_a_killed_worker_changes_no_byte_and_no_other_shard_is_repeated(
     images, expected = reference
     counts = tmp_path / "counts"
     runner = sabotaged(ray_runner(Terms(2)), counts, stage="visualize", index=1, times=2, fault="kill")
-    run = without("visualize", reference, tmp_path / "run")
+    run = without("visualize", images.parent / "run", tmp_path / "run")
     pipeline.scan(toy.job(images), run, runner)
     assert hashes(run.address) == expected
     assert len(list(counts.glob("strike-*"))) == 2
@@ -145,7 +132,7 @@ def test_a_worker_that_hangs_is_ended_and_its_shard_is_done_elsewhere(
 ) -> None:
     images, expected = reference
     runner = sabotaged(ray_runner(Terms(2, deadline_s=4.0)), tmp_path / "c", stage="embed", index=1, fault=fault)
-    run = without("embed", reference, tmp_path / "run")
+    run = without("embed", images.parent / "run", tmp_path / "run")
     pipeline.scan(toy.job(images), run, runner)
     # A process that stops at once may not have told of shard 0, which it had just done: then that is where it hangs.
     assert re.search(r"a worker is gone at shard [01] of `embed` \(no answer for 4 s\)", caplog.text)
@@ -160,7 +147,7 @@ def test_a_shard_that_fails_twice_is_done_at_the_third_try(
 ) -> None:
     images, expected = reference
     runner = sabotaged(ray_runner(Terms(2)), tmp_path / "c", stage="embed", index=1, times=2, fault="raise")
-    run = without("embed", reference, tmp_path / "run")
+    run = without("embed", images.parent / "run", tmp_path / "run")
     pipeline.scan(toy.job(images), run, runner)
     assert hashes(run.address) == expected
     assert not run.failures("embed"), "a failure that has passed is no failure"

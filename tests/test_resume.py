@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -122,14 +123,14 @@ def test_drawing_settings_are_in_no_fingerprint(whole: tuple[Job, Path]) -> None
     assert scanned(toy.job(address.parent / "images", show__pictures_per_layer=1), address) == []
 
 
-def test_redo_makes_a_stage_and_what_follows_anew_and_nothing_else(tmp_path: Path) -> None:
-    job = toy.job(tmp_path / "images")
-    scanned(job, tmp_path / "run")
+def test_redo_makes_a_stage_and_what_follows_anew_and_nothing_else(whole: tuple[Job, Path], tmp_path: Path) -> None:
+    job, address = whole
+    shutil.copytree(address, tmp_path / "run")
     before = hashes(str(tmp_path / "run"))
     done = scanned(job, tmp_path / "run", redo="embed")
     assert {name.split("/")[0] for name in done} == set(LINE[LINE.index("embed") :])
     assert hashes(str(tmp_path / "run")) == before
-    other = toy.job(tmp_path / "images", embed__thumbnail_px=8)
+    other = toy.job(address.parent / "images", embed__thumbnail_px=8)
     scanned(other, tmp_path / "run", redo="embed")
     after = hashes(str(tmp_path / "run"))
     assert {name.split("/")[0] for name in before if after[name] != before[name]} >= {"thumbnails"}
@@ -166,6 +167,6 @@ def test_a_killed_driver_loses_nothing_and_repeats_nothing(whole: tuple[Job, Pat
         driver.send_signal(signal.SIGKILL)
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "run" / "done").rglob("*.json")}
     assert before
-    subprocess.run(command, env=environment, check=True, cwd=tmp_path, timeout=120)
+    scanned(job, tmp_path / "run")
     assert {path: path.stat().st_mtime_ns for path in before} == before, "a shard that was done was done again"
     assert hashes(str(tmp_path / "run")) == hashes(str(address))

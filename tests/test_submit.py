@@ -364,14 +364,14 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     environment = {**_environment(home), "RAY_AUTH_MODE": "token"}
     environment["PATH"] = os.pathsep.join([str(scripts), str(Path(sys.executable).parent), environment["PATH"]])
     gcs, dashboard, agent, client = (str(_free_port()) for _ in range(4))
-    with tempfile.TemporaryDirectory(prefix="ps", ignore_cleanup_errors=True) as sockets:  # their paths must be short
+    with _short_folder() as sockets, _short_folder() as others:
         words = [*RAY_START, "--head", "--node-ip-address", "127.0.0.1", "--port", gcs, "--temp-dir", sockets]
         words += ["--dashboard-host", "127.0.0.1", "--dashboard-port", dashboard]
         words += ["--dashboard-agent-listen-port", agent, "--ray-client-server-port", client]
         head = _started(words, environment, root / "head.log")
         try:
             _await_port(head, int(dashboard), root / "head.log")
-            node = _started(_joining(f"127.0.0.1:{gcs}"), environment, root / "node.log")
+            node = _started(_joining(f"127.0.0.1:{gcs}", others), environment, root / "node.log")
             try:
                 _await_start(node, root / "node.log", time.monotonic() + 90)
                 yield Cluster(f"http://127.0.0.1:{dashboard}", home, f"127.0.0.1:{gcs}")
@@ -381,9 +381,14 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
             _end(head)
 
 
-def _joining(gcs: str) -> list[str]:
+def _short_folder() -> tempfile.TemporaryDirectory[str]:
+    """One for a node's sockets, whose paths must be short, and for what it unpacks: a machine has its own."""
+    return tempfile.TemporaryDirectory(prefix="ps", ignore_cleanup_errors=True)
+
+
+def _joining(gcs: str, folder: str) -> list[str]:
     """The words of a second node on this machine."""
-    return [*RAY_START, "--address", gcs, "--dashboard-agent-listen-port", str(_free_port())]
+    return [*RAY_START, "--address", gcs, "--temp-dir", folder, "--dashboard-agent-listen-port", str(_free_port())]
 
 
 def _started(words: list[str], environment: dict[str, str], log: Path) -> subprocess.Popen[bytes]:
@@ -484,8 +489,8 @@ class Watch:
             self.nodes.add(int(folder.name))
 
 
+@pytest.mark.faults
 @pytest.mark.ray
-@pytest.mark.slow
 @needs_the_dashboard
 def test_both_nodes_of_a_cluster_work_for_a_job(cluster: Cluster, job_file: Path, tmp_path: Path) -> None:
     with Watch(cluster.gcs) as watch:
@@ -502,9 +507,9 @@ def test_both_nodes_of_a_cluster_work_for_a_job(cluster: Cluster, job_file: Path
 @needs_the_dashboard
 def test_a_node_with_another_token_does_not_join(cluster: Cluster, tmp_path: Path) -> None:
     environment = {**_environment(_make_home(tmp_path / "stranger")), "RAY_AUTH_MODE": "token"}
-    ended = subprocess.run(
-        _joining(cluster.gcs), env=environment, check=False, capture_output=True, text=True, timeout=120
-    )
+    with _short_folder() as folder:
+        words = _joining(cluster.gcs, folder)
+        ended = subprocess.run(words, env=environment, check=False, capture_output=True, text=True, timeout=120)
     assert ended.returncode
     assert "InvalidAuthToken" in ended.stdout + ended.stderr
 

@@ -83,6 +83,11 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     job = toy.job(
         home / "strange.parquet",
         network__name="fuzz.strange:network",
+        survey__read_outs=10,
+        survey__controls=2,
+        survey__planted=2,
+        score__units_per_shard=64,
+        picture__units_per_shard=64,
         visualize__layers=[glob_of(LAYERS[0])],
         show__title=TITLE,
         show__pictures_per_layer=1,
