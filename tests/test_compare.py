@@ -161,7 +161,7 @@ def test_a_layers_mean_and_controls_are_those_of_the_front_page(copied: Any, wid
 
 def cell(values: Any, column: str = "gap", place: int = 0, controls: Any = ()) -> Cell:
     values, controls = np.asarray(values, dtype=np.float64), np.asarray(controls, dtype=np.float64)
-    draws = resampled(values, np.random.default_rng(place))
+    draws = resampled(values, place)
     ends = Interval(values.mean(), *np.quantile(draws, (0.025, 0.975)))
     if column.endswith("_share"):
         ends = wilson_interval(int(values.sum()), len(values))

@@ -72,13 +72,16 @@ def store(server: Store) -> Iterator[Store]:
 
 def small(folder: Path, **changes: Any) -> Job:
     """The toy with fewer of everything: a shard's bytes count here, not its numbers."""
-    few = {
+    few: dict[str, Any] = {
+        "network__layers": ["paint", "head"],
         "visualize__enabled": False,
         "survey__read_outs": 8,
         "survey__controls": 4,
         "survey__planted": 4,
         "calibrate__sets_per_shard": 200,
         "score__units_per_shard": 64,
+        "picture__units_per_shard": 64,
+        "embed__crops_per_shard": 200,
     }
     return toy.job(folder / "images", **{**few, **changes})
 

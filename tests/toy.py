@@ -159,7 +159,7 @@ def job(folder: Path, **changes: Any) -> Job:
         "embed": {"model": "penultimate", "batch": 16, "crops_per_shard": 40, "thumbnail_px": 16},
         "calibrate": {"embedding_sets": 40, "sets_per_shard": 40},
         "score": {"max_clusters": 4, "restarts": 4, "units_per_shard": 12},
-        "picture": {"units_per_shard": 4},
+        "picture": {"units_per_shard": 12},
     }
     for key, value in changes.items():
         *groups, name = key.split("__")

@@ -9,7 +9,8 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 import altair as alt
@@ -96,6 +97,7 @@ def trend_charts(atlas: Atlas) -> list[dict[str, Any]]:
     they call `POINTS` and which the page's script gives them.
     """
     known = {layer.name: layer for layer in atlas.layers}
+    specs = cache(lambda has_excess: trend_specs(atlas.layers, has_excess=has_excess))
     charts: list[dict[str, Any]] = []
     for column in charted(atlas):
         points = [point for point in atlas.trend if point.column == column.name and math.isfinite(point.mean)]
@@ -103,29 +105,38 @@ def trend_charts(atlas: Atlas) -> list[dict[str, Any]]:
             points.sort(key=lambda point: point.depth)
             rows = [point_row(point, known.get(point.layer)) for point in points]
             words = {"name": column.name, "label": column.label, "help": column.help, "kind": column.kind}
-            charts.append(words | {"rows": rows, "specs": trend_specs(column, rows, atlas.layers)})
+            drawn = specs(any("excess" in row for row in rows))
+            told = described(column, has_excess=len(drawn) > 1)
+            its = {name: spec | {"description": told[name]} for name, spec in drawn.items()}
+            charts.append(words | {"rows": rows, "specs": its})
     return charts
 
 
-def trend_specs(
-    column: Column, rows: Sequence[Mapping[str, Any]], layers: Sequence[LayerRow]
-) -> dict[str, dict[str, Any]]:
-    """Means, and real minus control, with their 95 % intervals against depth, each as wide as its container."""
-    has_excess = any("excess" in row for row in rows)
+def trend_specs(layers: Sequence[LayerRow], *, has_excess: bool) -> dict[str, dict[str, Any]]:
+    """Means, and real minus control, with their 95 % intervals against depth, each as wide as its container.
+
+    They name no column: all columns' rows have the same fields, and Altair takes its time.
+    """
     tooltip = tooltips(has_excess, any(layer.power for layer in layers))
     base = alt.Chart(alt.NamedData(POINTS)).encode(x=depth_axis(layers, is_named=not has_excess))
     marks = series(base, "mean", INK, tooltip)
     if has_excess:
         marks = series(base, "control", GREY, tooltip, aside=ASIDE, dash=DASHED) + marks
-    words = f"Mean of {column.label} with its 95 % interval, layer by layer"
-    height = ABOVE_HEIGHT if has_excess else CHART_HEIGHT
-    specs = {"mean": finished(marks, words + (", and of one-concept controls" if has_excess else ""), height)}
+    specs = {"mean": finished(marks, "", ABOVE_HEIGHT if has_excess else CHART_HEIGHT)}
     if has_excess:
         zero = alt.Chart(alt.Data(values=[{}])).mark_rule(color=GREY, strokeWidth=1, aria=False).encode(y=alt.YDatum(0))
         below = base.encode(x=depth_axis(layers, is_named=True))
-        marks = [zero, *series(below, "excess", INK, tooltip)]
-        specs["excess"] = finished(marks, f"{column.label}: real minus control, layer by layer", BELOW_HEIGHT)
+        specs["excess"] = finished([zero, *series(below, "excess", INK, tooltip)], "", BELOW_HEIGHT)
     return specs
+
+
+def described(column: Column, *, has_excess: bool) -> dict[str, str]:
+    """What a screen reader says of each chart."""
+    words = f"Mean of {column.label} with its 95 % interval, layer by layer"
+    return {
+        "mean": words + (", and of one-concept controls" if has_excess else ""),
+        "excess": f"{column.label}: real minus control, layer by layer",
+    }
 
 
 def series(

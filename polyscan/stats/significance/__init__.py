@@ -10,6 +10,7 @@ from polyscan.stats.significance.resampling import (
     resampled_means,
     spearman,
     spearman_test,
+    times_drawn,
 )
 
 __all__ = [
@@ -26,5 +27,6 @@ __all__ = [
     "spearman",
     "spearman_test",
     "tail_p",
+    "times_drawn",
     "wilson_interval",
 ]

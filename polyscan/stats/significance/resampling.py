@@ -87,14 +87,19 @@ def resampled_means(
     _check_draws(draws)
     n = len(values)
     rows = max(1, _CELLS_AT_ONCE // n)
-    made: list[Float64[np.ndarray, "m c"]] = []
-    for done in range(0, draws, rows):
-        m = min(rows, draws - done)
-        drawn = generator.integers(n, size=(m, n)) + n * np.arange(m)[:, None]
-        # A resample's sum is what its units have, times how often each was drawn.
-        times = np.bincount(drawn.reshape(-1), minlength=m * n).reshape(m, n).astype(np.float64)
-        made.append(times @ values / n)
-    return np.concatenate(made)
+    sizes = [min(rows, draws - done) for done in range(0, draws, rows)]
+    # A resample's sum is what its units have, times how often each was drawn.
+    return np.concatenate([times_drawn(n, generator=generator, draws=size) @ values / n for size in sizes])
+
+
+def times_drawn(n: int, *, generator: np.random.Generator, draws: int) -> Float64[np.ndarray, "draws n"]:
+    """How often each of n units is in each of so many resamples of n.
+
+    >>> times_drawn(3, generator=np.random.default_rng(0), draws=2).sum(axis=1).tolist()
+    [3.0, 3.0]
+    """
+    drawn = generator.integers(n, size=(draws, n)) + n * np.arange(draws)[:, None]
+    return np.bincount(drawn.reshape(-1), minlength=draws * n).reshape(draws, n).astype(np.float64)
 
 
 def spearman(x: Shaped[np.ndarray, " n"], y: Shaped[np.ndarray, " n"]) -> float:

@@ -103,8 +103,9 @@ def comparison_of(
     differences: list[LayerDifference] = []
     overalls: list[OverallDifference] = []
     for side, its, tie in zip(others, cells[1:], bonds, strict=True):
+        found = _differences(first, cells[0], its, columns, tie)
         for column in columns:
-            by_layer = _differences(first, cells[0], its, column, tie)
+            by_layer = found[column.name]
             differences += _layer_rows(side, column, by_layer, scales[column.name])
             if by_layer:
                 overalls.append(_overall_row(side, column, cells[0], its, by_layer))
@@ -131,13 +132,16 @@ def comparison_of(
     )
 
 
-def _differences(first: Side, here: Cells, there: Cells, column: Column, tie: Bond) -> dict[str, Difference]:
-    """By layer, in the first run's forward order; layers are matched by name."""
-    found: dict[str, Difference] = {}
-    for layer in first.widths:
-        a, b = here.get((column.name, layer)), there.get((column.name, layer))
-        if a and b and (its := difference(a, b, is_paired=tie.holds)):
-            found[layer] = its
+def _differences(
+    first: Side, here: Cells, there: Cells, columns: Sequence[Column], tie: Bond
+) -> dict[str, dict[str, Difference]]:
+    """By column and layer, in the first run's forward order; layers are matched by name."""
+    found: dict[str, dict[str, Difference]] = {column.name: {} for column in columns}
+    for layer in first.widths:  # layer by layer: all columns have the same units drawn again
+        for column in columns:
+            a, b = here.get((column.name, layer)), there.get((column.name, layer))
+            if a and b and (its := difference(a, b, is_paired=tie.holds)):
+                found[column.name][layer] = its
     return found
 
 
