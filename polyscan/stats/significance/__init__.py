@@ -1,12 +1,11 @@
 """Intervals, p-values and what to believe of many: every draw comes from a generator that is handed in."""
 
-from polyscan.stats.significance.binomial import bootstrap_difference, wilson_interval
+from polyscan.stats.significance.binomial import wilson_interval
 from polyscan.stats.significance.false_discovery import benjamini_hochberg, benjamini_yekutieli
 from polyscan.stats.significance.p_values import Tail, TailP, empirical_p, tail_p
 from polyscan.stats.significance.resampling import (
     Correlation,
     Interval,
-    bootstrap_interval,
     resampled_means,
     spearman,
     spearman_test,
@@ -20,8 +19,6 @@ __all__ = [
     "TailP",
     "benjamini_hochberg",
     "benjamini_yekutieli",
-    "bootstrap_difference",
-    "bootstrap_interval",
     "empirical_p",
     "resampled_means",
     "spearman",

@@ -28,47 +28,14 @@ class Correlation(NamedTuple):
     p: float
 
 
-def bootstrap_interval(
-    values: Float[np.ndarray, " u"], *, generator: np.random.Generator, level: float = 0.95, draws: int = 2000
-) -> Interval:
-    """Percentile bootstrap interval of the mean over units.
-
-    Units of a layer share their images, so the interval speaks of other units of this layer on these images, not of
-    other images. With few units it is too narrow: by a factor of about sqrt((u - 1) / u), and more on skewed values.
-
-    Args:
-        values: one finite number a unit.
-        generator: seeded by the caller.
-        level: share of the bootstrap means inside, in (0, 1).
-        draws: bootstrap samples.
-
-    Raises:
-        ValueError: if there are no values, one is not finite, or `level` or `draws` is out of bounds.
-
-    Source: Efron & Tibshirani 1993, "An introduction to the bootstrap", chapter 13.
-
-    >>> bootstrap_interval(np.array([2.0, 2.0]), generator=np.random.default_rng(0))
-    Interval(mean=2.0, low=2.0, high=2.0)
-    """
-    values = np.asarray(values, dtype=np.float64)
-    n_bad = int((~np.isfinite(values)).sum())
-    if not len(values) or n_bad:
-        raise ValueError(f"the interval needs one finite value or more, got {len(values)} with {n_bad} not finite")
-    if not 0 < level < 1:
-        raise ValueError(f"`level` must be in (0, 1), got {level}")
-    _check_draws(draws)
-    rows = max(1, _CELLS_AT_ONCE // len(values))
-    chunks = [min(rows, draws - done) for done in range(0, draws, rows)]
-    drawn = [generator.integers(len(values), size=(m, len(values))) for m in chunks]
-    means = np.concatenate([values[places].mean(axis=1) for places in drawn])
-    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
-    return Interval(float(values.mean()), float(low), float(high))
-
-
 def resampled_means(
     values: Float[np.ndarray, "u c"], *, generator: np.random.Generator, draws: int = 2000
 ) -> Float64[np.ndarray, "draws c"]:
     """Means of each column over resamples of the units, the same units for all columns: bootstrap means, many at once.
+
+    Units of a layer share their images, so an interval of these means speaks of other units of this layer on these
+    images, not of other images. With few units it is too narrow: by a factor of about sqrt((u - 1) / u), and more on
+    skewed values.
 
     Args:
         values: finite numbers, a column each; more of them cost next to nothing.
@@ -77,6 +44,8 @@ def resampled_means(
 
     Raises:
         ValueError: if there are no units, a value is not finite, or `draws` is below 1.
+
+    Source: Efron & Tibshirani 1993, "An introduction to the bootstrap", chapter 13.
 
     >>> resampled_means(np.full((3, 2), 4.0), generator=np.random.default_rng(0), draws=2).tolist()
     [[4.0, 4.0], [4.0, 4.0]]

@@ -96,19 +96,7 @@ def comparison_of(
     cells = [cells_of(side, columns) for side in sides]
     is_one_network = all(list(side.widths) == list(first.widths) for side in others)
     rows = differing(sides)
-    scales = {
-        column.name: pooled_sd([cell for its in cells for key, cell in its.items() if key[0] == column.name])
-        for column in columns
-    }
-    differences: list[LayerDifference] = []
-    overalls: list[OverallDifference] = []
-    for side, its, tie in zip(others, cells[1:], bonds, strict=True):
-        found = _differences(first, cells[0], its, columns, tie)
-        for column in columns:
-            by_layer = found[column.name]
-            differences += _layer_rows(side, column, by_layer, scales[column.name])
-            if by_layer:
-                overalls.append(_overall_row(side, column, cells[0], its, by_layer))
+    differences, overalls = _all_differences(sides, cells, columns, bonds)
     return Comparison(
         title=_title(sides),
         runs=[_facts(side) for side in sides],
@@ -130,6 +118,26 @@ def comparison_of(
         seed=SEED,
         draws=DRAWS,
     )
+
+
+def _all_differences(
+    sides: Sequence[Side], cells: Sequence[Cells], columns: Sequence[Column], bonds: Sequence[Bond]
+) -> tuple[list[LayerDifference], list[OverallDifference]]:
+    """Of each run from the first one: layer by layer, and over layers."""
+    scales = {
+        column.name: pooled_sd([cell for its in cells for key, cell in its.items() if key[0] == column.name])
+        for column in columns
+    }
+    differences: list[LayerDifference] = []
+    overalls: list[OverallDifference] = []
+    for side, its, tie in zip(sides[1:], cells[1:], bonds, strict=True):
+        found = _differences(sides[0], cells[0], its, columns, tie)
+        for column in columns:
+            by_layer = found[column.name]
+            differences += _layer_rows(side, column, by_layer, scales[column.name])
+            if by_layer:
+                overalls.append(_overall_row(side, column, cells[0], its, by_layer))
+    return differences, overalls
 
 
 def _differences(
