@@ -15,6 +15,7 @@ import torch
 import toy
 
 from polyscan import cli
+from polyscan.stages.survey.plants import KINDS
 
 
 class Ended:
@@ -215,6 +216,7 @@ def test_validate_measures_prints_and_needs_a_run_of_its_own(
 ) -> None:
     monkeypatch.setattr("polyscan.studies.validate.CONTROLS", 10)
     monkeypatch.setattr("polyscan.studies.validate.PLANTED", 4)
+    monkeypatch.setattr("polyscan.studies.validate.KINDS", {name: KINDS[name] for name in list(KINDS)[:2]})
     ended = polyscan("validate", job_file)
     assert ended.status == 2
     assert "`--run` is missing" in ended.err

@@ -19,16 +19,18 @@ UNITS, LAYERS = 1200, 12
 
 
 class Small:
-    """A small run and its atlas; `with_dead` counts dead units as if they were alive."""
+    """A small run and its atlas."""
 
-    def __init__(
-        self, folder: Path, trend: Trend, *, layers: int = LAYERS, units: int = UNITS, with_dead: bool = False
-    ) -> None:
+    def __init__(self, folder: Path, trend: Trend, *, layers: int = LAYERS, units: int = UNITS) -> None:
         plan = Plan(units, layers, trend)
-        self.job, run = job_of(plan), write(folder, plan)
-        rows = calibrated_rows(self.job, run)
-        self.frame = unit_map(self.job, run, rows)
-        self.atlas = atlas_of(self.job, run, self.frame.assign(is_dead=False) if with_dead else self.frame, rows)
+        self.job, self.run = job_of(plan), write(folder, plan)
+        self.rows = calibrated_rows(self.job, self.run)
+        self.frame = unit_map(self.job, self.run, self.rows)
+        self.atlas = atlas_of(self.job, self.run, self.frame, self.rows)
+
+    def with_dead(self) -> Atlas:
+        """The same with dead units counted as if they were alive."""
+        return atlas_of(self.job, self.run, self.frame.assign(is_dead=False), self.rows)
 
 
 def sentence(made: Atlas) -> str:
@@ -72,8 +74,6 @@ def test_no_trend_is_claimed_of_fewer_than_eight_layers(tmp_path: Path) -> None:
 
 
 def test_a_trend_of_dead_units_is_none(tmp_path: Path) -> None:
-    many = 5 * UNITS  # so that every layer has dead ones
-    assert sentence(Small(tmp_path / "a", "dead-only", units=many).atlas).startswith("No depth trend is claimed: ")
-    assert " rises with depth" in sentence(
-        Small(tmp_path / "b", "dead-only", units=many, with_dead=True).atlas
-    )  # it was there
+    small = Small(tmp_path / "run", "dead-only", units=5 * UNITS)  # so many that every layer has dead ones
+    assert sentence(small.atlas).startswith("No depth trend is claimed: ")
+    assert " rises with depth" in sentence(small.with_dead())  # it was there
