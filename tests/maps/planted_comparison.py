@@ -6,6 +6,7 @@ import math
 from pathlib import Path
 
 import numpy as np
+from maps.writing import put
 
 from polyscan.maps.atlas import Column
 from polyscan.maps.comparison import (
@@ -91,8 +92,4 @@ def comparison(n_runs: int = 3, *, n_layers: int = 4, is_one_network: bool = Tru
 
 def written(given: Comparison, folder: Path) -> Path:
     """Its pages in that folder."""
-    for name, content in comparison_files(given):
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
-    return folder
+    return put(comparison_files(given), folder)

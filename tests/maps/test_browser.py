@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from maps import synthetic
 from maps.seeing import NEEDS_BROWSER, POINT_OF, Seen, until
+from maps.writing import put
 
 from polyscan.maps import Atlas, pages
 from polyscan.maps.depth_trend import FAINT
@@ -65,14 +66,6 @@ CORNER = """() => {
 }"""
 
 
-def written(atlas: Atlas, folder: Path) -> Path:
-    for name, content in pages(atlas):
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
-    return folder
-
-
 @pytest.fixture(scope="module")
 def small() -> Atlas:
     return synthetic.small_atlas()
@@ -85,12 +78,12 @@ def large() -> Atlas:
 
 @pytest.fixture(scope="module")
 def small_maps(small: Atlas, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return written(small, tmp_path_factory.mktemp("a map #1 50%"))
+    return put(pages(small), tmp_path_factory.mktemp("a map #1 50%"))
 
 
 @pytest.fixture(scope="module")
 def large_maps(large: Atlas, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return written(large, tmp_path_factory.mktemp("large"))
+    return put(pages(large), tmp_path_factory.mktemp("large"))
 
 
 def unit_name(atlas: Atlas, unit: int) -> str:
@@ -304,7 +297,7 @@ def test_find_answers_layers_units_and_the_unknown(seen: Any, small: Atlas, smal
 def test_layers_that_are_dead_or_empty_are_drawn(seen: Any, tmp_path: Path) -> None:
     made = synthetic.atlas({"dead": 40, "empty": 0, "one": 1, "alive": 30}, dead_share=0.0)
     is_dead = made.layer_index == 0
-    folder = written(replace(made, is_dead=is_dead), tmp_path)
+    folder = put(pages(replace(made, is_dead=is_dead)), tmp_path)
     page = seen().open(folder / "index.html", "#unit=dead:7")
     widths = page.evaluate("polyscan.network.map.spans.map((spans) => spans.map((span) => span.width > 0))")
     assert widths == [[False, False, True], [False, False, False], [True, False, False], [True, False, False]]

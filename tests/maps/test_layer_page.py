@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from maps import seeing, synthetic
 from maps.seeing import NEEDS_BROWSER, looking, until
+from maps.writing import put
 
 from polyscan.maps import Association, Atlas, Column, Mean, Site
 from polyscan.maps.addresses import layer_addresses, unit_address
@@ -106,12 +107,7 @@ def atlas() -> Atlas:
 def maps(atlas: Atlas, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("a map #1 50%")
     site = Site(atlas)
-    for name in site.names():
-        if name != "index.html":
-            path = folder / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(site.content(name))
-    return folder
+    return put(((name, site.content(name)) for name in site.names() if name != "index.html"), folder)
 
 
 class Seen(seeing.Seen):

@@ -19,6 +19,7 @@ import numpy as np
 import pytest
 from maps import seeing, synthetic
 from maps.seeing import NEEDS_BROWSER, looking, until
+from maps.writing import put
 from PIL import Image
 
 from polyscan.maps import Atlas, NullPlace, Site, UnitCard, addresses
@@ -65,11 +66,8 @@ class Edited:
 def written(atlas: Atlas, folder: Path, *layers: int) -> Path:
     """The whole maps folder; or, where places of layers are named, only what their units' pages need."""
     site = Site(atlas)
-    for name in needed(atlas, layers) if layers else site.names():
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(site.content(name))
-    return folder
+    names = needed(atlas, layers) if layers else site.names()
+    return put(((name, site.content(name)) for name in names), folder)
 
 
 def needed(atlas: Atlas, layers: Iterable[int]) -> Iterator[str]:

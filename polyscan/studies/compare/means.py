@@ -154,8 +154,8 @@ def difference(first: Cell, other: Cell, *, is_paired: bool) -> Difference | Non
     """The other less the first. None where pairs are asked for and no unit has the number in both.
 
     Pairs: units drawn again together, over those that have the number in both. Else both sides are drawn again by
-    themselves. Shares that are not paired: Newcombe's interval, which is not of length 0
-    where no unit of a layer counts.
+    themselves. Shares that are not paired: Newcombe's interval, which is not of length 0 where no
+    unit of a layer counts.
 
     Source: Newcombe 1998, "Interval estimation for the difference between independent proportions", method 10.
     """
