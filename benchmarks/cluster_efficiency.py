@@ -23,7 +23,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from polyscan.run import Run
-from polyscan.scheduling import Died, Ended, Event, Ready, Terms, schedule
+from polyscan.scheduling import Died, Ended, Event, Ready, WorkerPolicy, schedule
 from polyscan.shards import Receipt, Shard, split
 
 WORKERS = (8, 64, 512)
@@ -176,7 +176,7 @@ def efficiency(cluster: Cluster, seconds: Sequence[float], seed: int) -> float:
     """The share of all workers' time that goes into shards, each counted once at its own time."""
     pool = Played(cluster, seconds, random.Random(seed))
     shards = split("collect", len(seconds), 1)
-    for _ in schedule(pool, shards, Terms(n_workers=cluster.n_workers)):
+    for _ in schedule(pool, shards, WorkerPolicy(n_workers=cluster.n_workers)):
         pass
     return sum(seconds) / (cluster.n_workers * pool.clock)
 
@@ -209,7 +209,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5)
     arguments = parser.parse_args()
     logging.getLogger("polyscan.workers").setLevel(logging.ERROR)
-    times = sorted(record.seconds for record in Run(arguments.run).done(arguments.stage).values())
+    times = sorted(record.seconds for record in Run(arguments.run).ledger.done(arguments.stage).values())
     if not times:
         parser.error(f"{arguments.run} has no done shard of `{arguments.stage}`")
     mean = sum(times) / len(times)

@@ -16,7 +16,7 @@ from benchmarks import inputs
 from benchmarks.race import Outcome, Target, interleaved, ratios
 from polyscan.images import ImageOptions, Picture, open_images
 from polyscan.vision.networks import Network
-from polyscan.vision.peaks import Tally
+from polyscan.vision.peaks import PeakTally
 from polyscan.vision.readouts import Peaks, Reader
 
 IMAGES, BATCH, K = 2000, 32, 100
@@ -63,7 +63,7 @@ def _collect(reader: Reader, batches: list[np.ndarray]) -> Callable[..., None]:
 
     def work(n: int | None = None) -> None:
         units = sum(point.n_channels for point in reader.points)
-        tally = Tally(units, k=K, name=str, device=network.device)
+        tally = PeakTally(units, k=K, name=str, device=network.device)
         for number, views in enumerate(batches[:n]):
             found: dict[int, Peaks] = {}
             reader.read_peaks(network.preprocessing.batch(views, network.device), found.__setitem__)

@@ -21,7 +21,7 @@ from benchmarks.race import RUNS, Outcome, Target, ratios, seconds
 from benchmarks.rival import Peer, Rival
 from polyscan.images import ImageOptions, Picture, open_images
 from polyscan.vision.networks import Network
-from polyscan.vision.peaks import Tally
+from polyscan.vision.peaks import PeakTally
 from polyscan.vision.readouts import Peaks, Reader
 
 IMAGES, BATCH, K = 1000, 32, 40
@@ -74,7 +74,7 @@ def decoded(network: Network) -> np.ndarray:
 def collected(reader: Reader, views: np.ndarray) -> np.ndarray:
     """polyscan's side: ids of each unit's strongest images [u, k], all layers in a row."""
     network = reader.network
-    tally = Tally(sum(point.n_channels for point in reader.points), k=K, name=str, device=network.device)
+    tally = PeakTally(sum(point.n_channels for point in reader.points), k=K, name=str, device=network.device)
     for start in range(0, len(views), BATCH):
         batch = views[start : start + BATCH]
         found: dict[int, Peaks] = {}

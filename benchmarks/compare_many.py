@@ -17,8 +17,8 @@ import pandas as pd
 
 from benchmarks.synthetic_network import Plan
 from benchmarks.synthetic_run import write
+from polyscan.report.unit_map import calibrated_rows, unit_map
 from polyscan.run import Run
-from polyscan.stages.show.unit_map import calibrated_rows, unit_map
 from polyscan.studies.compare import compare
 from polyscan.studies.showing import stored_job
 
@@ -30,7 +30,7 @@ def runs(folder: Path, n: int) -> list[str]:
     """So many runs that differ in three scores."""
     first = write(folder / "0", Plan(sprites=0))
     job = stored_job(first, {})
-    frame = unit_map(job, first, calibrated_rows(job, first))
+    frame = unit_map(job, first, calibrated_rows(first))
     made: list[str] = []
     for place in range(n):
         path = folder / str(place)

@@ -53,7 +53,7 @@ RATES = {
     "embed": Rate(11_705, "crops a second at 224 px through MobileNetV2, batch 512", GPU),
     "decode": Rate(434, "images a second decoded and brought to 224 px (short side 256 before)", CPU),
     "cut": Rate(1676, "crops a second cut out, fitted to 224 px, and their thumbnails packed", CPU),
-    "algebra": Rate(154, "seconds of covariances, whitening and read-outs for all 53 layers", CPU),
+    "algebra": Rate(154, "seconds of covariances, whitening and readouts for all 53 layers", CPU),
     "null set": Rate(0.0161, "seconds to score a null set of 100 vectors of 512 numbers", CPU),
     "unit": Rate(0.0177, "seconds to score a unit's 100 exemplars", CPU),
     "pictures": Rate(0.0037, "seconds to score a unit's 8 visualizations", CPU),
@@ -285,12 +285,12 @@ def assumptions(cores: int, price: float) -> list[str]:
     n = counts()
     return [
         f"{N_IMAGES:,} images, k = {K}; {n.units:,} channels of {n.layers} convolutions and "
-        f"{n.scanned - n.units:,} virtual ones: {READ_OUTS} read-outs, {CONTROLS} controls, {PLANTED} planted a layer.",
+        f"{n.scanned - n.units:,} virtual ones: {READ_OUTS} readouts, {CONTROLS} controls, {PLANTED} planted a layer.",
         f"{cores} cores beside each GPU; {price:g} an hour for a GPU with them, paid from the first stage to the last.",
         "A worker of a GPU stage holds one GPU and one core; it decodes, then computes, one after the other.",
         f"`collect.images_per_shard = {IMAGES_PER_SHARD:,}`: `combine` reads units x k x shards rows, so the default "
         f"of 512 would give it {IMAGES_PER_SHARD // 512} times as many.",
-        f"Collect's GPU time: the bare pass x (1 + {n.read_out_adds / 1e9:.1f} / {n.adds / 1e9:.1f}), the read-outs' "
+        f"Collect's GPU time: the bare pass x (1 + {n.read_out_adds / 1e9:.1f} / {n.adds / 1e9:.1f}), the readouts' "
         "multiply-adds over the network's; what reading peaks takes, by the number of units. An estimate: virtual "
         "units were not measured on a GPU.",
         f"Ascent: a step takes {passes_a_step():.1f} bare passes up to the layer at its canvas' size, as it did on "
@@ -383,8 +383,8 @@ def measured() -> Iterator[tuple[str, float]]:
 
     from benchmarks.inputs import held
     from polyscan.images import ImageOptions, open_images
+    from polyscan.inputs.batches import batches
     from polyscan.job import build
-    from polyscan.run.batches import batches
     from polyscan.stages.embed.crops import jpeg
     from polyscan.studies.plan import measuring
     from polyscan.studies.plan.measuring import once

@@ -73,7 +73,7 @@ def job_with(layers: Sequence[str], n_images: int) -> Job:
         layers=list(layers),
         network={"input_px": SIDE_PX, "resize_px": SIDE_PX},
         images={"limit": n_images},
-        survey={"read_outs": 64, "controls": 8, "planted": 8, "positions": 4096},
+        survey={"readouts": 64, "controls": 8, "planted": 8, "positions": 4096},
         collect={"k": 20, "images_per_shard": 125},
         embed={"crops": False, "input_px": 64},
         calibrate={"embedding_sets": 160},
@@ -109,7 +109,7 @@ def by_workers() -> list[Point]:
     """The clock's seconds of each stage, and the most that all workers have held together, by number of workers."""
     try:
         from polyscan.ray_runner import connected, ray_runner
-        from polyscan.scheduling import Terms
+        from polyscan.scheduling import WorkerPolicy
     except ImportError as error:
         raise Skipped("Ray is not installed") from error
     os.environ.setdefault("RAY_AUTH_MODE", "disabled")
@@ -118,8 +118,8 @@ def by_workers() -> list[Point]:
     for workers in WORKERS:
         job = job_with(EVERY_OTHER, MANY)
         with tempfile.TemporaryDirectory() as folder, connected(n_cpus=max(WORKERS)):
-            run, runner = Run(folder), ray_runner(Terms(workers))
-            prints = pipeline.prepare(job, run)
+            run, runner = Run(folder), ray_runner(WorkerPolicy(workers))
+            prints = pipeline.settle(job, run)
             stages: dict[str, Any] = {}
             for stage in STAGES:
                 started = time.perf_counter()

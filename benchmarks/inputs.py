@@ -9,7 +9,8 @@ import torch
 from torch import nn
 
 from benchmarks.race import Skipped
-from polyscan.vision.networks import Network, NetworkRequest, load_network, pick_device
+from polyscan.vision.devices import pick_device
+from polyscan.vision.networks import Network, NetworkRequest, load_network
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 DATA = REPOSITORY.parent / "shared" / "data"

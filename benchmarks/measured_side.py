@@ -47,7 +47,7 @@ def did(job: Job, run: Run, stage: str) -> dict[str, Any]:
 
     with watched() as peak:
         do(job, run, stage, runner)
-    done = run.done(stage).values()
+    done = run.ledger.done(stage).values()
     return {
         "shards": len(done),
         "rows": sum(record.rows for record in done),

@@ -18,10 +18,11 @@ from typing import Any
 import numpy as np
 import torch
 
+from polyscan.vision.devices import pick_device
 from polyscan.vision.embedders import penultimate
 from polyscan.vision.feature_visualization import Ascent, AscentSettings, ascent_to
-from polyscan.vision.networks import Network, NetworkRequest, load_network, pick_device
-from polyscan.vision.peaks import PeakTally
+from polyscan.vision.networks import Network, NetworkRequest, load_network
+from polyscan.vision.peaks import LayerPeakTally
 from polyscan.vision.readouts import Reader
 
 K = 100
@@ -44,7 +45,7 @@ def collect(network: Network, layers: str, batch: int) -> dict[str, float]:
     inputs = torch.randn(batch, 3, 224, 224, device=network.device).contiguous(memory_format=torch.channels_last)
     ids = torch.arange(batch, device=network.device)
     tallies = [
-        PeakTally(point.n_channels, k=K, layer=point.layer, device=network.device) for point in reader.points
+        LayerPeakTally(point.n_channels, k=K, layer=point.layer, device=network.device) for point in reader.points
     ]  # fmt: skip
 
     def bare() -> None:

@@ -32,7 +32,7 @@ from polyscan.studies.scanning import job_file
 RESULTS = BUILD / "plan_vs_scan.json"
 SIDE = Peer("polyscan", "benchmarks.measured_side")
 SIDE_PX = 128
-SMALL = {"read_outs": 200, "controls": 20, "planted": 20}
+SMALL = {"readouts": 200, "controls": 20, "planted": 20}
 SHOWN = ("features.3", "features.9", "features.16")
 MEASURES = ("seconds", "bytes", "peak_mib")
 LONG_S, FAR = 5.0, 1.5

@@ -19,7 +19,7 @@ from benchmarks.race import RUNS, Outcome, Skipped, Target, ratios
 from benchmarks.stages import NO_VIRTUAL_UNITS, finish, job_of
 from polyscan import pipeline
 from polyscan.run import Run
-from polyscan.scheduling import Terms
+from polyscan.scheduling import WorkerPolicy
 from polyscan.shards import Runner
 
 IMAGES, IMAGES_PER_SHARD = 1000, 50
@@ -45,7 +45,7 @@ def outcomes() -> dict[str, Outcome]:
     times: dict[str, list[dict[str, float]]] = {"one": [], "two": []}
     # Idle workers keep their place in Ray's books: one for the first side, two for the second.
     with tempfile.TemporaryDirectory() as folder, connected(n_cpus=3):
-        runners = {"one": ray_runner(Terms(1)), "two": ray_runner(Terms(2))}
+        runners = {"one": ray_runner(WorkerPolicy(1)), "two": ray_runner(WorkerPolicy(2))}
         for side, runner in runners.items():
             seconds_of_stages(Path(folder, f"warm-{side}"), runner, **WARM_UP)
         for run in range(RUNS):
@@ -74,7 +74,7 @@ def seconds_of_stages(
         visualize={"enabled": True, "units_per_layer": UNITS_PER_LAYER, **ASCENT},
     )
     run = Run(str(folder))
-    prints = pipeline.prepare(job, run)
+    prints = pipeline.settle(job, run)
     seconds: dict[str, float] = {}
     for stage in ("survey", "collect", "combine", "visualize"):
         start = time.perf_counter()

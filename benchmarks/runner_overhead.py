@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 
 from polyscan.ray_runner import connected, ray_runner
-from polyscan.scheduling import Terms
+from polyscan.scheduling import WorkerPolicy
 from polyscan.shards import Outcome, Receipt, Resources, Shard, Work, split
 
 SHARDS_PER_WORKER, SECONDS = 30, 1.0
@@ -44,7 +44,7 @@ def busied() -> Work:
 def overhead(make_work: Callable[[], Work], n_workers: int) -> float:
     """The share that is added to what the shards take by themselves."""
     shards = split("collect", (SHARDS_PER_WORKER + 1) * n_workers, 1)
-    outcomes = ray_runner(Terms(n_workers))(make_work, shards, Resources())
+    outcomes = ray_runner(WorkerPolicy(n_workers))(make_work, shards, Resources())
     ends = [time.perf_counter() for _ in outcomes]
     first = ends[n_workers - 1]  # each worker has ended one
     return (ends[-1] - first) / (SHARDS_PER_WORKER * SECONDS) - 1.0

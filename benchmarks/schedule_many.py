@@ -11,7 +11,7 @@ import sys
 import time
 from collections import deque
 
-from polyscan.scheduling import Died, Ended, Event, Ready, Terms, schedule
+from polyscan.scheduling import Died, Ended, Event, Ready, WorkerPolicy, schedule
 from polyscan.shards import Receipt, Shard, split
 
 WORKERS, SHARDS = 1000, 100_000
@@ -71,7 +71,7 @@ def cpu_seconds(dies_every: int) -> float:
     logging.getLogger("polyscan.workers").setLevel(logging.ERROR)  # a line for each death costs more than the loop
     shards = split("collect", SHARDS, 1)
     start = time.process_time()
-    n = sum(1 for _ in schedule(Steady(WORKERS, dies_every), shards, Terms()))
+    n = sum(1 for _ in schedule(Steady(WORKERS, dies_every), shards, WorkerPolicy()))
     assert n == SHARDS
     return time.process_time() - start
 

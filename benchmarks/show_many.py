@@ -21,9 +21,9 @@ from benchmarks.synthetic_network import Plan
 from benchmarks.synthetic_run import write
 from polyscan import tables
 from polyscan.maps import Site
+from polyscan.report.contents import atlas_of
+from polyscan.report.unit_map import calibrated_rows, table_of, unit_map
 from polyscan.run import Run
-from polyscan.stages.show.contents import atlas_of
-from polyscan.stages.show.unit_map import calibrated_rows, table_of, unit_map
 from polyscan.studies.showing import finished, stored_job
 
 LIMIT_S = 60.0
@@ -47,10 +47,10 @@ class Stopwatch:
 
 
 def drawn(run: Run, watch: Stopwatch) -> None:
-    """What `polyscan.stages.show.draw` does, part by part."""
+    """What `polyscan.report.draw` does, part by part."""
     job = stored_job(run, {})
     with watch.part("rows of scores"):
-        calibrated = calibrated_rows(job, run)
+        calibrated = calibrated_rows(run)
     with watch.part("map.parquet"):
         frame = unit_map(job, run, calibrated)
         columns = {str(name): frame[name].to_numpy() for name in frame}

@@ -12,7 +12,7 @@ from polyscan.job import Job
 from polyscan.run import Run
 from polyscan.shards import Runner
 
-NO_VIRTUAL_UNITS = {"read_outs": 0, "controls": 0, "planted": 0, "images": 64, "positions": 1024}
+NO_VIRTUAL_UNITS = {"readouts": 0, "controls": 0, "planted": 0, "images": 64, "positions": 1024}
 """A survey that is soon done, where only what follows is timed."""
 
 
@@ -41,7 +41,7 @@ def do(job: Job, run: Run, stage: str, runner: Runner = pipeline.in_process, *, 
     Args:
         anew: whether its results are thrown away first.
     """
-    prints = pipeline.prepare(job, run, redo=stage if anew else None)
+    prints = pipeline.settle(job, run, redo=stage if anew else None)
     finish(job, run, stage, prints, runner)
 
 

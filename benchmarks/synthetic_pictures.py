@@ -10,7 +10,7 @@ from PIL import Image
 
 from benchmarks.synthetic_evidence import VISUALIZATIONS, named
 from benchmarks.synthetic_network import Place, Plan, Truth, widest_place
-from polyscan.maps.sprites import Picture, Sprite, sprite
+from polyscan.maps.sprites import EncodedPicture, Sprite, sprite
 from polyscan.tables import Columns
 
 CROPS, CROP_PX, VISUALIZATION_PX = 16, 64, 128
@@ -45,7 +45,7 @@ def sheets(seed: int) -> tuple[Sprite, ...]:
     """The sheets that units have: 16 crops and 6 visualizations each."""
     rng = np.random.default_rng([seed, 7])
     sides = [CROP_PX] * CROPS + [VISUALIZATION_PX] * VISUALIZATIONS
-    return tuple(sprite([Picture(photograph(rng, side), side) for side in sides]) for _ in range(SHEETS))
+    return tuple(sprite([EncodedPicture(photograph(rng, side), side) for side in sides]) for _ in range(SHEETS))
 
 
 def shown(plan: Plan, place: Place, truth: Truth) -> np.ndarray:

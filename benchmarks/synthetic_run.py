@@ -44,7 +44,7 @@ def job_of(plan: Plan) -> Job:
         "folder": "",
         "network": {"name": "torchvision:resnet50", "weights": "IMAGENET1K_V2"},
         "images": {"source": "invented"},
-        "survey": {"read_outs": NULLS, "controls": CONTROLS, "planted": PLANTED},
+        "survey": {"readouts": NULLS, "controls": CONTROLS, "planted": PLANTED},
         "collect": {"k": evidence.K, "images_per_shard": IMAGES_PER_SHARD},
         "embed": {"model": EMBEDDER},
         "visualize": {"units_per_shard": 128},
@@ -78,11 +78,11 @@ def write(folder: str | Path, plan: Plan) -> Run:
     truths = {place.name: Truth.of(plan, place, len(evidence.CLASSES)) for place in made}
     for stage in STAGES:
         filed = list(filed_of(stage.name, plan, job, made, truths))
-        run.note_plan(stage.name, len(filed))
+        run.ledger.note_plan(stage.name, len(filed))
         for shard, columns in filed:
             # Computed here, one shard's at a time: a run with all sprites is larger than memory should be.
             run.write(shard, columns(), fingerprint=entries[stage.name]["fingerprint"], seconds=1.0)
-    run.forget_frames()
+    run.forget_tables()
     return run
 
 
@@ -209,7 +209,7 @@ def layer_rows(made: Sequence[Place]) -> Columns:
         "next": [real[one.place + 1] if one.space == "next" else "" for one in made],
         "space": [one.space for one in made],
         "random_clarity": 0.05 * ones,
-        "read_out": [f"{one.role} of: own output" if one.role else "own output" for one in made],
+        "readout": [f"{one.role} of: own output" if one.role else "own output" for one in made],
         "relu_follows": [not one.role for one in made],
     }
 

@@ -21,16 +21,16 @@ from scipy.stats import kstest
 from benchmarks.inputs import BUILD, held
 from benchmarks.race import Skipped
 from polyscan import job as jobs
+from polyscan.evidence import EvidenceReader, whole_images
 from polyscan.job import Job
+from polyscan.nulls.calibration import Calibration
+from polyscan.nulls.null_sets import one_exemplar_sets
 from polyscan.pipeline import pinned_threads
 from polyscan.run import Run
-from polyscan.run.evidence import EvidenceReader, whole_images
 from polyscan.scores import separation
 from polyscan.scores.sample import prepare
 from polyscan.scores.score import values_of
 from polyscan.shards import seed
-from polyscan.stats.calibration import Calibration
-from polyscan.stats.null_sets import one_exemplar_sets
 from polyscan.stats.significance import spearman
 from polyscan.studies import scanning
 from polyscan.studies.validate import validate

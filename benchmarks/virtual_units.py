@@ -1,8 +1,8 @@
 """What the virtual units cost: collect with 280 of them a layer / without.
 
-200 null read-outs, 40 controls and 40 planted pairs on each of MobileNetV2's blocks and its logits, 512 ImageNet images
+200 null readouts, 40 controls and 40 planted pairs on each of MobileNetV2's blocks and its logits, 512 ImageNet images
 at 224 px, k = 40. Timed is the whole stage, decoding and filing among it, in one worker of one thread; the surveys that
-make the read-outs are not.
+make the readouts are not.
 
 Beside the ratio stands the least that it can be here: float32 products of the layers' positions with as many directions
 and the maxima of these, nothing else, on top of the stage without virtual units.
@@ -33,7 +33,7 @@ AT_ONCE = 2**20
 """Products that are in memory at once: in pieces that outgrow the cache they take half as long again."""
 LAYERS = ("blocks", "classifier.1")
 SURVEYS: dict[str, dict[str, Any]] = {
-    "with": {"read_outs": 200, "controls": 40, "planted": 40, "images": IMAGES, "positions": 4096},
+    "with": {"readouts": 200, "controls": 40, "planted": 40, "images": IMAGES, "positions": 4096},
     "without": NO_VIRTUAL_UNITS,
 }
 NAME = "virtual_units"
@@ -97,7 +97,7 @@ class Collect:
             collect={"k": K},
         )
         self.run = Run(str(folder))
-        self.prints = pipeline.prepare(self.job, self.run)
+        self.prints = pipeline.settle(self.job, self.run)
         finish(self.job, self.run, "survey", self.prints)
 
     def __call__(self) -> None:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from polyscan.stages.survey.plants import KINDS
+from polyscan.nulls.kinds import KINDS
 from polyscan.stats.significance import wilson_interval
 
 DOCS = Path(__file__).parent

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from polyscan.job import Job
-    from polyscan.run import open_run
+    from polyscan.results import open_run
     from polyscan.studies.scanning import scan
 
 __all__ = ["Job", "open_run", "scan"]
 
-_HOMES = {"Job": "polyscan.job", "open_run": "polyscan.run", "scan": "polyscan.studies.scanning"}
+_HOMES = {"Job": "polyscan.job", "open_run": "polyscan.results", "scan": "polyscan.studies.scanning"}
 
 
 def __getattr__(name: str) -> Any:

@@ -23,7 +23,7 @@ from rich.text import Text
 from polyscan.errors import JobError, PolyscanError, ShardError
 
 if TYPE_CHECKING:
-    from polyscan.run.mending import Fault
+    from polyscan.run.integrity import Fault
 
 app = typer.Typer(
     help="Tells, for every unit of a convolutional network, whether it answers to one thing or to several.",
@@ -106,14 +106,14 @@ def plan(job: JobPath = None, network: Network = None, images: Images = None, se
 @app.command()
 def units(job: JobPath = None, network: Network = None, images: Images = None, sets: Sets = None) -> None:
     """The layers and how many units each has."""
-    from polyscan.run.inputs import open_reader
+    from polyscan.inputs import open_reader
     from polyscan.studies.scanning import filled_job
 
     reader = open_reader(filled_job(job, network, images or ("unused" if network else None), _overrides(sets)))
     table = Table("depth", "layer", "units", "map", "receptive field", "read")
     for p in reader.points:
         field = "whole image" if p.field is None else f"{p.field[0].field:.0f} px"
-        table.add_row(str(p.depth), p.layer, str(p.n_channels), f"{p.map_size[0]}x{p.map_size[1]}", field, p.read_out)
+        table.add_row(str(p.depth), p.layer, str(p.n_channels), f"{p.map_size[0]}x{p.map_size[1]}", field, p.readout)
     out.print(table)
     out.print(f"{len(reader.points)} layers, {sum(p.n_channels for p in reader.points):,} units")
     if not reader.is_traced:
@@ -314,11 +314,11 @@ def _verified(address: str) -> list[Fault]:
     from polyscan.run import Run
 
     run = Run(address)
-    faults = run.verify()
+    faults = run.ledger.verify()
     for fault in faults:
         out.print(str(fault), markup=False)
     cure = "; the same `polyscan scan` mends it (on an object store with --verify)" if faults else ""
-    out.print(f"{run.checked}{cure}")
+    out.print(f"{run.ledger.checked}{cure}")
     return faults
 
 

@@ -21,7 +21,7 @@ from ray import cloudpickle
 from ray.exceptions import RayActorError, RayError, RayTaskError
 from ray.util import metrics
 
-from polyscan.scheduling import Died, Ended, Event, Ready, Terms, schedule
+from polyscan.scheduling import Died, Ended, Event, Ready, WorkerPolicy, schedule
 from polyscan.shards import Failure, Outcome, Receipt, Resources, Runner, Shard, Work
 
 OTHERS_SHARE = 0.5
@@ -228,13 +228,13 @@ def _last_line(error: Exception) -> str:
     return str(error).strip().splitlines()[-1]
 
 
-def ray_runner(terms: Terms | None = None) -> Runner:
+def ray_runner(terms: WorkerPolicy | None = None) -> Runner:
     """A runner on the connected cluster; its actors end with the connection.
 
     Args:
         terms: how many workers, and how long they are waited for; default: as many as fit.
     """
-    agreed = terms or Terms()
+    agreed = terms or WorkerPolicy()
     pools: dict[Resources, RayPool] = {}
 
     def run(make_work: Callable[[], Work], shards: Sequence[Shard], resources: Resources) -> Generator[Outcome]:

@@ -1,6 +1,6 @@
 """Which worker does which shard: a plain loop over a small pool. Knows neither Ray nor what a shard is about.
 
-Law: each shard's outcome is told once, whatever workers and machines do. The pool says what happened; the foreman
+Law: each shard's outcome is told once, whatever workers and machines do. The pool says what happened; the scheduler
 decides. So deaths, hangs, late answers, machines that join and machines that go are tested without any of them.
 """
 
@@ -100,7 +100,7 @@ class Pool(Protocol):
 
 
 @dataclass(frozen=True)
-class Terms:
+class WorkerPolicy:
     """What workers are asked for, and how long they are waited for.
 
     Args:
@@ -116,7 +116,7 @@ class Terms:
     patience_s: float = 25.0
 
 
-def schedule(pool: Pool, shards: Sequence[Shard], terms: Terms) -> Iterator[Outcome]:
+def schedule(pool: Pool, shards: Sequence[Shard], terms: WorkerPolicy) -> Iterator[Outcome]:
     """Each shard's outcome once, in finishing order, with at most two shards in flight per worker.
 
     When a worker dies, the shard at its head is charged with the death (three make a failure), those behind it are
@@ -127,19 +127,19 @@ def schedule(pool: Pool, shards: Sequence[Shard], terms: Terms) -> Iterator[Outc
     Raises:
         JobError: if no worker comes up, or none is left and none comes back.
     """
-    foreman = _Foreman(pool, shards, terms)
-    while foreman.n_open:
-        foreman.hire()
-        foreman.hand_out()
+    scheduler = _Scheduler(pool, shards, terms)
+    while scheduler.n_open:
+        scheduler.hire()
+        scheduler.hand_out()
         event = pool.wait(LOOK_S)
-        yield from foreman.hear(event)
-        yield from foreman.look_round()
+        yield from scheduler.hear(event)
+        yield from scheduler.look_round()
 
 
-class _Foreman:
+class _Scheduler:
     """Who is at what. Holds what is open and nothing of what is done."""
 
-    def __init__(self, pool: Pool, shards: Sequence[Shard], terms: Terms) -> None:
+    def __init__(self, pool: Pool, shards: Sequence[Shard], terms: WorkerPolicy) -> None:
         self.pool = pool
         self.terms = terms
         self.waiting = deque(shards)

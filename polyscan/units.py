@@ -7,14 +7,40 @@ units, every shard and every row of `map.parquet` follows it.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
+
+REAL = "unit"
+"""The role of a layer's own channels; a virtual layer has another one: `null`, `control`, `planted`, `down` ..."""
+VIRTUAL_MARK = "@"
+"""Stands between a layer and a role in a virtual layer's name. It is written and parsed in this file alone."""
+CALL_MARK = "#"
+"""Stands between a module and the number of its call where the network calls it more than once."""
+
+
+def virtual_layer(parent: str, role: str) -> str:
+    """Name of the virtual layer that is read from `parent`; a real layer's own name for the role `unit`.
+
+    >>> virtual_layer("layer1.0", "null"), virtual_layer("layer1.0", "unit")
+    ('layer1.0@null', 'layer1.0')
+    """
+    return parent if role == REAL else f"{parent}{VIRTUAL_MARK}{role}"
+
+
+def parent_and_role(layer: str) -> tuple[str, str]:
+    """The layer that a layer is read from, which is itself for a real one, and its role.
+
+    >>> parent_and_role("layer1.0@null"), parent_and_role("layer1.0")
+    (('layer1.0', 'null'), ('layer1.0', 'unit'))
+    """
+    parent, _, role = layer.partition(VIRTUAL_MARK)
+    return parent, role or REAL
 
 
 @dataclass(frozen=True, order=True)
 class Unit:
-    """One read-out of one layer: a channel, or a virtual unit where the layer's name holds an `@`.
+    """One readout of one layer: a channel, or a virtual unit where the layer is virtual.
 
     >>> str(Unit("layer4.2.conv3", 17))
     'layer4.2.conv3:17'
@@ -47,8 +73,8 @@ class Layer:
     """One layer as it is scanned.
 
     Args:
-        name: dotted module name as in `named_modules()`; a second call of a shared module has `#2` behind it,
-            a virtual layer `@name`.
+        name: dotted module name as in `named_modules()`, followed by `#2` for the second call of a shared module, and
+            by `@role` for a virtual layer.
         depth: place in the forward order, 0 first.
         n_units: how many units it has.
     """
@@ -59,17 +85,22 @@ class Layer:
 
     @property
     def parent(self) -> str:
-        """The layer that it is read from: itself, or what stands before the `@`."""
-        return self.name.partition("@")[0]
+        """The real layer that it is read from: itself, unless it is virtual."""
+        return parent_and_role(self.name)[0]
 
     @property
     def role(self) -> str:
-        """What its virtual units are for: `null`, `control`, `planted`, `down` ...; empty for a real layer.
+        """What its units are for: `unit` for a real layer, else `null`, `control`, `planted`, `down` ...
 
-        >>> Layer("layer1.0@null", 0, 200).role
-        'null'
+        >>> Layer("layer1.0@null", 0, 200).role, Layer("layer1.0", 0, 64).role
+        ('null', 'unit')
         """
-        return self.name.partition("@")[2]
+        return parent_and_role(self.name)[1]
+
+    @property
+    def is_real(self) -> bool:
+        """Whether its units are channels of the network."""
+        return self.role == REAL
 
 
 class UnitOrder(Sequence[Unit]):
@@ -115,3 +146,25 @@ class UnitOrder(Sequence[Unit]):
     def layer(self, name: str) -> Layer:
         """The layer of that name."""
         return self.layers[self._place[name]]
+
+    def ranges(self, wanted: Callable[[Layer], bool]) -> list[tuple[int, int]]:
+        """First number and the number after the last one of each layer that is wanted, in order.
+
+        >>> UnitOrder([Layer("a", 0, 2), Layer("a@null", 0, 4), Layer("b", 1, 3)]).ranges(lambda layer: layer.is_real)
+        [(0, 2), (6, 9)]
+        """
+        return [
+            (start, start + layer.n_units)
+            for layer, start in zip(self.layers, self.starts, strict=False)
+            if wanted(layer)
+        ]
+
+    def within_layer(self, start: int, stop: int) -> tuple[Layer, range]:
+        """The layer of the units `start` up to, not including, `stop`, and their channels there.
+
+        >>> UnitOrder([Layer("a", 0, 2), Layer("b", 1, 3)]).within_layer(3, 5)
+        (Layer(name='b', depth=1, n_units=3), range(1, 3))
+        """
+        layer = self.layer(self[start].layer)
+        first = start - self.start(layer.name)
+        return layer, range(first, first + stop - start)

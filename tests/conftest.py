@@ -11,7 +11,7 @@ import pytest
 import torch
 
 import polyscan
-from polyscan.run import Results
+from polyscan.results import Results
 
 # Before anything starts Ray: it must neither write a token into the developer's home nor phone home.
 os.environ.setdefault("RAY_AUTH_MODE", "disabled")

@@ -22,7 +22,7 @@ import toy
 
 from polyscan import pipeline
 from polyscan.run import Run
-from polyscan.scheduling import Terms
+from polyscan.scheduling import WorkerPolicy
 from polyscan.shards import Outcome, Resources, Runner, Shard, Work
 
 STAGE, SECONDS = "embed", 0.8
@@ -114,7 +114,7 @@ def main(folder: Path, images: str) -> None:
         late = Late(cluster, signs)
         with connected():
             job = toy.job(Path(images), **CHANGES)
-            pipeline.scan(job, Run(str(folder / "run")), signed(ray_runner(Terms()), signs), watcher=late)
+            pipeline.scan(job, Run(str(folder / "run")), signed(ray_runner(WorkerPolicy()), signs), watcher=late)
         begun = sorted(int(path.name.split("-")[0]) for path in signs.iterdir())
         told = {"was_killed": late.was_killed, "begun": begun, "there": begun_on(signs, late.node.node_id)}
     finally:

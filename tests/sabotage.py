@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from polyscan.desk import Desk
 from polyscan.pipeline import STAGES
 from polyscan.run import Run
 from polyscan.shards import Failure, Outcome, Resources, Runner, Shard, Work
+from polyscan.worker import Desk
 
 
 class _Inside:
@@ -87,7 +87,7 @@ class Saboteur:
                 if self.fault == "raise":
                     return Failure(shard, "sabotage", "Traceback of a saboteur")
                 self._meddle(shard)
-            if Run(self.make_work.address).done_record(shard) is None:
+            if Run(self.make_work.address).ledger.done_record(shard) is None:
                 (self.folder / f"did-{shard.stage}-{shard.index}-{os.getpid()}.{os.urandom(4).hex()}").touch()
             return work(shard)
 
@@ -142,7 +142,7 @@ def without(stage: str, whole: Path, address: Path) -> Run:
     """A copy of a whole run in which one stage has yet to be done."""
     shutil.copytree(whole, address)
     run = Run(str(address))
-    for record in run.done(stage).values():
+    for record in run.ledger.done(stage).values():
         for part in record.parts:
             (address / part.file).unlink()
     shutil.rmtree(address / "done" / stage)
@@ -152,7 +152,7 @@ def without(stage: str, whole: Path, address: Path) -> Run:
 def hashes(address: str) -> dict[str, str]:
     """Sha256 of every part on disk, by name; what law 1 is about."""
     run = Run(address)
-    files = [part.file for stage in STAGES for record in run.done(stage.name).values() for part in record.parts]
+    files = [part.file for stage in STAGES for record in run.ledger.done(stage.name).values() for part in record.parts]
     on_disk = [
         name
         for name in run.storage.files()

@@ -15,7 +15,7 @@ import torch
 import toy
 
 from polyscan import cli
-from polyscan.stages.survey.plants import KINDS
+from polyscan.nulls.kinds import KINDS
 
 
 class Ended:
@@ -75,7 +75,7 @@ def test_a_quick_look_needs_no_job_file(polyscan, tmp_path: Path, monkeypatch: p
     toy.paint(tmp_path / "photos")
     monkeypatch.chdir(tmp_path)
     small = ["collect.k=8", "visualize.enabled=false", "embed.model=penultimate", "network.input_px=16"]
-    small += ["survey.read_outs=24", "survey.controls=4", "survey.planted=2", "calibrate.embedding_sets=24"]
+    small += ["survey.readouts=24", "survey.controls=4", "survey.planted=2", "calibrate.embedding_sets=24"]
     words = [word for setting in small for word in ("--set", setting)]
     ended = polyscan("scan", "--network", "toy:network", "--images", "photos", "--run", "run", "--quiet", *words)
     assert ended.status == 0, ended.err

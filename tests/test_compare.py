@@ -21,18 +21,18 @@ from stats.plain_bootstrap import ends, plain_means
 import polyscan
 from polyscan import cli
 from polyscan.errors import JobError, TableError
-from polyscan.maps.atlas import Column
+from polyscan.maps.atlas import MapColumn
 from polyscan.maps.comparison import Comparison, LayerDifference, OverallDifference
-from polyscan.run import Results
-from polyscan.stages.show.unit_map import calibrated_rows
+from polyscan.report.unit_map import calibrated_rows
+from polyscan.results import Results
 from polyscan.stats.significance import Interval, spearman, wilson_interval
 from polyscan.storage import Storage
 from polyscan.studies.compare import compare
-from polyscan.studies.compare.differing import bond, differing
+from polyscan.studies.compare.differing import correspondence, differing
 from polyscan.studies.compare.means import Cell, Difference, cells_of, difference, overall, resampled
 from polyscan.studies.compare.metrics import metrics_of
+from polyscan.studies.compare.runs import ComparedRun, common_columns, opened
 from polyscan.studies.compare.sentences import statement
-from polyscan.studies.compare.sides import Side, common_columns, opened
 from polyscan.studies.compare.units import spearman_interval
 
 PLANTED = 0.3
@@ -70,7 +70,7 @@ def shuffled(frame: pd.DataFrame) -> pd.DataFrame:
     return frame.sample(frac=1, random_state=3)
 
 
-def sides_of(*addresses: str) -> list[Side]:
+def sides_of(*addresses: str) -> list[ComparedRun]:
     return opened(addresses)
 
 
@@ -230,7 +230,7 @@ def test_a_claim_needs_the_interval_and_one_sign_all_along() -> None:
 )
 def test_the_sentence_follows_the_numbers(changes: dict[str, Any], says: str) -> None:
     row = OverallDifference(1, "gap", 6, 0.5, -0.1, 1.1, 0.4, 0.5, is_claimed=False)
-    assert says in statement(Column("gap", "gap", ""), "A", "B", replace(row, **changes))
+    assert says in statement(MapColumn("gap", "gap", ""), "A", "B", replace(row, **changes))
 
 
 def test_without_a_difference_one_comparison_in_twenty_has_an_interval_without_0() -> None:
@@ -252,7 +252,7 @@ def test_the_interval_of_rho_covers_the_true_one_in_95_percent() -> None:
 # ---- which units correspond ----------------------------------------------------------------------------------------
 
 
-def told(side: Side, name: str, weights: str, digest: str) -> Side:
+def told(side: ComparedRun, name: str, weights: str, digest: str) -> ComparedRun:
     return replace(side, manifest={**side.manifest, "network": {"name": name, "weights": weights, "digest": digest}})
 
 
@@ -274,7 +274,7 @@ def test_units_are_compared_only_where_it_is_known_that_they_correspond(
     copied: Any, first: Any, other: Any, asked: bool | None, holds: bool, says: str
 ) -> None:
     sides = sides_of(copied("one"), copied("two"))
-    found = bond(told(sides[0], *first), told(sides[1], *other), asked)
+    found = correspondence(told(sides[0], *first), told(sides[1], *other), asked)
     assert (found.holds, says in found.why) == (holds, True), found.why
 
 

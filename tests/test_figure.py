@@ -17,7 +17,7 @@ import pytest
 from PIL import Image
 
 from polyscan import cli
-from polyscan.maps import Atlas, Column, LayerRow
+from polyscan.maps import Atlas, LayerRow, MapColumn
 from polyscan.maps.figures import (
     ENDINGS,
     LayerSample,
@@ -28,7 +28,7 @@ from polyscan.maps.figures import (
     unit_figure,
 )
 from polyscan.maps.figures.rows import HATCH_INK, HATCH_PAPER, map_rows, viridis
-from polyscan.run import Results
+from polyscan.results import Results
 
 NARROW, WIDE = 80, 2000
 PITCH, GAP, WIDTH = 20, 2, 700
@@ -59,7 +59,7 @@ def of_one_column(values: dict[str, np.ndarray], kind: str = "real", dead: int =
     index = np.repeat(np.arange(len(names)), [len(each) for each in values.values()])
     channel = np.concatenate([np.arange(len(each)) for each in values.values()])
     rows = [LayerRow(name, at, len(values[name]), dead, "") for at, name in enumerate(names)]
-    column = Column("score", "score", "", kind)  # type: ignore[arg-type]
+    column = MapColumn("score", "score", "", kind)  # type: ignore[arg-type]
     numbers = {"score": np.concatenate(list(values.values())).astype(np.float64)}
     return Atlas("net", (), "", rows, index, channel, channel < dead, [column], numbers, [])
 
@@ -261,7 +261,7 @@ def test_a_unit_without_pictures_and_one_with_a_broken_sprite_are_drawn(small: A
 def test_a_layer_without_the_score_is_refused() -> None:
     nothing = np.full(4, np.nan)
     with pytest.raises(ValueError, match="no live unit of conv1 has `psi`"):
-        layer_figure("net", LayerSample("conv1", Column("psi", "PSI", ""), nothing, nothing), "png")
+        layer_figure("net", LayerSample("conv1", MapColumn("psi", "PSI", ""), nothing, nothing), "png")
 
 
 # ---- the command ---------------------------------------------------------------------------------------------------

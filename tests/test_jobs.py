@@ -15,8 +15,8 @@ import torch
 import polyscan
 from polyscan import job as jobs
 from polyscan.images import ImageOptions, Picture, open_images
-from polyscan.run.inputs import open_images as open_inputs
-from polyscan.run.inputs import open_network, open_reader
+from polyscan.inputs.opening import open_images as open_inputs
+from polyscan.inputs.opening import open_network, open_reader
 from polyscan.studies.scanning import job_file, jobs_folder
 
 REPOSITORY = Path(__file__).parent.parent

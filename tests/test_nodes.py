@@ -65,5 +65,5 @@ def test_a_node_that_joins_gets_work_and_one_that_is_lost_loses_nothing(
     assert gone, f"it was charged with a death: {err}"
     assert int(gone[1]) in told["there"]
     run = Run(str(tmp_path / "run"))
-    assert run.verify() == []
+    assert run.ledger.verify() == []
     assert not run.storage.files("failed")

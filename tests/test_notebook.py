@@ -16,9 +16,9 @@ import pytest
 from PIL import Image
 
 from polyscan.maps.figures.rows import viridis
-from polyscan.maps.page import index_page
-from polyscan.maps.shell import asset_files
-from polyscan.run import Results, front_page, notebook, unit_card
+from polyscan.maps.site import index_page
+from polyscan.maps.templating import asset_files
+from polyscan.results import Results, front_page, notebook, unit_card
 from polyscan.storage import Storage
 
 CHROMIUM = shutil.which("chromium")

@@ -27,8 +27,9 @@ from polyscan.errors import ImagesError, ShardError, StoreError, TableError
 from polyscan.images import ImageOptions, ImageSource, open_images
 from polyscan.images.source import Picture, Reject
 from polyscan.job import Job
-from polyscan.run import Results, Run
-from polyscan.run.adoption import adopt
+from polyscan.results import Results
+from polyscan.run import Run
+from polyscan.run.reuse import adopt
 from polyscan.shards import Shard
 from polyscan.storage import Storage, answers, masked
 from polyscan.studies import showing
@@ -75,7 +76,7 @@ def small(folder: Path, **changes: Any) -> Job:
     few: dict[str, Any] = {
         "network__layers": ["paint", "head"],
         "visualize__enabled": False,
-        "survey__read_outs": 8,
+        "survey__readouts": 8,
         "survey__controls": 4,
         "survey__planted": 4,
         "calibrate__sets_per_shard": 200,
@@ -98,7 +99,7 @@ def reference(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def few_stages(monkeypatch: pytest.MonkeyPatch, reference: Path) -> dict[str, str]:
     """The line ends after its first three stages; gives the hashes to expect of them."""
     whole = Run(str(reference / "run"))
-    files = {part.file for stage in FIRST for record in whole.done(stage).values() for part in record.parts}
+    files = {part.file for stage in FIRST for record in whole.ledger.done(stage).values() for part in record.parts}
     expected = {name: sha for name, sha in hashes(whole.address).items() if name in files}
     monkeypatch.setattr(pipeline, "STAGES", pipeline.STAGES[: len(FIRST)])
     monkeypatch.setattr(pipeline.show, "draw", lambda *_: None)
@@ -164,7 +165,7 @@ def test_each_part_and_each_record_is_one_put_and_nothing_is_copied(finished: tu
     assert {name: puts[name] for name in filed} == dict.fromkeys(filed, 1)
     assert not [request for request in requests if "upload" in request.query or request.copy_of]
     order = [request.key for request in requests if request.verb == "PUT"]
-    for _, record in sorted(run.done("collect").items()):
+    for _, record in sorted(run.ledger.done("collect").items()):
         done = f"finished/done/collect/{record.index:05d}-of-{record.count:05d}.json"
         assert all(order.index(f"finished/{part.file}") < order.index(done) for part in record.parts)
 
@@ -177,7 +178,7 @@ def test_status_verify_adoption_and_show_work_at_an_address(
     assert [(row.stage, row.done, row.failures) for row in status_of(run.address)] == [
         (row.stage, row.done, []) for row in status_of(str(reference / "run"))
     ]
-    assert run.verify() == []
+    assert run.ledger.verify() == []
     here = Results(str(reference / "run")).map
     assert Results(run.address).map.equals(here)
     other = Run(f"s3://{BUCKET}/adopted")
@@ -227,18 +228,18 @@ def test_a_run_is_resumed_and_only_what_is_missing_is_done(
     run = Run(f"s3://{BUCKET}/resumed")
     pipeline.scan(small(reference), run, pipeline.in_process)
     assert hashes(run.address) == few_stages
-    lost = run.done("collect")[1].parts[0].file
+    lost = run.ledger.done("collect")[1].parts[0].file
     run.storage.remove(lost)
-    (gone,) = run.verify()
+    (gone,) = run.ledger.verify()
     assert lost in str(gone)
     assert "is gone" in str(gone)
-    other = run.done("combine")[0].parts[0].file
+    other = run.ledger.done("combine")[0].parts[0].file
     store.put(f"resumed/{other}", os.urandom(run.storage.size(other)))  # seen only where it is looked for
     store.requests()
     pipeline.scan(small(reference), Run(run.address), pipeline.in_process)
     written = [request.key for request in store.requests() if request.verb == "PUT" and "/part-" in request.key]
-    assert sorted(written) == sorted(f"resumed/{part.file}" for part in run.done("collect")[1].parts)
-    (changed,) = run.verify()
+    assert sorted(written) == sorted(f"resumed/{part.file}" for part in run.ledger.done("collect")[1].parts)
+    (changed,) = run.ledger.verify()
     assert other in str(changed)
     run.clear("combine")
     pipeline.scan(small(reference), Run(run.address), pipeline.in_process)
@@ -454,7 +455,7 @@ def test_a_part_that_can_never_be_filed_is_a_failed_shard_and_its_siblings_are_d
         ShardError, match=r"shard 1 of `collect` failed: StoreError: .* refuses \(AccessDenied: as told"
     ):
         pipeline.scan(small(reference), run, pipeline.in_process)
-    assert sorted(run.done("collect")) == [0, 2]
+    assert sorted(run.ledger.done("collect")) == [0, 2]
     assert is_free_of_secrets(run)
 
 
@@ -506,7 +507,7 @@ def test_a_missing_bucket_is_told_and_not_taken_for_an_empty_run(store: Store, r
     for asks in (
         lambda: pipeline.scan(small(reference), Run("s3://no-such-bucket/run"), pipeline.in_process),
         lambda: status_of("s3://no-such-bucket/run"),
-        lambda: Run("s3://no-such-bucket/run").verify(),
+        Run("s3://no-such-bucket/run").ledger.verify,
         lambda: opened("s3://no-such-bucket/photos"),
     ):
         with pytest.raises(

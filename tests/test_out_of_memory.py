@@ -17,7 +17,6 @@ import toy
 from sabotage import hashes, without
 
 from polyscan import pipeline
-from polyscan.desk import with_batches
 from polyscan.errors import ShardError
 from polyscan.job import Job
 from polyscan.pipeline import stage_named
@@ -25,6 +24,7 @@ from polyscan.run import Run
 from polyscan.run.records import Done
 from polyscan.shards import Failure, Receipt, Shard
 from polyscan.studies.status import status_of
+from polyscan.worker import with_batches
 
 Make = Callable[[Job, Run], Callable[[Shard], dict[str, Any]]]
 MODULES = {stage.name: stage.module for stage in pipeline.STAGES}
@@ -121,7 +121,7 @@ def test_where_memory_runs_out_a_stage_is_done_with_smaller_batches_and_says_so(
         pipeline.scan(toy.job(images), run, pipeline.in_process)
     assert gpu.made == batches, "halved until it fits, and left so: it would run out again"
     setting = f"{group}.batch"
-    for record in run.done(stage).values():
+    for record in run.ledger.done(stage).values():
         assert record.batch is not None
         assert record.batch[setting] == 2
         for part in record.parts:
@@ -144,7 +144,7 @@ def test_with_memory_enough_nothing_is_said_of_batches(whole: tuple[Path, Run]) 
     part = run.parts("candidates")[0]
     with run.storage.open(part.file) as file:
         assert "batch" not in json.loads(pq.read_schema(file).metadata[b"polyscan"])
-    assert all(record.batch is None for record in run.done("collect").values())
+    assert all(record.batch is None for record in run.ledger.done("collect").values())
 
 
 def test_a_shard_that_does_not_fit_alone_fails(
@@ -186,7 +186,7 @@ def test_libraries_beside_torch_run_out_in_their_own_words(
     else:
         assert isinstance(outcome, Failure)
         assert gpu.made == [8]
-    assert run.running("collect") == []
+    assert run.ledger.running("collect") == []
 
 
 def test_a_stage_without_a_batch_fails_at_once(

@@ -15,7 +15,8 @@ from sabotage import sabotaged
 import polyscan
 from polyscan import pipeline
 from polyscan.errors import JobError, ModelError, ShardError
-from polyscan.run import Results, Run
+from polyscan.results import Results
+from polyscan.run import Run
 from polyscan.shards import Failure, Shard
 from polyscan.tables import TABLES
 
@@ -109,7 +110,7 @@ def test_every_table_has_its_schema_and_says_what_it_is(results: Results) -> Non
                 about = json.loads(parquet.schema_arrow.metadata[b"polyscan"])
                 assert about["schema_version"] == table.version
                 assert parquet.metadata.num_rows == part.rows
-    assert results.run.verify() == []
+    assert results.run.ledger.verify() == []
 
 
 def test_the_maps_are_there_and_the_run_records_what_it_was_made_from(results: Results) -> None:
@@ -132,9 +133,9 @@ def test_results_are_read_as_people_would(results: Results) -> None:
     assert "top" not in results.tables()
     assert "paint:1" in str(results.unit("paint", 1).unit)
     assert "12 units in 3 layers" in results._repr_html_()
-    with pytest.raises(polyscan.run.results.TableError, match="no column `beauty`"):
+    with pytest.raises(polyscan.results.results.TableError, match="no column `beauty`"):
         results.top(by="beauty")
-    with pytest.raises(polyscan.run.results.TableError, match="no unit paint:9"):
+    with pytest.raises(polyscan.results.results.TableError, match="no unit paint:9"):
         results.unit("paint", 9)
 
 
@@ -161,8 +162,8 @@ def test_a_shard_that_always_fails_is_named_its_siblings_are_done_and_no_later_s
     job = toy.job(tmp_path / "images", visualize__enabled=False)
     with pytest.raises(ShardError, match="shard 1 of `collect` failed: sabotage"):
         pipeline.scan(job, run, runner)
-    assert sorted(run.done("collect")) == [0, 2]
-    assert run.done("combine") == {}
+    assert sorted(run.ledger.done("collect")) == [0, 2]
+    assert run.ledger.done("combine") == {}
     assert len(list((tmp_path / "s").glob("strike-*"))) == pipeline.TRIES
     pipeline.scan(job, run, pipeline.in_process)
     assert run.storage.exists("map.parquet")
@@ -171,7 +172,7 @@ def test_a_shard_that_always_fails_is_named_its_siblings_are_done_and_no_later_s
 def test_a_real_error_in_a_worker_is_named_with_its_traceback(tmp_path: Path) -> None:
     job = toy.job(tmp_path / "images", visualize__enabled=False)
     run = Run(str(tmp_path / "run"))
-    prints = pipeline.prepare(job, run)
+    prints = pipeline.settle(job, run)
     # `survey` and `collect` have not been done, so the worker finds no layers.
     outcome = pipeline.stage_named("combine").desk(job, run, prints["combine"]).work(Shard("combine", 0, 1, 0, 5))
     assert isinstance(outcome, Failure)
@@ -200,9 +201,9 @@ def test_a_shard_that_is_lost_for_good_is_not_forgotten_while_others_are_tried_a
     run = Run(str(tmp_path / "run"))
     with pytest.raises(ShardError, match="shard 0 of `collect` failed: its worker died 3 times"):
         pipeline.scan(toy.job(tmp_path / "images", visualize__enabled=False), run, FinalAndPassing())
-    assert sorted(run.done("collect")) == [1, 2]
-    assert run.done("combine") == {}
-    (filed,) = run.failures("collect")
+    assert sorted(run.ledger.done("collect")) == [1, 2]
+    assert run.ledger.done("combine") == {}
+    (filed,) = run.ledger.failures("collect")
     assert filed["index"] == 0
     assert filed["cause"] == "its worker died 3 times"
 
@@ -225,7 +226,7 @@ def test_too_few_readable_images_is_an_error_of_the_job(tmp_path: Path) -> None:
     folder = toy.paint(tmp_path / "images", n=toy.K)
     (folder / "red" / "000.png").write_bytes(b"")
     with pytest.raises(JobError, match=r"only 7 images could be read, `collect.k` is 8"):
-        polyscan.scan(toy.job(folder, survey__read_outs=0), str(tmp_path / "run"))
+        polyscan.scan(toy.job(folder, survey__readouts=0), str(tmp_path / "run"))
 
 
 def test_a_layer_to_visualize_that_is_not_scanned_is_told_before_anything_runs(tmp_path: Path) -> None:
@@ -259,7 +260,7 @@ def test_another_input_is_another_fingerprint_of_all_that_reads_it(tmp_path: Pat
     ("changes", "first"),
     [
         ({"seed": 1}, "survey"),
-        ({"survey__read_outs": 41}, "survey"),
+        ({"survey__readouts": 41}, "survey"),
         ({"survey__space": "own"}, "survey"),
         ({"collect__k": 9}, "survey"),
         ({"visualize__steps": 9}, "visualize"),

@@ -8,7 +8,7 @@ import pytest
 import toy
 
 from polyscan.pipeline import STAGES
-from polyscan.run import Results
+from polyscan.results import Results
 from polyscan.studies.plan import planned
 from polyscan.studies.plan.outlook import Outlook
 from polyscan.studies.status import status_of
@@ -33,7 +33,7 @@ def test_no_stage_makes_more_than_was_foretold(fixture: str, request: pytest.Fix
 
 
 def test_the_wide_toy_fills_its_survey_and_collect_to_the_row(wide_results: Results) -> None:
-    """Of the wide toy every virtual unit can be made, and thinned read-outs alone have fewer candidates."""
+    """Of the wide toy every virtual unit can be made, and thinned readouts alone have fewer candidates."""
     foretold = {row.stage: row.rows for row in planned(toy.stored_job(wide_results)).rows}
     tables = wide_results.run.read
     layers = tables("layers")
@@ -56,8 +56,8 @@ def rows_of(tmp_path: Path, **changes: object) -> dict[str, int]:
     return {row.stage: row.rows for row in plan.rows}
 
 
-def test_a_job_without_read_outs_has_no_null_and_no_virtual_unit(tmp_path: Path) -> None:
-    bare = rows_of(tmp_path, survey__read_outs=0, calibrate__nulls=["layer"])
+def test_a_job_without_readouts_has_no_null_and_no_virtual_unit(tmp_path: Path) -> None:
+    bare = rows_of(tmp_path, survey__readouts=0, calibrate__nulls=["layer"])
     assert bare["calibrate"] == 0
     assert bare["combine"] == UNITS_OF_TOY * (1 + toy.K)
 

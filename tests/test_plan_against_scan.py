@@ -11,7 +11,7 @@ import sys
 import toy
 
 from polyscan.pipeline import STAGES
-from polyscan.run import Results
+from polyscan.results import Results
 from polyscan.studies.plan import planned
 from polyscan.studies.status import status_of
 
@@ -20,7 +20,7 @@ def test_each_stage_of_a_scan_was_foretold(toy_results: Results) -> None:
     plan = planned(toy.stored_job(toy_results))
     foretold = {row.stage: row for row in plan.rows}
     taken = {row.stage: row for row in status_of(toy_results.run.address)}
-    filed = {stage: sum(part.bytes for done in toy_results.run.done(stage).values() for part in done.parts)
+    filed = {stage: sum(part.bytes for done in toy_results.run.ledger.done(stage).values() for part in done.parts)
              for stage in taken}  # fmt: skip
     head = ("stage", "s", "taken", "shards", "done", "rows", "filed", "bytes", "filed", "MiB")
     lines = ["".join(f"{name:>12}" for name in head)]

@@ -11,7 +11,7 @@ import torch
 import toy
 
 from polyscan import cli
-from polyscan.run import Results
+from polyscan.results import Results
 from polyscan.studies.plan import measuring, planned
 from polyscan.studies.plan.evidence import box_shares, distinct
 from polyscan.studies.plan.measuring import once, seconds, watched
@@ -137,7 +137,7 @@ def test_memory_grows_with_what_a_worker_holds(tmp_path: Path) -> None:
     cut = held(tmp_path, collect__images_per_shard=10)
     assert cut["combine"] / plain["combine"] == pytest.approx(2)
     assert cut["collect"] == plain["collect"]
-    more_units = held(tmp_path, survey__read_outs=80)
+    more_units = held(tmp_path, survey__readouts=80)
     for stage in ("collect", "combine", "embed"):
         assert more_units[stage] > plain[stage], stage
 

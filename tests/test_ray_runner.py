@@ -22,7 +22,7 @@ from polyscan import pipeline, scheduling
 from polyscan.errors import JobError
 from polyscan.job import WorkersSettings
 from polyscan.run import Run
-from polyscan.scheduling import DEATHS, LOOK_S, SLOWEST_START_S, Terms
+from polyscan.scheduling import DEATHS, LOOK_S, SLOWEST_START_S, WorkerPolicy
 from polyscan.shards import Outcome, Receipt, Resources, Runner, Shard, Work, split
 from polyscan.studies import scanning
 
@@ -95,7 +95,7 @@ def only(stage: str, runner: Runner) -> Runner:
 def test_ray_gives_the_same_bytes(ray_session: None, reference: Reference, tmp_path: Path, n_workers: int) -> None:
     images, expected = reference
     run = Run(str(tmp_path / "run"))
-    pipeline.scan(toy.job(images), run, ray_runner(Terms(n_workers)))
+    pipeline.scan(toy.job(images), run, ray_runner(WorkerPolicy(n_workers)))
     assert hashes(run.address) == expected
     assert not run.storage.files("running")
 
@@ -107,7 +107,7 @@ def test_more_workers_than_there_is_room_for_give_the_same_bytes(
     """Eight on two CPUs: six are asked for in vain, and wait for nodes that never come."""
     images, expected = reference
     run = without("visualize", images.parent / "run", tmp_path / "run")
-    pipeline.scan(toy.job(images), run, ray_runner(Terms(8)))
+    pipeline.scan(toy.job(images), run, ray_runner(WorkerPolicy(8)))
     assert hashes(run.address) == expected
 
 
@@ -116,7 +116,7 @@ def test_a_killed_worker_changes_no_byte_and_no_other_shard_is_repeated(
 ) -> None:
     images, expected = reference
     counts = tmp_path / "counts"
-    runner = sabotaged(ray_runner(Terms(2)), counts, stage="visualize", index=1, times=2, fault="kill")
+    runner = sabotaged(ray_runner(WorkerPolicy(2)), counts, stage="visualize", index=1, times=2, fault="kill")
     run = without("visualize", images.parent / "run", tmp_path / "run")
     pipeline.scan(toy.job(images), run, runner)
     assert hashes(run.address) == expected
@@ -131,7 +131,7 @@ def test_a_worker_that_hangs_is_ended_and_its_shard_is_done_elsewhere(
     ray_session: None, reference: Reference, tmp_path: Path, fault: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     images, expected = reference
-    runner = sabotaged(ray_runner(Terms(2, deadline_s=4.0)), tmp_path / "c", stage="embed", index=1, fault=fault)
+    runner = sabotaged(ray_runner(WorkerPolicy(2, deadline_s=4.0)), tmp_path / "c", stage="embed", index=1, fault=fault)
     run = without("embed", images.parent / "run", tmp_path / "run")
     pipeline.scan(toy.job(images), run, runner)
     # A process that stops at once may not have told of shard 0, which it had just done: then that is where it hangs.
@@ -139,18 +139,18 @@ def test_a_worker_that_hangs_is_ended_and_its_shard_is_done_elsewhere(
     assert is_gone(int((tmp_path / "c" / "strike-0").read_text())), "it would be in the way"
     assert hashes(run.address) == expected
     assert not run.storage.files("running")
-    assert not run.failures("embed")
+    assert not run.ledger.failures("embed")
 
 
 def test_a_shard_that_fails_twice_is_done_at_the_third_try(
     ray_session: None, reference: Reference, tmp_path: Path
 ) -> None:
     images, expected = reference
-    runner = sabotaged(ray_runner(Terms(2)), tmp_path / "c", stage="embed", index=1, times=2, fault="raise")
+    runner = sabotaged(ray_runner(WorkerPolicy(2)), tmp_path / "c", stage="embed", index=1, times=2, fault="raise")
     run = without("embed", images.parent / "run", tmp_path / "run")
     pipeline.scan(toy.job(images), run, runner)
     assert hashes(run.address) == expected
-    assert not run.failures("embed"), "a failure that has passed is no failure"
+    assert not run.ledger.failures("embed"), "a failure that has passed is no failure"
 
 
 # ---- what can't be done --------------------------------------------------------------------------------------------
@@ -162,17 +162,18 @@ def test_a_shard_that_kills_every_worker_is_named_after_three(
 ) -> None:
     images, _ = reference
     runner = only(
-        "collect", sabotaged(ray_runner(Terms(2)), tmp_path / "c", stage="collect", index=0, times=99, fault="kill")
+        "collect",
+        sabotaged(ray_runner(WorkerPolicy(2)), tmp_path / "c", stage="collect", index=0, times=99, fault="kill"),
     )
     run = Run(str(tmp_path / "run"))
     with pytest.raises(pipeline.ShardError, match="shard 0 of `collect` failed: its worker died 3 times") as caught:
         pipeline.scan(toy.job(images), run, runner)
     assert "worker process has died" in str(caught.value)
-    (filed,) = run.failures("collect")
+    (filed,) = run.ledger.failures("collect")
     assert "SYSTEM_ERROR" in filed["traceback"], "all that Ray knows of the last death"
     # A death may swallow the outcome of the shard done just before, which is then charged in its place, once each.
     assert DEATHS <= len(list((tmp_path / "c").glob("strike-*"))) <= DEATHS + 2
-    assert sorted(run.done("collect")) == [1, 2]
+    assert sorted(run.ledger.done("collect")) == [1, 2]
     assert not run.storage.files("running")
 
 
@@ -181,14 +182,15 @@ def test_a_shard_that_always_fails_is_filed_with_its_traceback_and_the_rest_is_d
 ) -> None:
     images, _ = reference
     runner = only(
-        "collect", sabotaged(ray_runner(Terms(2)), tmp_path / "c", stage="collect", index=1, times=99, fault="raise")
+        "collect",
+        sabotaged(ray_runner(WorkerPolicy(2)), tmp_path / "c", stage="collect", index=1, times=99, fault="raise"),
     )
     run = Run(str(tmp_path / "run"))
     with pytest.raises(pipeline.ShardError, match="shard 1 of `collect` failed: sabotage"):
         pipeline.scan(toy.job(images), run, runner)
-    (filed,) = run.failures("collect")
+    (filed,) = run.ledger.failures("collect")
     assert (filed["index"], filed["cause"], filed["traceback"]) == (1, "sabotage", "Traceback of a saboteur")
-    assert sorted(run.done("collect")) == [0, 2]
+    assert sorted(run.ledger.done("collect")) == [0, 2]
     assert len(list((tmp_path / "c").glob("strike-*"))) == pipeline.TRIES
 
 
@@ -198,7 +200,7 @@ def test_workers_that_no_machine_has_room_for_are_an_error_soon(
 ) -> None:
     monkeypatch.setattr(scheduling, "LOOK_S", 1.0)
     start = time.monotonic()
-    runner = ray_runner(Terms(n_workers, patience_s=1.0))
+    runner = ray_runner(WorkerPolicy(n_workers, patience_s=1.0))
     with pytest.raises(JobError, match=r"a worker needs 64 CPUs and 0 GPUs on one machine, the Ray cluster has 2 and"):
         list(runner(NOTHING, split("collect", 3, 1), Resources(cpus=64)))
     assert time.monotonic() - start < 30 - LOOK_S, "the promise that an infeasible request is an error within 30 s"
@@ -213,7 +215,7 @@ def test_work_that_cannot_be_made_anywhere_is_an_error_with_its_cause(ray_sessio
         raise OSError("nothing to import here")
 
     with pytest.raises(JobError, match="3 workers in a row ended before they came up: OSError: nothing to import here"):
-        list(ray_runner(Terms(1))(broken, split("collect", 2, 1), Resources()))
+        list(ray_runner(WorkerPolicy(1))(broken, split("collect", 2, 1), Resources()))
 
 
 # ---- pools ---------------------------------------------------------------------------------------------------------
@@ -312,7 +314,7 @@ def both_at_work(folder: Path) -> Callable[[], Work]:
 def test_idle_workers_are_used_again_and_one_that_was_lost_meanwhile_is_nobodys_fault(
     ray_session: None, tmp_path: Path
 ) -> None:
-    runner = ray_runner(Terms(2))
+    runner = ray_runner(WorkerPolicy(2))
     collect, embed = both_at_work(tmp_path / "collect"), both_at_work(tmp_path / "embed")
     first = {o.rows for o in runner(collect, split("collect", 8, 1), Resources()) if isinstance(o, Receipt)}
     assert len(first) == 2
@@ -332,7 +334,7 @@ def test_a_runner_that_is_closed_lets_go_of_what_is_at_work(ray_session: None) -
             time.sleep(SLOWEST_START_S)
         return Receipt(shard, os.getpid(), 0.0)
 
-    runner = ray_runner(Terms(1))
+    runner = ray_runner(WorkerPolicy(1))
     with closing(runner(lambda: for_ever, split("collect", 3, 1), Resources())) as outcomes:
         process = next(iter(outcomes)).rows
     assert is_gone(process)
@@ -341,9 +343,9 @@ def test_a_runner_that_is_closed_lets_go_of_what_is_at_work(ray_session: None) -
 # ---- the driver ----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("asked", "terms"), [(None, Terms(5, 60.0, 7.0)), (2, Terms(2, 60.0, 7.0))])
+@pytest.mark.parametrize(("asked", "terms"), [(None, WorkerPolicy(5, 60.0, 7.0)), (2, WorkerPolicy(2, 60.0, 7.0))])
 def test_the_command_lines_workers_go_before_the_jobs(
-    monkeypatch: pytest.MonkeyPatch, asked: int | None, terms: Terms
+    monkeypatch: pytest.MonkeyPatch, asked: int | None, terms: WorkerPolicy
 ) -> None:
     @contextmanager
     def connected() -> Iterator[None]:

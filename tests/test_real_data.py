@@ -28,7 +28,7 @@ def job(shared_data: Path, torch_home: Path) -> Job:
         {
             "network": {"name": "torchvision:mobilenet_v2", "weights": "IMAGENET1K_V1", "layers": list(LAYERS)},
             "images": {"source": str(shared_data / "images" / "imagenet_sample_1000.parquet"), "limit": N_IMAGES},
-            "survey": {"read_outs": 24, "controls": 8, "planted": 4, "images": N_IMAGES, "positions": 2000},
+            "survey": {"readouts": 24, "controls": 8, "planted": 4, "images": N_IMAGES, "positions": 2000},
             "collect": {"k": K, "batch": 16, "images_per_shard": 40},
             "visualize": {
                 "layers": ["features.4*"], "units_per_layer": 2, "steps": 16, "batch": 8,

@@ -20,17 +20,19 @@ import torch
 import toy
 from torchvision.models import squeezenet1_1
 
-from polyscan import cli, pipeline
+from polyscan import cli, manifest, pipeline
 from polyscan.errors import JobError, ModelError, TableError
 from polyscan.job import Job
-from polyscan.run import Results, Run, fingerprints
-from polyscan.run.adoption import adopt, require_finished
+from polyscan.report.unit_map import unit_map
+from polyscan.results import Results
+from polyscan.run import Run
+from polyscan.run.reuse import require_finished, reuse
 from polyscan.shards import Outcome, Receipt, Shard
-from polyscan.stages.show.unit_map import unit_map
 from polyscan.storage import Storage
 from polyscan.studies.robustness import NAMES, Report, robustness
-from polyscan.studies.robustness.comparison import ABOUT, NUMBERS, Comparison, Correlation, compared, within_layers
+from polyscan.studies.robustness.agreement import ABOUT, NUMBERS, MapAgreement, RankAgreement, compared, within_layers
 from polyscan.studies.robustness.variants import Skipped, Variant, variants_of
+from polyscan.tables import TABLES
 
 BEFORE_CALIBRATE = list(NAMES[: NAMES.index("calibrate")])
 VERDICTS = ("one", "several", "several, certified", "incoherent", "off_range", "saturated", "")
@@ -113,13 +115,13 @@ def test_a_reversed_map_disagrees_throughout() -> None:
 def test_what_has_no_answer_is_none_and_never_nan() -> None:
     one = random_map(0).assign(verdict="one", clarity=0.5)
     found = compared(one, one.drop(columns="psi"))
-    assert found.rho["psi"] == Correlation(None, 0)
+    assert found.rho["psi"] == RankAgreement(None, 0)
     assert found.rho["clarity"].rho is None
     assert (found.several.share, found.several.kappa) == (1.0, None), "one answer only: chance alone would agree"
     bare = compared(one.drop(columns="verdict"), one)
     assert bare.verdicts.share is bare.several.share is None
     nobody = compared(one, one.assign(is_dead=True))
-    assert (nobody.units, nobody.verdicts.units, nobody.rho["gap"]) == (0, 0, Correlation(None, 0))
+    assert (nobody.units, nobody.verdicts.units, nobody.rho["gap"]) == (0, 0, RankAgreement(None, 0))
 
 
 def test_certified_or_not_is_another_verdict_and_the_same_answer() -> None:
@@ -138,8 +140,8 @@ def test_a_unit_with_two_rows_is_refused() -> None:
 def test_the_median_over_layers_leaves_out_small_layers() -> None:
     base = compared(random_map(0), random_map(1))
 
-    def layer(rho: float | None, units: int) -> Comparison:
-        return replace(base, rho={name: Correlation(rho, units) for name in NUMBERS})
+    def layer(rho: float | None, units: int) -> MapAgreement:
+        return replace(base, rho={name: RankAgreement(rho, units) for name in NUMBERS})
 
     layers = {"a": layer(0.2, 10), "b": layer(0.6, 50), "c": layer(-1.0, 9), "d": layer(None, 50)}
     assert within_layers(layers) == dict.fromkeys(NUMBERS, 0.4)
@@ -215,14 +217,14 @@ def small_run(address: str, print_: str = "f0") -> Run:
     run = Run(address)
     for stage, table in (("collect", "rejects"), ("visualize", "visualizations")):
         for index in range(2):
-            columns = {c.name: [] for c in fingerprints.TABLES[table].columns}
+            columns = {c.name: [] for c in TABLES[table].columns}
             run.write(Shard(stage, index, 2, index, index + 1), {table: columns}, fingerprint=print_, seconds=1.5)
-        run.note_plan(stage, 2)
-    manifest(run, collect=print_, visualize=print_)
+        run.ledger.note_plan(stage, 2)
+    settled(run, collect=print_, visualize=print_)
     return run
 
 
-def manifest(run: Run, **prints: str) -> Run:
+def settled(run: Run, **prints: str) -> Run:
     run.save_manifest({"stages": {stage: {"fingerprint": print_} for stage, print_ in prints.items()}})
     return run
 
@@ -266,33 +268,33 @@ def test_a_file_system_without_links_gets_a_copy(tmp_path: Path, monkeypatch: py
 
 def test_only_stages_of_the_same_fingerprint_are_taken_over(places: str) -> None:
     base = small_run(f"{places}/base")
-    variant = manifest(Run(f"{places}/variant"), collect="f0", visualize="f1")
-    assert adopt(base, variant, STAGES) == ["collect"]
-    assert variant.done("collect") == base.done("collect")
-    assert variant.done("visualize") == {}
+    variant = settled(Run(f"{places}/variant"), collect="f0", visualize="f1")
+    assert reuse(base, variant, STAGES) == ["collect"]
+    assert variant.ledger.done("collect") == base.ledger.done("collect")
+    assert variant.ledger.done("visualize") == {}
     assert [part.file for part in variant.parts("rejects")] == [part.file for part in base.parts("rejects")]
-    assert variant.verify() == []
+    assert variant.ledger.verify() == []
     assert not any(name.startswith("visualizations") for name in variant.storage.files())
 
 
 def test_neither_run_can_alter_what_the_other_holds(places: str) -> None:
     base, variant = small_run(f"{places}/base"), Run(f"{places}/variant")
-    adopt(base, manifest(variant, collect="f0", visualize="f0"), STAGES)
+    reuse(base, settled(variant, collect="f0", visualize="f0"), STAGES)
     shard = Shard("collect", 0, 2, 0, 1)
-    columns = {c.name: [] for c in fingerprints.TABLES["rejects"].columns}
-    before = base.done_record(shard)
+    columns = {c.name: [] for c in TABLES["rejects"].columns}
+    before = base.ledger.done_record(shard)
     variant.write(shard, {"rejects": columns}, fingerprint="other", seconds=0.0)
     assert variant.parts("rejects")[0].sha256 != base.parts("rejects")[0].sha256, "the test writes what was there"
     variant.clear("visualize")
-    assert base.verify() == variant.verify() == []
-    assert base.done_record(shard) == before
-    assert len(base.done("visualize")) == 2
+    assert base.ledger.verify() == variant.ledger.verify() == []
+    assert base.ledger.done_record(shard) == before
+    assert len(base.ledger.done("visualize")) == 2
 
 
 @pytest.mark.parametrize("n_links", range(8))
 def test_an_interrupted_adoption_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, n_links: int) -> None:
     base = small_run(str(tmp_path / "base"))
-    variant = manifest(Run(str(tmp_path / "variant")), collect="f0", visualize="f0")
+    variant = settled(Run(str(tmp_path / "variant")), collect="f0", visualize="f0")
     linked: list[str] = []
     real = Storage.link
 
@@ -305,31 +307,31 @@ def test_an_interrupted_adoption_goes_on(tmp_path: Path, monkeypatch: pytest.Mon
     with monkeypatch.context() as patch:
         patch.setattr(Storage, "link", interrupted)
         with pytest.raises(KeyboardInterrupt):
-            adopt(base, variant, STAGES)
-    assert variant.verify() == [], "a done record names a part that is not there"
+            reuse(base, variant, STAGES)
+    assert variant.ledger.verify() == [], "a done record names a part that is not there"
     again: list[str] = []
     monkeypatch.setattr(Storage, "link", lambda self, name, source: (again.append(name), real(self, name, source)))
-    assert adopt(base, variant, STAGES) == list(STAGES)
+    assert reuse(base, variant, STAGES) == list(STAGES)
     assert len(again) == 8 - n_links // 2 * 2, "a shard that was taken over was taken over again"
-    assert [variant.done(stage) for stage in STAGES] == [base.done(stage) for stage in STAGES]
+    assert [variant.ledger.done(stage) for stage in STAGES] == [base.ledger.done(stage) for stage in STAGES]
 
 
 def test_what_can_not_be_taken_over_is_said(places: str) -> None:
     base = small_run(f"{places}/base")
     with pytest.raises(TableError, match=r"has no run\.json to compare fingerprints by"):
-        adopt(base, Run(f"{places}/variant"), STAGES)
-    variant = manifest(Run(f"{places}/variant"), collect="f0", visualize="f0")
+        reuse(base, Run(f"{places}/variant"), STAGES)
+    variant = settled(Run(f"{places}/variant"), collect="f0", visualize="f0")
     lost = base.parts("rejects")[1].file
     base.storage.remove(lost)
     with pytest.raises(TableError, match=f"has lost {lost}; the same `polyscan scan` makes it again"):
-        adopt(base, variant, STAGES)
+        reuse(base, variant, STAGES)
     base.storage.remove("done/visualize/00000-of-00002.json")
     with pytest.raises(TableError, match="not finished: `visualize` has 1 of 2 shards left; run `polyscan scan` again"):
         require_finished(base, STAGES)
     with pytest.raises(TableError, match="not finished: `embed` has not begun"):
         require_finished(base, ["embed"])
     with pytest.raises(TableError, match="not finished: `collect` has 2 of 2 shards left"):
-        require_finished(manifest(base, collect="f1"), STAGES)  # done, but with other settings
+        require_finished(settled(base, collect="f1"), STAGES)  # done, but with other settings
 
 
 # ---- the study -----------------------------------------------------------------------------------------------------
@@ -355,7 +357,7 @@ class Ledger:
 
 def small_job(pictures: Path, **settings: object) -> Job:
     small = {"visualize__enabled": False, "embed__crops": False, "network__layers": ["paint", "head"],
-             "survey__controls": 2, "survey__planted": 2, "survey__read_outs": 24, "calibrate__embedding_sets": 24,
+             "survey__controls": 2, "survey__planted": 2, "survey__readouts": 24, "calibrate__embedding_sets": 24,
              "score__max_clusters": 2, "score__units_per_shard": 8, "score__restarts": 3}  # fmt: skip
     return toy.job(pictures, **{**small, **settings})
 
@@ -379,7 +381,7 @@ def tables_of(folder: Path) -> dict[str, str]:
 
 def follow(run: Run, first: str) -> list[str]:
     """A stage and those behind it that have something to do."""
-    return [stage for stage in NAMES[NAMES.index(first) :] if run.planned(stage)]
+    return [stage for stage in NAMES[NAMES.index(first) :] if run.ledger.planned(stage)]
 
 
 @pytest.fixture(scope="module")
@@ -409,11 +411,11 @@ def test_only_what_differs_is_computed(studied: tuple[Path, Report, Ledger, dict
         for stage in BEFORE_CALIBRATE:
             for file in base.storage.files(f"done/{stage}"):
                 assert os.path.samefile(base.storage.path(file), variant.storage.path(file))
-            for record in base.done(stage).values():
+            for record in base.ledger.done(stage).values():
                 for part in record.parts:
                     assert os.path.samefile(base.storage.path(part.file), variant.storage.path(part.file))
         for stage in follow(base, "calibrate"):
-            prints = [{r.fingerprint for r in run.done(stage).values()} for run in (base, variant)]
+            prints = [{r.fingerprint for r in run.ledger.done(stage).values()} for run in (base, variant)]
             assert prints[0].isdisjoint(prints[1])
 
 
@@ -421,11 +423,11 @@ def test_a_variant_is_an_ordinary_finished_run(studied: tuple[Path, Report, Ledg
     address, _, _, _ = studied
     variant = Results(f"{address}/variants/seed")
     require_finished(variant.run, NAMES)
-    assert variant.run.verify() == []
+    assert variant.run.ledger.verify() == []
     assert "seed = 1\n" in (address / "variants" / "seed" / "job.toml").read_text().partition("[score]")[2]
     assert len(variant.map) == 8
     assert "verdict" in variant.map
-    nulls = [run.read("nulls", where=("null", "embedding")) for run in (Run(str(address)), variant.run)]
+    nulls = [run.read("nulls", where={"null": "embedding"}) for run in (Run(str(address)), variant.run)]
     assert len(nulls[0]) == len(nulls[1]) > 0
     assert not nulls[0]["value"].equals(nulls[1]["value"]), "the pooled null was drawn with the same seed"
 
@@ -474,14 +476,14 @@ def test_the_same_settings_are_taken_over_whole_and_give_the_same_map(
 ) -> None:
     address, _, _, _ = studied
     job, variant, ledger = small_job(pictures), Run(str(tmp_path / "twin")), Ledger()
-    pipeline.prepare(job, variant)
-    assert adopt(Run(str(address)), variant, NAMES) == list(NAMES)
+    pipeline.settle(job, variant)
+    assert reuse(Run(str(address)), variant, NAMES) == list(NAMES)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(pipeline.show, "draw", lambda *_: None)
         pipeline.scan(job, variant, pipeline.in_process, watcher=ledger)
     assert ledger.done == []
     assert tables_of(tmp_path / "twin") == tables_of(address)
-    one, twin = unit_map(job, Run(str(address))), pipeline.show.write_map(job, variant)
+    one, twin = unit_map(job, Run(str(address))), pipeline.report.write_map(job, variant)
     pd.testing.assert_frame_equal(one, twin)
     found = compared(one, twin)
     assert {found.rho[name].rho for name in NUMBERS} == {1.0}
@@ -530,8 +532,8 @@ def test_a_base_made_anew_makes_its_variants_anew(
     assert "seed = 8" in (copy / "variants" / "seed" / "job.toml").read_text()
     for name in ("seed", "match"):
         variant = Run(f"{copy}/variants/{name}")
-        assert variant.verify() == []
-        assert variant.done("score") == {}, "scores of the base as it was were kept"
+        assert variant.ledger.verify() == []
+        assert variant.ledger.done("score") == {}, "scores of the base as it was were kept"
 
 
 def test_another_embedder_embeds_and_judges_anew(
@@ -557,7 +559,7 @@ def test_another_embedder_embeds_and_judges_anew(
     values = [unit_map(toy.job(copy, embed__model=m), r) for m, r in (("penultimate", base), (model, variant.run))]
     head_clarity = [frame["clarity"][frame["layer"] == "head"].to_numpy() for frame in values]
     assert not np.allclose(head_clarity[0], head_clarity[1]), "the embedder was not another"
-    assert variant.run.verify() == []
+    assert variant.run.ledger.verify() == []
 
 
 # ---- what is refused -----------------------------------------------------------------------------------------------
@@ -632,8 +634,8 @@ def test_a_folder_without_a_run(tmp_path: Path) -> None:
 
 
 def test_a_run_of_another_version_is_refused(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    newer = {**fingerprints.TABLES, "matches": replace(fingerprints.TABLES["matches"], version=99)}
-    monkeypatch.setattr(fingerprints, "TABLES", newer)
+    newer = {**TABLES, "matches": replace(TABLES["matches"], version=99)}
+    monkeypatch.setattr(manifest, "TABLES", newer)
     with pytest.raises(JobError, match=r"made by another version of polyscan, whose `score` is not.*--redo score"):
         robustness(str(finished))
     assert not (finished / "variants").exists()

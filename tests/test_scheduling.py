@@ -32,7 +32,7 @@ from polyscan.scheduling import (
     Ended,
     Event,
     Ready,
-    Terms,
+    WorkerPolicy,
     schedule,
 )
 from polyscan.shards import Failure, Outcome, Receipt, Shard, split
@@ -264,7 +264,7 @@ def at(index: int, fate: Fate, times: int = 10**6) -> Callable[[Shard, int], Fat
 @pytest.mark.parametrize("n_workers", [1, 3, 50])
 def test_each_shard_comes_once_and_at_most_two_are_in_flight_per_worker(n_workers: int) -> None:
     pool = FakePool(Machine(100))
-    outcomes = list(schedule(pool, split("collect", 20, 1), Terms(n_workers)))
+    outcomes = list(schedule(pool, split("collect", 20, 1), WorkerPolicy(n_workers)))
     assert done_once(outcomes, 20)
     assert pool.most_in_flight <= IN_FLIGHT
     assert pool.most_alive == min(n_workers, 20)
@@ -272,39 +272,39 @@ def test_each_shard_comes_once_and_at_most_two_are_in_flight_per_worker(n_worker
 
 def test_a_worker_has_its_next_shard_before_it_is_done_with_one() -> None:
     pool = FakePool(Machine(1))
-    assert done_once(list(schedule(pool, split("collect", 20, 1), Terms())), 20)
+    assert done_once(list(schedule(pool, split("collect", 20, 1), WorkerPolicy())), 20)
     assert pool.most_in_flight == IN_FLIGHT
 
 
 def test_all_workers_get_one_before_any_gets_two() -> None:
     """Also those that are still to come: a few shards are not shared out among the first to be there."""
     pool = FakePool(Machine(4), takes=lambda _: 10.0, birth=float)
-    assert done_once(list(schedule(pool, split("collect", 5, 1), Terms())), 5)
+    assert done_once(list(schedule(pool, split("collect", 5, 1), WorkerPolicy())), 5)
     assert [worker for worker, _ in pool.submitted[:4]] == [0, 1, 2, 3]
 
 
 def test_the_last_shards_go_to_whoever_is_free_first() -> None:
     """Shard 0 takes as long as all others: none of them may wait behind it."""
     pool = FakePool(Machine(2), takes=lambda shard: 10.0 if shard.index == 0 else 1.0, birth=lambda _: 0.0)
-    assert done_once(list(schedule(pool, split("collect", 3, 1), Terms())), 3)
+    assert done_once(list(schedule(pool, split("collect", 3, 1), WorkerPolicy())), 3)
     assert pool.clock == pytest.approx(10.0)
 
 
 def test_no_shards_start_no_worker() -> None:
     pool = FakePool(Machine(3))
-    assert list(schedule(pool, [], Terms(3))) == []
+    assert list(schedule(pool, [], WorkerPolicy(3))) == []
     assert pool.workers == []
 
 
 def test_one_shard_starts_one_worker() -> None:
     pool = FakePool(Machine(3))
-    assert done_once(list(schedule(pool, split("collect", 1, 1), Terms(3))), 1)
+    assert done_once(list(schedule(pool, split("collect", 1, 1), WorkerPolicy(3))), 1)
     assert len(pool.workers) == 1
 
 
 def test_a_failure_is_told_and_its_worker_goes_on() -> None:
     pool = FakePool(Machine(1), fate=at(2, "fails"))
-    outcomes = list(schedule(pool, split("collect", 5, 1), Terms()))
+    outcomes = list(schedule(pool, split("collect", 5, 1), WorkerPolicy()))
     (failure,) = failures(outcomes)
     assert (failure.shard.index, failure.traceback, failure.is_final) == (2, "Traceback", False)
     assert len(outcomes) == 5
@@ -316,14 +316,14 @@ def test_a_failure_is_told_and_its_worker_goes_on() -> None:
 
 def test_a_worker_that_dies_is_replaced_and_only_the_shard_at_its_head_is_charged() -> None:
     pool = FakePool(Machine(2), fate=at(4, "dies", DEATHS - 1))
-    assert done_once(list(schedule(pool, split("collect", 12, 1), Terms())), 12)
+    assert done_once(list(schedule(pool, split("collect", 12, 1), WorkerPolicy())), 12)
     assert pool.begun == {**dict.fromkeys(range(12), 1), 4: DEATHS}
     assert pool.most_alive == 2
 
 
 def test_a_shard_that_kills_three_workers_is_a_final_failure_with_what_is_known_and_the_rest_is_done() -> None:
     pool = FakePool(Machine(2), fate=at(0, "dies"))
-    outcomes = list(schedule(pool, split("collect", 6, 1), Terms()))
+    outcomes = list(schedule(pool, split("collect", 6, 1), WorkerPolicy()))
     (failure,) = failures(outcomes)
     assert failure.shard.index == 0
     assert failure.is_final
@@ -335,7 +335,7 @@ def test_a_shard_that_kills_three_workers_is_a_final_failure_with_what_is_known_
 
 def test_what_has_killed_a_worker_is_tried_alone() -> None:
     pool = FakePool(Machine(1), fate=at(0, "dies"))
-    outcomes = list(schedule(pool, split("collect", 9, 1), Terms()))
+    outcomes = list(schedule(pool, split("collect", 9, 1), WorkerPolicy()))
     (failure,) = failures(outcomes)
     assert failure.shard.index == 0
     for tries_it in (1, 2):
@@ -346,34 +346,34 @@ def test_what_has_killed_a_worker_is_tried_alone() -> None:
 def test_a_death_right_after_a_shard_was_done_loses_nothing_and_blames_nobody(fate: Fate, begun: int) -> None:
     """All shards but the last end with their worker: none is charged three times."""
     pool = FakePool(Machine(2), fate=lambda shard, attempt: fate if shard.index < 9 else "done")
-    assert done_once(list(schedule(pool, split("collect", 10, 1), Terms())), 10)
+    assert done_once(list(schedule(pool, split("collect", 10, 1), WorkerPolicy())), 10)
     assert set(pool.begun[index] for index in range(9)) == {begun}
 
 
 def test_an_idle_worker_that_dies_is_nobodys_loss(caplog: pytest.LogCaptureFixture) -> None:
     pool = FakePool(Machine(3), takes=lambda shard: 60.0 if shard.index == 0 else 1.0, birth=lambda _: 0.0)
     pool.at(30.0, lambda: pool.kill(next(worker for worker in pool.alive if not worker.queue)))
-    assert done_once(list(schedule(pool, split("collect", 3, 1), Terms())), 3)
+    assert done_once(list(schedule(pool, split("collect", 3, 1), WorkerPolicy())), 3)
     assert "an idle worker is gone (told to)" in caplog.text
     assert len(pool.workers) == 3, "nobody was needed in its place"
 
 
 def test_a_worker_that_dies_before_it_is_ready_is_replaced() -> None:
     pool = FakePool(Machine(2), birth=lambda number: -1.0 if number in (0, 1, 4) else 1.0)
-    assert done_once(list(schedule(pool, split("collect", 10, 1), Terms())), 10)
+    assert done_once(list(schedule(pool, split("collect", 10, 1), WorkerPolicy())), 10)
 
 
 def test_workers_that_all_die_before_they_are_ready_are_an_error() -> None:
     pool = FakePool(Machine(5), birth=lambda _: -1.0)
     with pytest.raises(JobError, match=r"5 workers in a row ended before they came up: told to"):
-        list(schedule(pool, split("collect", 10, 1), Terms()))
+        list(schedule(pool, split("collect", 10, 1), WorkerPolicy()))
     assert len(pool.workers) <= 5 + DEATHS
 
 
 def test_where_some_work_others_that_keep_dying_are_not_started_without_end() -> None:
     """A machine on which nothing comes up: it is tried again with each look, and no more often."""
     pool = FakePool(Machine(1), Machine(1), birth=lambda number: 0.0 if number == 0 else -0.01)
-    assert done_once(list(schedule(pool, split("collect", 200, 1), Terms())), 200)
+    assert done_once(list(schedule(pool, split("collect", 200, 1), WorkerPolicy())), 200)
     assert len(pool.workers) <= 1 + DEATHS + 200 / LOOK_S + 1
 
 
@@ -384,14 +384,14 @@ def test_a_machine_that_leaves_charges_nobody_with_a_death() -> None:
     """Five machines in a row take the same shard with them; three deaths would have made a failure."""
     machines = [Machine(1, joins=100.0 * n, leaves=100.0 * n + 50) for n in range(5)]
     pool = FakePool(*machines, Machine(1, joins=500.0), takes=lambda _: 60.0)
-    assert done_once(list(schedule(pool, split("collect", 2, 1), Terms())), 2)
+    assert done_once(list(schedule(pool, split("collect", 2, 1), WorkerPolicy())), 2)
     assert pool.begun[0] == 6
 
 
 def test_a_shard_that_is_lost_with_thirty_machines_is_a_failure() -> None:
     machines = [Machine(1, joins=100.0 * n, leaves=100.0 * n + 50) for n in range(LOST + 5)]
     pool = FakePool(*machines, takes=lambda shard: 60.0 if shard.index == 0 else 1.0)
-    outcomes = list(schedule(pool, split("collect", 3, 1), Terms()))
+    outcomes = list(schedule(pool, split("collect", 3, 1), WorkerPolicy()))
     (failure,) = failures(outcomes)
     assert (failure.shard.index, failure.is_final) == (0, True)
     assert failure.cause == "its machine was lost 30 times (told to)"
@@ -401,7 +401,7 @@ def test_a_shard_that_is_lost_with_thirty_machines_is_a_failure() -> None:
 
 def test_a_machine_that_joins_gets_work_within_a_look() -> None:
     pool = FakePool(Machine(1), Machine(4, joins=20.0), birth=lambda _: 0.0)
-    assert done_once(list(schedule(pool, split("collect", 100, 1), Terms())), 100)
+    assert done_once(list(schedule(pool, split("collect", 100, 1), WorkerPolicy())), 100)
     assert pool.most_alive == 5
     alone = 20.0 + LOOK_S
     assert pool.clock <= alone + math.ceil((100 - alone) / 5) + 1
@@ -409,7 +409,7 @@ def test_a_machine_that_joins_gets_work_within_a_look() -> None:
 
 def test_room_that_shrinks_lets_go_of_those_that_have_not_come_up() -> None:
     pool = FakePool(Machine(2), Machine(6, leaves=10.0), birth=lambda number: 0.0 if number < 2 else NEVER)
-    assert done_once(list(schedule(pool, split("collect", 60, 1), Terms())), 60)
+    assert done_once(list(schedule(pool, split("collect", 60, 1), WorkerPolicy())), 60)
     assert len(pool.alive) == 2
     assert not pool.pending
 
@@ -424,14 +424,14 @@ def test_workers_beyond_room_are_asked_for_all_the_same() -> None:
             pool._place()
 
     pool.at(12.0, grow)
-    assert done_once(list(schedule(pool, split("collect", 90, 1), Terms(n_workers=8))), 90)
+    assert done_once(list(schedule(pool, split("collect", 90, 1), WorkerPolicy(n_workers=8))), 90)
     assert pool.most_alive == 8
     assert len(pool.workers) == 8
 
 
 def test_no_more_are_asked_for_than_there_are_shards() -> None:
     pool = FakePool(Machine(2), birth=lambda _: 0.0)
-    assert done_once(list(schedule(pool, split("collect", 5, 1), Terms(n_workers=50))), 5)
+    assert done_once(list(schedule(pool, split("collect", 5, 1), WorkerPolicy(n_workers=50))), 5)
     assert len(pool.workers) == 5
     assert not [worker for worker in pool.pending if not worker.was_dropped]
 
@@ -444,7 +444,7 @@ def test_no_more_are_asked_for_than_there_are_shards() -> None:
 def test_what_no_machine_has_room_for_is_an_error_when_patience_ends(n_workers: int | None, patience_s: float) -> None:
     pool = FakePool()
     with pytest.raises(JobError, match=r"no worker came up after \d+ s: a worker needs a slot; ask for less") as caught:
-        list(schedule(pool, split("collect", 3, 1), Terms(n_workers, patience_s=patience_s)))
+        list(schedule(pool, split("collect", 3, 1), WorkerPolicy(n_workers, patience_s=patience_s)))
     assert patience_s < pool.clock <= patience_s + LOOK_S + 1
     assert "`workers.patience_s`" in str(caught.value)
 
@@ -452,30 +452,30 @@ def test_what_no_machine_has_room_for_is_an_error_when_patience_ends(n_workers: 
 def test_the_default_patience_ends_within_thirty_seconds() -> None:
     pool = FakePool()
     with pytest.raises(JobError):
-        list(schedule(pool, split("collect", 3, 1), Terms()))
+        list(schedule(pool, split("collect", 3, 1), WorkerPolicy()))
     assert pool.clock <= 30.0
 
 
 def test_room_that_comes_before_patience_ends_is_used() -> None:
     pool = FakePool(Machine(2, joins=290.0))
-    assert done_once(list(schedule(pool, split("collect", 5, 1), Terms(patience_s=300.0))), 5)
+    assert done_once(list(schedule(pool, split("collect", 5, 1), WorkerPolicy(patience_s=300.0))), 5)
 
 
 def test_where_there_is_room_a_slow_start_is_waited_for_and_none_at_all_is_an_error() -> None:
     pool = FakePool(Machine(2), birth=lambda _: SLOWEST_START_S - 2 * LOOK_S)
-    assert done_once(list(schedule(pool, split("collect", 5, 1), Terms())), 5)
+    assert done_once(list(schedule(pool, split("collect", 5, 1), WorkerPolicy())), 5)
     pool = FakePool(Machine(2), birth=lambda _: NEVER)
     with pytest.raises(JobError, match="no worker came up after 60"):
-        list(schedule(pool, split("collect", 5, 1), Terms()))
+        list(schedule(pool, split("collect", 5, 1), WorkerPolicy()))
 
 
 def test_when_all_machines_are_gone_their_like_are_waited_for_but_not_for_ever() -> None:
     back = FakePool(Machine(2, leaves=20.0), Machine(1, joins=20.0 + SLOWEST_START_S - 2 * LOOK_S))
-    assert done_once(list(schedule(back, split("collect", 60, 1), Terms())), 60)
+    assert done_once(list(schedule(back, split("collect", 60, 1), WorkerPolicy())), 60)
     gone = FakePool(Machine(2, leaves=20.0))
     outcomes: list[Outcome] = []
     with pytest.raises(JobError, match=r"no worker is left after \d+ s: a worker needs a slot"):
-        outcomes.extend(schedule(gone, split("collect", 60, 1), Terms()))
+        outcomes.extend(schedule(gone, split("collect", 60, 1), WorkerPolicy()))
     assert SLOWEST_START_S <= gone.clock - 20.0 <= SLOWEST_START_S + 2 * LOOK_S
 
 
@@ -486,7 +486,7 @@ def test_a_shard_that_hangs_past_its_deadline_is_taken_back_and_done_elsewhere(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     pool = FakePool(Machine(2), fate=at(3, "hangs", 1))
-    assert done_once(list(schedule(pool, split("collect", 10, 1), Terms(deadline_s=60.0))), 10)
+    assert done_once(list(schedule(pool, split("collect", 10, 1), WorkerPolicy(deadline_s=60.0))), 10)
     assert 60.0 < pool.clock < 60.0 + 4 * LOOK_S
     assert "a worker is gone at shard 3 of `collect` (no answer for 60 s)" in caplog.text
     assert len(pool.workers) == 3
@@ -494,7 +494,7 @@ def test_a_shard_that_hangs_past_its_deadline_is_taken_back_and_done_elsewhere(
 
 def test_a_shard_that_always_hangs_is_a_failure_and_what_waited_behind_it_is_not() -> None:
     pool = FakePool(Machine(1), fate=at(0, "hangs"))
-    outcomes = list(schedule(pool, split("collect", 10, 1), Terms(deadline_s=60.0)))
+    outcomes = list(schedule(pool, split("collect", 10, 1), WorkerPolicy(deadline_s=60.0)))
     (failure,) = failures(outcomes)
     assert failure.cause == "its worker died 3 times (no answer for 60 s)"
     assert len(outcomes) == 10
@@ -502,23 +502,23 @@ def test_a_shard_that_always_hangs_is_a_failure_and_what_waited_behind_it_is_not
 
 def test_without_a_deadline_of_its_own_a_shard_has_twenty_times_the_slowest_or_half_an_hour() -> None:
     pool = FakePool(Machine(1), fate=at(9, "hangs", 1))
-    assert done_once(list(schedule(pool, split("collect", 10, 1), Terms())), 10)
+    assert done_once(list(schedule(pool, split("collect", 10, 1), WorkerPolicy())), 10)
     assert SHORTEST_DEADLINE_S < pool.clock < SHORTEST_DEADLINE_S + 60
     slow = FakePool(Machine(1), fate=at(9, "hangs", 1), takes=lambda _: 300.0)
-    assert done_once(list(schedule(slow, split("collect", 10, 1), Terms())), 10)
+    assert done_once(list(schedule(slow, split("collect", 10, 1), WorkerPolicy())), 10)
     assert 10 * 300 + SLOWER * 300 < slow.clock < 10 * 300 + SLOWER * 300 + 60
 
 
 def test_waiting_behind_another_shard_is_no_hanging() -> None:
     pool = FakePool(Machine(1), takes=lambda _: 50.0)
-    assert done_once(list(schedule(pool, split("collect", 6, 1), Terms(deadline_s=60.0))), 6)
+    assert done_once(list(schedule(pool, split("collect", 6, 1), WorkerPolicy(deadline_s=60.0))), 6)
     assert len(pool.workers) == 1
 
 
 def test_a_late_answer_of_a_worker_that_was_let_go_is_not_heard() -> None:
     """It would be the shard's second outcome: the others take long enough that the loop still listens."""
     pool = FakePool(Machine(2), fate=at(0, "answers late", 1), takes=lambda _: 50.0)
-    assert done_once(list(schedule(pool, split("collect", 100, 1), Terms(deadline_s=60.0))), 100)
+    assert done_once(list(schedule(pool, split("collect", 100, 1), WorkerPolicy(deadline_s=60.0))), 100)
     assert pool.told_late == 1
 
 
@@ -527,7 +527,7 @@ def test_a_late_answer_of_a_worker_that_was_let_go_is_not_heard() -> None:
 FATES: tuple[Fate, ...] = ("fails", "dies", "hangs", "done, then dies", "done, dies untold", "answers late")
 
 
-def _history(seed: int) -> tuple[FakePool, list[Shard], Terms, int]:
+def _history(seed: int) -> tuple[FakePool, list[Shard], WorkerPolicy, int]:
     """Machines, faults and terms at random; shard `poison` kills whatever it meets."""
     chance = random.Random(seed)
     n, poison = chance.randrange(1, 60), chance.randrange(120)
@@ -548,7 +548,7 @@ def _history(seed: int) -> tuple[FakePool, list[Shard], Terms, int]:
     pool = FakePool(*machines, fate=fate, takes=lambda _: chance.uniform(0.1, 30.0), birth=birth)
     for _ in range(chance.randrange(4)):
         pool.at(chance.uniform(0, 300), lambda: pool.kill(chance.choice(pool.alive)) if pool.alive else None)
-    terms = Terms(chance.choice([None, 1, 3, 20]), deadline_s=chance.choice([40.0, 200.0]))
+    terms = WorkerPolicy(chance.choice([None, 1, 3, 20]), deadline_s=chance.choice([40.0, 200.0]))
     return pool, split("collect", n, 1), terms, poison
 
 
@@ -585,7 +585,7 @@ def test_what_the_loop_holds_does_not_grow_with_what_is_done(dies_every: int, qu
     shards = split("collect", 20_000, 1)
     held: list[int] = []
     tracemalloc.start()
-    for number, _ in enumerate(schedule(Steady(20, dies_every), shards, Terms())):
+    for number, _ in enumerate(schedule(Steady(20, dies_every), shards, WorkerPolicy())):
         if number % 2000 == 1999:
             held.append(tracemalloc.get_traced_memory()[0])
     tracemalloc.stop()
@@ -598,7 +598,7 @@ def test_a_thousand_workers_do_a_hundred_thousand_shards(dies_every: int, quiet:
     n = 100_000
     told = bytearray(n)
     start = time.process_time()
-    for outcome in schedule(Steady(1000, dies_every), split("collect", n, 1), Terms()):
+    for outcome in schedule(Steady(1000, dies_every), split("collect", n, 1), WorkerPolicy()):
         told[outcome.shard.index] += 1
     took = time.process_time() - start
     assert told == b"\x01" * n

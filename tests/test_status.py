@@ -19,7 +19,7 @@ from polyscan.job import Job
 from polyscan.run import Run
 from polyscan.run.records import Done
 from polyscan.shards import Shard
-from polyscan.studies.status import FEWEST, Rate, StageStatus, rate_of, status_of
+from polyscan.studies.status import FEWEST, StageStatus, Throughput, status_of, throughput_of
 
 ITEMS = 5
 
@@ -34,9 +34,9 @@ def record(index: int, *, at: float | None, seconds: float = 6.0, batch: dict[st
 
 def test_the_rate_is_that_of_the_clock_whoever_works() -> None:
     one = [record(n, at=100.0 + 6 * n) for n in range(1, 11)]
-    assert rate_of(one, since=None, n_running=1) == Rate(10.0, 50.0)
+    assert throughput_of(one, since=None, n_running=1) == Throughput(10.0, 50.0)
     three = [record(n, at=100.0 + 6 * (n // 3)) for n in range(3, 12)]
-    rate = rate_of(three, since=None, n_running=3)
+    rate = throughput_of(three, since=None, n_running=3)
     assert rate is not None
     assert rate.shards_per_minute == pytest.approx(30.0)
 
@@ -44,24 +44,24 @@ def test_the_rate_is_that_of_the_clock_whoever_works() -> None:
 def test_the_rate_is_that_of_the_last_shards() -> None:
     slow = [record(n, at=60.0 * n, seconds=60.0) for n in range(50)]
     fast = [record(50 + n, at=60.0 * 49 + n, seconds=1.0) for n in range(1, FEWEST + 1)]
-    rate = rate_of([*fast, *slow], since=None, n_running=1)
-    assert rate == Rate(60.0, 300.0)
-    of_twice_as_many = rate_of([*fast, *slow], since=None, n_running=FEWEST)
+    rate = throughput_of([*fast, *slow], since=None, n_running=1)
+    assert rate == Throughput(60.0, 300.0)
+    of_twice_as_many = throughput_of([*fast, *slow], since=None, n_running=FEWEST)
     assert of_twice_as_many is not None
     assert of_twice_as_many.shards_per_minute < 3
 
 
 def test_a_night_between_two_scans_is_not_counted() -> None:
     evening, morning = [record(n, at=6.0 * n) for n in range(1, 11)], [record(n, at=5e4 + 6 * n) for n in range(11, 16)]
-    rate = rate_of([*evening, *morning], since=5e4 + 60.0, n_running=1)
+    rate = throughput_of([*evening, *morning], since=5e4 + 60.0, n_running=1)
     assert rate is not None
     assert rate.shards_per_minute == pytest.approx(10.0)
-    assert rate_of(evening, since=5e4, n_running=1) == Rate(10.0, 50.0), "nothing new yet: as it was"
+    assert throughput_of(evening, since=5e4, n_running=1) == Throughput(10.0, 50.0), "nothing new yet: as it was"
 
 
 @pytest.mark.parametrize("done", [[], [record(0, at=None)], [record(0, at=5.0, seconds=0.0)]])
 def test_nobody_can_tell(done: list[Done]) -> None:
-    assert rate_of(done, since=None, n_running=1) is None
+    assert throughput_of(done, since=None, n_running=1) is None
 
 
 # ---- a folder ------------------------------------------------------------------------------------------------------
@@ -79,7 +79,7 @@ def run(tmp_path: Path) -> Run:
     for index, since in ((3, now - 30), (4, now - 1), (5, now - 2), (6, now - 3600)):
         trace = {"index": index, "host": "node-7", "pid": 99, "since": since}
         run.storage.put(f"running/collect/{index:05d}-of-00010.json", json.dumps(trace).encode())
-    run.write_failure(Shard("collect", 7, 10, 35, 40), cause="no memory [at all]", traceback="Traceback")
+    run.ledger.write_failure(Shard("collect", 7, 10, 35, 40), cause="no memory [at all]", traceback="Traceback")
     return run
 
 
@@ -121,7 +121,7 @@ def test_the_slowest_shard_says_what_hangs_where_the_job_does_not(run: Run) -> N
 
 
 def test_where_nothing_is_at_work_nobody_says_when_it_will_be_done(run: Run) -> None:
-    run.clear_running("collect")
+    run.ledger.clear_running("collect")
     status = collect_of(run)
     assert status.rate is not None
     assert status.seconds_left is None

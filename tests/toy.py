@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from polyscan import job as jobs
 from polyscan.job import Job
-from polyscan.run import Results
+from polyscan.results import Results
 
 N_IMAGES = 60
 N_WIDE = 240
@@ -143,7 +143,7 @@ def job(folder: Path, **changes: Any) -> Job:
         "folder": str(Path(__file__).parent),
         "network": {"name": "toy:network", "input_px": SIDE, "channels": 3},
         "images": {"source": str(folder)},
-        "survey": {"read_outs": 40, "controls": 6, "planted": 4, "images": N_IMAGES, "positions": 600},
+        "survey": {"readouts": 40, "controls": 6, "planted": 4, "images": N_IMAGES, "positions": 600},
         "collect": {"k": K, "batch": 8, "images_per_shard": 20},
         "visualize": {
             "distance": "features",
@@ -171,13 +171,13 @@ def job(folder: Path, **changes: Any) -> Job:
 
 
 def wide_job(folder: Path, **changes: Any) -> Job:
-    """A job on the wide toy with pictures, read-outs and exemplars enough for a null with power."""
+    """A job on the wide toy with pictures, readouts and exemplars enough for a null with power."""
     if not folder.exists():
         paint(folder, n=N_WIDE)
     settings: dict[str, Any] = {
         "network__name": "toy:wide",
         "visualize__enabled": False,
-        "survey__read_outs": 80,
+        "survey__readouts": 80,
         "survey__controls": 20,
         "survey__planted": 20,
         "survey__images": N_WIDE,

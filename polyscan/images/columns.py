@@ -16,7 +16,7 @@ PATH_NAMES = ("file_name", "filename", "file_path", "path")
 
 
 @dataclass(frozen=True)
-class Columns:
+class ImageColumns:
     """Names of the columns in use; None for those that a file doesn't have.
 
     Args:
@@ -39,7 +39,7 @@ class Columns:
         return list(dict.fromkeys(name for name in (self.image, self.label, self.label_name, self.path) if name))
 
 
-def find_columns(schema: pa.Schema, options: ImageOptions, file: str) -> Columns:
+def find_columns(schema: pa.Schema, options: ImageOptions, file: str) -> ImageColumns:
     """The columns of a Parquet file, found by name and type.
 
     The image column is the one asked for; else the first of IMAGE_NAMES that holds bytes; else the only one that
@@ -57,7 +57,7 @@ def find_columns(schema: pa.Schema, options: ImageOptions, file: str) -> Columns
     label = _label_column(schema, options, file)
     label_name = f"{label}_name" if label else None
     is_text = {field.name: _is_text(field.type) for field in schema}
-    return Columns(
+    return ImageColumns(
         image=_image_column(schema, options, file),
         label=label,
         label_name=label_name if is_text.get(label_name or "") else None,
@@ -66,7 +66,7 @@ def find_columns(schema: pa.Schema, options: ImageOptions, file: str) -> Columns
     )
 
 
-def is_label_text(schema: pa.Schema, columns: Columns) -> bool:
+def is_label_text(schema: pa.Schema, columns: ImageColumns) -> bool:
     """Whether the labels are words, which have to be numbered."""
     return columns.label is not None and _is_text(schema.field(columns.label).type)
 

@@ -16,14 +16,13 @@ from polyscan.images.options import ImageOptions, Selection, list_digest
 from polyscan.images.parquet_files import (
     ParquetFile,
     RowGroup,
-    is_damage,
     label_words,
     one_line,
     parquet_file,
     row_groups,
 )
 from polyscan.images.source import Picture, Reject
-from polyscan.storage import Storage
+from polyscan.storage import Storage, is_damage
 
 CACHED_GROUPS = 2  # neighbouring ids may lie on both sides of a row group's end
 CACHED_BYTES = 512 * 2**20  # of two big row groups only the last one stays
@@ -154,6 +153,6 @@ class ParquetImages:
                 file = pq.ParquetFile(stream, metadata=group.file.metadata, pre_buffer=not self._storage.is_local)
                 return file.read_row_group(group.index, columns=group.file.columns.names, use_threads=False)
         except Exception as error:
-            if not is_damage(error):
+            if isinstance(error, MemoryError) or not is_damage(error):
                 raise
             return f"corrupt: row group {group.index} of {group.file.shown}: {one_line(error)}"

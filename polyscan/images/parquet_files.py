@@ -8,14 +8,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import IO, Any, cast
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 
 from polyscan.errors import ImagesError
-from polyscan.images.columns import Columns, find_columns, is_label_text
+from polyscan.images.columns import ImageColumns, find_columns, is_label_text
 from polyscan.images.listing import printable
 from polyscan.images.options import ImageOptions
-from polyscan.storage import Storage
+from polyscan.storage import Storage, is_damage
 
 
 @dataclass(frozen=True)
@@ -27,7 +26,7 @@ class ParquetFile:
     n_bytes: int
     metadata: Any
     footer_sha256: str
-    columns: Columns
+    columns: ImageColumns
     is_label_text: bool
 
 
@@ -64,16 +63,6 @@ def label_words(storage: Storage, files: Sequence[ParquetFile]) -> list[str]:
     return sorted(words)
 
 
-def is_damage(error: Exception) -> bool:
-    """Whether bytes that did arrive can't be understood; all else (a lost connection or mount) may pass.
-
-    Arrow tells damage by its own errors, by a ValueError, or by an OSError without a number.
-    """
-    if isinstance(error, OSError):
-        return type(error) is OSError and error.errno is None
-    return isinstance(error, (pa.ArrowException, ValueError)) and not isinstance(error, MemoryError)
-
-
 def one_line(error: Exception) -> str:
     """The error's text without line ends."""
     return " ".join(str(error).split())
@@ -86,7 +75,7 @@ def _open(storage: Storage, name: str, shown: str) -> Generator[IO[bytes]]:
         with storage.open(name) as stream:
             yield stream
     except Exception as error:
-        if not is_damage(error):
+        if isinstance(error, MemoryError) or not is_damage(error):  # another machine may have room
             raise
         raise ImagesError(
             f"{shown} in {storage.address} is no Parquet file that can be read ({one_line(error)}); allowed are whole "

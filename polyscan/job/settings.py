@@ -58,8 +58,8 @@ class SurveySettings(Settings):
 
     images: int = Field(4096, ge=16, description="a seeded sample of so many images; fewer where there are fewer")
     positions: int = Field(16_384, ge=64, description="activation vectors per layer for its mean and covariance")
-    read_outs: int = Field(800, ge=0, description="one-exemplar read-outs behind each layer's null; 0: no layer null")
-    controls: int = Field(40, ge=0, description="further one-exemplar read-outs a layer, which measure its error rate")
+    readouts: int = Field(800, ge=0, description="one-exemplar readouts behind each layer's null; 0: no layer null")
+    controls: int = Field(40, ge=0, description="further one-exemplar readouts a layer, which measure its error rate")
     planted: int = Field(40, ge=0, description="planted units a layer and kind, which measure its power")
     plants: tuple[str, ...] = Field(
         ("planted",), description="kinds of planted units; `planted`: pairs of controls; the others are `validate`'s"
@@ -89,7 +89,7 @@ class VisualizeSettings(Settings):
     virtual_units: int = Field(
         0,
         ge=0,
-        description="so many null read-outs, controls and planted units a layer are visualized, too: their null",
+        description="so many null readouts, controls and planted units a layer are visualized, too: their null",
     )
     distance: str = Field("lpips:squeeze", description="`lpips:alex|vgg|squeeze`, or `features` of the scanned network")
     threshold: float = Field(0.02, gt=0, description="the elbow: |m_I - m_(I-1)| below this")
@@ -160,7 +160,7 @@ class CalibrateSettings(Settings):
 
     nulls: tuple[Literal["layer", "embedding", "random", "neighbourhoods"], ...] = Field(
         ("layer", "embedding"),
-        description="`layer`: the layer's one-exemplar read-outs; `embedding`: the same of embeddings, where evidence "
+        description="`layer`: the layer's one-exemplar readouts; `embedding`: the same of embeddings, where evidence "
         "is the whole image; others, which do not keep their level: `random`, `neighbourhoods`",
     )
     match: Literal["regression", "nearest"] = Field(
@@ -280,6 +280,16 @@ class Job(Settings):
             except (TypeError, ValueError) as error:
                 raise ValueError(f"[scores.{name}] {error}") from error
         return scores
+
+    @property
+    def n_embedded(self) -> int:
+        """Exemplars of a unit that are embedded."""
+        return self.embed.n_exemplars or self.collect.k
+
+    @property
+    def n_scored(self) -> int:
+        """Exemplars of a unit that are scored."""
+        return self.score.n_exemplars or self.n_embedded
 
     def score_functions(self) -> dict[str, Score]:
         """Every score of the registry with this job's settings."""

@@ -4,10 +4,10 @@ from polyscan.maps.atlas import (
     Association,
     Atlas,
     Cluster,
-    Column,
     Elbow,
     Gallery,
     LayerRow,
+    MapColumn,
     Mean,
     NoUnits,
     NullPlace,
@@ -20,14 +20,14 @@ from polyscan.maps.atlas import (
     TrendPoint,
     UnitCard,
 )
-from polyscan.maps.page import Site, pages
+from polyscan.maps.site import Site, pages
 from polyscan.maps.validation import validation_page
 
 __all__ = [
     "Association",
     "Atlas",
     "Cluster",
-    "Column",
+    "MapColumn",
     "Elbow",
     "Gallery",
     "LayerRow",

@@ -10,7 +10,7 @@ import numpy as np
 
 
 @dataclass(frozen=True)
-class Column:
+class MapColumn:
     """One number per unit that the map can be coloured by.
 
     Args:
@@ -62,7 +62,7 @@ class LayerRow:
         depth: place in the forward order.
         n_units: how many units it has.
         n_dead: how many of them are dead.
-        read_out: where it is read, in words.
+        readout: where it is read, in words.
         space: where its evidence is compared, in words.
         fpr: share of its one-concept controls called several at p <= .05; None where none were scanned.
         power: share of its planted pairs found.
@@ -72,7 +72,7 @@ class LayerRow:
     depth: int
     n_units: int
     n_dead: int
-    read_out: str
+    readout: str
     space: str = ""
     fpr: Rate | None = None
     power: Rate | None = None
@@ -332,7 +332,7 @@ class Atlas:
     layer_index: np.ndarray
     channel: np.ndarray
     is_dead: np.ndarray
-    columns: Sequence[Column]
+    columns: Sequence[MapColumn]
     values: Mapping[str, np.ndarray]
     trend: Sequence[TrendPoint]
     gallery: Gallery = field(default_factory=NoUnits)
@@ -340,7 +340,7 @@ class Atlas:
     verdict: Sequence[str] = ()
     run: str = ""
     associations: Sequence[Association] = ()
-    shares: Sequence[Column] = ()
+    shares: Sequence[MapColumn] = ()
     claims: Sequence[Statement] = ()
     meanings: Mapping[str, str] = field(default_factory=dict[str, str])
     names: Sequence[str] = ()

@@ -10,9 +10,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from polyscan.maps.atlas import Column
+from polyscan.maps.atlas import MapColumn
 from polyscan.maps.depth_trend import as_text
-from polyscan.maps.shell import known
+from polyscan.maps.templating import known
 
 FIELDS = (
     *("kind", "run", "column", "layer", "place", "n", "mean", "low", "high"),
@@ -183,7 +183,7 @@ class Comparison:
     statements: Sequence[str]
     warnings: Sequence[str]
     differing: Sequence[Differing]
-    columns: Sequence[Column]
+    columns: Sequence[MapColumn]
     layers: Sequence[str]
     means: Sequence[LayerMean]
     network: Sequence[NetworkMean]

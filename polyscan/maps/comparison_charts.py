@@ -8,7 +8,7 @@ from typing import Any
 
 import altair as alt
 
-from polyscan.maps.atlas import Column
+from polyscan.maps.atlas import MapColumn
 from polyscan.maps.comparison import Comparison, LayerMean, NetworkMean
 from polyscan.maps.depth_trend import GREY, LEFT, NAME_LENGTH, NAMED_LAYERS, POINTS, SLANT, finished
 from polyscan.maps.network_map import viridis_table
@@ -85,7 +85,7 @@ def network_charts(comparison: Comparison) -> list[dict[str, Any]]:
     return charts
 
 
-def words_of(column: Column, description: str) -> dict[str, Any]:
+def words_of(column: MapColumn, description: str) -> dict[str, Any]:
     """What stands over a chart, and what is said of it where it can't be seen."""
     return {"name": column.name, "label": column.label, "help": column.help, "description": description}
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from importlib.resources import files
 from typing import Any
 
-from polyscan.maps.atlas import Column
+from polyscan.maps.atlas import MapColumn
 from polyscan.maps.comparison import (
     Comparison,
     LayerDifference,
@@ -25,7 +25,7 @@ from polyscan.maps.comparison_charts import (
     styles,
 )
 from polyscan.maps.numbers import NONE, number_text
-from polyscan.maps.shell import asset_files, page
+from polyscan.maps.templating import asset_files, page
 
 DEEPEST = 0.75
 """Opacity of a colour at the end of the scale: text stays readable on it, on a light and on a dark page."""
@@ -112,7 +112,7 @@ def grid(comparison: Comparison, run: int) -> dict[str, Any]:
     return {"run": comparison.runs[run].name, "columns": columns, "rows": rows}
 
 
-def cell(found: LayerDifference | None, column: Column, end: float) -> dict[str, Any]:
+def cell(found: LayerDifference | None, column: MapColumn, end: float) -> dict[str, Any]:
     """A difference with its interval, its colour, and whether the interval excludes 0."""
     if found is None:
         return {"text": NONE, "interval": "", "tint": "", "is_clear": False, "title": ""}
@@ -132,7 +132,7 @@ def interval(low: float, high: float) -> str:
     return f"{number_text(low)} to {number_text(high)}" if math.isfinite(low) and math.isfinite(high) else ""
 
 
-def network_rows(comparison: Comparison) -> list[tuple[Column, list[tuple[str, str]]]]:
+def network_rows(comparison: Comparison) -> list[tuple[MapColumn, list[tuple[str, str]]]]:
     """Each column's network mean and interval, run by run."""
     found = {(mean.run, mean.column): mean for mean in comparison.network}
     return [
@@ -141,7 +141,7 @@ def network_rows(comparison: Comparison) -> list[tuple[Column, list[tuple[str, s
     ]
 
 
-def overall_rows(comparison: Comparison) -> list[tuple[Column, list[tuple[str, str, OverallDifference | None]]]]:
+def overall_rows(comparison: Comparison) -> list[tuple[MapColumn, list[tuple[str, str, OverallDifference | None]]]]:
     """Each column's mean difference over layers with its interval, run by run."""
     found = {(each.run, each.column): each for each in comparison.overall}
     return [
@@ -160,6 +160,6 @@ def pair(found: NetworkMean | OverallDifference | None) -> tuple[str, str]:
     return (NONE, "") if found is None else (number_text(found.mean), interval(found.low, found.high))
 
 
-def _shown(found: Mapping[tuple[int, str], Any], comparison: Comparison) -> list[Column]:
+def _shown(found: Mapping[tuple[int, str], Any], comparison: Comparison) -> list[MapColumn]:
     names = {column for _, column in found}
     return [column for column in comparison.columns if column.name in names]

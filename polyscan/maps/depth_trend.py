@@ -15,7 +15,7 @@ from typing import Any
 
 import altair as alt
 
-from polyscan.maps.atlas import LEAST_POWER, Atlas, Column, LayerRow, Rate, TrendPoint
+from polyscan.maps.atlas import LEAST_POWER, Atlas, LayerRow, MapColumn, Rate, TrendPoint
 from polyscan.maps.network_map import ends
 from polyscan.maps.numbers import NONE, number_text, share_text
 
@@ -68,7 +68,7 @@ def is_chosen(atlas: Atlas) -> bool:
     return any(column.is_key for column in atlas.columns)
 
 
-def charted(atlas: Atlas) -> list[Column]:
+def charted(atlas: Atlas) -> list[MapColumn]:
     """The columns that have a chart: real ones that are key, then shares; all where none is key."""
     if not is_chosen(atlas):
         return [*atlas.columns, *atlas.shares]
@@ -130,7 +130,7 @@ def trend_specs(layers: Sequence[LayerRow], *, has_excess: bool) -> dict[str, di
     return specs
 
 
-def described(column: Column, *, has_excess: bool) -> dict[str, str]:
+def described(column: MapColumn, *, has_excess: bool) -> dict[str, str]:
     """What a screen reader says of each chart."""
     words = f"Mean of {column.label} with its 95 % interval, layer by layer"
     return {

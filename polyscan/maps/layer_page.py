@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from polyscan.maps import addresses
+from polyscan.maps import urls
 from polyscan.maps.atlas import Association, Atlas, UnitCard
 from polyscan.maps.network_map import ends, layer_data, packed, trend_rows
 from polyscan.maps.numbers import MINUS, count_text, interval_text, number_text
-from polyscan.maps.shell import page
+from polyscan.maps.templating import page
 
 BESIDE = ("kurtosis", "sparsity")
 """Columns that each score is held against, where the map has them."""
@@ -28,7 +28,7 @@ def layer_page(atlas: Atlas, index: int, cards: Sequence[UnitCard] = ()) -> byte
     """
     layer = atlas.layers[index]
     names = [other.name for other in atlas.layers]
-    places = addresses.layer_addresses(names)
+    places = urls.layer_addresses(names)
     trend = trend_table(atlas, layer.name)
     words = {
         "atlas": atlas,

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from polyscan.maps.atlas import Atlas, Column, Mean, TrendPoint
-from polyscan.maps.shell import script_json
+from polyscan.maps.atlas import Atlas, MapColumn, Mean, TrendPoint
+from polyscan.maps.templating import script_json
 
 MOST_STEPS = 10  # a scale of counts has at most so many colours; what lies above shares the last one
 CLIP_PERCENT = (1.0, 99.0)
@@ -72,7 +72,7 @@ def packed_counts(values: np.ndarray) -> dict[str, Any]:
     raise ValueError(f'a count must fit 32 bits, got {low:g} to {high:g}. Give the column kind "real".')
 
 
-def color_scale(column: Column, values: np.ndarray) -> dict[str, Any]:
+def color_scale(column: MapColumn, values: np.ndarray) -> dict[str, Any]:
     """What the column's colours mean, over the live, scored units of the run.
 
     A real column runs from its 1st to its 99th percentile and tells whether units lie beyond; counts have one
@@ -93,12 +93,12 @@ def color_scale(column: Column, values: np.ndarray) -> dict[str, Any]:
     return {"low": low, "high": high, "below": bool(known.min() < low), "above": bool(known.max() > high)}
 
 
-def column_words(column: Column) -> dict[str, str]:
+def column_words(column: MapColumn) -> dict[str, str]:
     """What a column is called."""
     return {"name": column.name, "label": column.label, "help": column.help, "kind": column.kind}
 
 
-def packed_column(column: Column, values: np.ndarray, is_dead: np.ndarray) -> dict[str, Any]:
+def packed_column(column: MapColumn, values: np.ndarray, is_dead: np.ndarray) -> dict[str, Any]:
     """A column's words, its numbers and its scale."""
     numbers = np.asarray(values, dtype=np.float64)
     if column.kind == "count":

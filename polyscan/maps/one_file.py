@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from polyscan.maps.atlas import Atlas, UnitCard
-from polyscan.maps.shell import page
+from polyscan.maps.templating import page
 from polyscan.maps.unit_data import Standing, unit_entry
 from polyscan.maps.unit_page import SCRIPTS, inside, page_index
 

@@ -15,7 +15,7 @@ QUALITY = 85
 
 
 @dataclass(frozen=True)
-class Picture:
+class EncodedPicture:
     """An encoded picture and the side (px) of the square that it is fitted into."""
 
     content: bytes
@@ -41,7 +41,7 @@ class Sprite:
     broken: frozenset[int]
 
 
-def sprite(pictures: Sequence[Picture]) -> Sprite:
+def sprite(pictures: Sequence[EncodedPicture]) -> Sprite:
     """The pictures, in their order, row by row; pictures of one size that follow each other share rows.
 
     Raises:

@@ -31,13 +31,13 @@ from typing import Any
 
 import numpy as np
 
-from polyscan.maps import addresses
+from polyscan.maps import urls
 from polyscan.maps.atlas import Atlas, Cluster, Panel, Plane, UnitCard
 from polyscan.maps.network_map import packed_counts, unit_order
-from polyscan.maps.shell import script_json
+from polyscan.maps.templating import script_json
 
 SCHEMA = 1
-BLOCK_UNITS = addresses.BLOCK_UNITS
+BLOCK_UNITS = urls.BLOCK_UNITS
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,7 +101,7 @@ def unit_entry(atlas: Atlas, standing: Standing, row: int, card: UnitCard) -> di
     nearest = [[places[layer], other, short(cosine)] for layer, other, cosine in card.nearest if layer in places]
     sprite = None
     if card.sprite is not None:
-        address = addresses.sprite_address(index, len(atlas.layers), channel)
+        address = urls.sprite_address(index, len(atlas.layers), channel)
         sprite = {"address": address, "width": card.sprite[0], "height": card.sprite[1]}
     null = card.null and {"z": card.null.z, "value": card.null.value, "mean": card.null.mean, "sd": card.null.sd}
     elbow = card.elbow and {
@@ -167,7 +167,7 @@ def unit_index(atlas: Atlas) -> dict[str, Any]:
     names = [layer.name for layer in atlas.layers]
     order = unit_order(atlas)
     layers: list[dict[str, Any]] = []
-    for index, (layer, page) in enumerate(zip(atlas.layers, addresses.layer_addresses(names), strict=True)):
+    for index, (layer, page) in enumerate(zip(atlas.layers, urls.layer_addresses(names), strict=True)):
         channel = atlas.channel[order[atlas.layer_index[order] == index]]
         is_whole = np.array_equal(channel, np.arange(layer.n_units))
         channels = None if is_whole else packed_counts(channel.astype(np.float64))

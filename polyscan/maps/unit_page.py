@@ -9,7 +9,7 @@ from typing import Any
 from markupsafe import Markup
 
 from polyscan.maps.atlas import Atlas
-from polyscan.maps.shell import page
+from polyscan.maps.templating import page
 from polyscan.maps.unit_data import unit_index
 
 SCRIPTS = (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from polyscan.maps.shell import page
+from polyscan.maps.templating import page
 
 MEASURES = {
     "fpr_05": "called several at p <= .05: one concept",

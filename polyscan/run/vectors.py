@@ -108,12 +108,12 @@ def vectors_of(parts: KeyedParts, items: Int64[np.ndarray, " n"]) -> Float32[np.
 
 def thumbnails_of(parts: KeyedParts, items: Int64[np.ndarray, " n"]) -> list[bytes | None]:
     """Thumbnails of these items, in this order; None where there is none."""
-    found: list[bytes | None] = [None] * len(items)
+    thumbnails: list[bytes | None] = [None] * len(items)
     known = np.flatnonzero(parts.holding(items))
     for block, here, rows in parts.blocks(items[known]) if len(known) else ():
         for at, row in zip(known[here].tolist(), rows.tolist(), strict=True):
-            found[at] = block[row]
-    return found
+            thumbnails[at] = block[row]
+    return thumbnails
 
 
 def features(

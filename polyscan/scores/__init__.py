@@ -1,9 +1,9 @@
 """All scores by name. To add one: a file here, a line in SCORES, a slow twin in tests/scores/reference.py."""
 
 from polyscan.scores.alignment import Alignment
-from polyscan.scores.certificate import Certificate
 from polyscan.scores.clarity import Clarity
 from polyscan.scores.cut import Cut
+from polyscan.scores.dip_test import DipTest
 from polyscan.scores.distinctness import Distinctness, WordDistinctness
 from polyscan.scores.gap import Gap
 from polyscan.scores.monosemanticity import Monosemanticity
@@ -19,7 +19,7 @@ SCORES: dict[str, type[Score]] = {
     "alignment": Alignment,
     "distinctness": Distinctness,
     "distinctness_words": WordDistinctness,
-    "dip_p": Certificate,
+    "dip_p": DipTest,
     "clarity": Clarity,
     "semanticity": Semanticity,
     "polysemanticity": Polysemanticity,

@@ -13,14 +13,14 @@ import pandas as pd
 from jaxtyping import Float32, Int64
 
 from polyscan.errors import JobError
+from polyscan.evidence import EvidenceReader, Subject, has_pool, whole_images
+from polyscan.inputs import reaches
 from polyscan.job import Job
+from polyscan.nulls.null_sets import LEVELS, neighbourhoods, one_exemplar_sets, random_sets
 from polyscan.run import Run
-from polyscan.run.evidence import EvidenceReader, Subject, has_pool, whole_images
-from polyscan.run.virtual import reaches
 from polyscan.scores.sample import Sample, prepare
 from polyscan.scores.score import values_of
 from polyscan.shards import Shard, seed, split_within
-from polyscan.stats.null_sets import LEVELS, neighbourhoods, one_exemplar_sets, random_sets
 from polyscan.tables import Columns
 from polyscan.units import Layer
 
@@ -52,7 +52,7 @@ def _pooled(job: Job, run: Run) -> list[str]:
 
 
 class Worker:
-    """Reads the null read-outs' evidence, and the pool of all images where a null is drawn from it."""
+    """Reads the null readouts' evidence, and the pool of all images where a null is drawn from it."""
 
     def __init__(self, job: Job, run: Run) -> None:
         self.job = job

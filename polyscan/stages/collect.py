@@ -11,16 +11,14 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 from polyscan.images import Picture, Reject
+from polyscan.inputs import batches, open_images, open_network, reaches, virtual_readouts
 from polyscan.job import Job
+from polyscan.nulls.thinning import reads
 from polyscan.run import Run
-from polyscan.run.batches import batches
-from polyscan.run.inputs import open_images, open_network
-from polyscan.run.virtual import reaches, read_outs
 from polyscan.shards import Shard, seed, split
-from polyscan.stats.thinning import reads
 from polyscan.tables import Columns
 from polyscan.units import UnitOrder
-from polyscan.vision.peaks import LayerTally, Tally
+from polyscan.vision.peaks import PeakTally, TallyResult
 from polyscan.vision.readouts import Peaks, Reader
 from polyscan.vision.readouts.units import Together
 
@@ -31,11 +29,13 @@ def shards(job: Job, run: Run) -> list[Shard]:
 
 
 class Worker:
-    """Holds the network with all read-outs, virtual ones among them, and the image source."""
+    """Holds the network with all readouts, virtual ones among them, and the image source."""
 
     def __init__(self, job: Job, run: Run) -> None:
         self.job = job
-        virtual = {layer: {"virtual": Together(tuple(units.values()))} for layer, units in read_outs(run).items()}
+        virtual = {
+            layer: {"virtual": Together(tuple(units.values()))} for layer, units in virtual_readouts(run).items()
+        }
         self.reader = Reader(open_network(job), job.network.layers, virtual)
         self.images = open_images(job)
         self.order = run.unit_order()
@@ -44,7 +44,7 @@ class Worker:
     def __call__(self, shard: Shard) -> dict[str, Columns]:
         """Candidates, moments, images and rejects of one range of images."""
         device = self.reader.network.device
-        tally = Tally(len(self.order), k=self.job.collect.k, name=self._name, device=device, reads=self.reads)
+        tally = PeakTally(len(self.order), k=self.job.collect.k, name=self._name, device=device, reads=self.reads)
         pictures: list[Picture] = []
         rejects: list[Reject] = []
         wanted = range(shard.start, shard.stop)
@@ -69,7 +69,7 @@ class Worker:
     def _name(self, number: int) -> str:
         return str(self.order[number])
 
-    def _candidates(self, result: LayerTally) -> Columns:
+    def _candidates(self, result: TallyResult) -> Columns:
         columns = {
             **self._units(result.activation.shape[1]),
             "image": result.image.ravel(),
@@ -80,7 +80,7 @@ class Worker:
         is_row = columns["activation"] > -np.inf  # a unit that reads few of the images may have fewer than k
         return {name: values[is_row] for name, values in columns.items()}
 
-    def _moments(self, result: LayerTally) -> Columns:
+    def _moments(self, result: TallyResult) -> Columns:
         names = ("n", "s1", "s2", "s3", "s4", "min", "max", "n_at_max", "n_nonpositive")
         return {**self._units(1), **{name: getattr(result.moments, name) for name in names}}
 

@@ -9,11 +9,12 @@ from jaxtyping import Bool, Float64, Int32
 from polyscan.errors import JobError
 from polyscan.job import Job
 from polyscan.run import Run
-from polyscan.run.keys import crop_keys
 from polyscan.shards import Shard, split_within
 from polyscan.stats.moments import Moments
 from polyscan.stats.topk import top_k_rows
 from polyscan.tables import Columns
+from polyscan.tables.keys import crop_keys
+from polyscan.units import Layer
 
 UNITS_PER_SHARD = 4096
 DEAD_SHARE = 1e-6  # of the layer's median sd
@@ -36,32 +37,32 @@ class Worker:
 
     def __call__(self, shard: Shard) -> dict[str, Columns]:
         """Exemplars and units of one range of units, all of one layer."""
-        layer = self.order[shard.start].layer
+        layer, channels = self.order.within_layer(shard.start, shard.stop)
         whole = self._moments(layer)
-        here = slice(shard.start - self.order.start(layer), shard.stop - self.order.start(layer))
         if int(whole.n[0]) < self.job.collect.k:
             raise JobError(
                 f"only {int(whole.n[0])} images could be read, `collect.k` is {self.job.collect.k}; "
                 "the table `rejects` says why the others could not; mend them or set a smaller k"
             )
-        return {"exemplars": self._exemplars(shard, layer), "units": self._units(layer, whole, here)}
+        return {"exemplars": self._exemplars(shard, layer), "units": self._units(layer, whole, channels)}
 
-    def _moments(self, layer: str) -> Moments:
-        start = self.order.start(layer)
-        rows = self.run.read("moments", where=("unit", start, start + self.order.layer(layer).n_units))
+    def _moments(self, layer: Layer) -> Moments:
+        start = self.order.start(layer.name)
+        rows = self.run.read("moments", where={"unit": range(start, start + layer.n_units)})
         names = ("n", "s1", "s2", "s3", "s4", "min", "max", "n_at_max", "n_nonpositive")
-        stacked = {name: rows[name].to_numpy().reshape(-1, self.order.layer(layer).n_units) for name in names}
+        stacked = {name: rows[name].to_numpy().reshape(-1, layer.n_units) for name in names}
         n_parts = len(stacked["n"])
         return Moments.merged([Moments(**{name: stacked[name][part] for name in names}) for part in range(n_parts)])
 
-    def _units(self, layer: str, whole: Moments, here: slice) -> Columns:
-        is_dead = dead(whole, relu_follows=bool(self.layers[layer]["relu_follows"]))
-        depth = self.order.layer(layer).depth
-        channels = np.arange(here.start, here.stop, dtype=np.int32)
+    def _units(self, layer: Layer, whole: Moments, channels: range) -> Columns:
+        is_dead = dead(whole, relu_follows=bool(self.layers[layer.name]["relu_follows"]))
+        here = slice(channels.start, channels.stop)
         return {
-            "layer": [layer] * len(channels),
-            "channel": channels,
-            "depth": np.full(len(channels), depth, dtype=np.int32),
+            "layer": [layer.name] * len(channels),
+            "parent": [layer.parent] * len(channels),
+            "role": [layer.role] * len(channels),
+            "channel": np.array(channels, dtype=np.int32),
+            "depth": np.full(len(channels), layer.depth, dtype=np.int32),
             "n_images": whole.n[here],
             "mean": whole.mean[here],
             "sd": whole.sd[here],
@@ -73,16 +74,18 @@ class Worker:
             "saturated": whole.n_at_max[here] > self.job.collect.k,
         }
 
-    def _exemplars(self, shard: Shard, layer: str) -> Columns:
-        rows = self.run.read("candidates", where=("unit", shard.start, shard.stop))
+    def _exemplars(self, shard: Shard, layer: Layer) -> Columns:
+        rows = self.run.read("candidates", where={"unit": range(shard.start, shard.stop)})
         kept = top_k_rows(
             rows["unit"].to_numpy(), rows["activation"].to_numpy(), rows["image"].to_numpy(), k=self.job.collect.k
         )
         rows = rows.iloc[kept]
-        boxes = boxes_of(rows, self.layers[layer], self.input_px)
+        boxes = boxes_of(rows, self.layers[layer.name], self.input_px)
         image = rows["image"].to_numpy()
         return {
             "layer": rows["layer"].to_numpy(),
+            "parent": [layer.parent] * len(rows),
+            "role": [layer.role] * len(rows),
             "channel": rows["channel"].to_numpy(),
             "rank": rows.groupby("unit", sort=False).cumcount().to_numpy(np.int32),
             "image": image,

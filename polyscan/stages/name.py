@@ -12,9 +12,9 @@ import numpy as np
 from jaxtyping import Bool, Int64
 from scipy.special import bdtrc
 
+from polyscan.evidence import EvidenceReader, Subject
 from polyscan.job import Job
 from polyscan.run import Run
-from polyscan.run.evidence import EvidenceReader, Subject
 from polyscan.scores.concepts import Concepts
 from polyscan.scores.distinctness import word_likeness
 from polyscan.scores.sample import Sample
@@ -31,10 +31,7 @@ Row = tuple[Any, ...]
 
 def shards(job: Job, run: Run) -> list[Shard]:
     """Ranges of real units, each within one layer."""
-    order = run.unit_order()
-    ranges = [
-        (order.start(layer.name), order.start(layer.name) + layer.n_units) for layer in order.layers if not layer.role
-    ]
+    ranges = run.unit_order().ranges(lambda layer: layer.is_real)
     return split_ranges("name", ranges, job.score.units_per_shard)
 
 
@@ -48,24 +45,21 @@ class Worker:
 
     def __call__(self, shard: Shard) -> dict[str, Columns]:
         """Names of the exemplars of one range of units, in the layer's own space."""
-        layer = self.order[shard.start].layer
-        first = shard.start - self.order.start(layer)
-        channels = range(first, first + len(shard))
+        layer, channels = self.order.within_layer(shard.start, shard.stop)
         rows: list[Row] = []
         if self.evidence.prototypes is not None or self.evidence.vocabulary is not None:
-            space = self.evidence.main_space(layer)
-            clusters = self._clusters(layer, space)
+            clusters = self._clusters(layer.name)
             shares = label_shares(self.run)
-            for subject in self.evidence.exemplars(layer, channels, space):
+            for subject in self.evidence.exemplars(layer.name, channels, self.evidence.main_space(layer.name)):
                 rows += _rows(subject, clusters[subject.channel], shares)
         columns = list(zip(*rows, strict=True)) or [()] * len(COLUMNS)
         return {"names": dict(zip(COLUMNS, columns, strict=True))}
 
-    def _clusters(self, layer: str, space: str) -> dict[int, Int64[np.ndarray, " n"]]:
+    def _clusters(self, layer: str) -> dict[int, Int64[np.ndarray, " n"]]:
         """Each unit's clusters, item by item."""
-        rows = self.run.read("clusters", ["channel", "evidence", "space", "item", "cluster"], where=("layer", layer))
-        rows = rows[(rows["evidence"] == "exemplars") & (rows["space"] == space)].sort_values("item", kind="stable")
-        return {int(channel): its.to_numpy(np.int64) for channel, its in rows.groupby("channel")["cluster"]}  # pyright: ignore
+        rows = self.run.read("clusters", ["channel", "is_main", "item", "cluster"], where={"layer": layer})
+        rows = rows[rows["is_main"]].sort_values("item", kind="stable")
+        return {int(channel): labels.to_numpy(np.int64) for channel, labels in rows.groupby("channel")["cluster"]}  # pyright: ignore
 
 
 def label_shares(run: Run) -> dict[int, float]:

@@ -9,9 +9,8 @@ import numpy as np
 import pandas as pd
 
 from polyscan.job import Job
-from polyscan.maps.sprites import Picture, sprite
+from polyscan.maps.sprites import EncodedPicture, sprite
 from polyscan.run import Run
-from polyscan.run.evidence import EvidenceReader
 from polyscan.shards import Shard, split_ranges
 from polyscan.tables import Columns
 
@@ -23,7 +22,7 @@ class Chosen(NamedTuple):
 
     evidence: str
     item: int
-    picture: Picture
+    picture: EncodedPicture
 
 
 def shards(job: Job, run: Run) -> list[Shard]:
@@ -31,10 +30,7 @@ def shards(job: Job, run: Run) -> list[Shard]:
     crops = job.picture.crops and job.embed.thumbnail_px
     if not crops and not (job.picture.visualizations and job.visualize.enabled):
         return []
-    order = run.unit_order()
-    ranges = [
-        (order.start(layer.name), order.start(layer.name) + layer.n_units) for layer in order.layers if not layer.role
-    ]
+    ranges = run.unit_order().ranges(lambda layer: layer.is_real)
     return split_ranges("picture", ranges, job.picture.units_per_shard)
 
 
@@ -45,15 +41,12 @@ class Worker:
         self.job = job
         self.run = run
         self.order = run.unit_order()
-        self.evidence = EvidenceReader(job, run)
 
     def __call__(self, shard: Shard) -> dict[str, Columns]:
         """Sprites of one range of units; of a unit without pictures there is none."""
-        layer = self.order[shard.start].layer
-        first = shard.start - self.order.start(layer)
-        channels = range(first, first + len(shard))
-        chosen = self._crops(layer, channels)
-        for channel, more in self._visualizations(layer, channels).items():
+        layer, channels = self.order.within_layer(shard.start, shard.stop)
+        chosen = self._crops(layer.name, channels)
+        for channel, more in self._visualizations(layer.name, channels).items():
             chosen.setdefault(channel, []).extend(more)
         sheets = {channel: sprite([one.picture for one in chosen[channel]]) for channel in sorted(chosen)}
         tiles = [
@@ -64,14 +57,14 @@ class Worker:
         columns = list(zip(*tiles, strict=True)) or [()] * (1 + len(TILE))
         return {
             "sprites": {
-                "layer": [layer] * len(sheets),
+                "layer": [layer.name] * len(sheets),
                 "channel": list(sheets),
                 "width": [sheet.width for sheet in sheets.values()],
                 "height": [sheet.height for sheet in sheets.values()],
                 "image": [sheet.content for sheet in sheets.values()],
             },
             "tiles": {
-                "layer": [layer] * len(tiles),
+                "layer": [layer.name] * len(tiles),
                 **dict(zip(("channel", *TILE), columns, strict=True)),
             },
         }
@@ -81,7 +74,8 @@ class Worker:
         side = self.job.embed.thumbnail_px
         if not side or not self.job.picture.crops:
             return {}
-        clusters = self._clusters(layer, channels, "exemplars", self.evidence.main_space(layer))
+        clusters = self._clusters(layer, channels)
+        clusters = clusters[clusters["is_main"]].drop(columns=["evidence", "is_main"])
         rows = self.run.unit_rows("exemplars", layer, ["channel", "rank", "crop"], channels=channels)
         rows = rows.rename(columns={"rank": "item"}).merge(clusters, on=["channel", "item"])
         rows = self._strongest(rows, "cluster", self.job.picture.crops, self.job.picture.per_cluster)
@@ -98,7 +92,8 @@ class Worker:
             names = ["channel", "index", "activation", "image"]
             rows = self.run.unit_rows(table, layer, names, channels=channels).rename(columns={"index": "item"})
             if table == "visualizations":
-                clusters = self._clusters(layer, channels, table, self.job.embed.model)
+                clusters = self._clusters(layer, channels)
+                clusters = clusters[clusters["evidence"] == table].drop(columns=["evidence", "is_main"])
                 rows = rows.merge(clusters, on=["channel", "item"], how="left")
                 rows = rows.sort_values(["channel", "activation"], ascending=[True, False], kind="stable")
                 rows = self._strongest(rows, "cluster_bic", most, 1)
@@ -108,10 +103,9 @@ class Worker:
                 chosen.setdefault(channel, []).extend(more)
         return chosen
 
-    def _clusters(self, layer: str, channels: range, evidence: str, space: str) -> pd.DataFrame:
-        names = ["channel", "evidence", "space", "item", "cluster", "cluster_bic"]
-        rows = self.run.unit_rows("clusters", layer, names, channels=channels)
-        return rows[(rows["evidence"] == evidence) & (rows["space"] == space)].drop(columns=["evidence", "space"])
+    def _clusters(self, layer: str, channels: range) -> pd.DataFrame:
+        names = ["channel", "evidence", "is_main", "item", "cluster", "cluster_bic"]
+        return self.run.unit_rows("clusters", layer, names, channels=channels)
 
     def _strongest(self, rows: pd.DataFrame, by: str | None, most: int, of_each: int) -> pd.DataFrame:
         """A unit's first rows, and the first of each of its clusters; in the order they come in."""
@@ -125,5 +119,5 @@ def _by_unit(evidence: str, rows: pd.DataFrame, pictures: Sequence[bytes | None]
     found: dict[int, list[Chosen]] = {}
     for channel, item, content in zip(rows["channel"].tolist(), rows["item"].tolist(), pictures, strict=True):
         if content is not None:
-            found.setdefault(int(channel), []).append(Chosen(evidence, int(item), Picture(bytes(content), side)))
+            found.setdefault(int(channel), []).append(Chosen(evidence, int(item), EncodedPicture(bytes(content), side)))
     return found

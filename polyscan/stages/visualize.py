@@ -12,10 +12,9 @@ from jaxtyping import UInt8
 from PIL import Image
 
 from polyscan.images import ImageSource, Picture
+from polyscan.inputs import open_distance, open_images, open_reader, reaches
 from polyscan.job import Job, VisualizeSettings
 from polyscan.run import Run
-from polyscan.run.inputs import open_distance, open_images, open_reader
-from polyscan.run.virtual import reaches
 from polyscan.shards import Shard, seed, split_within
 from polyscan.tables import Columns
 from polyscan.units import Layer, Unit
@@ -47,18 +46,18 @@ def _by_layer(job: Job, run: Run) -> list[list[Unit]]:
     table = run.read("units", ["layer", "channel", "is_dead"])
     live = table[~table["is_dead"]].groupby("layer")["channel"].agg(list).to_dict()
     layers = run.layers()
-    wanted = chosen_layers([layer.name for layer in layers if not layer.role], job.visualize.layers)
+    wanted = chosen_layers([layer.name for layer in layers if layer.is_real], job.visualize.layers)
     found: list[list[Unit]] = []
     for layer in layers:
-        if layer.parent not in wanted or (layer.role and not _is_proof(job, layer)):
+        if layer.parent not in wanted or not (layer.is_real or _is_proof(job, layer)):
             continue
         its = live.get(layer.name, [])
         if layer.role == "null":
-            # A thinned read-out is another unit only where images are ranked; its picture would be one seen before.
+            # A thinned readout is another unit only where images are ranked; its picture would be one seen before.
             its = [
                 channel for channel, reach in enumerate(reaches(run, layer.name)) if reach == 1 and channel in set(its)
             ]
-        size = job.visualize.virtual_units if layer.role else job.visualize.units_per_layer
+        size = job.visualize.units_per_layer if layer.is_real else job.visualize.virtual_units
         found.append(_sample(job, layer, its, size))
     return found
 
@@ -131,7 +130,7 @@ class Worker:
         """Each unit's exemplars around their peaks, where the job starts images from them."""
         if not self.job.visualize.data_starts:
             return
-        rows = self.run.read("exemplars", ["channel", "image", *BOX], where=("layer", layer))
+        rows = self.run.read("exemplars", ["channel", "image", *BOX], where={"layer": layer})
         rows = rows[rows["channel"].isin(channels)].sort_values("image", kind="stable")
         view = self.reader.network.preprocessing.view
         for channel, mine in rows.groupby("channel"):

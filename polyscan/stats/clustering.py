@@ -16,7 +16,7 @@ from typing import Any
 import array_api_compat
 from jaxtyping import Bool, Float, Int
 
-from polyscan.stats.seeding import seeds
+from polyscan.stats.kmeans_plus_plus import seeds
 
 Array = Any  # numpy.ndarray, or torch.Tensor where a stage computes on a GPU
 

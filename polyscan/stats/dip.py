@@ -93,7 +93,7 @@ def dip_p(values: Float[np.ndarray, " n"], *, draws: int = 2000) -> float:
     return empirical_p(dip(values), _uniform_dips(len(values), draws))
 
 
-def certificate(
+def dip_test(
     cosines: Float[np.ndarray, "n n"], *, seed: int, folds: int = 5, restarts: int = 10, draws: int = 2000
 ) -> float:
     """Chance that a set of one cluster looks as much like two as this one does; needs no null sets.

@@ -80,7 +80,7 @@ class Whitening:
 def place_directions(means: Float[np.ndarray, "places d"]) -> Float64[np.ndarray, "d q"]:
     """Directions in which a map's mean vector changes from place to place: borders have features of their own.
 
-    A read-out that peaks in a corner on some images and inside on others is no unit of two concepts.
+    A readout that peaks in a corner on some images and inside on others is no unit of two concepts.
 
     Args:
         means: mean vector at each place of the map.

@@ -5,7 +5,8 @@ is one PUT. What an object store is asked is asked again for a while where it do
 before is remembered, because other processes write there, too.
 """
 
-from polyscan.storage.addresses import masked, refuse_secret
+from polyscan.storage.damage import is_damage
 from polyscan.storage.folder import Storage
+from polyscan.storage.urls import masked, refuse_secret
 
-__all__ = ["Storage", "masked", "refuse_secret"]
+__all__ = ["Storage", "is_damage", "masked", "refuse_secret"]

@@ -14,8 +14,8 @@ from typing import IO, Any, cast
 from fsspec.implementations.local import LocalFileSystem
 
 from polyscan.errors import StoreError
-from polyscan.storage.addresses import opened, speaks_s3
-from polyscan.storage.answers import explained, greet, is_from_a_store
+from polyscan.storage.store_errors import explained, greet, is_from_a_store
+from polyscan.storage.urls import opened, speaks_s3
 
 ASIDE = re.compile(r"\..+\.[0-9a-f]{32}")
 ASIDE_DEPTH = 3

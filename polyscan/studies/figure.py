@@ -10,20 +10,20 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from polyscan import job as jobs
 from polyscan.errors import JobError
 from polyscan.job import Job
-from polyscan.maps.atlas import Atlas, Column
+from polyscan.maps.atlas import Atlas, MapColumn
 from polyscan.maps.figures import ENDINGS, LayerSample, UnitSample, layer_figure, map_figure, trend_figure, unit_figure
 from polyscan.maps.numbers import number_text
 from polyscan.maps.one_file import one_file
 from polyscan.pipeline import STAGES
-from polyscan.run import Results, Run
-from polyscan.run.adoption import require_finished
-from polyscan.run.evidence import EvidenceReader
-from polyscan.run.mending import UNWRITABLE
-from polyscan.stages.show.contents import atlas_of
-from polyscan.stages.show.unit_map import calibrated_rows
+from polyscan.report.contents import atlas_of
+from polyscan.report.gallery import null_speaks_for
+from polyscan.report.unit_map import calibrated_rows
+from polyscan.results import Results
+from polyscan.run import Run
+from polyscan.run.integrity import UNWRITABLE
+from polyscan.run.reuse import require_finished
 from polyscan.storage import Storage
 
 NAMED = ("layer", "unit")
@@ -111,11 +111,11 @@ class Drawing:
         self.run: Run = results.run
         self.frame: pd.DataFrame = results.map
         self.ending = ending
-        self.job: Job = jobs.parse(self.run.storage.read("job.toml"), f"{self.run.address}/job.toml", {})
-        self.calibrated: pd.DataFrame = calibrated_rows(self.job, self.run)
+        self.job: Job = results.job
+        self.calibrated: pd.DataFrame = calibrated_rows(self.run)
         self.atlas: Atlas = atlas_of(self.job, self.run, self.frame, self.calibrated)
 
-    def column(self, score: str | None) -> Column:
+    def column(self, score: str | None) -> MapColumn:
         """The column of that name; the map's first one by default.
 
         Raises:
@@ -200,14 +200,15 @@ class Drawing:
         if not self.job.calibrate.nulls:
             return np.empty(0)
         main = self.job.calibrate.nulls[0]
-        rows = self.run.read("nulls", where=("layer", layer if main == "layer" else ""))
-        space = EvidenceReader(self.job, self.run).main_space(layer)
-        is_main = (rows["null"] == main) & (rows["evidence"] == "exemplars") & (rows["space"] == space)
-        return rows[is_main & (rows["score"] == score)]["value"].to_numpy(np.float64)
+        if not null_speaks_for(main, layer, self.run):
+            return np.empty(0)
+        where = {"layer": layer if main == "layer" else "", "null": main, "evidence": "exemplars", "score": score}
+        return self.run.read("nulls", ["value"], where=where)["value"].to_numpy(np.float64)
 
     def controls(self, layer: str, score: str) -> np.ndarray:
         """The score of the layer's one-concept controls; `p` is the separation's."""
-        rows = self.calibrated[(self.calibrated["prefix"] == "") & (self.calibrated["layer"] == f"{layer}@control")]
+        rows = self.calibrated[self.calibrated["is_main"] & (self.calibrated["role"] == "control")]
+        rows = rows[rows["parent"] == layer]
         rows = rows[rows["score"] == ("separation" if score == "p" else score)]
         return rows["p" if score == "p" else "value"].to_numpy(np.float64)
 

@@ -13,8 +13,9 @@ from polyscan import job as jobs
 from polyscan import pipeline
 from polyscan.errors import JobError
 from polyscan.job import Job, WorkersSettings
-from polyscan.run import Results, Run
-from polyscan.scheduling import Terms
+from polyscan.results import Results
+from polyscan.run import Run
+from polyscan.scheduling import WorkerPolicy
 from polyscan.shards import Runner
 
 DEFAULT_JOB = "digits"
@@ -82,7 +83,7 @@ def runner_for(on: str | None, workers: int | None, settings: WorkersSettings | 
         raise JobError('Ray is not installed; `pip install ray`, or use `on="local"`') from error
     settings = settings or WorkersSettings()  # pyright: ignore[reportCallIssue]
     with connected():
-        yield ray_runner(Terms(workers or settings.n, settings.deadline_s, settings.patience_s))
+        yield ray_runner(WorkerPolicy(workers or settings.n, settings.deadline_s, settings.patience_s))
 
 
 def job_file(name: str) -> Path:

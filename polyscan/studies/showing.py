@@ -11,15 +11,14 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from polyscan import job as jobs
+from polyscan import report
 from polyscan.errors import JobError
-from polyscan.job import Job
 from polyscan.maps import Site
 from polyscan.pipeline import STAGES
-from polyscan.run import Results, Run
-from polyscan.run.adoption import require_finished
-from polyscan.run.mending import writing
-from polyscan.stages import show
+from polyscan.results import Results, stored_job
+from polyscan.run import Run
+from polyscan.run.integrity import writing
+from polyscan.run.reuse import require_finished
 
 
 def redraw(address: str, overrides: Mapping[str, Any]) -> str:
@@ -31,7 +30,7 @@ def redraw(address: str, overrides: Mapping[str, Any]) -> str:
     """
     run = finished(address, overrides)
     with writing(run.address):
-        show.draw(stored_job(run, overrides), run)
+        report.draw(stored_job(run, overrides), run)
     return run.address
 
 
@@ -50,11 +49,6 @@ def finished(address: str, overrides: Mapping[str, Any]) -> Run:
     return run
 
 
-def stored_job(run: Run, overrides: Mapping[str, Any]) -> Job:
-    """The job of a run, as it was filled in, with other drawing settings."""
-    return jobs.parse(run.storage.read("job.toml"), f"{run.address}/job.toml", overrides)
-
-
 @contextmanager
 def served(address: str, port: int, overrides: Mapping[str, Any]) -> Generator[str]:
     """Serves the maps on 127.0.0.1 while it is open; gives the address of the front page.
@@ -67,7 +61,7 @@ def served(address: str, port: int, overrides: Mapping[str, Any]) -> Generator[s
         JobError: if an override is no drawing setting.
     """
     run = finished(address, overrides)
-    site = Site(show.drawn_atlas(stored_job(run, overrides), run))
+    site = Site(report.drawn_atlas(stored_job(run, overrides), run))
     server = ThreadingHTTPServer(("127.0.0.1", port), partial(_Pages, site, threading.Lock()))
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()

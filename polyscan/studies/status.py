@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from polyscan.pipeline import STAGES
-from polyscan.run import Results, Run
+from polyscan.results import Results
+from polyscan.run import Run
 from polyscan.run.records import Done, Running
 from polyscan.scheduling import adaptive_deadline_s
 
@@ -18,7 +19,7 @@ FEWEST = 20
 
 
 @dataclass(frozen=True)
-class Rate:
+class Throughput:
     """How fast a stage goes: what its last shards took, all workers together."""
 
     shards_per_minute: float
@@ -60,7 +61,7 @@ class StageStatus:
     running: list[Running]
     stale: list[Stale]
     halved: int
-    rate: Rate | None
+    rate: Throughput | None
 
     @property
     def seconds_left(self) -> float | None:
@@ -91,8 +92,8 @@ def _deadline_s(run: Run) -> float | None:
 
 
 def _stage_status(run: Run, stage: str, deadline_s: float | None) -> StageStatus:
-    traces = run.running(stage)  # before the done records, or what ends meanwhile would be in neither
-    done = run.done(stage)
+    traces = run.ledger.running(stage)  # before the done records, or what ends meanwhile would be in neither
+    done = run.ledger.done(stage)
     slowest_s = max((record.seconds for record in done.values()), default=0.0)
     deadline_s = deadline_s or adaptive_deadline_s(slowest_s)
     now = time.time()
@@ -103,18 +104,18 @@ def _stage_status(run: Run, stage: str, deadline_s: float | None) -> StageStatus
     return StageStatus(
         stage=stage,
         done=len(done),
-        total=run.planned(stage),
+        total=run.ledger.planned(stage),
         rows=sum(record.rows for record in done.values()),
         seconds=sum(record.seconds for record in done.values()),
-        failures=[failure for failure in run.failures(stage) if failure.get("index") not in done],
+        failures=[failure for failure in run.ledger.failures(stage) if failure.get("index") not in done],
         running=running,
         stale=stale,
         halved=sum(bool(record.batch) for record in done.values()),
-        rate=rate_of(list(done.values()), since=run.began(stage), n_running=len(running)),
+        rate=throughput_of(list(done.values()), since=run.ledger.began(stage), n_running=len(running)),
     )
 
 
-def rate_of(done: Sequence[Done], *, since: float | None, n_running: int) -> Rate | None:
+def throughput_of(done: Sequence[Done], *, since: float | None, n_running: int) -> Throughput | None:
     """The rate of the shards that were done last.
 
     Args:
@@ -135,4 +136,4 @@ def rate_of(done: Sequence[Done], *, since: float | None, n_running: int) -> Rat
     if minutes <= 0.0:
         return None
     items = sum(record.stop - record.start for _, record in last)
-    return Rate(len(last) / minutes, items / minutes)
+    return Throughput(len(last) / minutes, items / minutes)

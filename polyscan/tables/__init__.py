@@ -1,6 +1,17 @@
 """The tables of a run: schemas, and how columns become Parquet and come back. pyarrow lives here and in `images`."""
 
-from polyscan.tables.files import Columns, encode, read, read_keys, read_matrix, read_single, read_vectors, write_single
+from polyscan.tables.files import (
+    Columns,
+    Condition,
+    Filter,
+    encode,
+    read,
+    read_keys,
+    read_matrix,
+    read_single,
+    read_vectors,
+    write_single,
+)
 from polyscan.tables.schemas import TABLES, Column, ColumnType, Table
 
 __all__ = [
@@ -8,6 +19,8 @@ __all__ = [
     "Column",
     "ColumnType",
     "Columns",
+    "Condition",
+    "Filter",
     "Table",
     "encode",
     "read",

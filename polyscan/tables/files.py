@@ -12,7 +12,7 @@ import json
 import operator
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, cast
+from typing import Any, TypeAlias, cast
 
 import numpy as np
 import pandas as pd
@@ -23,11 +23,16 @@ import pyarrow.parquet as pq
 from jaxtyping import Float32, Int64
 
 from polyscan.errors import TableError
-from polyscan.storage import Storage
+from polyscan.storage import Storage, is_damage
 from polyscan.tables.schemas import TYPES, Column, ColumnType, Table
 
 Columns = Mapping[str, Any]
 """Column name to a numpy array or list, all of one length; vectors as one array [rows, d], or a list of arrays."""
+
+Condition: TypeAlias = str | int | range | Sequence[str] | Sequence[int]
+"""What a column must be: equal to a value, within a range of whole numbers, or one of several values."""
+Filter: TypeAlias = Mapping[str, Condition]
+"""Conditions by column; a row is read where all hold."""
 
 MENDED = (
     "`polyscan status --verify` tells what is damaged, the same `polyscan scan` makes that again, and of the map alone "
@@ -83,7 +88,12 @@ def _array(column: Column, values: Any) -> pa.Array:
 
 
 def read(
-    storage: Storage, files: Sequence[str], table: Table, *, columns: Sequence[str] | None = None, where: Any = None
+    storage: Storage,
+    files: Sequence[str],
+    table: Table,
+    *,
+    columns: Sequence[str] | None = None,
+    where: Filter | None = None,
 ) -> pd.DataFrame:
     """Rows of these files, in the files' order.
 
@@ -92,9 +102,7 @@ def read(
         files: their names.
         table: whose parts they are.
         columns: which columns, all if None.
-        where: `(column, low, high)`: only rows with low <= column < high, `(column, value)`: only equal ones,
-            `(column, list)`: only those in it, or a dictionary of columns to values: only rows equal in all, or within
-            where the value is a `range`.
+        where: which rows, all if None.
 
     Raises:
         TableError: naming the first file that is gone, damaged or another table's.
@@ -113,12 +121,14 @@ class _Trusting(pafs.FSSpecHandler):
         return pa.PythonFile(self.fs.open(path, "rb"), mode="r")
 
 
-def _scanned(storage: Storage, files: Sequence[str], table: Table, columns: Sequence[str], where: Any) -> pa.Table:
+def _scanned(
+    storage: Storage, files: Sequence[str], table: Table, columns: Sequence[str], where: Filter | None
+) -> pa.Table:
     """These columns of the rows that fit; of an object store, no more is fetched than what holds them."""
     try:
         return _rows(storage, files, table, columns, where)
     except Exception as error:
-        if not (_is_damage(error) or isinstance(error, FileNotFoundError)):
+        if not (is_damage(error) or isinstance(error, FileNotFoundError)):
             raise
         for file in files:  # Arrow's own words name no file, or a path in a store; so each is read by itself
             with _naming(storage, file):
@@ -126,7 +136,9 @@ def _scanned(storage: Storage, files: Sequence[str], table: Table, columns: Sequ
         raise  # by now each of them can be read, so something else was the matter
 
 
-def _rows(storage: Storage, files: Sequence[str], table: Table, columns: Sequence[str], where: Any) -> pa.Table:
+def _rows(
+    storage: Storage, files: Sequence[str], table: Table, columns: Sequence[str], where: Filter | None
+) -> pa.Table:
     paths = [storage.path(name) for name in files]
     filesystem = storage.fs if storage.is_local else pafs.PyFileSystem(_Trusting(storage.fs))
     with storage.asking():
@@ -139,16 +151,23 @@ def _rows(storage: Storage, files: Sequence[str], table: Table, columns: Sequenc
     return rows
 
 
-def _check_schema(found: pa.Schema, table: Table) -> None:
+def _check_schema(schema: pa.Schema, table: Table) -> None:
     """Refuses a file of another table.
 
     Raises:
-        ValueError: saying what it is.
+        TableError: if it is this table as another version of polyscan wrote it.
+        ValueError: if it is another table, saying which.
     """
-    about = _about(found)
-    if about is not None and about != (table.name, table.version):
+    about = _about(schema)
+    if about is not None and about[0] == table.name and about[1] != table.version:
+        raise TableError(
+            f"the table `{table.name}` of this run has version {about[1]}, this polyscan reads version "
+            f"{table.version}; the run was made by another version of polyscan, which its run.json names. Read it with "
+            f"that version, or make the table anew with --redo {table.stage}"
+        )
+    if about is not None and about[0] != table.name:
         raise ValueError(f"it holds the table `{about[0]}` of version {about[1]}")
-    if not found.remove_metadata().equals(table.schema):
+    if not schema.remove_metadata().equals(table.schema):
         raise ValueError(f"its columns are not those of `{table.name}` of version {table.version}")
 
 
@@ -176,37 +195,25 @@ def _naming(storage: Storage, file: str) -> Generator[None]:
     except FileNotFoundError as error:
         raise TableError(f"{storage.path(file)} is gone; {MENDED}") from error
     except Exception as error:
-        if not _is_damage(error):
+        if not is_damage(error):
             raise
         words = " ".join(str(error).split())[:200]
         raise TableError(f"{storage.path(file)} can't be read as its table ({words}); {MENDED}") from error
 
 
-def _is_damage(error: Exception) -> bool:
-    """Whether bytes that did arrive can't be understood; all else (a lost connection or mount) may pass.
-
-    Arrow tells damage by its own errors, by what Python raises of wrong values, or by an OSError without a number; a
-    damaged length by wanting more memory than there is.
-    """
-    if isinstance(error, OSError):
-        return type(error) is OSError and error.errno is None
-    return isinstance(error, (pa.ArrowException, ValueError, LookupError, TypeError, OverflowError))
-
-
-def _filter(where: Any, schema: pa.Schema) -> Any:
-    if where is None:
+def _filter(where: Filter | None, schema: pa.Schema) -> Any:
+    if not where:
         return None
-    if isinstance(where, Mapping):
-        return functools.reduce(operator.and_, [_fits(pads.field(str(name)), value) for name, value in where.items()])
-    name, *bounds = where
-    if len(bounds) == 1:
-        wanted = bounds[0] if isinstance(bounds[0], list) else [bounds[0]]
-        return pads.field(name).isin(pa.array(wanted, type=schema.field(name).type))  # an empty list has no type
-    return (pads.field(name) >= bounds[0]) & (pads.field(name) < bounds[1])
+    conditions = (_fits(pads.field(name), condition, schema.field(name).type) for name, condition in where.items())
+    return functools.reduce(operator.and_, conditions)
 
 
-def _fits(field: Any, value: Any) -> Any:
-    return (field >= value.start) & (field < value.stop) if isinstance(value, range) else field == value
+def _fits(field: Any, condition: Condition, type_: Any) -> Any:
+    if isinstance(condition, range):
+        return (field >= condition.start) & (field < condition.stop)
+    if isinstance(condition, str | int):
+        return field == condition
+    return field.isin(pa.array(condition, type=type_))  # of an empty list Arrow could not tell the type
 
 
 def read_keys(storage: Storage, file: str, column: str, table: Table | None = None) -> Int64[np.ndarray, " n"]:
@@ -235,7 +242,7 @@ def _column(storage: Storage, file: str, column: str, table: Table | None, put: 
 
 
 def read_matrix(
-    storage: Storage, files: Sequence[str], table: Table, *, key: str, column: str, where: Any
+    storage: Storage, files: Sequence[str], table: Table, *, key: str, column: str, where: Filter
 ) -> tuple[Int64[np.ndarray, " n"], Float32[np.ndarray, "n d"]]:
     """Keys and vectors of the rows that fit `where`, all of whose vectors have one length; in the files' order.
 

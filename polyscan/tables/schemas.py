@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import pyarrow as pa
@@ -50,6 +50,10 @@ class Table:
 LAYER = Column(
     "layer", "string", "", "dotted module name; `#2` marks the second call of a shared module, `@` a virtual layer"
 )
+PARENT = Column("parent", "string", "", "the layer that the units are read from; the layer itself for real units")
+ROLE = Column(
+    "role", "string", "", "`unit` for channels; what virtual units are for: `null`, `control`, `planted`, `down` ..."
+)
 CHANNEL = Column("channel", "int32", "", "the unit's index in its layer, 0 first")
 UNIT = Column("unit", "int32", "", "the unit's number in the run's order: layers by depth, then channels")
 IMAGE = Column("image", "int64", "", "id of the image: its place in the source's stable order")
@@ -58,6 +62,7 @@ SPACE = Column(
     "space", "string", "", "where evidence is compared: an embedder, or the network's features `own`, `next`"
 )
 NULL = Column("null", "string", "", "which null: `layer`, `embedding` or another of `calibrate.nulls`")
+IS_MAIN = Column("is_main", "bool", "", "exemplars, in the space where the layer is compared, against the first null")
 SCORE = Column("score", "string", "", "name of the score, or of one of its parts as `semanticity_c`")
 BOX = (
     Column("top", "int32", "px", "first row of the receptive-field box, in the network's input"),
@@ -69,9 +74,8 @@ BOX = (
 TABLES: dict[str, Table] = {
     table.name: table
     for table in (
-        Table("layers", "survey", 2, "layer", (
-            LAYER,
-            Column("parent", "string", "", "the layer that a virtual layer is made of; itself for a real one"),
+        Table("layers", "survey", 3, "layer", (
+            LAYER, PARENT, ROLE,
             Column("depth", "int32", "", "place in the forward order, 0 first"),
             Column("n_units", "int32", "units", "how many units the layer has"),
             Column("map_y", "int32", "positions", "height of its activation map; 1 where it has no space"),
@@ -86,11 +90,11 @@ TABLES: dict[str, Table] = {
             Column("next", "string", "", "the next stage: the first deeper layer of another shape in space, or empty"),
             Column("space", "string", "", "where its evidence is compared: `image` (an embedder), `own` or `next`"),
             Column("random_clarity", "float64", "", "clarity that 95 % of random sets of features stay under"),
-            Column("read_out", "string", "", "where the units are read"),
+            Column("readout", "string", "", "where the units are read"),
             Column("relu_follows", "bool", "", "whether the next operation is a ReLU or one of its kind"),
         )),
-        Table("readouts", "survey", 1, "part of a virtual unit, and mean of a layer", (
-            LAYER, CHANNEL,
+        Table("readouts", "survey", 2, "part of a virtual unit, and mean of a layer", (
+            LAYER, PARENT, ROLE, CHANNEL,
             Column("part", "int32", "", "0 for a direction; a `max` has as many parts as directions"),
             Column("kind", "string", "", "`linear`, `max`; `mean` and `axis`: how its features are seen"),
             Column("weights", "vector", "", "the direction, one number per channel of the layer"),
@@ -134,8 +138,8 @@ TABLES: dict[str, Table] = {
             Column("n_at_max", "int64", "images", "images whose peak equals the largest"),
             Column("n_nonpositive", "int64", "images", "images whose peak is not above zero"),
         )),
-        Table("exemplars", "combine", 1, "unit and rank", (
-            LAYER, CHANNEL,
+        Table("exemplars", "combine", 2, "unit and rank", (
+            LAYER, PARENT, ROLE, CHANNEL,
             Column("rank", "int32", "", "0 for the strongest image; ties in favour of the smaller image id"),
             IMAGE,
             Column("activation", "float32", "", "peak of the unit over space on this image"),
@@ -144,8 +148,8 @@ TABLES: dict[str, Table] = {
             *BOX,
             Column("crop", "int64", "", "key of the crop: a hash of image and box"),
         )),
-        Table("units", "combine", 1, "unit", (
-            LAYER, CHANNEL,
+        Table("units", "combine", 2, "unit", (
+            LAYER, PARENT, ROLE, CHANNEL,
             Column("depth", "int32", "", "the layer's place in the forward order"),
             Column("n_images", "int64", "images", "images over which the moments are taken"),
             Column("mean", "float64", "", "mean peak over all images"),
@@ -197,21 +201,21 @@ TABLES: dict[str, Table] = {
         )),
         Table("nulls", "calibrate", 1, "null set and score", (
             LAYER, NULL, EVIDENCE, SPACE,
-            Column("set", "int32", "", "the set; for the layer null the channel of the null read-out"),
-            Column("reach", "int32", "", "it is drawn from its read-out's top reach x n"),
+            Column("set", "int32", "", "the set; for the layer null the channel of the null readout"),
+            Column("reach", "int32", "", "it is drawn from its readout's top reach x n"),
             SCORE,
             Column("value", "float64", "", "its value", nullable=True),
         )),
-        Table("scores", "score", 2, "unit, evidence, space, null and score", (
-            LAYER, CHANNEL, EVIDENCE, SPACE, NULL, SCORE,
+        Table("scores", "score", 3, "unit, evidence, space, null and score", (
+            LAYER, PARENT, ROLE, CHANNEL, EVIDENCE, SPACE, NULL, IS_MAIN, SCORE,
             Column("value", "float64", "", "its value", nullable=True),
             Column("null_mean", "float64", "", "mean under the null at this clarity; null: no null", nullable=True),
             Column("null_sd", "float64", "", "standard deviation under the null at this clarity", nullable=True),
             Column("p", "float64", "", "chance of a value as extreme under the null", nullable=True),
             Column("is_extrapolated", "bool", "", "p is too small to be counted and was read from a fitted tail"),
         )),
-        Table("matches", "score", 1, "unit, evidence, space and null", (
-            LAYER, CHANNEL, EVIDENCE, SPACE, NULL,
+        Table("matches", "score", 2, "unit, evidence, space and null", (
+            LAYER, PARENT, ROLE, CHANNEL, EVIDENCE, SPACE, NULL,
             Column("n_sets", "int32", "", "null sets that it is compared with"),
             Column("match_radius", "float64", "", "distance in clarity to the 20th nearest null set", nullable=True),
             Column("off_range", "bool", "", "radius above .05, or clarity outside the null's range"),
@@ -221,8 +225,9 @@ TABLES: dict[str, Table] = {
             LAYER, CHANNEL, SPACE,
             Column("embedding", "vector", "", "mean of its exemplars as cosines see them; of length 1"),
         )),
-        Table("clusters", "score", 3, "unit, evidence, space and item", (
-            LAYER, CHANNEL, EVIDENCE, SPACE,
+        Table("clusters", "score", 4, "unit, evidence, space and item", (
+            LAYER, PARENT, ROLE, CHANNEL, EVIDENCE, SPACE,
+            replace(IS_MAIN, meaning="exemplars, in the space where the layer is compared"),
             Column("item", "int32", "", "rank of the exemplar, index of the visualization"),
             Column("cluster", "int32", "", "best K of 2 and more by silhouette, ungated; 0 for the strongest item's"),
             Column("cluster_bic", "int32", "", "k-means with K by BIC, 1 included, as published; -1 for an outlier"),

@@ -1,1 +1,1 @@
-"""The only room that knows torch: networks, read-outs, fields, peaks, embedders, distances, feature visualization."""
+"""The only room that knows torch: networks, readouts, fields, peaks, embedders, distances, feature visualization."""

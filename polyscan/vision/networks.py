@@ -20,7 +20,6 @@ import torch
 from torch import nn
 
 from polyscan.errors import ModelError
-from polyscan.vision.memory import keep_freed_memory
 from polyscan.vision.preprocessing import Preprocessing, from_timm, from_torchvision
 from polyscan.vision.weights_files import is_weights_file, load_weights_file
 
@@ -56,40 +55,6 @@ class Network:
             digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
             digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
         return digest.hexdigest()
-
-
-def pick_device(name: str) -> torch.device:
-    """The device of that name; `auto` is the GPU where there is one.
-
-    Raises:
-        ModelError: if the machine has no such device.
-    """
-    name = ("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise ModelError(f'`device` "{name}" is none; allowed: auto, cpu, cuda, cuda:0 ...') from error
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise ModelError(
-            f'`device` is "{name}", but this machine has {torch.cuda.device_count()} CUDA GPUs; use "auto" or "cpu"'
-        )
-    if device.type == "cuda":
-        _exact_on_gpu()
-    else:
-        keep_freed_memory()
-    return device
-
-
-def _exact_on_gpu() -> None:
-    """Float32 that is float32, and kernels that give the same answer twice.
-
-    By default cuDNN rounds the factors of a convolution to 10 bits (TF32), which reorders exemplars, and picks
-    kernels by a race, which makes two visualizations of one seed two different images.
-    """
-    torch.backends.cudnn.allow_tf32 = False
-    torch.backends.cuda.matmul.allow_tf32 = False
-    torch.backends.cudnn.deterministic = True
-    torch.backends.cudnn.benchmark = False
 
 
 def load_network(request: NetworkRequest, device: torch.device) -> Network:

@@ -22,7 +22,7 @@ _SIGN = -(2**31)  # the sign bit of an int32
 
 
 @dataclass(frozen=True)
-class LayerTally:
+class TallyResult:
     """What was tallied: `k_` rows a unit, strongest first, and the moments of its peaks.
 
     An activation of -inf is no row: the unit ranks fewer than `k_` images.
@@ -35,7 +35,7 @@ class LayerTally:
     moments: Moments
 
 
-class Tally:
+class PeakTally:
     """Tallies the peaks of units over space, one position per image; of all layers' units at once, it takes least time.
 
     Args:
@@ -85,11 +85,11 @@ class Tally:
                 "check the weights and the input"
             )
 
-    def result(self) -> LayerTally:
+    def result(self) -> TallyResult:
         """The tally so far; `k_` is k, or the number of images where there were fewer."""
         value, image, place = self._best.result()
         width = self._width if isinstance(self._width, int) else self._width.cpu().numpy()[:, None]
-        return LayerTally(
+        return TallyResult(
             activation=value,
             image=image,
             y=(place // width).astype(np.int32),
@@ -98,7 +98,7 @@ class Tally:
         )
 
 
-class PeakTally(Tally):
+class LayerPeakTally(PeakTally):
     """The tally of one layer's units; `layer` is its name, for messages."""
 
     def __init__(

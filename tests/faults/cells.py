@@ -28,7 +28,7 @@ STAGE = "embed"
 N_SHARDS = 29
 CHANGES: dict[str, Any] = {
     "embed__crops_per_shard": 6,
-    "survey__read_outs": 20,
+    "survey__readouts": 20,
     "survey__controls": 2,
     "survey__planted": 2,
     "calibrate__embedding_sets": 20,
@@ -79,7 +79,7 @@ def assert_same(run: Path, reference: Reference) -> None:
 
 
 def _rows(run: Run, stage: str) -> dict[int, int]:
-    return {index: record.rows for index, record in run.done(stage).items()}
+    return {index: record.rows for index, record in run.ledger.done(stage).items()}
 
 
 def doubled(run: Run) -> list[str]:

@@ -58,9 +58,9 @@ def where(request: pytest.FixtureRequest) -> Runner:
 def two_on_ray(deadline_s: float | None = None) -> Runner:
     """Two workers."""
     from polyscan.ray_runner import ray_runner
-    from polyscan.scheduling import Terms
+    from polyscan.scheduling import WorkerPolicy
 
-    return ray_runner(Terms(2, deadline_s=deadline_s))
+    return ray_runner(WorkerPolicy(2, deadline_s=deadline_s))
 
 
 def gcs_address() -> str:

@@ -20,7 +20,8 @@ import numpy as np
 from fuzz import jury, pictures
 
 from polyscan.errors import PolyscanError
-from polyscan.run import Run, open_run
+from polyscan.results import open_run
+from polyscan.run import Run
 from polyscan.studies.status import status_of
 from polyscan.tables import TABLES
 
@@ -103,7 +104,7 @@ READERS: dict[str, Callable[[str], object]] = {
     "unit": lambda address: open_run(address).unit("paint", 0),
     "vectors": vectors,
     "status": status_of,
-    "verify": lambda address: Run(address).verify(),
+    "verify": lambda address: Run(address).ledger.verify(),
 }
 
 

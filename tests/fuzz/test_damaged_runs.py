@@ -19,7 +19,8 @@ from sabotage import hashes
 
 from polyscan import pipeline, tables
 from polyscan.errors import PolyscanError, TableError
-from polyscan.run import Results, Run, open_run
+from polyscan.results import Results, open_run
+from polyscan.run import Run
 from polyscan.storage import Storage
 from polyscan.studies import showing
 from polyscan.studies.status import status_of

@@ -21,7 +21,7 @@ from PIL import Image
 
 import polyscan
 from polyscan.images import ImageOptions, Picture, Reject, open_images
-from polyscan.run import Results
+from polyscan.results import Results
 
 TITLE = "".join(NAMES[:4])
 
@@ -83,7 +83,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     job = toy.job(
         home / "strange.parquet",
         network__name="fuzz.strange:network",
-        survey__read_outs=10,
+        survey__readouts=10,
         survey__controls=2,
         survey__planted=2,
         score__units_per_shard=64,

@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import save_file
 from toy import Toy
 
-from polyscan.run import Results
+from polyscan.results import Results
 
 # Python itself tells of every class that a pickle asks for, before it is made.
 HOOK = """

@@ -13,9 +13,9 @@ from maps.seeing import Seen, launched, looking
 
 from benchmarks.synthetic_network import Plan, names
 from benchmarks.synthetic_run import write
-from polyscan.maps.addresses import layer_addresses
+from polyscan import report
+from polyscan.maps.urls import layer_addresses
 from polyscan.run import Run
-from polyscan.stages import show
 from polyscan.studies.showing import stored_job
 
 
@@ -31,7 +31,7 @@ class Drawn:
     @classmethod
     def of(cls, plan: Plan, folder: Path) -> Drawn:
         run = write(folder, plan)
-        show.draw(stored_job(run, {}), run)
+        report.draw(stored_job(run, {}), run)
         return cls(plan, run, folder / "maps", pd.read_parquet(folder / "map.parquet"))
 
     @property

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from maps.writing import put
 
-from polyscan.maps.atlas import Column
+from polyscan.maps.atlas import MapColumn
 from polyscan.maps.comparison import (
     Changed,
     Comparison,
@@ -28,9 +28,9 @@ from polyscan.maps.comparison_page import comparison_files
 NASTY = ("plain", "<script>alert(1)</script>", "größe \"&'\N{SNOWMAN}", "=1+1")
 LAYERS = ("conv1", "<b>mid</b>", "third.0.conv", "head")
 COLUMNS = (
-    Column("gap", "gap", "how much closer"),
-    Column("several_share", "called several", "share of judged units"),
-    Column("p", "p <i>", "chance", "p"),
+    MapColumn("gap", "gap", "how much closer"),
+    MapColumn("several_share", "called several", "share of judged units"),
+    MapColumn("p", "p <i>", "chance", "p"),
 )
 METRICS = {"accuracy": (0.1, 0.5, 0.8, 0.9), "step": (0.0, 100.0, 1000.0, 5000.0)}
 

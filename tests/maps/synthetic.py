@@ -12,9 +12,9 @@ from polyscan.maps import (
     Association,
     Atlas,
     Cluster,
-    Column,
     Elbow,
     LayerRow,
+    MapColumn,
     Mean,
     NoUnits,
     NullPlace,
@@ -26,24 +26,26 @@ from polyscan.maps import (
     TrendPoint,
     UnitCard,
 )
-from polyscan.maps.sprites import Picture, Sprite, cells, sprite
+from polyscan.maps.sprites import EncodedPicture, Sprite, cells, sprite
 
 COLUMNS = (
-    Column(
+    MapColumn(
         "n_clusters",
         "clusters",
         "Number of clusters of the unit's exemplars; 1 where one concept was not rejected.",
         "count",
     ),
-    Column("silhouette", "silhouette", "How well the clusters are set apart, -1 to 1; high means far apart."),
-    Column("psi", "PSI", "Polysemanticity index, 0 to 1; high means several distinct, well-separated concepts."),
-    Column("gap_q", "q of the gap", "False discovery rate of the gap statistic; low means more than one cluster.", "p"),
-    Column(
+    MapColumn("silhouette", "silhouette", "How well the clusters are set apart, -1 to 1; high means far apart."),
+    MapColumn("psi", "PSI", "Polysemanticity index, 0 to 1; high means several distinct, well-separated concepts."),
+    MapColumn(
+        "gap_q", "q of the gap", "False discovery rate of the gap statistic; low means more than one cluster.", "p"
+    ),
+    MapColumn(
         "kurtosis",
         "kurtosis",
         "Excess kurtosis of the unit's activations over all images; high means rarely, strongly active.",
     ),
-    Column("constant", "constant", "The same number for every unit."),
+    MapColumn("constant", "constant", "The same number for every unit."),
 )
 TRENDED = ("n_clusters", "silhouette", "psi", "gap_q", "kurtosis")
 CONTROLLED = ("silhouette", "psi", "gap_q")  # of these, what has controls
@@ -217,7 +219,7 @@ class SyntheticGallery:
         """A sheet with that picture first."""
         crops = [first, *(self.patterns[(turn + at) % 12] for at in range(11))]
         squares = [] if turn % 3 == 2 else [self.squares[(turn + at) % 6] for at in range(4)]
-        return sprite([*(Picture(one, 64) for one in crops), *(Picture(one, 128) for one in squares)])
+        return sprite([*(EncodedPicture(one, 64) for one in crops), *(EncodedPicture(one, 128) for one in squares)])
 
     def null(self, layer: str) -> NullSets | None:
         if layer == UNPROVED:

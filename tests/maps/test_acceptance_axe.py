@@ -15,7 +15,7 @@ from maps.seeing import NEEDS_BROWSER, Seen, until
 from benchmarks.synthetic_network import ALL_DEAD, ODD_NAMES
 from polyscan.maps import validation_page
 from polyscan.maps.one_file import one_file
-from polyscan.stages.show import drawn_atlas
+from polyscan.report import drawn_atlas
 from polyscan.studies.showing import stored_job
 
 axe = pytest.importorskip(
@@ -53,7 +53,7 @@ def series(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def validated(few: Drawn) -> Path:
     """The page that `validate` puts beside the others."""
     rates = {"a<b>": {"control": 0.05, "planted": 0.75}, "layer2": {"control": 0.0}}
-    kinds = {"planted": (2, "two read-outs in one unit")}
+    kinds = {"planted": (2, "two readouts in one unit")}
     path = few.maps / "validation.html"
     path.write_bytes(validation_page({"separation": {"fpr_05": rates, "n": rates}}, kinds, title="a <network>"))
     return path

@@ -17,7 +17,7 @@ from maps.seeing import NEEDS_BROWSER, Seen, until
 
 from benchmarks.synthetic_network import ALL_DEAD, ODD_NAMES
 from polyscan.maps.one_file import one_file
-from polyscan.stages.show import drawn_atlas
+from polyscan.report import drawn_atlas
 from polyscan.studies.showing import served, stored_job
 
 pytestmark = [*NEEDS_BROWSER, pytest.mark.pages]

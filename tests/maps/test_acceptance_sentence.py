@@ -11,9 +11,9 @@ import pytest
 from benchmarks.synthetic_network import Plan, Trend
 from benchmarks.synthetic_run import job_of, write
 from polyscan.maps import Atlas
-from polyscan.stages.show.contents import atlas_of
-from polyscan.stages.show.statements import statements
-from polyscan.stages.show.unit_map import calibrated_rows, unit_map
+from polyscan.report.contents import atlas_of
+from polyscan.report.statements import statements
+from polyscan.report.unit_map import calibrated_rows, unit_map
 
 UNITS, LAYERS = 1200, 12
 
@@ -24,7 +24,7 @@ class Small:
     def __init__(self, folder: Path, trend: Trend, *, layers: int = LAYERS, units: int = UNITS) -> None:
         plan = Plan(units, layers, trend)
         self.job, self.run = job_of(plan), write(folder, plan)
-        self.rows = calibrated_rows(self.job, self.run)
+        self.rows = calibrated_rows(self.run)
         self.frame = unit_map(self.job, self.run, self.rows)
         self.atlas = atlas_of(self.job, self.run, self.frame, self.rows)
 

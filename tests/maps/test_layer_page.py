@@ -18,11 +18,11 @@ from maps import seeing, synthetic
 from maps.seeing import NEEDS_BROWSER, looking, until
 from maps.writing import put
 
-from polyscan.maps import Association, Atlas, Column, Mean, Site
-from polyscan.maps.addresses import layer_addresses, unit_address
+from polyscan.maps import Association, Atlas, MapColumn, Mean, Site
 from polyscan.maps.layer_page import layer_page, q_column, rho_text
 from polyscan.maps.network_map import verdict_group
 from polyscan.maps.numbers import MINUS, number_text
+from polyscan.maps.urls import layer_addresses, unit_address
 
 ODD, WIDE, DEAD = "größe <b>&</b>", "layer4.1.conv2@pca", "all dead"
 LAYERS = {ODD: 96, "第三层.conv": 40, WIDE: 1800, DEAD: 20}
@@ -91,7 +91,7 @@ def make_atlas() -> Atlas:
         trend=trend,
         is_dead=is_dead,
         values=values,
-        columns=[*columns, Column("sparsity", "sparsity", "share of images without a peak")],
+        columns=[*columns, MapColumn("sparsity", "sparsity", "share of images without a peak")],
         associations=associations,
         verdict=verdict,
         gallery=gallery,

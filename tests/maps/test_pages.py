@@ -21,8 +21,8 @@ from PIL import Image
 from polyscan.maps import (
     Atlas,
     Cluster,
-    Column,
     LayerRow,
+    MapColumn,
     Mean,
     NoUnits,
     Panel,
@@ -34,7 +34,6 @@ from polyscan.maps import (
     UnitCard,
     pages,
 )
-from polyscan.maps.addresses import layer_addresses, slug, unit_address
 from polyscan.maps.depth_trend import FAINT, trend_charts
 from polyscan.maps.network_map import (
     color_scale,
@@ -46,8 +45,9 @@ from polyscan.maps.network_map import (
     viridis_table,
 )
 from polyscan.maps.numbers import number_text
-from polyscan.maps.shell import CONTENT_POLICY, script_json
-from polyscan.maps.sprites import MARGIN_COLOR, Picture, cells, sprite
+from polyscan.maps.sprites import MARGIN_COLOR, EncodedPicture, cells, sprite
+from polyscan.maps.templating import CONTENT_POLICY, script_json
+from polyscan.maps.urls import layer_addresses, slug, unit_address
 
 EVIL = '</script><script>alert(1)</script>"><img src=x onerror=alert(2)>'
 WORST_LOSS = 12  # of 255, a flat colour through JPEG
@@ -69,7 +69,7 @@ def files(small: Atlas) -> dict[str, bytes]:
 def tiny_atlas(name: str = "conv1", **changes: object) -> Atlas:
     """One layer of four units, the last one dead."""
     values = {"k": np.array([1, 3, 2, np.nan]), "psi": np.array([0.1, 0.7, np.nan, 0.9])}
-    columns = (Column("k", "K", "clusters", "count"), Column("psi", "PSI", "index"))
+    columns = (MapColumn("k", "K", "clusters", "count"), MapColumn("psi", "PSI", "index"))
     trend = (TrendPoint("k", name, 0, 3, 2.0, 1.5, 2.5, (1.0, 1.0, 2.0, 3.0, 3.0)),)
     made = Atlas(
         title="net",
@@ -135,7 +135,7 @@ def test_words_of_the_atlas_run_nothing() -> None:
     tile = Tile(0, 0, 8, 8, EVIL, EVIL)
     panel = Panel("exemplars", 1, ((EVIL, EVIL),), [Cluster(1, [tile], ((EVIL, EVIL),))])
     card = UnitCard(EVIL, 1, ((EVIL, EVIL),), [panel], missing=(EVIL,), sprite=(8, 8))
-    column = Column("k", EVIL, EVIL, "count")
+    column = MapColumn("k", EVIL, EVIL, "count")
     made = dict(
         pages(
             tiny_atlas(
@@ -341,7 +341,7 @@ def test_the_page_holds_every_units_numbers_in_layer_order(small: Atlas) -> None
 
 
 def test_a_real_scale_is_clipped_and_says_so() -> None:
-    column = Column("x", "x", "")
+    column = MapColumn("x", "x", "")
     scale = color_scale(column, np.append(np.linspace(0, 1, 1001), np.nan))
     assert scale == {"low": pytest.approx(0.01), "high": pytest.approx(0.99), "below": True, "above": True}
     rare = color_scale(column, np.array([0.5] * 999 + [3.0]))
@@ -350,7 +350,7 @@ def test_a_real_scale_is_clipped_and_says_so() -> None:
 
 
 def test_a_scale_of_p_is_the_same_in_every_run_and_says_what_lies_below() -> None:
-    column = Column("p", "p", "", "p")
+    column = MapColumn("p", "p", "", "p")
     ticks = [1.0, 0.1, 0.05, 0.01, 0.001]
     assert color_scale(column, np.array([0.9, 0.001, np.nan])) == {"ticks": ticks, "below": False}
     assert color_scale(column, np.array([0.9, 0.0009])) == {"ticks": ticks, "below": True}
@@ -358,7 +358,7 @@ def test_a_scale_of_p_is_the_same_in_every_run_and_says_what_lies_below() -> Non
 
 
 def test_counts_are_exact_steps_and_the_last_one_may_be_open() -> None:
-    column = Column("k", "K", "", "count")
+    column = MapColumn("k", "K", "", "count")
     assert color_scale(column, np.array([3, 1, 1, np.nan])) == {"steps": [1, 3], "open": False}
     many = color_scale(column, np.arange(30.0))
     assert many == {"steps": list(range(10)), "open": True}
@@ -436,7 +436,7 @@ def known_power() -> Atlas:
         layer_index=np.repeat(np.arange(3), 4),
         channel=np.tile(np.arange(4), 3),
         is_dead=np.zeros(12, dtype=bool),
-        columns=(Column("psi", "PSI", "index"),),
+        columns=(MapColumn("psi", "PSI", "index"),),
         values={"psi": np.linspace(0, 1, 12)},
         trend=trend,
         verdict=["one", "several", "several, certified", "off range"] * 3,
@@ -570,7 +570,7 @@ def test_the_most_and_the_least_are_live_and_never_the_same_unit() -> None:
         ({"verdict": ("one",) * 5}, "`verdict` holds 5 units, `layer_index` 4"),
         ({"layer_index": np.array([0, 0, 0, 5])}, "must lie in 0..0"),
         ({"columns": ()}, "no column"),
-        ({"columns": (Column("nope", "", ""),)}, "nope"),
+        ({"columns": (MapColumn("nope", "", ""),)}, "nope"),
         ({"names": ("a",)}, "`names` holds 1 units"),
         ({"layers": (LayerRow("a", 0, 4, 0, ""), LayerRow("a", 1, 0, 0, ""))}, "twice"),
     ],
@@ -586,7 +586,9 @@ def test_an_atlas_that_contradicts_itself_is_refused(changes: dict[str, object],
 def test_each_picture_lies_where_the_sprite_says() -> None:
     colors = [(20 * index, 255 - 20 * index, 90) for index in range(11)]
     sides = [64] * 9 + [128] * 2
-    made = sprite([Picture(flat(color, (200, 200), "JPEG"), side) for color, side in zip(colors, sides, strict=True)])
+    made = sprite(
+        [EncodedPicture(flat(color, (200, 200), "JPEG"), side) for color, side in zip(colors, sides, strict=True)]
+    )
     image = Image.open(io.BytesIO(made.content))
     assert image.size == (made.width, made.height) == (512, 64 + 64 + 128)
     for (left, top, width, height), color, side in zip(made.boxes, colors, sides, strict=True):
@@ -609,7 +611,7 @@ def test_cells_never_overlap_and_keep_to_jpegs_blocks(sides: list[int]) -> None:
 
 
 def test_wide_pictures_keep_their_shape() -> None:
-    made = sprite([Picture(flat((250, 0, 0), (300, 150)), 64)])
+    made = sprite([EncodedPicture(flat((250, 0, 0), (300, 150)), 64)])
     assert made.boxes == ((0, 0, 64, 32),)
     pixels = np.asarray(Image.open(io.BytesIO(made.content))).astype(int)
     assert np.abs(pixels[40:, :] - MARGIN_COLOR).max() < WORST_LOSS
@@ -620,7 +622,7 @@ def test_tiny_pictures_are_enlarged_by_whole_factors() -> None:
     digits = (np.random.default_rng(0).random((8, 8)) * 255).astype(np.uint8)
     stream = io.BytesIO()
     Image.fromarray(digits).save(stream, "PNG")
-    made = sprite([Picture(stream.getvalue(), 60)])
+    made = sprite([EncodedPicture(stream.getvalue(), 60)])
     assert made.boxes == ((0, 0, 56, 56),)
     pixels = np.asarray(Image.open(io.BytesIO(made.content)).convert("L"))[:56, :56]
     seen = pixels.reshape(8, 7, 8, 7).mean(axis=(1, 3))
@@ -628,7 +630,7 @@ def test_tiny_pictures_are_enlarged_by_whole_factors() -> None:
 
 
 def test_a_broken_picture_is_crossed_out() -> None:
-    made = sprite([Picture(b"nothing", 64), Picture(flat((0, 0, 0), (100, 100)), 64)])
+    made = sprite([EncodedPicture(b"nothing", 64), EncodedPicture(flat((0, 0, 0), (100, 100)), 64)])
     assert made.broken == {0}
     pixels = np.asarray(Image.open(io.BytesIO(made.content)).convert("L")).astype(int)
     assert pixels[32, 32] > 180

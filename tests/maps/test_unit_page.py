@@ -25,7 +25,7 @@ from PIL import Image
 from polyscan.maps import Atlas, NullPlace, Site, UnitCard, addresses
 from polyscan.maps.numbers import number_text
 from polyscan.maps.one_file import one_file
-from polyscan.maps.shell import CONTENT_POLICY
+from polyscan.maps.templating import CONTENT_POLICY
 from polyscan.maps.unit_data import BLOCK_UNITS, SCHEMA, Standing
 
 UNIT_BYTES = 200_000

@@ -7,8 +7,8 @@ import torch
 from torch import nn
 
 from polyscan.images import Picture
+from polyscan.inputs.opening import open_images
 from polyscan.job import Job
-from polyscan.run.inputs import open_images
 from polyscan.vision.networks import NetworkRequest, load_network
 
 

@@ -17,14 +17,15 @@ from PIL import Image
 
 import polyscan
 from polyscan.errors import JobError
+from polyscan.evidence import EvidenceReader
 from polyscan.job import Job
-from polyscan.run import Results, Run
-from polyscan.run.evidence import EvidenceReader
+from polyscan.nulls.calibration import Calibration
+from polyscan.results import Results
+from polyscan.run import Run
 from polyscan.scores import SCORES
 from polyscan.scores.score import values_of
 from polyscan.stages import calibrate
 from polyscan.stages.score.against import NullTable, against, matches
-from polyscan.stats.calibration import Calibration
 
 UNDER_NULL = ["null_mean", "null_sd", "p"]
 PSI = {"psi", "psi_s", "psi_q", "psi_d"}
@@ -45,7 +46,7 @@ def main_rows(results: Results) -> pd.DataFrame:
 # ---- null sets -----------------------------------------------------------------------------------------------------
 
 
-def test_null_sets_are_the_null_read_outs_evidence_scored_like_any_other(wide_results: Results) -> None:
+def test_null_sets_are_the_null_readouts_evidence_scored_like_any_other(wide_results: Results) -> None:
     job = toy.stored_job(wide_results)
     nulls = wide_results.table("nulls")
     reader = EvidenceReader(job, wide_results.run)
@@ -53,7 +54,7 @@ def test_null_sets_are_the_null_read_outs_evidence_scored_like_any_other(wide_re
     for layer, space in (("fine", "next"), ("coarse", "own"), ("head", "penultimate")):
         mine = nulls[(nulls["layer"] == layer) & (nulls["null"] == "layer")]
         assert set(mine["space"]) == {space}
-        assert sorted(mine["set"].unique()) == list(range(job.survey.read_outs))
+        assert sorted(mine["set"].unique()) == list(range(job.survey.readouts))
         readouts = wide_results.table("readouts").set_index("layer").loc[f"{layer}@null"].set_index("channel")
         assert (mine["reach"].to_numpy() == readouts.loc[mine["set"], "reach"].to_numpy()).all()
         for subject in reader.exemplars(f"{layer}@null", range(3), space):  # scored one by one, without `prepare`
@@ -147,7 +148,7 @@ def test_every_score_with_a_tail_has_what_the_null_expects_and_a_p(wide_results:
     per_unit = rows.groupby(["layer", "channel", "null", "score"]).size()
     assert (per_unit == 1).all()
     scanned = {layer for layer in live.index.get_level_values(0) if not layer.endswith("@null")}
-    assert set(rows["layer"]) == scanned, "null read-outs are the null, and are not compared with themselves"
+    assert set(rows["layer"]) == scanned, "null readouts are the null, and are not compared with themselves"
 
 
 def test_planted_pairs_are_found_and_controls_are_not(wide_results: Results) -> None:
@@ -382,7 +383,7 @@ def test_images_without_a_label_are_left_out_of_q_and_no_more(tmp_path: Path, no
 
 
 def test_without_a_layer_null_scores_are_there_and_no_p(tmp_path: Path, no_pages: None) -> None:
-    job = toy.job(tmp_path / "images", survey__read_outs=0, visualize__enabled=False)
+    job = toy.job(tmp_path / "images", survey__readouts=0, visualize__enabled=False)
     results = polyscan.scan(job, str(tmp_path / "run"))
     frame = results.map
     live = frame[~frame["is_dead"]].set_index("layer")
@@ -396,7 +397,7 @@ def test_without_a_layer_null_scores_are_there_and_no_p(tmp_path: Path, no_pages
 
 
 def test_fewer_null_sets_than_a_p_needs_are_no_null(tmp_path: Path, no_pages: None) -> None:
-    job = toy.job(tmp_path / "images", survey__read_outs=19, visualize__enabled=False, calibrate__nulls=["layer"])
+    job = toy.job(tmp_path / "images", survey__readouts=19, visualize__enabled=False, calibrate__nulls=["layer"])
     results = polyscan.scan(job, str(tmp_path / "run"))
     assert results.table("nulls")["set"].nunique() == 19
     assert set(results.table("scores")["null"]) == {""}

@@ -11,10 +11,11 @@ import pytest
 import toy
 
 from polyscan import pipeline
-from polyscan.run import Results, Run
+from polyscan.nulls.thinning import reads
+from polyscan.results import Results
+from polyscan.run import Run
 from polyscan.shards import Shard, seed
 from polyscan.stages import collect, combine, survey
-from polyscan.stats.thinning import reads
 
 
 def neighbour(name: str):
@@ -92,12 +93,12 @@ def test_shards_of_any_size_give_the_same_exemplars_thinned_ones_too(tmp_path: P
     for size in (100, 33, 7):
         job = toy.job(tmp_path / "images", collect__images_per_shard=size)
         run = Run(str(tmp_path / str(size)))
-        pipeline.prepare(job, run)
+        pipeline.settle(job, run)
         for stage in (survey, collect, combine):
             worker = stage.Worker(job, run)
             for shard in stage.shards(job, run):
                 run.write(shard, worker(shard), fingerprint="by hand", seconds=0)
-            run.forget_frames()
+            run.forget_tables()
         found.append(run.read("exemplars"))
         readouts = run.read("readouts")
         assert set(readouts.loc[readouts["layer"] == "mix@null", "reach"]) == {1, 2}
@@ -108,10 +109,10 @@ def test_shards_of_any_size_give_the_same_exemplars_thinned_ones_too(tmp_path: P
 
 @pytest.fixture(scope="module")
 def by_hand(toy_results: Results, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """A run that is surveyed by hand, then collected and combined: `paint` and `mix` with read-outs of our own."""
+    """A run that is surveyed by hand, then collected and combined: `paint` and `mix` with readouts of our own."""
     job, source = toy.stored_job(toy_results), toy_results.run
     run = Run(str(tmp_path_factory.mktemp("by hand") / "run"))
-    pipeline.prepare(job, run)
+    pipeline.settle(job, run)
     layers, readouts = (source.read(name) for name in ("layers", "readouts"))
     layers = layers[layers["layer"] == layers["parent"]].set_index("layer", drop=False)
     nothing = readouts.iloc[0].to_dict() | {"part": 0, "kind": "linear", "reach": 1, "source": -1}
@@ -142,7 +143,7 @@ def by_hand(toy_results: Results, tmp_path_factory: pytest.TempPathFactory) -> R
         worker = stage.Worker(job, run)
         for shard in stage.shards(job, run):
             run.write(shard, worker(shard), fingerprint="by hand", seconds=0)
-        run.forget_frames()
+        run.forget_tables()
     return run
 
 
@@ -178,8 +179,8 @@ def test_downward_exemplars_are_the_smallest_peaks_the_other_way(
 @pytest.mark.parametrize("layer", ["paint", "mix"])
 def test_a_largest_unit_has_the_exemplars_of_the_maximum(by_hand: Run, toy_results: Results, layer: str) -> None:
     maps = literal.maps_of(toy.stored_job(toy_results), literal.TOY)[layer]
-    rows = by_hand.read("readouts", where=("layer", f"{layer}@largest"))
+    rows = by_hand.read("readouts", where={"layer": f"{layer}@largest"})
     peaks = unit_maps(maps, rows).max(axis=(2, 3))[:, 0]
-    exemplars = by_hand.read("exemplars", where=("layer", f"{layer}@largest"))
+    exemplars = by_hand.read("exemplars", where={"layer": f"{layer}@largest"})
     assert exemplars["activation"].to_numpy() == pytest.approx(np.sort(peaks)[::-1][: toy.K], rel=1e-4)
     assert exemplars["image"].tolist() == literal.top(peaks, toy.K)

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from polyscan.run.keys import crop_keys, visualization_keys
 from polyscan.stages.combine import boxes_of, dead
 from polyscan.stats.moments import Moments
+from polyscan.tables.keys import crop_keys, visualization_keys
 
 INPUT = 32
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from polyscan.stages.show.depth_claim import LEAST_LAYERS, depth_claim
+from polyscan.report.depth_claim import LEAST_LAYERS, depth_claim
 
 
 def claim(values: object, seed: int = 0):

@@ -12,12 +12,13 @@ import toy
 from PIL import Image
 
 from polyscan import pipeline
+from polyscan.evidence import whole_images
+from polyscan.inputs.opening import open_embedder, open_images, open_network
 from polyscan.job import Job
-from polyscan.run import Results, Run
-from polyscan.run.evidence import whole_images
-from polyscan.run.inputs import open_embedder, open_images, open_network
-from polyscan.run.keys import visualization_keys
+from polyscan.results import Results
+from polyscan.run import Run
 from polyscan.stages.embed.crops import Crops, crops_in_use, jpeg
+from polyscan.tables.keys import visualization_keys
 
 
 @pytest.fixture(scope="module")

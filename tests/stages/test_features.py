@@ -10,11 +10,12 @@ import pytest
 import toy
 
 from polyscan.errors import TableError
-from polyscan.run import Results, Run
-from polyscan.run.evidence import EvidenceReader
-from polyscan.run.inputs import open_images, open_reader
-from polyscan.run.keys import position_keys
+from polyscan.evidence import EvidenceReader
+from polyscan.inputs.opening import open_images, open_reader
+from polyscan.results import Results
+from polyscan.run import Run
 from polyscan.stages.embed.features import Features
+from polyscan.tables.keys import position_keys
 
 
 def neighbour(name: str):

@@ -6,7 +6,7 @@ from collections import Counter
 
 import numpy as np
 
-from polyscan.run import Results
+from polyscan.results import Results
 from polyscan.scores.concepts import Concepts
 from polyscan.scores.sample import Sample
 from polyscan.stages.name import ALL, NAMES, _names, is_above_chance

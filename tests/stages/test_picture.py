@@ -11,7 +11,8 @@ import toy
 from PIL import Image
 
 from polyscan.job import Job
-from polyscan.run import Results, Run
+from polyscan.results import Results
+from polyscan.run import Run
 from polyscan.shards import Shard
 from polyscan.stages import picture
 

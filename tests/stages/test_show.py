@@ -12,19 +12,20 @@ import pytest
 import toy
 from PIL import Image
 
+from polyscan.evidence import EvidenceReader
 from polyscan.job import Job
 from polyscan.maps.atlas import Atlas, LayerRow, Mean, Rate, TrendPoint, UnitCard
 from polyscan.maps.numbers import number_text
-from polyscan.run import Results, Run
-from polyscan.run.evidence import EvidenceReader
+from polyscan.report import draw
+from polyscan.report.contents import atlas_of
+from polyscan.report.rates import layer_rates
+from polyscan.report.statements import statements
+from polyscan.report.trend import depth_trend
+from polyscan.report.unit_map import calibrated_rows, nearest_units, unit_map
+from polyscan.report.verdicts import VERDICTS, verdicts
+from polyscan.results import Results
+from polyscan.run import Run
 from polyscan.scores import SCORES
-from polyscan.stages.show import draw
-from polyscan.stages.show.contents import atlas_of
-from polyscan.stages.show.rates import layer_rates
-from polyscan.stages.show.statements import statements
-from polyscan.stages.show.trend import depth_trend
-from polyscan.stages.show.unit_map import calibrated_rows, nearest_units, unit_map
-from polyscan.stages.show.verdicts import VERDICTS, verdicts
 
 CHROMIUM = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update",
             "--disable-sync", "--no-first-run"]  # fmt: skip
@@ -35,7 +36,7 @@ WORST_LOSS = 14  # of 255, of noise of 16 px that is twice a JPEG
 @pytest.fixture(scope="module")
 def drawn(toy_results: Results) -> tuple[Job, pd.DataFrame, Atlas]:
     job, frame = toy.stored_job(toy_results), toy_results.map
-    return job, frame, atlas_of(job, toy_results.run, frame, calibrated_rows(job, toy_results.run))
+    return job, frame, atlas_of(job, toy_results.run, frame, calibrated_rows(toy_results.run))
 
 
 # ---- the map -------------------------------------------------------------------------------------------------------
@@ -280,7 +281,7 @@ def test_rates_are_shares_of_p_up_to_a_twentieth() -> None:
 
 def test_rates_on_the_page_are_those_of_the_virtual_units(wide_results: Results) -> None:
     job = toy.stored_job(wide_results)
-    rows = calibrated_rows(job, wide_results.run)
+    rows = calibrated_rows(wide_results.run)
     atlas = atlas_of(job, wide_results.run, wide_results.map, rows)
     scores = wide_results.table("scores")
     scores = scores[(scores["score"] == "separation") & (scores["null"] == "layer")]
@@ -311,7 +312,7 @@ def test_the_trend_is_the_layers_mean_within_its_interval(drawn: tuple[Job, pd.D
 
 def test_the_excess_is_real_less_controls(wide_results: Results) -> None:
     job, frame = toy.stored_job(wide_results), wide_results.map
-    atlas = atlas_of(job, wide_results.run, frame, calibrated_rows(job, wide_results.run))
+    atlas = atlas_of(job, wide_results.run, frame, calibrated_rows(wide_results.run))
     scores = wide_results.table("scores")
     scores = scores[scores["null"].isin({"layer", ""}) & (scores["evidence"] == "exemplars")]
     compared = set()
@@ -328,7 +329,7 @@ def test_the_excess_is_real_less_controls(wide_results: Results) -> None:
         compared.add(point.column)
     assert compared >= {"gap", "p", "clarity", "separation"}
     assert "kurtosis" not in compared, "controls have no row in the map"
-    again = list(depth_trend(job, frame, atlas.layers, atlas.columns, calibrated_rows(job, wide_results.run)))
+    again = list(depth_trend(job, frame, atlas.layers, atlas.columns, calibrated_rows(wide_results.run)))
     lows = [point.low for point in atlas.trend if point.column in frame]
     assert [point.low for point in again] == pytest.approx(lows, nan_ok=True)
 
@@ -543,7 +544,7 @@ def test_a_units_place_on_its_null_is_the_tables(drawn: tuple[Job, pd.DataFrame,
         assert card.null.z == pytest.approx((row["value"] - row["null_mean"]) / row["null_sd"])
         null = atlas.gallery.null(card.layer)
         assert null is not None
-        nulls = toy_results.run.read("nulls", where=("layer", card.layer))
+        nulls = toy_results.run.read("nulls", where={"layer": card.layer})
         nulls = nulls[(nulls["evidence"] == "exemplars") & (nulls["null"] == "layer") & (nulls["score"] == "gap")]
         assert sum(null.counts) == nulls["value"].notna().sum()
 

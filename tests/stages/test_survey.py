@@ -14,10 +14,11 @@ import toy
 
 from polyscan import pipeline
 from polyscan.errors import JobError, ShardError
-from polyscan.run import Results, Run
-from polyscan.run.inputs import open_images
+from polyscan.inputs.opening import open_images
+from polyscan.nulls.null_sets import LAYER_REACHES
+from polyscan.results import Results
+from polyscan.run import Run
 from polyscan.stages import survey
-from polyscan.stats.null_sets import LAYER_REACHES
 
 
 def neighbour(name: str):
@@ -49,7 +50,7 @@ def test_layers_are_followed_by_their_virtual_ones(toy_results: Results) -> None
     sizes = layers.set_index("layer")["n_units"]
     for layer, n_units in (("paint", 5), ("mix", 4), ("head", 3)):
         assert sizes[layer] == n_units
-        assert sizes[f"{layer}@null"] == job.read_outs
+        assert sizes[f"{layer}@null"] == job.readouts
         assert sizes[f"{layer}@control"] == job.controls
         assert 1 <= sizes[f"{layer}@planted"] <= job.planted
     assert layers["parent"].tolist() == [name.split("@")[0] for name in layers["layer"]]
@@ -80,13 +81,13 @@ def test_geometry_is_that_of_the_convolutions(toy_results: Results) -> None:
     ],
 )
 def test_each_layer_is_compared_where_the_job_says(tmp_path: Path, wanted: str, expected: list[str]) -> None:
-    layers, _ = surveyed(tmp_path, survey__space=wanted, survey__read_outs=0)
+    layers, _ = surveyed(tmp_path, survey__space=wanted, survey__readouts=0)
     assert layers["space"].tolist() == expected
     assert layers["next"].tolist() == ["mix", "", ""]
 
 
 def test_a_last_map_whose_every_position_sees_the_whole_image_is_compared_as_an_image(tmp_path: Path) -> None:
-    layers, _ = surveyed(tmp_path, network__name="toy:seeing_all", survey__read_outs=0)
+    layers, _ = surveyed(tmp_path, network__name="toy:seeing_all", survey__readouts=0)
     assert layers["space"].to_dict() == {"near": "next", "far": "image"}
     assert layers.loc["far", "field_y"] == 31
 
@@ -105,7 +106,7 @@ def everywhere(tmp_path_factory: pytest.TempPathFactory):
 
 @pytest.mark.parametrize("layer", ["paint", "mix", "head"])
 @pytest.mark.parametrize("role", ["null", "control"])
-def test_read_outs_are_matched_filters_of_one_exemplar(everywhere, layer: str, role: str) -> None:
+def test_readouts_are_matched_filters_of_one_exemplar(everywhere, layer: str, role: str) -> None:
     _, readouts, maps = everywhere
     own = maps[layer].astype(np.float64)
     vectors = own.transpose(0, 2, 3, 1).reshape(-1, own.shape[1])
@@ -132,7 +133,7 @@ def test_read_outs_are_matched_filters_of_one_exemplar(everywhere, layer: str, r
     assert np.median(far[is_salient]) > np.median(far[~is_salient])
 
 
-def test_nulls_and_controls_are_different_read_outs(everywhere) -> None:
+def test_nulls_and_controls_are_different_readouts(everywhere) -> None:
     _, readouts, _ = everywhere
     for layer in ("paint", "mix", "head"):
         null, control = (np.stack(readouts.loc[readouts["layer"] == f"{layer}@{role}", "weights"].to_list())
@@ -170,7 +171,7 @@ def test_reaches_are_as_wide_as_the_images_allow(tmp_path: Path) -> None:
     for n in (60, 97, 200):
         folder = tmp_path / str(n)
         toy.paint(folder / "images", n=n)
-        _, readouts = surveyed(folder, survey__images=20, survey__read_outs=200)
+        _, readouts = surveyed(folder, survey__images=20, survey__readouts=200)
         reach = readouts[readouts["layer"] == "paint@null"]["reach"]
         expected = [m for m in LAYER_REACHES if 48 * m <= n]
         found = reach.value_counts(normalize=True).to_dict()
@@ -183,19 +184,19 @@ def test_reaches_are_as_wide_as_the_images_allow(tmp_path: Path) -> None:
 
 def test_too_few_images_for_a_null_are_refused_with_both_numbers(tmp_path: Path) -> None:
     toy.paint(tmp_path / "images", n=47)
-    with pytest.raises(JobError, match=r"give no null: .*48 items, got 47.*survey.read_outs = 0"):
+    with pytest.raises(JobError, match=r"give no null: .*48 items, got 47.*survey.readouts = 0"):
         open_images(toy.job(tmp_path / "images"))
-    assert len(open_images(toy.job(tmp_path / "images", survey__read_outs=0))) == 47
+    assert len(open_images(toy.job(tmp_path / "images", survey__readouts=0))) == 47
 
 
-def test_without_read_outs_there_are_no_virtual_units(tmp_path: Path) -> None:
-    layers, readouts = surveyed(tmp_path, survey__read_outs=0)
+def test_without_readouts_there_are_no_virtual_units(tmp_path: Path) -> None:
+    layers, readouts = surveyed(tmp_path, survey__readouts=0)
     assert layers.index.tolist() == ["paint", "mix", "head"]
     assert not readouts["layer"].str.contains("@null|@control|@planted").any()
 
 
 def test_both_signs_scan_each_layer_downwards(tmp_path: Path) -> None:
-    layers, _ = surveyed(tmp_path, survey__sign="both", survey__read_outs=0)
+    layers, _ = surveyed(tmp_path, survey__sign="both", survey__readouts=0)
     assert layers["n_units"].to_dict() == {
         "paint": 5,
         "paint@down": 5,
@@ -231,7 +232,7 @@ def test_an_unknown_kind_of_planted_units_is_refused(tmp_path: Path) -> None:
 def test_fewer_positions_than_channels_are_enough(tmp_path: Path) -> None:
     """64 vectors of 80 channels: the covariance is singular."""
     layers, readouts = surveyed(
-        tmp_path, network__name="toy:broad", survey__images=16, survey__positions=64, survey__read_outs=80
+        tmp_path, network__name="toy:broad", survey__images=16, survey__positions=64, survey__readouts=80
     )
     assert layers.loc["broad@null", "n_units"] == 80
     rows = readouts[readouts["layer"] == "broad@null"]

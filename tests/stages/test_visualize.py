@@ -10,8 +10,8 @@ import toy
 from PIL import Image
 
 import polyscan
-from polyscan.stages.show.contents import atlas_of
-from polyscan.stages.show.unit_map import calibrated_rows
+from polyscan.report.contents import atlas_of
+from polyscan.report.unit_map import calibrated_rows
 
 
 def colour_of(png: bytes) -> str:
@@ -28,7 +28,7 @@ def test_each_mode_of_a_unit_has_an_image_that_begins_there_and_none_is_scored(t
         visualize__data_starts=2,
         visualize__steps=4,
         visualize__batch=3,
-        survey__read_outs=0,
+        survey__readouts=0,
     )
     results = polyscan.scan(job, str(tmp_path / "run"))
     rows = results.run.read("data_visualizations")
@@ -47,7 +47,7 @@ def test_each_mode_of_a_unit_has_an_image_that_begins_there_and_none_is_scored(t
     n_noise = len(results.run.read("visualizations"))
     clusters = results.run.read("clusters")
     assert (clusters["evidence"] == "visualizations").sum() == n_noise
-    atlas = atlas_of(job, results.run, results.map, calibrated_rows(job, results.run))
+    atlas = atlas_of(job, results.run, results.map, calibrated_rows(results.run))
     panels = [p for card in atlas.gallery.cards("paint") for p in card.panels if p.evidence == "begun-from-exemplars"]
     assert panels
     for panel in panels:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from polyscan.stats.calibration import Calibration, Null, leave_one_out_p, match_radius, matched, off_range
+from polyscan.nulls.calibration import Calibration, Null, leave_one_out_p, match_radius, matched, off_range
 
 
 def generator(seed=0):
@@ -199,7 +199,7 @@ def test_units_without_null_sets_of_their_clarity_are_off_range():
 
 
 def grouped(n_groups, per_group, seed=0):
-    """Sets of one read-out share their deviation and lie near each other: to judge one by its siblings is to cheat."""
+    """Sets of one readout share their deviation and lie near each other: to judge one by its siblings is to cheat."""
     clarity = np.repeat(generator(seed).uniform(0, 1, n_groups), per_group)
     shared = np.repeat(generator(seed + 1).standard_normal(n_groups), per_group)
     return Null(clarity + shared, clarity, np.repeat(np.arange(n_groups), per_group))
@@ -226,7 +226,7 @@ def test_groups_of_any_names_are_dealt_out_and_nan_stays_nan():
     null = grouped(25, 2)
     values = null.values.copy()
     values[7] = np.nan
-    named = Null(values, null.clarity, np.array([f"read-out {g:02d}" for g in null.groups]))
+    named = Null(values, null.clarity, np.array([f"readout {g:02d}" for g in null.groups]))
     numbered = Null(values, null.clarity, null.groups)
     p = leave_one_out_p(named, tail="lower", folds=4)
     np.testing.assert_array_equal(p, leave_one_out_p(numbered, tail="lower", folds=4))

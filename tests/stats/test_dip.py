@@ -6,7 +6,7 @@ from scipy.optimize import linprog
 
 from polyscan.stats import dip as dip_module
 from polyscan.stats.clustering import kmeans
-from polyscan.stats.dip import certificate, dip, dip_p
+from polyscan.stats.dip import dip, dip_p, dip_test
 from polyscan.stats.splits import cosines
 from polyscan.stats.splits.cosines import centred
 
@@ -115,7 +115,7 @@ def two_clusters(n, seed, *, apart=5.0, share=0.5, d=128):
 
 
 def rejections(make, n, repeats, level=0.05):
-    return np.mean([certificate(cosines(make(n, i)[None])[0], seed=i) <= level for i in range(repeats)])
+    return np.mean([dip_test(cosines(make(n, i)[None])[0], seed=i) <= level for i in range(repeats)])
 
 
 @pytest.mark.parametrize("n", [50, 100])
@@ -159,7 +159,7 @@ def test_held_out_items_are_placed_on_the_line_through_the_two_means(monkeypatch
     c = cosines(two_clusters(23, 1)[None])[0]
     directions = []
     for seed in range(6):
-        certificate(c, seed=seed)
+        dip_test(c, seed=seed)
         order = generator(seed).permutation(23)
         lines = []
         for fold, labels in enumerate(seen["labels"]):
@@ -177,14 +177,14 @@ def test_held_out_items_are_placed_on_the_line_through_the_two_means(monkeypatch
 def test_inner_products_serve_as_well_as_cosines():
     # A cloud around the origin in few directions: its unit vectors are two clusters, its vectors are not.
     clouds = [one_cluster(80, seed, decay=2) for seed in range(20)]
-    assert np.mean([certificate(cosines(x[None])[0], seed=1) <= 0.05 for x in clouds]) >= 0.8
-    assert np.mean([certificate(x @ x.T, seed=1) <= 0.05 for x in clouds]) <= 0.1
+    assert np.mean([dip_test(cosines(x[None])[0], seed=1) <= 0.05 for x in clouds]) >= 0.8
+    assert np.mean([dip_test(x @ x.T, seed=1) <= 0.05 for x in clouds]) <= 0.1
 
 
 def test_equal_and_few_items_are_no_two_clusters():
-    assert certificate(np.ones((20, 20)), seed=0) == 1
-    assert certificate(np.zeros((20, 20)), seed=0) == 1
-    assert np.isnan(certificate(np.ones((9, 9)), seed=0))
+    assert dip_test(np.ones((20, 20)), seed=0) == 1
+    assert dip_test(np.zeros((20, 20)), seed=0) == 1
+    assert np.isnan(dip_test(np.ones((9, 9)), seed=0))
 
 
 def test_wrong_arguments_are_refused():
@@ -195,9 +195,9 @@ def test_wrong_arguments_are_refused():
     with pytest.raises(ValueError, match="`draws` must be at least 1, got 0"):
         dip_p(np.arange(4), draws=0)
     with pytest.raises(ValueError, match=r"`cosines` must be \[n, n\], those of one set, got \(2, 3\)"):
-        certificate(np.ones((2, 3)), seed=0)
+        dip_test(np.ones((2, 3)), seed=0)
     with pytest.raises(ValueError, match="4 of 400 cosines are not finite"):
-        certificate(np.where(np.arange(400).reshape(20, 20) < 4, np.nan, 1.0), seed=0)
+        dip_test(np.where(np.arange(400).reshape(20, 20) < 4, np.nan, 1.0), seed=0)
     for folds in (1, 21):
         with pytest.raises(ValueError, match=rf"`folds` must be in \[2, 20\], the number of items, got {folds}"):
-            certificate(np.eye(20), seed=0, folds=folds)
+            dip_test(np.eye(20), seed=0, folds=folds)

@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from polyscan.stats.calibration import Calibration, Null, leave_one_out_p
-from polyscan.stats.clustering import gram, kmeans
-from polyscan.stats.null_sets import (
+from polyscan.nulls.calibration import Calibration, Null, leave_one_out_p
+from polyscan.nulls.null_sets import (
     LAYER_REACHES,
     LEVELS,
     allowed,
@@ -16,6 +15,7 @@ from polyscan.stats.null_sets import (
     random_sets,
     reaches,
 )
+from polyscan.stats.clustering import gram, kmeans
 
 MAKERS = [one_exemplar_sets, random_sets, neighbourhoods]
 
@@ -44,7 +44,7 @@ def slow_ranking(pool, seed, k, ridge):
     return np.argsort(-(x @ w), kind="stable")
 
 
-def test_one_exemplar_sets_are_top_sets_of_read_outs_by_the_definition():
+def test_one_exemplar_sets_are_top_sets_of_readouts_by_the_definition():
     pool, n = embeddings(150, 6), 10
     sets = one_exemplar_sets(pool, n, count=36, generator=generator())
     seeds = []

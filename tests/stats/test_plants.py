@@ -5,7 +5,7 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from polyscan.stats.plants import alike_pairs, plantable_triples, shares
+from polyscan.nulls.planting import alike_pairs, plantable_triples, shares
 
 
 def peaks_of(n_images=300, n_units=12, seed=0):

@@ -1,9 +1,9 @@
-"""One-exemplar read-outs against their formula, and pairs of controls whose maximum has two sources."""
+"""One-exemplar readouts against their formula, and pairs of controls whose maximum has two sources."""
 
 import numpy as np
 import pytest
 
-from polyscan.stats.read_outs import Activations, one_exemplar, plantable_pairs
+from polyscan.nulls.readouts import Activations, one_exemplar, plantable_pairs
 
 P, C = 400, 12
 
@@ -18,12 +18,12 @@ def layer(p=P, c=C, seed=0):
     return (generator(seed + 1).standard_normal((p, c)) @ mixing + 3).astype(np.float32)
 
 
-def read_outs(vectors, count=40, seed=0, **settings):
+def readouts(vectors, count=40, seed=0, **settings):
     found = Activations.of(vectors)
     return one_exemplar(vectors, found.mean, found.covariance, count=count, generator=generator(seed), **settings)
 
 
-def slow_read_out(vectors, row, ridge):
+def slow_readout(vectors, row, ridge):
     """From the definition, by an explicit inverse."""
     x = vectors.astype(np.float64)
     mean = x.mean(axis=0)
@@ -41,59 +41,59 @@ def test_statistics_are_those_of_the_population():
 
 
 @pytest.mark.parametrize(("p", "c"), [(P, C), (10, 30), (50, 1)])
-def test_read_outs_follow_the_formula(p, c):
+def test_readouts_follow_the_formula(p, c):
     vectors = layer(p, c)
-    found = read_outs(vectors, count=16)
+    found = readouts(vectors, count=16)
     for w, row, ridge in zip(found.weights, found.row, found.ridge, strict=True):
-        np.testing.assert_allclose(w, slow_read_out(vectors, row, ridge), rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(w, slow_readout(vectors, row, ridge), rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize(("p", "c"), [(P, C), (8, 30), (50, 1)])
 def test_answers_have_mean_0_and_sd_1_over_the_sample(p, c):
     vectors = layer(p, c)
-    found = read_outs(vectors)
+    found = readouts(vectors)
     answers = vectors.astype(np.float64) @ found.weights.T + found.bias
     np.testing.assert_allclose(answers.mean(axis=0), 0, atol=1e-4)
     np.testing.assert_allclose(answers.std(axis=0), 1, atol=1e-4)
 
 
 def test_a_read_out_is_tuned_to_its_exemplar():
-    # The Mahalanobis filter is the direction along which its exemplar stands out most: no other read-out beats it.
+    # The Mahalanobis filter is the direction along which its exemplar stands out most: no other readout beats it.
     vectors = layer()
-    found = read_outs(vectors, ridges=(1e-6,))
+    found = readouts(vectors, ridges=(1e-6,))
     answers = vectors @ found.weights.T + found.bias  # [p, u]
-    to_exemplars = answers[found.row]  # [u exemplars, u read-outs]
+    to_exemplars = answers[found.row]  # [u exemplars, u readouts]
     assert (np.diag(to_exemplars) >= to_exemplars.max(axis=1) - 1e-3).all()
 
 
 def test_kinds_and_ridges_are_crossed_evenly():
-    found = read_outs(layer(), count=40)
+    found = readouts(layer(), count=40)
     kinds = list(zip(found.is_salient.tolist(), found.ridge.tolist(), strict=True))
     assert {kind: kinds.count(kind) for kind in kinds} == {(s, r): 10 for s in (False, True) for r in (0.1, 1.0)}
 
 
 def test_salient_exemplars_have_the_largest_whitened_norms():
-    # 64 candidates for each of 20 read-outs over 400 rows: they come from the top, the others from anywhere.
+    # 64 candidates for each of 20 readouts over 400 rows: they come from the top, the others from anywhere.
     vectors = layer()
     covariance = np.cov(vectors.T, bias=True)
     away = vectors - vectors.mean(axis=0)
     rank = np.argsort(np.argsort(-np.einsum("pc,pc->p", away @ np.linalg.inv(covariance), away)))
-    found = read_outs(vectors, count=40)
+    found = readouts(vectors, count=40)
     assert rank[found.row[found.is_salient]].max() < 100
     assert rank[found.row[~found.is_salient]].max() > 300
 
 
 def test_rows_serve_once_while_others_are_left():
-    found = read_outs(layer(), count=200)
+    found = readouts(layer(), count=200)
     for is_salient in (False, True):
         rows = found.row[found.is_salient == is_salient].tolist()
         assert len(set(rows)) == 100
-    few = read_outs(layer(3), count=30)  # three rows for fifteen exemplars of each kind
+    few = readouts(layer(3), count=30)  # three rows for fifteen exemplars of each kind
     assert {row: few.row[~few.is_salient].tolist().count(row) for row in range(3)} == {0: 5, 1: 5, 2: 5}
 
 
-def test_equal_seeds_give_equal_read_outs_and_others_do_not():
-    first, again, other = (read_outs(layer(), seed=seed) for seed in (1, 1, 2))
+def test_equal_seeds_give_equal_readouts_and_others_do_not():
+    first, again, other = (readouts(layer(), seed=seed) for seed in (1, 1, 2))
     np.testing.assert_array_equal(first.weights, again.weights)
     assert (first.row != other.row).any()
 
@@ -101,14 +101,14 @@ def test_equal_seeds_give_equal_read_outs_and_others_do_not():
 def test_constant_channels_get_no_weight():
     vectors = layer()
     vectors[:, 4] = 0.7
-    found = read_outs(vectors)
+    found = readouts(vectors)
     assert (found.weights[:, 4] == 0).all()
     assert np.isfinite(found.weights).all()
 
 
 def test_a_row_at_the_mean_is_no_exemplar():
     vectors = np.array([[-1.0, 2.0], [0.0, 2.0], [1.0, 2.0]])
-    found = read_outs(vectors, count=12)
+    found = readouts(vectors, count=12)
     assert set(found.row.tolist()) == {0, 2}
     np.testing.assert_allclose(np.abs(found.weights[:, 0]), np.sqrt(1.5), rtol=1e-6)
 
@@ -121,7 +121,7 @@ def test_a_row_at_the_mean_is_no_exemplar():
         (np.array([[1.0], [np.nan], [2.0]]), "1 of 3 vectors are not finite"),
     ],
 )
-def test_samples_without_read_outs_are_refused(vectors, message):
+def test_samples_without_readouts_are_refused(vectors, message):
     with pytest.raises(ValueError, match=message):
         Activations.of(vectors)
     with pytest.raises(ValueError, match=message):
@@ -133,13 +133,13 @@ def test_samples_without_read_outs_are_refused(vectors, message):
     [
         (np.ones(2), np.eye(3), {}, r"3 channels need a mean \[3\] and a covariance \[3, 3\], got \(2,\) and \(3, 3\)"),
         (np.ones(3), np.zeros((3, 3)), {}, "variance above 0, got a mean eigenvalue of 0.0"),
-        (np.ones(3), np.diag([0, 0, 1.0]), {}, "4 read-outs have no variance under `covariance`"),
+        (np.ones(3), np.diag([0, 0, 1.0]), {}, "4 readouts have no variance under `covariance`"),
         (np.ones(3), np.eye(3), {"count": 0}, r"`count` must be at least 1 and ridges above 0, got 0 and \[0.1, 1.0\]"),
         (np.ones(3), np.eye(3), {"ridges": (0.0,)}, r"got 4 and \[0.0\]"),
         (np.ones(3), np.eye(3), {"ridges": ()}, r"got 4 and \[\]"),
     ],
 )
-def test_wrong_arguments_of_read_outs_are_refused(mean, covariance, settings, message):
+def test_wrong_arguments_of_readouts_are_refused(mean, covariance, settings, message):
     vectors = np.array([[1.0, 2.0, 1.0], [1.0, 0.0, 1.0]])
     with pytest.raises(ValueError, match=message):
         one_exemplar(vectors, mean, covariance, **{"count": 4, "generator": generator(), **settings})

@@ -8,7 +8,7 @@ from sklearn.metrics import silhouette_score
 
 from polyscan.stats.splits import best_split, clarity, cosines, cut, gap, silhouette, two_means
 from polyscan.stats.splits.cosines import centred
-from polyscan.stats.splits.moves import moved
+from polyscan.stats.splits.hartigan import moved
 
 RESTARTS = 10
 

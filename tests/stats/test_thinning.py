@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from polyscan.stats.thinning import reads
+from polyscan.nulls.thinning import reads
 
 MASK = 2**64 - 1
 

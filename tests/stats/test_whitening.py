@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from polyscan.stats.coherence import LEVEL, SETS, random_clarity
+from polyscan.nulls.coherence import LEVEL, SETS, random_clarity
 from polyscan.stats.whitening import Whitening, place_directions
 
 

@@ -13,7 +13,8 @@ from safetensors.torch import save_file
 from torch import nn
 
 from polyscan.errors import ModelError
-from polyscan.vision.networks import Network, NetworkRequest, load_network, pick_device
+from polyscan.vision.devices import pick_device
+from polyscan.vision.networks import Network, NetworkRequest, load_network
 from polyscan.vision.preprocessing import Preprocessing
 
 CPU = torch.device("cpu")

@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
+from polyscan.vision.devices import pick_device
 from polyscan.vision.feature_visualization import Ascent, AscentSettings
-from polyscan.vision.networks import Network, NetworkRequest, load_network, pick_device
-from polyscan.vision.peaks import LayerTally, PeakTally
+from polyscan.vision.networks import Network, NetworkRequest, load_network
+from polyscan.vision.peaks import LayerPeakTally, TallyResult
 from polyscan.vision.readouts import Reader
 
 pytestmark = [
@@ -21,10 +22,10 @@ def network_on(name: str) -> Network:
     return load_network(NetworkRequest("torchvision:resnet18"), pick_device(name))
 
 
-def tallied(network: Network, images: torch.Tensor) -> list[LayerTally]:
+def tallied(network: Network, images: torch.Tensor) -> list[TallyResult]:
     reader = Reader(network, "blocks")
     tallies = [
-        PeakTally(point.n_channels, k=K, layer=point.layer, device=network.device) for point in reader.points
+        LayerPeakTally(point.n_channels, k=K, layer=point.layer, device=network.device) for point in reader.points
     ]  # fmt: skip
     for start in range(0, N_IMAGES, BATCH):
         ids = torch.arange(start, start + BATCH, device=network.device)

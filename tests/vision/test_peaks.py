@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from polyscan.errors import ModelError
-from polyscan.vision.peaks import PeakTally, Tally, largest
+from polyscan.vision.peaks import LayerPeakTally, PeakTally, largest
 from polyscan.vision.readouts import Peaks, peaks_of
 
 CPU = torch.device("cpu")
@@ -17,7 +17,7 @@ CPU = torch.device("cpu")
 
 def tallied(maps, ids, *, k, sizes, layer="toy"):
     """Tallied in batches of these sizes, the last one repeated."""
-    tally = PeakTally(maps.shape[1], k=k, layer=layer, device=CPU)
+    tally = LayerPeakTally(maps.shape[1], k=k, layer=layer, device=CPU)
     start, sizes = 0, list(sizes)
     while start < len(maps):
         size = sizes.pop(0) if len(sizes) > 1 else sizes[0]
@@ -88,14 +88,14 @@ def test_all_alike_goes_by_id():
 
 def test_a_result_can_be_asked_for_on_the_way():
     maps, ids = torch.randn(20, 2, 3, 3, generator=torch.Generator().manual_seed(0)), torch.arange(20)
-    tally = PeakTally(2, k=6, layer="toy", device=CPU)
+    tally = LayerPeakTally(2, k=6, layer="toy", device=CPU)
     for start in range(0, 20, 4):
         tally.add(peaks_of(maps[start : start + 4]), ids[start : start + 4])
         assert as_rows(tally.result()) == sorted_by_hand(maps[: start + 4], ids[: start + 4], 6)
 
 
 def test_memory_stays_bounded():
-    tally = PeakTally(5, k=3, layer="toy", device=CPU)
+    tally = LayerPeakTally(5, k=3, layer="toy", device=CPU)
     for start in range(0, 4000, 8):
         tally.add(peaks_of(torch.randn(8, 5, 2, 2)), torch.arange(start, start + 8))
         assert len(tally._best) < 2 * 3 + 8
@@ -131,7 +131,7 @@ def test_a_unit_that_ranks_some_images_only_has_the_best_of_those_and_the_moment
     maps = torch.from_numpy(generator.integers(-5, 5, (n, 4, 2, 3)).astype(np.float32))
     ids = torch.from_numpy(np.sort(generator.choice(1000, n, replace=False)))
     is_read = generator.random((4, 1000)) < np.array([1.0, 0.5, 0.1, 0.0])[:, None]
-    tally, start = PeakTally(4, k=k, layer="toy", device=CPU, reads=lambda images: is_read[:, images]), 0
+    tally, start = LayerPeakTally(4, k=k, layer="toy", device=CPU, reads=lambda images: is_read[:, images]), 0
     for size in sizes * n:
         if start < n:
             tally.add(peaks_of(maps[start : start + size]), ids[start : start + size])
@@ -150,7 +150,7 @@ def test_a_unit_that_ranks_some_images_only_has_the_best_of_those_and_the_moment
 def test_a_peak_that_is_not_finite_is_refused_even_where_its_image_is_not_ranked():
     maps = torch.zeros(4, 2, 2, 2)
     maps[3, 1, 0, 0] = float("nan")
-    tally = PeakTally(2, k=2, layer="toy", device=CPU, reads=lambda images: np.zeros((2, len(images)), dtype=bool))
+    tally = LayerPeakTally(2, k=2, layer="toy", device=CPU, reads=lambda images: np.zeros((2, len(images)), dtype=bool))
     with pytest.raises(ModelError, match="unit toy:1 gives values that are not finite"):
         tally.add(peaks_of(maps), torch.arange(4))
 
@@ -159,8 +159,8 @@ def test_all_layers_at_once_are_each_layers_own_tally():
     generator = torch.Generator().manual_seed(3)
     sizes = [(3, 4, 5), (1, 1, 1), (19, 2, 7), (2, 6, 1)]
     batches = [[torch.randn(b, *size, generator=generator) for size in sizes] for b in (5, 8, 3, 8)]
-    alone = [PeakTally(size[0], k=4, layer=str(size), device=CPU) for size in sizes]
-    together = Tally(sum(size[0] for size in sizes), k=4, name=str, device=CPU)
+    alone = [LayerPeakTally(size[0], k=4, layer=str(size), device=CPU) for size in sizes]
+    together = PeakTally(sum(size[0] for size in sizes), k=4, name=str, device=CPU)
     start = 0
     for batch in batches:
         ids = torch.arange(start, start + len(batch[0]))
@@ -181,7 +181,7 @@ def test_all_layers_at_once_are_each_layers_own_tally():
 def test_a_unit_that_gives_no_number_is_named_by_its_own_layer():
     found = [peaks_of(torch.zeros(2, n, 3, 3)) for n in (4, 2)]
     found[1].value[1, 1] = float("nan")
-    tally = Tally(6, k=1, name=lambda number: f"unit {number} of six", device=CPU)
+    tally = PeakTally(6, k=1, name=lambda number: f"unit {number} of six", device=CPU)
     with pytest.raises(ModelError, match="unit unit 5 of six gives values that are not finite"):
         tally.add(Peaks.joined(found), torch.arange(2))
 
@@ -192,7 +192,7 @@ def test_the_largest_float32_are_no_overflow():
 
 
 def test_a_tally_of_no_image_is_empty():
-    result = PeakTally(3, k=2, layer="toy", device=CPU).result()
+    result = LayerPeakTally(3, k=2, layer="toy", device=CPU).result()
     assert result.activation.shape == result.y.shape == (3, 0)
     assert result.moments.n.tolist() == [0, 0, 0]
 

@@ -1,4 +1,4 @@
-"""Further read-outs of a layer: read in the same pass, at the same place, by the same way as its channels."""
+"""Further readouts of a layer: read in the same pass, at the same place, by the same way as its channels."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from polyscan.errors import ModelError
-from polyscan.vision.peaks import PeakTally
+from polyscan.vision.peaks import LayerPeakTally
 from polyscan.vision.readouts import Channels, Directions, Downward, Largest, Reader, peaks_of, units
 from polyscan.vision.readouts.units import Together
 
@@ -47,11 +47,11 @@ def test_a_one_hot_direction_is_the_channel(network_of, noise, layer):
 
 def test_they_stand_behind_their_layer_with_their_own_number_of_units(network_of, noise):
     weights, bias = noise(9, 6), noise(9, seed=1)
-    read_outs = {
+    readouts = {
         "0": {"null": Directions(weights, bias), "same": Channels()},
         "6": {"one": Directions(noise(1, 5), noise(1))},
     }
-    reader = Reader(network_of(toy()), "all", read_outs)
+    reader = Reader(network_of(toy()), "all", readouts)
     assert [p.layer for p in reader.points] == ["0", "0@null", "0@same", "3", "6", "6@one"]
     assert [p.n_channels for p in reader.points] == [6, 9, 6, 4, 5, 1]
     assert [p.depth for p in reader.points] == [0, 0, 0, 1, 2, 2]
@@ -59,7 +59,7 @@ def test_they_stand_behind_their_layer_with_their_own_number_of_units(network_of
     assert (null.field, null.map_size, null.node) == (own.field, own.map_size, own.node)
     assert own.relu_follows
     assert not null.relu_follows
-    assert null.read_out == "null of: behind batch norm 1"
+    assert null.readout == "null of: behind batch norm 1"
     order = []
     batch = noise(2, 3, 16, 16)
     reader.read(batch, lambda index, maps: order.append((index, maps.shape[1])))
@@ -92,7 +92,7 @@ def test_downward_finds_the_smallest(network_of, noise):
     batch = noise(8, 3, 16, 16)
     seen = values(reader, batch)
     assert torch.equal(seen["0@down"], -seen["0"])
-    tallies = [PeakTally(6, k=3, layer=point.layer, device=CPU) for point in reader.points]
+    tallies = [LayerPeakTally(6, k=3, layer=point.layer, device=CPU) for point in reader.points]
     reader.read_peaks(batch, lambda index, peaks: tallies[index].add(peaks, torch.arange(8)))
     up, down = (tally.result() for tally in tallies)
     smallest = seen["0"].amin(dim=(2, 3)).T  # [u, b]
@@ -114,7 +114,7 @@ def test_one_pass_reads_all(network_of, noise):
     assert len(calls) == 1
 
 
-def test_a_trunk_ends_in_the_read_out(network_of, noise):
+def test_a_trunk_ends_in_the_readout(network_of, noise):
     reader = Reader(network_of(toy()), "3", {"3": {"two": Directions(noise(2, 4), noise(2))}})
     batch = noise(2, 3, 16, 16)
     virtual = reader.points[1]
@@ -187,7 +187,7 @@ def test_of_equal_directions_the_peak_that_comes_first_counts():
 
 
 @pytest.mark.parametrize("numbers_at_once", [50, 2**20])
-def test_read_outs_together_are_each_of_them_in_a_row(noise, monkeypatch, numbers_at_once):
+def test_readouts_together_are_each_of_them_in_a_row(noise, monkeypatch, numbers_at_once):
     monkeypatch.setattr(units, "_IN_CACHE", numbers_at_once)
     rows, bias = noise(7, 6), noise(7, seed=1)
     pairs = torch.tensor([0, 3, 3, 5, 5, 0, 1, 1])  # parts that are shared, one of them with itself

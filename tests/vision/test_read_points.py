@@ -65,7 +65,7 @@ def test_a_negative_norm_scale_flips_the_order(network_of):
     batch = torch.arange(16.0).view(1, 1, 4, 4)
     torch.testing.assert_close(values(reader, batch)["0"], 0.25 - 3 * batch, rtol=0, atol=0)
     (point,) = reader.points
-    assert (point.read_out, point.relu_follows, point.n_channels) == ("behind batch norm 1", True, 1)
+    assert (point.readout, point.relu_follows, point.n_channels) == ("behind batch norm 1", True, 1)
     assert point.map_size == (4, 4)
     assert point.field[0].field == 1
 
@@ -98,7 +98,7 @@ def test_a_block_is_read_behind_its_addition_before_its_last_relu(network_of, no
     assert [p.layer for p in reader.points] == ["0.conv", "0", "1.conv", "1"]
     assert [p.depth for p in reader.points] == [0, 1, 2, 3]
     blocks = {p.layer: p for p in reader.points}
-    assert blocks["0"].read_out == "block, before its last ReLU"
+    assert blocks["0"].readout == "block, before its last ReLU"
     assert blocks["0"].relu_follows
     assert blocks["0.conv"].relu_follows is False  # an addition follows
 

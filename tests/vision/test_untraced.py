@@ -58,7 +58,7 @@ def test_it_says_so(network):
     assert reader.untraced_because.startswith("TraceError: symbolically traced variables")
     # `second` gives a tuple and `nothing` is never called: neither can be read.
     assert [p.layer for p in reader.points] == ["first.conv", "first", "second.conv", "second.conv#2", "head"]
-    assert {p.read_out for p in reader.points} == {"module output (the network can't be traced)"}
+    assert {p.readout for p in reader.points} == {"module output (the network can't be traced)"}
     assert all(p.field is None and not p.relu_follows for p in reader.points)
     assert [p.map_size for p in reader.points] == [(16, 16)] * 4 + [(1, 1)]
 

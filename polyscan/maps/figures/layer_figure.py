@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from polyscan.maps.atlas import Column
+from polyscan.maps.atlas import MapColumn
 from polyscan.maps.figures.paper import (
     ACCENT,
     CLUSTER_COLORS,
@@ -53,7 +53,7 @@ class LayerSample:
     """
 
     name: str
-    column: Column
+    column: MapColumn
     values: Float64[np.ndarray, " u"]
     kurtosis: Float64[np.ndarray, " u"]
     verdicts: Sequence[str] = ()

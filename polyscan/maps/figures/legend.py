@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from polyscan.maps.atlas import Column
+from polyscan.maps.atlas import MapColumn
 from polyscan.maps.figures.paper import QUIET, SMALL, width_of, written
 from polyscan.maps.figures.rows import N_COLORS, chance_shares, hatching, step_places, viridis
 from polyscan.maps.numbers import MINUS, number_text
@@ -32,7 +32,7 @@ def end_text(value: float) -> str:
 
 
 def draw_legend(
-    figure: Figure, column: Column, scale: Mapping[str, Any], x: float, y: float, *, unscored: bool, dead: bool
+    figure: Figure, column: MapColumn, scale: Mapping[str, Any], x: float, y: float, *, unscored: bool, dead: bool
 ) -> None:
     """The scale, and the hatchings that occur.
 

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from polyscan.maps.atlas import Atlas, Column, TrendPoint
+from polyscan.maps.atlas import Atlas, MapColumn, TrendPoint
 from polyscan.maps.figures.legend import draw_legend
 from polyscan.maps.figures.paper import (
     BAND,
@@ -42,7 +42,7 @@ NAME_OF_PITCH = 0.8 * 72  # points of type to an inch of pitch
 WEAK_INK = 0.4
 
 
-def map_figure(atlas: Atlas, column: Column, ending: str, *, ppi: int = PPI) -> bytes:
+def map_figure(atlas: Atlas, column: MapColumn, ending: str, *, ppi: int = PPI) -> bytes:
     """The map coloured and sorted by one column.
 
     Args:
@@ -90,7 +90,7 @@ def names_width(figure: Figure, atlas: Atlas, pitch: float) -> float:
     return min(MOST_NAMES, widest)
 
 
-def draw_head(figure: Figure, atlas: Atlas, column: Column, rows: Rows, left: float) -> None:
+def draw_head(figure: Figure, atlas: Atlas, column: MapColumn, rows: Rows, left: float) -> None:
     """Title, numbers of units, and the legend."""
     width, height = figure.get_size_inches()
     title = written(figure, EDGE, height - 0.16, atlas.title, fontsize=TITLE, fontweight="bold")
@@ -145,7 +145,7 @@ def draw_names(figure: Figure, atlas: Atlas, rows: Rows, left: float) -> None:
         written(figure, left, 0.15, "grey: less than half of planted pairs are found there", fontsize=5, color=QUIET)
 
 
-def draw_strip(figure: Figure, atlas: Atlas, column: Column, rows: Rows, left: float) -> None:
+def draw_strip(figure: Figure, atlas: Atlas, column: MapColumn, rows: Rows, left: float) -> None:
     """Per layer the 5 to 95 % band, the quartiles, and the mean with its 95 % interval, by position."""
     axes = rows_axes(figure, rows, left, figure.get_size_inches()[0] - EDGE - left)
     axes.set_ylim(max(1, len(atlas.layers)) * rows.pitch, 0)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float64, Int64, UInt8
 
-from polyscan.maps.atlas import Atlas, Column
+from polyscan.maps.atlas import Atlas, MapColumn
 from polyscan.maps.network_map import color_scale, unit_order, viridis_table
 
 N_COLORS = 256
@@ -70,11 +70,11 @@ def chance_shares(values: Float64[np.ndarray, " n"], ticks: Sequence[float]) -> 
     return np.log(least / ticks[0]) / np.log(ticks[-1] / ticks[0])
 
 
-def color_places(column: Column, scale: Mapping[str, Any], values: Float64[np.ndarray, " n"]) -> np.ndarray:
+def color_places(column: MapColumn, scale: Mapping[str, Any], values: Float64[np.ndarray, " n"]) -> np.ndarray:
     """Each value's place in the table of colours.
 
     >>> scale = {"steps": [1, 2, 3], "open": False}
-    >>> color_places(Column("k", "clusters", "", "count"), scale, np.array([1.0, 3.0, 2.0])).tolist()
+    >>> color_places(MapColumn("k", "clusters", "", "count"), scale, np.array([1.0, 3.0, 2.0])).tolist()
     [0, 255, 128]
     """
     if column.kind == "count":
@@ -125,7 +125,7 @@ def hatching(height: int, width: int, ppi: int, *, falls: bool = False) -> UInt8
     return np.where(is_ink[..., None], HATCH_INK, HATCH_PAPER).astype(np.uint8)
 
 
-def map_rows(atlas: Atlas, column: Column, *, width: int, pitch: int, gap: int, ppi: int) -> Rows:
+def map_rows(atlas: Atlas, column: MapColumn, *, width: int, pitch: int, gap: int, ppi: int) -> Rows:
     """The rows of all layers, units sorted by the column.
 
     Args:

@@ -12,7 +12,7 @@ from polyscan.maps.atlas import Atlas
 from polyscan.maps.depth_trend import POINTS, trend_charts
 from polyscan.maps.figures.paper import ENDINGS, PPI
 from polyscan.maps.figures.pdf_order import in_order
-from polyscan.maps.shell import VEGA_LITE
+from polyscan.maps.templating import VEGA_LITE
 
 CHART_WIDTH, ALONE = 205, 420  # pixels of the pages' charts
 ACROSS = 3

@@ -9,11 +9,11 @@ from __future__ import annotations
 from bisect import bisect_right
 from itertools import accumulate
 
+from polyscan.inputs import open_embedder, open_images, open_reader
 from polyscan.job import Job
 from polyscan.run import Run
-from polyscan.run.inputs import open_embedder, open_images, open_reader
 from polyscan.shards import Shard, split_within
-from polyscan.stages.embed.concepts import Concepts
+from polyscan.stages.embed.concepts import ConceptVectors
 from polyscan.stages.embed.crops import Crops, crops_in_use
 from polyscan.stages.embed.features import Features
 from polyscan.stages.embed.visualizations import Visualizations
@@ -50,7 +50,7 @@ class Worker:
         crops = Crops(job, run, images, reader.network.preprocessing, embedder)
         visualizations = Visualizations(job, run, embedder)
         self.parts = (
-            Concepts(job, images, reader.network.preprocessing, embedder),
+            ConceptVectors(job, images, reader.network.preprocessing, embedder),
             crops,
             Features(job, run, images, reader),
             visualizations,

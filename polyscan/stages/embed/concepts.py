@@ -18,7 +18,7 @@ from polyscan.vision.embedders import Embedder
 from polyscan.vision.preprocessing import Preprocessing
 
 
-class Concepts:
+class ConceptVectors:
     """Concepts of a job's images: names by the embedder's text tower where it has one, and label prototypes.
 
     A label's prototype is the mean embedding of its images among a seeded sample, the survey's size; whole images.

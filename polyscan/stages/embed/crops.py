@@ -9,12 +9,13 @@ import pandas as pd
 from PIL import Image
 
 from polyscan.errors import TableError
+from polyscan.evidence import has_pool, whole_images
 from polyscan.images import ImageSource, Picture
 from polyscan.job import Job
 from polyscan.run import Run
-from polyscan.run.evidence import has_pool, whole_images
 from polyscan.stages.embed.vectors import Crop, embedded
 from polyscan.tables import Columns
+from polyscan.units import REAL
 from polyscan.vision.embedders import Embedder
 from polyscan.vision.preprocessing import Preprocessing
 
@@ -30,11 +31,11 @@ def crops_in_use(job: Job, run: Run) -> pd.DataFrame:
     units', that something is compared by, every image where it is a pool, and all where the job wants it.
     """
     layers = run.layer_table().set_index("layer")
-    rows = run.read("exemplars", ["layer", "channel", "rank", "image", "crop", *BOX])
-    rows = rows[rows["rank"] < (job.embed.n_exemplars or job.collect.k)]
+    rows = run.read("exemplars", ["layer", "role", "channel", "rank", "image", "crop", *BOX])
+    rows = rows[rows["rank"] < (job.n_embedded)]
     rows = rows[~_is_dead(run, rows)]
     rows["depth"] = rows["layer"].map(layers["depth"])
-    rows["is_shown"] = ~rows["layer"].str.contains("@")
+    rows["is_shown"] = rows["role"] == REAL
     is_compared = rows["layer"].map(layers["space"]) == "image"
     rows["is_embedded"] = is_compared | (rows["is_shown"] & job.embed.crops)
     rows["is_shown"] &= job.embed.thumbnail_px > 0

@@ -9,11 +9,12 @@ from jaxtyping import Float, Float32, Int64
 from torch import Tensor
 
 from polyscan.images import ImageSource
+from polyscan.inputs import batches
 from polyscan.job import Job
 from polyscan.run import Run
-from polyscan.run.batches import batches
-from polyscan.run.keys import position_keys
 from polyscan.tables import Columns
+from polyscan.tables.keys import position_keys
+from polyscan.units import REAL
 from polyscan.vision.readouts import Reader, smoothed
 
 Vectors = Float32[np.ndarray, "n d"]
@@ -29,7 +30,7 @@ class Features:
         self.network = reader.network
         table = run.layer_table().set_index("layer")
         self.table = table[table["space"] != "image"]
-        self.real = self.table[self.table.index == self.table["parent"]]
+        self.real = self.table[self.table["role"] == REAL]
         sources = {layer: row["next"] if row["space"] == "next" else layer for layer, row in self.real.iterrows()}
         self.sources: dict[str, str] = {str(layer): str(source) for layer, source in sources.items()}
         self.reader = Reader(self.network, sorted(set(self.sources.values()))) if sources else reader
@@ -68,11 +69,8 @@ class Features:
 
     def _places(self, range_: range) -> dict[str, pd.DataFrame]:
         """Distinct places of live units' peaks on these images, by layer, image by image."""
-        rows = self.run.read(
-            "exemplars", ["layer", "rank", "image", "y", "x"], where=("image", range_.start, range_.stop)
-        )
-        rows = rows[rows["rank"] < (self.job.embed.n_exemplars or self.job.collect.k)]
-        rows["layer"] = rows["layer"].str.split("@").str[0]
+        rows = self.run.read("exemplars", ["parent", "rank", "image", "y", "x"], where={"image": range_})
+        rows = rows[rows["rank"] < self.job.n_embedded].rename(columns={"parent": "layer"})
         rows = rows[rows["layer"].isin(list(self.sources))].drop_duplicates(["layer", "image", "y", "x"])
         rows = rows.sort_values(["layer", "image", "y", "x"], kind="stable")
         rows["item"] = position_keys(rows["image"].to_numpy(), rows["y"].to_numpy(), rows["x"].to_numpy())

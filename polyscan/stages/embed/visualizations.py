@@ -11,9 +11,9 @@ from PIL import Image
 
 from polyscan.job import Job
 from polyscan.run import Run
-from polyscan.run.keys import visualization_keys
 from polyscan.stages.embed.vectors import Crop, embedded
 from polyscan.tables import Columns
+from polyscan.tables.keys import visualization_keys
 from polyscan.vision.embedders import Embedder
 
 
@@ -35,7 +35,7 @@ class Visualizations:
 
     def _pictures(self, rows: pd.DataFrame) -> Iterator[Crop]:
         for layer, wanted in rows.groupby("layer", sort=False):
-            stored = self.run.read("visualizations", ["channel", "index", "image"], where=("layer", str(layer)))
+            stored = self.run.read("visualizations", ["channel", "index", "image"], where={"layer": str(layer)})
             stored = stored.set_index(["channel", "index"])["image"]
             for channel, index in zip(wanted["channel"], wanted["index"], strict=True):
                 array = np.asarray(Image.open(io.BytesIO(stored.loc[(channel, index)])))

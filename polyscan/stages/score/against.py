@@ -13,10 +13,10 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float64
 
+from polyscan.nulls import calibration
+from polyscan.nulls.calibration import LEAST_SETS, Calibration
 from polyscan.scores import psi, separation
 from polyscan.scores.score import Score
-from polyscan.stats import calibration
-from polyscan.stats.calibration import LEAST_SETS, Calibration
 from polyscan.stats.significance import tail_p
 
 NO_NULL = ""

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float32
 
-from polyscan.run.evidence import Subject
+from polyscan.evidence import Subject
 from polyscan.tables import Columns
 
 

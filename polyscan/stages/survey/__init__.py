@@ -1,7 +1,8 @@
 """survey: which layers there are and what they can see; of each, its mean activation and its virtual units.
 
-The virtual units carry a layer's null and its proof: `@null` and `@control` are one-exemplar read-outs (what a unit
-that answers to one thing looks like in this layer), `@planted` are maxima of two controls (units that answer to two).
+The virtual units carry a layer's null and the measure of its error: units of the roles `null` and `control` are
+one-exemplar readouts (what a unit that answers to one thing looks like in this layer), those of the role `planted` are
+maxima of two controls (units that answer to two).
 """
 
 from __future__ import annotations
@@ -12,16 +13,16 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 
 from polyscan.errors import JobError
+from polyscan.inputs.batches import batches
+from polyscan.inputs.opening import open_images, open_reader
 from polyscan.job import Job
+from polyscan.nulls.coherence import random_clarity
+from polyscan.nulls.kinds import KINDS
 from polyscan.run import Run
-from polyscan.run.batches import batches
-from polyscan.run.inputs import open_images, open_reader
 from polyscan.shards import Shard, seed, split_by_weight
 from polyscan.stages.survey.geometry import Row, compared, layer_row, virtual_row
-from polyscan.stages.survey.plants import KINDS
 from polyscan.stages.survey.sampling import Sampled, Sampler, View
 from polyscan.stages.survey.virtual_units import VirtualUnits, whitening_rows
-from polyscan.stats.coherence import random_clarity
 from polyscan.stats.whitening import Whitening, place_directions
 from polyscan.tables import Columns
 from polyscan.vision.readouts import Reader, ReadPoint
@@ -42,7 +43,7 @@ class Worker:
 
     def __init__(self, job: Job, run: Run) -> None:
         if unknown := set(job.survey.plants) - set(KINDS):
-            raise JobError(f"survey.plants names {sorted(unknown)}, which are no kinds; there are: {', '.join(KINDS)}")
+            raise JobError(f"unknown kinds {sorted(unknown)} in `survey.plants`; allowed: {', '.join(KINDS)}")
         self.job = job
         self.reader = open_reader(job)
         self.images = open_images(job)
@@ -96,7 +97,7 @@ class Worker:
         return [math.nan for _ in everywhere] if first is None else effective_fields(reader, everywhere, first.inputs)
 
     def _plant(self, reader: Reader, units: list[VirtualUnits]) -> None:
-        """Plants need their sources' peaks: a second pass over the sample, with the controls as read-outs."""
+        """Plants need their sources' peaks: a second pass over the sample, with the controls as readouts."""
         controls = {its.layer: {"control": directions} for its in units if (directions := its.controls) is not None}
         if not controls or not self.job.survey.planted:
             return

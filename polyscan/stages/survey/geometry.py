@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from polyscan.units import REAL, virtual_layer
 from polyscan.vision.fields import Axis
 from polyscan.vision.readouts import ReadPoint
 
@@ -18,6 +19,7 @@ def layer_row(point: ReadPoint) -> Row:
     return {
         "layer": point.layer,
         "parent": point.layer,
+        "role": REAL,
         "depth": point.depth,
         "n_units": point.n_channels,
         "map_y": point.map_size[0],
@@ -28,7 +30,7 @@ def layer_row(point: ReadPoint) -> Row:
         "field_x": _size(columns),
         "first_y": rows.low if rows else -math.inf,
         "first_x": columns.low if columns else -math.inf,
-        "read_out": point.read_out,
+        "readout": point.readout,
         "relu_follows": point.relu_follows,
     }
 
@@ -39,8 +41,8 @@ def _size(axis: Axis | None) -> float:
 
 def virtual_row(row: Row, role: str, n_units: int) -> Row:
     """The row of a layer's virtual layer."""
-    virtual = {"layer": f"{row['layer']}@{role}", "n_units": n_units, "relu_follows": False}
-    return {**row, **virtual, "read_out": f"{role} of: {row['read_out']}"}
+    virtual = {"layer": virtual_layer(row["layer"], role), "role": role, "n_units": n_units, "relu_follows": False}
+    return {**row, **virtual, "readout": f"{role} of: {row['readout']}"}
 
 
 def compared(point: ReadPoint, points: Sequence[ReadPoint], *, wanted: str, input_px: int) -> Row:

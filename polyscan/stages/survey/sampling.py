@@ -1,4 +1,4 @@
-"""Activation vectors of layers at seeded places of a seeded sample of images, and peaks of read-outs on it."""
+"""Activation vectors of layers at seeded places of a seeded sample of images, and peaks of readouts on it."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from torch import Tensor
 
 from polyscan.errors import ImagesError, ModelError
 from polyscan.images import ImageSource
+from polyscan.inputs.batches import batches
 from polyscan.job import Job
-from polyscan.run.batches import batches
 from polyscan.shards import seed
-from polyscan.vision.readouts import Peaks, Reader, ReadOut, ReadPoint, smoothed
+from polyscan.vision.readouts import Peaks, Reader, Readout, ReadPoint, smoothed
 
 PeakValues = Float32[np.ndarray, "images u"]
 
@@ -66,7 +66,7 @@ class _Rows:
         return np.empty((0, 0), dtype=np.float32) if self._values is None else self._values[: self.n]
 
 
-class _Tally:
+class _SampleTally:
     """What has been sampled of one view so far."""
 
     def __init__(self, drawn: Int64[np.ndarray, "images per"]) -> None:
@@ -118,7 +118,7 @@ class Sampler:
         """
         per_image = max(1, math.ceil(self.job.survey.positions / len(self.sample)))
         points = {point.layer: (index, point) for index, point in enumerate(reader.points)}
-        tallies = {view: _Tally(self._positions(points[view.layer][1], per_image)) for view in views}
+        tallies = {view: _SampleTally(self._positions(points[view.layer][1], per_image)) for view in views}
         row = {image: number for number, image in enumerate(self.sample)}
         seen: list[int] = []
         for batch in batches(reader.network, self.images, self.sample, self.job.collect.batch):
@@ -142,9 +142,9 @@ class Sampler:
             return np.argsort(generator.random((len(self.sample), n)), axis=1)[:, : min(per_image, n)]
         return generator.integers(n, size=(len(self.sample), per_image))
 
-    def peaks(self, reader: Reader, read_outs: Mapping[str, Mapping[str, ReadOut]]) -> dict[str, PeakValues]:
-        """Peaks over space of these read-outs, by `layer@name`, and of their layers' own channels, by layer."""
-        virtual = Reader(reader.network, list(read_outs), read_outs)
+    def peaks(self, reader: Reader, readouts: Mapping[str, Mapping[str, Readout]]) -> dict[str, PeakValues]:
+        """Peaks over space of these readouts, by `layer@name`, and of their layers' own channels, by layer."""
+        virtual = Reader(reader.network, list(readouts), readouts)
         found = [_Rows(len(self.sample)) for _ in virtual.points]
         for batch in batches(reader.network, self.images, self.sample, self.job.collect.batch):
             n = len(batch)

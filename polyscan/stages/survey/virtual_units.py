@@ -1,4 +1,4 @@
-"""The virtual units of one layer: read-outs from its activations, then plants from the read-outs' peaks."""
+"""The virtual units of one layer: readouts from its activations, then plants from the readouts' peaks."""
 
 from __future__ import annotations
 
@@ -11,14 +11,15 @@ import numpy as np
 import torch
 from jaxtyping import Float32, Int64
 
+from polyscan.evidence import SEEN
 from polyscan.job import Job
-from polyscan.run.virtual import SEEN
+from polyscan.nulls.kinds import CHANNELS, CONTROLS, KINDS, Plant, Sources, parts_of, planted
+from polyscan.nulls.null_sets import LAYER_REACHES, reaches
+from polyscan.nulls.readouts import Activations, OneExemplar, one_exemplar
 from polyscan.shards import seed
-from polyscan.stages.survey.plants import CHANNELS, CONTROLS, KINDS, Sources, parts_of, planted
 from polyscan.stages.survey.sampling import PeakValues
-from polyscan.stats.null_sets import LAYER_REACHES, reaches
-from polyscan.stats.read_outs import Activations, OneExemplar, one_exemplar
 from polyscan.stats.whitening import Whitening
+from polyscan.units import virtual_layer
 from polyscan.vision.readouts import Directions
 
 log = logging.getLogger("polyscan")
@@ -29,7 +30,7 @@ Row = dict[str, Any]
 
 
 class VirtualUnits:
-    """Null read-outs, controls and planted units of one layer.
+    """Null readouts, controls and planted units of one layer.
 
     Args:
         job: says how many.
@@ -53,11 +54,11 @@ class VirtualUnits:
         self.n_channels = vectors.shape[1]
         self.made: dict[str, tuple[OneExemplar, Int64[np.ndarray, "u 2"]]] = {}
         self.planted: dict[str, list[Row]] = {}
-        if job.survey.read_outs:
+        if job.survey.readouts:
             self._make(vectors, places)
 
     def _make(self, vectors: Float32[np.ndarray, "p c"], places: Int64[np.ndarray, "p 2"]) -> None:
-        counts = {"null": self.job.survey.read_outs, "control": self.job.survey.controls}
+        counts = {"null": self.job.survey.readouts, "control": self.job.survey.controls}
         try:
             activations = Activations.of(vectors)
             for role, count in counts.items():
@@ -87,19 +88,24 @@ class VirtualUnits:
         sources = {CHANNELS: Sources(CHANNELS, identity, np.zeros(self.n_channels), peaks[self.layer], top)}
         if "control" in self.made:
             its, _ = self.made["control"]
-            sources[CONTROLS] = Sources(CONTROLS, its.weights, its.bias, peaks[f"{self.layer}@control"], top)
+            sources[CONTROLS] = Sources(
+                CONTROLS, its.weights, its.bias, peaks[virtual_layer(self.layer, CONTROLS)], top
+            )
         for kind in self.job.survey.plants:
             generator = np.random.default_rng(seed(self.job.seed, f"{kind} units", self.layer))
             plants = planted(kind, sources, self.job.survey.planted, generator)
             rows: list[Row] = []
             for channel, plant in enumerate(plants):
-                its_sources = sources[KINDS[kind].role]
-                parts = parts_of(plant, its_sources)
-                for number, (direction, bias) in enumerate(parts):
-                    about = {"kind": plant.how if len(parts) > 1 else "linear", "part": number}
-                    source = {"source": plant.sources[number], "source_layer": f"{self.layer}{its_sources.role}"}
-                    rows.append(readout_row(self._name(kind), channel, direction, bias, **about, **source))
+                rows += self._plant_rows(kind, channel, plant, sources[KINDS[kind].role])
             self.planted[kind] = rows
+
+    def _plant_rows(self, kind: str, channel: int, plant: Plant, sources: Sources) -> Iterator[Row]:
+        """Rows of one planted unit: one a part."""
+        parts = parts_of(plant, sources)
+        for number, (direction, bias) in enumerate(parts):
+            about = {"kind": plant.how if len(parts) > 1 else "linear", "part": number}
+            source = {"source": plant.sources[number], "source_layer": virtual_layer(self.layer, sources.role)}
+            yield readout_row(self.layer, kind, channel, direction, bias, **about, **source)
 
     def sizes(self) -> dict[str, int]:
         """How many units of each role there are."""
@@ -113,7 +119,8 @@ class VirtualUnits:
             reach = self._reaches(role, len(its.row))
             for channel, (image, position) in enumerate(places):
                 yield readout_row(
-                    self._name(role),
+                    self.layer,
+                    role,
                     channel,
                     its.weights[channel],
                     float(its.bias[channel]),
@@ -127,26 +134,22 @@ class VirtualUnits:
             yield from rows
 
     def _reaches(self, role: str, count: int) -> Int64[np.ndarray, " u"]:
-        """How much each unit is thinned: null read-outs in turn, in an order of their own, others not at all."""
+        """How much each unit is thinned: null readouts in turn, in an order of their own, others not at all."""
         if role != "null":
             return np.ones(count, dtype=np.int64)
         generator = np.random.default_rng(seed(self.job.seed, "reaches", self.layer))
         return reaches(LAYER_REACHES, self.job.collect.k, self.n_images, count=count, generator=generator)
 
-    def _name(self, role: str) -> str:
-        return f"{self.layer}@{role}"
-
 
 def whitening_rows(layer: str, whitening: Whitening) -> list[Row]:
     """How the features are seen in which a layer's evidence is compared, as rows of `readouts`."""
-    axes = [
-        readout_row(f"{layer}{SEEN}", channel, axis, 0.0, kind="axis") for channel, axis in enumerate(whitening.axes.T)
-    ]
-    return [readout_row(f"{layer}{SEEN}", -1, whitening.mean, 0.0, kind="mean"), *axes]
+    axes = [readout_row(layer, SEEN, channel, axis, 0.0, kind="axis") for channel, axis in enumerate(whitening.axes.T)]
+    return [readout_row(layer, SEEN, -1, whitening.mean, 0.0, kind="mean"), *axes]
 
 
-def readout_row(layer: str, channel: int, weights: np.ndarray, bias: float, **given: Any) -> Row:
+def readout_row(parent: str, role: str, channel: int, weights: np.ndarray, bias: float, **given: Any) -> Row:
     """One row of `readouts`; what is not given has no value there."""
+    layer = {"layer": virtual_layer(parent, role), "parent": parent, "role": role, "channel": channel}
     nothing = {"part": 0, "kind": "linear", "reach": 1, "image": -1, "position": -1, "ridge": math.nan}
     virtual = {**nothing, "is_salient": False, "source": -1, "source_layer": ""}
-    return {"layer": layer, "channel": channel, "weights": weights, "bias": bias, **virtual, **given}
+    return {**layer, "weights": weights, "bias": bias, **virtual, **given}

@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float, Int
 
 from polyscan.stats.clustering import renumbered
 from polyscan.stats.splits.cosines import centred, shape_of
-from polyscan.stats.splits.moves import moved
+from polyscan.stats.splits.hartigan import moved
 from polyscan.stats.splits.separation import silhouette, silhouettes
 
 Array = Any  # numpy.ndarray, or torch.Tensor where a stage computes on a GPU

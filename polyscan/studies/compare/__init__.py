@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from polyscan.maps.atlas import Column
+from polyscan.maps.atlas import MapColumn
 from polyscan.maps.comparison import (
     Comparison,
     LayerDifference,
@@ -20,7 +20,7 @@ from polyscan.maps.comparison import (
 )
 from polyscan.maps.comparison_page import comparison_files
 from polyscan.storage import Storage
-from polyscan.studies.compare.differing import ABSENT, Bond, bond, differing
+from polyscan.studies.compare.differing import ABSENT, Correspondence, correspondence, differing
 from polyscan.studies.compare.means import (
     DRAWS,
     SEED,
@@ -33,8 +33,8 @@ from polyscan.studies.compare.means import (
     pooled_sd,
 )
 from polyscan.studies.compare.metrics import metrics_of, order_of
+from polyscan.studies.compare.runs import ComparedRun, common_columns, opened
 from polyscan.studies.compare.sentences import notes, spoken_of, statement, warnings
-from polyscan.studies.compare.sides import Side, common_columns, opened
 from polyscan.studies.compare.table import table_of
 from polyscan.studies.compare.units import unit_table
 
@@ -87,16 +87,16 @@ def beside(address: str) -> str:
 
 
 def comparison_of(
-    sides: Sequence[Side], metrics: Mapping[str, Sequence[float]], same_training: bool | None
+    sides: Sequence[ComparedRun], metrics: Mapping[str, Sequence[float]], same_training: bool | None
 ) -> Comparison:
     """All numbers and words of a comparison; the first side is what the others are compared with."""
     columns = common_columns(sides)
     first, others = sides[0], sides[1:]
-    bonds = [bond(first, other, same_training) for other in others]
+    correspondences = [correspondence(first, other, same_training) for other in others]
     cells = [cells_of(side, columns) for side in sides]
     is_one_network = all(list(side.widths) == list(first.widths) for side in others)
     rows = differing(sides)
-    differences, overalls = _all_differences(sides, cells, columns, bonds)
+    differences, overalls = _all_differences(sides, cells, columns, correspondences)
     return Comparison(
         title=_title(sides),
         runs=[_facts(side) for side in sides],
@@ -111,7 +111,7 @@ def comparison_of(
         overall=overalls,
         pairings=[
             Pairing(side.place, tie.why, unit_table(first, side, columns) if tie.holds else None)
-            for side, tie in zip(others, bonds, strict=True)
+            for side, tie in zip(others, correspondences, strict=True)
         ],
         metrics={name: metrics[name] for name in order_of(metrics)},
         notes=list(notes(sides, columns)),
@@ -121,7 +121,10 @@ def comparison_of(
 
 
 def _all_differences(
-    sides: Sequence[Side], cells: Sequence[Cells], columns: Sequence[Column], bonds: Sequence[Bond]
+    sides: Sequence[ComparedRun],
+    cells: Sequence[Cells],
+    columns: Sequence[MapColumn],
+    correspondences: Sequence[Correspondence],
 ) -> tuple[list[LayerDifference], list[OverallDifference]]:
     """Of each run from the first one: layer by layer, and over layers."""
     scales = {
@@ -130,7 +133,7 @@ def _all_differences(
     }
     differences: list[LayerDifference] = []
     overalls: list[OverallDifference] = []
-    for side, its, tie in zip(sides[1:], cells[1:], bonds, strict=True):
+    for side, its, tie in zip(sides[1:], cells[1:], correspondences, strict=True):
         found = _differences(sides[0], cells[0], its, columns, tie)
         for column in columns:
             by_layer = found[column.name]
@@ -141,7 +144,7 @@ def _all_differences(
 
 
 def _differences(
-    first: Side, here: Cells, there: Cells, columns: Sequence[Column], tie: Bond
+    first: ComparedRun, here: Cells, there: Cells, columns: Sequence[MapColumn], tie: Correspondence
 ) -> dict[str, dict[str, Difference]]:
     """By column and layer, in the first run's forward order; layers are matched by name."""
     found: dict[str, dict[str, Difference]] = {column.name: {} for column in columns}
@@ -153,7 +156,9 @@ def _differences(
     return found
 
 
-def _layer_rows(side: Side, column: Column, found: Mapping[str, Difference], sd: float) -> Iterator[LayerDifference]:
+def _layer_rows(
+    side: ComparedRun, column: MapColumn, found: Mapping[str, Difference], sd: float
+) -> Iterator[LayerDifference]:
     for layer, its in found.items():
         # All units alike: no difference is one in standard deviations, any other can't be told in them.
         in_sd = its.interval.mean / sd if sd > 0 else 0.0 if its.interval.mean == 0 else float("nan")
@@ -161,7 +166,7 @@ def _layer_rows(side: Side, column: Column, found: Mapping[str, Difference], sd:
 
 
 def _overall_row(
-    side: Side, column: Column, here: Cells, there: Cells, found: Mapping[str, Difference]
+    side: ComparedRun, column: MapColumn, here: Cells, there: Cells, found: Mapping[str, Difference]
 ) -> OverallDifference:
     own = [there[column.name, layer].interval.mean - here[column.name, layer].interval.mean for layer in found]
     its = overall(list(found.values()), own)
@@ -169,7 +174,7 @@ def _overall_row(
 
 
 def _statements(
-    sides: Sequence[Side], columns: Sequence[Column], overalls: Sequence[OverallDifference]
+    sides: Sequence[ComparedRun], columns: Sequence[MapColumn], overalls: Sequence[OverallDifference]
 ) -> Iterator[str]:
     found = {(row.run, row.column): row for row in overalls}
     for side in sides[1:]:
@@ -177,7 +182,7 @@ def _statements(
             yield statement(column, sides[0].name, side.name, found.get((side.place, column.name)))
 
 
-def _mean_rows(side: Side, cells: Cells) -> Iterator[LayerMean]:
+def _mean_rows(side: ComparedRun, cells: Cells) -> Iterator[LayerMean]:
     places = {layer.name: at for at, layer in enumerate(side.layers)}
     last = max(1, len(side.layers) - 1)
     for (column, layer), cell in cells.items():
@@ -185,19 +190,19 @@ def _mean_rows(side: Side, cells: Cells) -> Iterator[LayerMean]:
         yield LayerMean(side.place, column, layer, at, at / last, len(cell.values), *cell.interval)
 
 
-def _network_rows(side: Side, cells: Cells, columns: Sequence[Column]) -> Iterator[NetworkMean]:
+def _network_rows(side: ComparedRun, cells: Cells, columns: Sequence[MapColumn]) -> Iterator[NetworkMean]:
     for column in columns:
         mine = [cell for key, cell in cells.items() if key[0] == column.name]
         if mine:
             yield NetworkMean(side.place, column.name, len(mine), *network_mean(mine))
 
 
-def _title(sides: Sequence[Side]) -> str:
+def _title(sides: Sequence[ComparedRun]) -> str:
     names = [side.name for side in sides]
     return " · ".join(names) if len(names) <= 3 else f"{names[0]} · {names[1]} ... {names[-1]} ({len(names)} runs)"
 
 
-def _facts(side: Side) -> RunFacts:
+def _facts(side: ComparedRun) -> RunFacts:
     network, images = side.manifest.get("network", {}), side.manifest.get("images", {})
     return RunFacts(
         name=side.name,

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, cast
 
 from polyscan.errors import JobError
 from polyscan.maps.comparison import Differing
-from polyscan.studies.compare.sides import Side
+from polyscan.studies.compare.runs import ComparedRun
 
 ABSENT = "not recorded"
 COST = frozenset(
@@ -33,14 +33,14 @@ SPOILS = {
 STEP = re.compile(r"(?<![a-z])(global[-_]?step|epoch|step|iteration|iter|checkpoint|ckpt)([-_=.]?)\d+", re.IGNORECASE)
 
 
-class Bond(NamedTuple):
+class Correspondence(NamedTuple):
     """Whether units of two runs correspond, and how that is known, as a sentence."""
 
     holds: bool
     why: str
 
 
-def bond(first: Side, other: Side, same_training: bool | None) -> Bond:
+def correspondence(first: ComparedRun, other: ComparedRun, same_training: bool | None) -> Correspondence:
     """Whether channel i of a layer of the one is what became of channel i of the other.
 
     `run.json` has the network's name and its weights' name and digest, and nothing of how they were trained. So it is
@@ -52,27 +52,31 @@ def bond(first: Side, other: Side, same_training: bool | None) -> Bond:
     names = f"{first.name} and {other.name}"
     unlike = _unlike(first, other)
     if same_training is False:
-        return Bond(False, f"Units of {names} are not compared: --different-trainings says that they don't correspond.")
+        return Correspondence(
+            False, f"Units of {names} are not compared: --different-trainings says that they don't correspond."
+        )
     if unlike and same_training:
         raise JobError(
             f"--same-training says that {names} are checkpoints of one training, but {unlike}; leave it out, or "
             "compare runs of one network's same layers"
         )
     if unlike:
-        return Bond(False, f"Units of {names} are not compared: {unlike}, so channels can't correspond.")
+        return Correspondence(False, f"Units of {names} are not compared: {unlike}, so channels can't correspond.")
     if same_training:
-        return Bond(True, f"Units of {names} are compared one by one, because --same-training says that they may be.")
+        return Correspondence(
+            True, f"Units of {names} are compared one by one, because --same-training says that they may be."
+        )
     if first.digest and first.digest == other.digest:
-        return Bond(True, f"Units of {names} are compared one by one: both runs have the same weights.")
+        return Correspondence(True, f"Units of {names} are compared one by one: both runs have the same weights.")
     networks = [str(side.manifest.get("network", {}).get("name", ABSENT)) for side in (first, other)]
     weights = [str(side.manifest.get("network", {}).get("weights", "")) for side in (first, other)]
     if networks[0] == networks[1] and _is_series(*weights):
-        return Bond(
+        return Correspondence(
             True,
             f"Units of {names} are compared one by one: their weights' names differ in nothing but the step of a "
             "training. If they are of two trainings all the same, --different-trainings leaves this out.",
         )
-    return Bond(
+    return Correspondence(
         False,
         f"Units of {names} are not compared: layers and widths are the same, but run.json does not record whether one "
         "network is a checkpoint of the other's training, and channel 3 of one training has nothing to do with channel "
@@ -80,7 +84,7 @@ def bond(first: Side, other: Side, same_training: bool | None) -> Bond:
     )
 
 
-def _unlike(first: Side, other: Side) -> str:
+def _unlike(first: ComparedRun, other: ComparedRun) -> str:
     """The first layer that is not the same in both; empty where all are."""
     here, there = first.widths, other.widths
     for layer in [*here, *there]:
@@ -100,7 +104,7 @@ def _is_series(first: str, other: str) -> bool:
     return first != other and STEP.sub(r"\1\2#", first) == STEP.sub(r"\1\2#", other)
 
 
-def differing(sides: Sequence[Side]) -> list[Differing]:
+def differing(sides: Sequence[ComparedRun]) -> list[Differing]:
     """Every input and setting that is not the same in all runs, what spoils the comparison first."""
     facts = [dict(_facts(side.manifest)) for side in sides]
     rows: list[Differing] = []

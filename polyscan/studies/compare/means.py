@@ -16,10 +16,10 @@ import numpy as np
 from jaxtyping import Float64, Int64
 from scipy.special import stdtrit
 
-from polyscan.maps.atlas import Column
+from polyscan.maps.atlas import MapColumn
 from polyscan.shards import seed
 from polyscan.stats.significance import Interval, times_drawn, wilson_interval
-from polyscan.studies.compare.sides import EXCESS, SHARES, Side, Values
+from polyscan.studies.compare.runs import EXCESS, SHARES, ComparedRun, Values
 
 SEED = 0
 DRAWS = 1000
@@ -80,7 +80,7 @@ class Overall(NamedTuple):
 Cells = Mapping[tuple[str, str], Cell]
 
 
-def cells_of(side: Side, columns: Sequence[Column]) -> dict[tuple[str, str], Cell]:
+def cells_of(side: ComparedRun, columns: Sequence[MapColumn]) -> dict[tuple[str, str], Cell]:
     """Every column of every layer that has one unit or more with the number; by column and layer."""
     found: dict[tuple[str, str], Cell] = {}
     layers = {str(layer): rows for layer, rows in side.frame.groupby("layer", sort=False)}
@@ -175,7 +175,7 @@ def _paired(first: Cell, other: Cell) -> Difference | None:
         return None
     changes = other.values[there] - first.values[here]
     draws, mean = resampled(changes, _seed("changes of", other.key)), float(changes.mean())
-    # Controls are read-outs of each run's own exemplars: no pairs, unless they are one and the same.
+    # Controls are readouts of each run's own exemplars: no pairs, unless they are one and the same.
     if not np.array_equal(first.controls, other.controls):
         sides = [resampled(cell.controls, _seed("controls of", cell.key)) for cell in (first, other)]
         draws = draws - (sides[1] - sides[0])

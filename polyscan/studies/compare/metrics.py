@@ -9,13 +9,13 @@ from collections.abc import Mapping, Sequence
 
 from polyscan.errors import JobError
 from polyscan.storage import Storage
-from polyscan.studies.compare.sides import Side
+from polyscan.studies.compare.runs import ComparedRun
 
 HEAD = "run"
 EXAMPLE = "the first line is `run,accuracy` or the like, then one line a run"
 
 
-def metrics_of(address: str, sides: Sequence[Side]) -> dict[str, list[float]]:
+def metrics_of(address: str, sides: Sequence[ComparedRun]) -> dict[str, list[float]]:
     """Each metric's number for each run, in the runs' order.
 
     Raises:
@@ -56,7 +56,7 @@ def _rows(address: str) -> list[list[str]]:
     return [row for row in csv.reader(io.StringIO(text)) if any(word.strip() for word in row)]
 
 
-def _place(word: str, sides: Sequence[Side], where: str) -> int:
+def _place(word: str, sides: Sequence[ComparedRun], where: str) -> int:
     """The run that is meant: by its address, else by its folder's name, else by its place from 1 on."""
     by_address = [side.place for side in sides if side.address.rstrip("/") == word.rstrip("/")]
     by_folder = [side.place for side in sides if side.address.rstrip("/").rpartition("/")[2] == word]

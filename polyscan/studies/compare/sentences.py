@@ -5,25 +5,25 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
-from polyscan.maps.atlas import Column
+from polyscan.maps.atlas import MapColumn
 from polyscan.maps.comparison import Differing, OverallDifference
 from polyscan.maps.numbers import MINUS
 from polyscan.studies.compare.means import LEAST_LAYERS
-from polyscan.studies.compare.sides import Side
+from polyscan.studies.compare.runs import ComparedRun
 
 FINDINGS = ("gap_excess", "gap")
 """The effect size that is spoken of: less that of controls, where all runs have them."""
 SHARE = "several_share"
 
 
-def spoken_of(columns: Sequence[Column]) -> list[Column]:
+def spoken_of(columns: Sequence[MapColumn]) -> list[MapColumn]:
     """The columns that sentences are made of: one effect size and one share, so that few tests are made."""
     known = {column.name: column for column in columns}
     effect = next((name for name in FINDINGS if name in known), None)
     return [known[name] for name in (effect, SHARE) if name in known]
 
 
-def statement(column: Column, first: str, other: str, found: OverallDifference | None) -> str:
+def statement(column: MapColumn, first: str, other: str, found: OverallDifference | None) -> str:
     """More, less, or that no difference is claimed, with its numbers; n is layers.
 
     More or less only if the interval over layers excludes 0, and the mean has the same sign without the first and the
@@ -70,7 +70,7 @@ def warnings(rows: Sequence[Differing]) -> Iterator[str]:
         yield f"The runs' {words} differ: their numbers are not of one scale, and differences may come from that alone."
 
 
-def notes(sides: Sequence[Side], columns: Sequence[Column]) -> Iterator[str]:
+def notes(sides: Sequence[ComparedRun], columns: Sequence[MapColumn]) -> Iterator[str]:
     """What must be known to read the page."""
     own = sum(space != "image" for side in sides for space in side.spaces.values())
     if own and any(before.digest != after.digest for before, after in pairwise(sides)):

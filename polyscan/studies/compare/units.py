@@ -10,10 +10,10 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float64
 
-from polyscan.maps.atlas import Column
+from polyscan.maps.atlas import MapColumn
 from polyscan.maps.comparison import Changed, Rho, UnitTable, Verdicts
 from polyscan.stats.significance import spearman
-from polyscan.studies.compare.sides import EXCESS, SHARES, Side
+from polyscan.studies.compare.runs import EXCESS, SHARES, ComparedRun
 
 MOST_SHOWN = 20
 FEWEST = 10
@@ -23,7 +23,7 @@ KEY = ["layer", "channel"]
 _Z95 = 1.959963984540054
 
 
-def unit_table(first: Side, other: Side, columns: Sequence[Column]) -> UnitTable:
+def unit_table(first: ComparedRun, other: ComparedRun, columns: Sequence[MapColumn]) -> UnitTable:
     """Everything that is told of single units.
 
     Raises:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from polyscan.inputs import pinned_threads
 from polyscan.job import Job
-from polyscan.run.inputs import pinned_threads
 from polyscan.studies.plan.evidence import calibrate_row, embed_row, name_row, score_row
 from polyscan.studies.plan.measuring import watched
 from polyscan.studies.plan.outlook import Outlook

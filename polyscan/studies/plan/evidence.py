@@ -26,7 +26,7 @@ CUTTING_S, FEATURE_S, FILING_S, NAMING_S, READING_S = 6e-4, 2e-5, 4e-6, 3e-3, 0.
 """Of a crop that is cut out and fitted, a feature that is looked up, a row that is made and filed, a named unit, and of
 a shard of units or null sets whose evidence is read."""
 SALIENT = 0.6
-"""Distinct places of peaks / as many as there were if they fell anywhere: read-outs like the same places."""
+"""Distinct places of peaks / as many as there were if they fell anywhere: readouts like the same places."""
 EXEMPLAR_HELD, NUMBER_HELD = 550, 20
 """Bytes in memory for a row of exemplars among which crops are made distinct, and for a number of a vector that is
 filed: as it is gathered, as it is packed, and as it lies in the file."""
@@ -149,7 +149,7 @@ def _n_labels(outlook: Outlook) -> int:
 
 
 def calibrate_row(outlook: Outlook) -> PlanRow:
-    """Every score with a tail, on the evidence of null read-outs and on sets of the pool."""
+    """Every score with a tail, on the evidence of null readouts and on sets of the pool."""
     settings, cost = outlook.job.calibrate, outlook.null_cost
     of_layer = [layer.virtual.get("null", 0) if "layer" in settings.nulls else 0 for layer in outlook.layers]
     pooled = [settings.embedding_sets] * outlook.n_pooled_nulls

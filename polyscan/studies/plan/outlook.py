@@ -11,9 +11,8 @@ import numpy as np
 from jaxtyping import UInt8
 from torch import Tensor
 
+from polyscan.inputs import batches, open_embedder, open_images, open_reader
 from polyscan.job import Job
-from polyscan.run.batches import batches
-from polyscan.run.inputs import open_embedder, open_images, open_reader
 from polyscan.scores.concepts import Concepts
 from polyscan.scores.sample import Sample, prepare
 from polyscan.scores.score import Score, values_of
@@ -40,7 +39,7 @@ class LayerOutlook:
         source: the layer whose features are looked at in the space `next`, else itself.
         width: numbers of one vector in its space.
         n_visualized: its units that are visualized, at most.
-        n_null_visualized: how many of them are null read-outs.
+        n_null_visualized: how many of them are null readouts.
     """
 
     point: ReadPoint
@@ -74,8 +73,8 @@ class Outlook:
         self.reader = open_reader(job)
         self.images = open_images(job)
         self.embedder = open_embedder(job, self.reader.network)
-        self.n = job.embed.n_exemplars or job.collect.k
-        self.n_scored = job.score.n_exemplars or self.n
+        self.n = job.n_embedded
+        self.n_scored = job.n_scored
         self.n_pictures = min(job.visualize.max_images, math.ceil(ELBOW * job.visualize.min_images))
         self.calibrated = {name: score for name, score in job.score_functions().items() if score.tail != "none"}
         self.n_sample = min(job.survey.images, len(self.images))
@@ -161,10 +160,10 @@ class Outlook:
 
 
 def virtual_units(job: Job, point: ReadPoint) -> dict[str, int]:
-    """Virtual units of a layer by role, at most: plants need controls, and these need read-outs."""
+    """Virtual units of a layer by role, at most: plants need controls, and these need readouts."""
     survey = job.survey
-    n_controls = survey.controls if survey.read_outs else 0
-    found = {"null": survey.read_outs, "control": n_controls}
+    n_controls = survey.controls if survey.readouts else 0
+    found = {"null": survey.readouts, "control": n_controls}
     found |= {kind: survey.planted if n_controls else 0 for kind in survey.plants}
     found |= {"down": point.n_channels if survey.sign == "both" else 0}
     return {role: n for role, n in found.items() if n}

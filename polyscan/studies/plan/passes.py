@@ -11,17 +11,17 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from polyscan.run.batches import batches
+from polyscan.inputs.batches import batches
+from polyscan.nulls.coherence import random_clarity
+from polyscan.nulls.readouts import Activations, one_exemplar
 from polyscan.shards import split_by_weight
 from polyscan.stages.combine import UNITS_PER_SHARD
 from polyscan.stages.survey import CHANNELS_PER_SHARD, FIELD_IMAGES
-from polyscan.stats.coherence import random_clarity
-from polyscan.stats.read_outs import Activations, one_exemplar
 from polyscan.stats.whitening import COMPONENTS, Whitening, place_directions
 from polyscan.studies.plan.measuring import Peak, once, seconds
 from polyscan.studies.plan.outlook import LayerOutlook, Outlook
-from polyscan.vision.peaks import PeakTally
-from polyscan.vision.readouts import Directions, Downward, Largest, Peaks, Reader, ReadOut, ReadPoint, smoothed
+from polyscan.vision.peaks import LayerPeakTally
+from polyscan.vision.readouts import Directions, Downward, Largest, Peaks, Reader, Readout, ReadPoint, smoothed
 from polyscan.vision.readouts.effective import effective_fields
 
 PARTS = {"null": 1, "control": 1, "sum": 1, "noisy": 1, "random": 1, "three": 3}
@@ -118,7 +118,7 @@ def _field_seconds(outlook: Outlook) -> float:
 
 
 def _algebra_seconds(outlook: Outlook) -> float:
-    """Of covariances, read-outs and whitenings; measured at three widths, straight lines between their logarithms."""
+    """Of covariances, readouts and whitenings; measured at three widths, straight lines between their logarithms."""
     widths = [layer.point.n_channels for layer in outlook.layers]
     low, high = min(widths), max(widths)
     measured = sorted({low, round(math.sqrt(low * high)), high})
@@ -134,9 +134,9 @@ def algebra(outlook: Outlook, width: int) -> None:
     vectors = generator.standard_normal((max(survey.positions, outlook.n_sample), width)).astype(np.float32)
     whitening = Whitening.of(vectors, without=place_directions(vectors[:PLACES].astype(np.float64)))
     random_clarity(whitening(vectors), outlook.job.collect.k, generator=generator)
-    if survey.read_outs:
+    if survey.readouts:
         its = Activations.of(vectors)
-        count = survey.read_outs + survey.controls
+        count = survey.readouts + survey.controls
         one_exemplar(vectors, its.mean, its.covariance, count=count, generator=generator)
 
 
@@ -159,9 +159,9 @@ def collect_row(outlook: Outlook) -> PlanRow:
 def _collecting_seconds(outlook: Outlook) -> float:
     """Of one batch, sorted into the strongest at once, which is sorting more often than it takes."""
     names = [layer.point.layer for layer in outlook.layers]
-    reader = Reader(outlook.reader.network, names, dict(zip(names, map(_read_outs, outlook.layers), strict=True)))
+    reader = Reader(outlook.reader.network, names, dict(zip(names, map(_readouts, outlook.layers), strict=True)))
     device, k = reader.network.device, outlook.job.collect.k
-    tallies = [PeakTally(point.n_channels, k=k, layer=point.layer, device=device) for point in reader.points]
+    tallies = [LayerPeakTally(point.n_channels, k=k, layer=point.layer, device=device) for point in reader.points]
 
     def count(index: int, peaks: Peaks) -> None:
         tallies[index].add(peaks, torch.arange(len(peaks.value), device=device))
@@ -170,9 +170,9 @@ def _collecting_seconds(outlook: Outlook) -> float:
     return outlook.pass_seconds(lambda inputs: reader.read_peaks(inputs, count))
 
 
-def _read_outs(layer: LayerOutlook) -> dict[str, ReadOut]:
+def _readouts(layer: LayerOutlook) -> dict[str, Readout]:
     """Directions of noise, as many as the layer's virtual units have."""
-    found: dict[str, ReadOut] = {}
+    found: dict[str, Readout] = {}
     generator = torch.Generator().manual_seed(0)
     for role, n in layer.virtual.items():
         parts = PARTS.get(role, 2)

@@ -9,25 +9,24 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
 
 import pandas as pd
 
-from polyscan import job as jobs
-from polyscan import pipeline
+from polyscan import manifest, pipeline, report
 from polyscan.errors import JobError
+from polyscan.inputs import pinned_threads
 from polyscan.job import Job
+from polyscan.manifest import differences, inputs_of
 from polyscan.pipeline import STAGES, Silence, Watcher
-from polyscan.run import Results, Run
-from polyscan.run.adoption import adopt, require_finished
-from polyscan.run.fingerprints import differences
-from polyscan.run.inputs import pinned_threads
+from polyscan.report.unit_map import unit_map
+from polyscan.results import Results, stored_job
+from polyscan.run import Run
+from polyscan.run.reuse import require_finished, reuse
 from polyscan.shards import Outcome, Runner
-from polyscan.stages import show
-from polyscan.stages.show.unit_map import unit_map
-from polyscan.studies.robustness.comparison import ABOUT, Comparison, compared, within_layers
+from polyscan.studies.robustness.agreement import ABOUT, MapAgreement, compared, within_layers
 from polyscan.studies.robustness.variants import Skipped, Variant, variants_of
 from polyscan.studies.scanning import runner_for
+from polyscan.units import REAL
 
 NAMES = tuple(stage.name for stage in STAGES)
 
@@ -48,9 +47,9 @@ class Finding:
     variant: Variant
     taken_over: list[str]
     note: str
-    overall: Comparison
+    overall: MapAgreement
     within_layers: dict[str, float | None]
-    layers: dict[str, Comparison]
+    layers: dict[str, MapAgreement]
 
 
 @dataclass(frozen=True)
@@ -107,17 +106,17 @@ def robustness(
     """
     base = Results(address).run
     require_finished(base, NAMES)
-    job = _stored_job(base)
+    job = stored_job(base)
     _refuse_other_version(job, base)
-    base.require_writable()
+    base.files.require_writable()
     with pinned_threads(job):
         frame = unit_map(job, base)
     has_p = "p" in frame and bool(frame["p"].notna().any())
     asked = list(variants_of(job, embedders=embedders, rescan=rescan, has_p=has_p))
     with runner_for(on, workers, job.workers) as runner:
         # All before the first one works: what is wrong with any is said before anything runs.
-        benches = [Bench.prepared(variant, base) for variant in asked if isinstance(variant, Variant)]
-        findings = [bench.finding(frame, base, runner, watcher or Silence()) for bench in benches]
+        prepared = [PreparedVariant.prepared(variant, base) for variant in asked if isinstance(variant, Variant)]
+        findings = [bench.finding(frame, base, runner, watcher or Silence()) for bench in prepared]
     report = Report(base.address, findings, [each for each in asked if isinstance(each, Skipped)])
     base.storage.put("robustness.json", report.to_json().encode())
     return report
@@ -127,7 +126,7 @@ def robustness(
 
 
 @dataclass(frozen=True)
-class Bench:
+class PreparedVariant:
     """A variant with its run, settled and ready to be brought to its end."""
 
     variant: Variant
@@ -136,7 +135,7 @@ class Bench:
     fingerprints: Mapping[str, str]
 
     @classmethod
-    def prepared(cls, variant: Variant, base: Run) -> Bench:
+    def prepared(cls, variant: Variant, base: Run) -> PreparedVariant:
         """Settles the variant's manifest; what was made of a base that has changed since is forgotten.
 
         Raises:
@@ -144,10 +143,10 @@ class Bench:
             ModelError: if its embedder is none.
         """
         run = Run(f"{base.address}/variants/{variant.name}")
-        job = _stored_job(base, variant.changes)
+        job = stored_job(base, variant.changes)
         its_own = {"embedder"} if variant.changes_embedder else set[str]()
-        fingerprints = pipeline.prepare(job, run, redo=_outdated(job, run, base, its_own))
-        before, now = ({k: v for k, v in _inputs(each).items() if k not in its_own} for each in (base, run))
+        fingerprints = pipeline.settle(job, run, redo=_outdated(job, run, base, its_own))
+        before, now = ({k: v for k, v in inputs_of(each).items() if k not in its_own} for each in (base, run))
         if found := list(differences(before, now)):
             raise JobError(
                 f"{base.address} was made of other things than there are now ({'; '.join(found)}), so its variants "
@@ -164,12 +163,12 @@ class Bench:
             runner: where workers live.
             watcher: is told of every shard.
         """
-        taken_over = adopt(base, self.run, NAMES)
+        taken_over = reuse(base, self.run, NAMES)
         for stage in STAGES:
-            desk = stage.desk(self.job, self.run, self.fingerprints[stage.name])
-            pipeline.complete(stage, desk, self.run, runner, _Labelled(self.variant.name, watcher))
+            worker = pipeline.shard_worker(stage, self.job, self.run, self.fingerprints[stage.name])
+            pipeline.complete(stage, worker, self.run, runner, _Labelled(self.variant.name, watcher))
         with pinned_threads(self.job):
-            other = show.write_map(self.job, self.run)
+            other = report.write_map(self.job, self.run)
         layers = {
             str(layer): compared(mine, other[other["layer"] == layer])
             for layer, mine in frame.groupby("layer", sort=False)
@@ -193,26 +192,15 @@ class _Labelled:
         self.watcher.outcome(outcome)
 
 
-def _stored_job(run: Run, changes: Mapping[str, Any] | None = None) -> Job:
-    """The job that a run was made with, some settings changed."""
-    return jobs.parse(run.storage.read("job.toml").decode(), f"{run.address}/job.toml", changes)
-
-
-def _inputs(run: Run) -> dict[str, str]:
-    """Digests of what a run was made of, by name."""
-    entries = run.manifest().get("stages", {}).values()
-    return {name: digest for entry in entries for name, digest in entry["inputs"].items()}
-
-
 def _outdated(job: Job, run: Run, base: Run, its_own: set[str]) -> str | None:
     """The first stage of a variant that is not what it would be made of the base as it is now."""
-    kept = {name: digest for name, digest in _inputs(run).items() if name in its_own}
-    return _first_other(job, run, {**_inputs(base), **kept})
+    kept = {name: digest for name, digest in inputs_of(run).items() if name in its_own}
+    return _first_other(job, run, {**inputs_of(base), **kept})
 
 
 def _refuse_other_version(job: Job, base: Run) -> None:
     """A base that this version would not make: its variants would differ by more than their settings."""
-    if stage := _first_other(job, base, _inputs(base)):
+    if stage := _first_other(job, base, inputs_of(base)):
         raise JobError(
             f"{base.address} was made by another version of polyscan, whose `{stage}` is not today's; make it anew "
             f"first: polyscan scan {base.address}/job.toml --run {base.address} --redo {stage}"
@@ -222,7 +210,7 @@ def _refuse_other_version(job: Job, base: Run) -> None:
 def _first_other(job: Job, run: Run, inputs: Mapping[str, str]) -> str | None:
     """The first stage of a run that is not what this job makes of these inputs."""
     known = run.manifest().get("stages", {})
-    wanted = pipeline.stage_entries(job, inputs)
+    wanted = manifest.stage_entries(STAGES, job, inputs)
     names = (name for name in NAMES if name in known and known[name]["fingerprint"] != wanted[name]["fingerprint"])
     return next(names, None)
 
@@ -230,7 +218,7 @@ def _first_other(job: Job, run: Run, inputs: Mapping[str, str]) -> str | None:
 def _note(base: Run) -> str:
     """An embedder has no say where units are compared in the network's own features."""
     layers = base.layer_table()
-    real = layers[layers["layer"] == layers["parent"]]
+    real = layers[layers["role"] == REAL]
     n_embedded, n_units = int(real["n_units"][real["space"] == "image"].sum()), int(real["n_units"].sum())
     if n_embedded == n_units:
         return ""

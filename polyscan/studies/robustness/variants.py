@@ -66,7 +66,7 @@ def variants_of(
 
 
 def _fewer_exemplars(job: Job) -> Variant | Skipped:
-    n = job.score.n_exemplars or job.embed.n_exemplars or job.collect.k
+    n = job.n_scored
     half = n // 2
     if half < FEWEST_EXEMPLARS:
         return Skipped("n-half", f"half of {n} exemplars is {half}; with fewer than {FEWEST_EXEMPLARS} little is found")

@@ -10,10 +10,11 @@ import json
 from typing import Any
 
 from polyscan import pipeline
+from polyscan.inputs import pinned_threads
 from polyscan.job import Job
 from polyscan.maps import validation_page
+from polyscan.nulls.kinds import KINDS
 from polyscan.run import Run
-from polyscan.stages.survey.plants import KINDS
 from polyscan.studies.validate.labelled import labelled_rows
 from polyscan.studies.validate.measures import Measures, measures
 from polyscan.studies.validate.truth import planted_rows, purities
@@ -41,9 +42,9 @@ def validate(job: Job, run: Run, runner: Any, *, watcher: pipeline.Watcher | Non
     """
     wide = widened(job)
     pipeline.scan(wide, run, runner, watcher=watcher)
-    with pipeline.pinned_threads(wide):
-        rows = planted_rows(wide, run)
-        found = measures(rows, labelled_rows(wide, run), purities(wide, run, rows))
+    with pinned_threads(wide):
+        rows = planted_rows(run)
+        found = measures(rows, labelled_rows(wide, run), purities(run, rows))
     run.storage.put(REPORT, json.dumps(found, indent=1, sort_keys=True).encode())
     kinds = {name: (kind.concepts, kind.meaning) for name, kind in KINDS.items()}
     run.storage.put("maps/validation.html", validation_page(found, kinds, title=wide.show.title or wide.network.name))

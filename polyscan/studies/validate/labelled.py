@@ -9,15 +9,15 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float32, Int64
 
+from polyscan.evidence import EvidenceReader, has_pool, whole_images
 from polyscan.job import Job
+from polyscan.nulls.null_sets import neighbourhoods
 from polyscan.run import Run
-from polyscan.run.evidence import EvidenceReader, has_pool, whole_images
 from polyscan.scores.sample import Sample, prepare
 from polyscan.scores.score import values_of
 from polyscan.shards import seed
 from polyscan.stages.score import nulls_of
 from polyscan.stages.score.against import against
-from polyscan.stats.null_sets import neighbourhoods
 
 IMAGES = "images"
 SETS = 200

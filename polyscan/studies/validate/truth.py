@@ -6,25 +6,25 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Int64
 
-from polyscan.job import Job
+from polyscan.nulls.kinds import KINDS
+from polyscan.report.unit_map import calibrated_rows
 from polyscan.run import Run
-from polyscan.stages.show.unit_map import calibrated_rows
-from polyscan.stages.survey.plants import KINDS
 
 PLACE = ["image", "y", "x"]
 
 
-def planted_rows(job: Job, run: Run) -> pd.DataFrame:
+def planted_rows(run: Run) -> pd.DataFrame:
     """Main rows of `scores` of controls and planted units, with their `layer` (the real one), `type` and `concepts`."""
-    rows = calibrated_rows(job, run)
-    rows = rows[(rows["prefix"] == "") & rows["layer"].str.contains("@")]
-    parts = rows["layer"].str.partition("@")
+    rows = calibrated_rows(run)
+    rows = rows[rows["is_main"]]
     concepts = {"control": 1, **{name: kind.concepts for name, kind in KINDS.items()}}
-    rows = rows.assign(virtual=rows["layer"], layer=parts[0], type=parts[2], concepts=parts[2].map(concepts))
+    rows = rows.assign(
+        virtual=rows["layer"], layer=rows["parent"], type=rows["role"], concepts=rows["role"].map(concepts)
+    )
     return rows[rows["concepts"].notna()]
 
 
-def purities(job: Job, run: Run, rows: pd.DataFrame) -> pd.DataFrame:
+def purities(run: Run, rows: pd.DataFrame) -> pd.DataFrame:
     """Purity of the best clusters of each planted unit that is found: `layer`, `type`, `channel`, `purity`.
 
     purity = sum over clusters of the items of its commonest source / items
@@ -33,13 +33,13 @@ def purities(job: Job, run: Run, rows: pd.DataFrame) -> pd.DataFrame:
     sources = run.read("readouts", ["layer", "channel", "part", "source", "source_layer"])
     made: list[dict[str, object]] = []
     for (layer, kind, virtual), units in found.groupby(["layer", "type", "virtual"]):
-        clusters = run.read("clusters", ["channel", "item", "cluster", "evidence"], where=("layer", str(virtual)))
+        clusters = run.read("clusters", ["channel", "item", "cluster", "evidence"], where={"layer": str(virtual)})
         clusters = clusters[clusters["evidence"] == "exemplars"]
-        exemplars = run.read("exemplars", ["channel", "rank", *PLACE], where=("layer", str(virtual)))
+        exemplars = run.read("exemplars", ["channel", "rank", *PLACE], where={"layer": str(virtual)})
         mine = sources[sources["layer"] == virtual]
         if mine["part"].max() == 0:
             continue  # a sum has no exemplars of one source
-        of_sources = run.read("exemplars", ["channel", *PLACE], where=("layer", str(mine["source_layer"].iloc[0])))
+        of_sources = run.read("exemplars", ["channel", *PLACE], where={"layer": str(mine["source_layer"].iloc[0])})
         for channel in units["channel"]:
             its = exemplars[exemplars["channel"] == channel].rename(columns={"rank": "item"})
             its = its.merge(clusters[clusters["channel"] == channel], on=["channel", "item"])

@@ -10,7 +10,7 @@ from polyscan.vision.readouts.choosing import choose, chosen_layers
 from polyscan.vision.readouts.own_maps import OwnMaps
 from polyscan.vision.readouts.points import PeakSink, ReadPoint, Sink, as_map, smoothed
 from polyscan.vision.readouts.reader import Reader, Trunk
-from polyscan.vision.readouts.units import Channels, Directions, Downward, Largest, Peaks, ReadOut, peaks_of
+from polyscan.vision.readouts.units import Channels, Directions, Downward, Largest, Peaks, Readout, peaks_of
 from polyscan.vision.tracing import traced
 
 __all__ = [
@@ -21,7 +21,7 @@ __all__ = [
     "OwnMaps",
     "PeakSink",
     "Peaks",
-    "ReadOut",
+    "Readout",
     "ReadPoint",
     "Reader",
     "Sink",

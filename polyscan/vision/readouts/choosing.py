@@ -8,8 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from polyscan.errors import ModelError
+from polyscan.units import CALL_MARK, VIRTUAL_MARK, virtual_layer
 from polyscan.vision.readouts.points import ReadPoint
-from polyscan.vision.readouts.units import ReadOut
+from polyscan.vision.readouts.units import Readout
 
 
 def choose(points: Sequence[ReadPoint], blocks: Sequence[str], layers: str | Sequence[str], network: str) -> set[str]:
@@ -25,7 +26,7 @@ def choose(points: Sequence[ReadPoint], blocks: Sequence[str], layers: str | Seq
         ModelError: if one of the words fits none; the nearest ones are named.
     """
     names, known_blocks = [point.layer for point in points], set(blocks)
-    block_names = {name for name in names if name.partition("#")[0] in known_blocks}
+    block_names = {name for name in names if name.partition(CALL_MARK)[0] in known_blocks}
     special = {"all": set(names) - block_names, "blocks": block_names}
     chosen: set[str] = set()
     for word in _words(layers):
@@ -80,32 +81,32 @@ def numbered(points: Sequence[ReadPoint], names: set[str]) -> list[ReadPoint]:
     return chosen
 
 
-def with_read_outs(points: Sequence[ReadPoint], read_outs: Mapping[str, Mapping[str, ReadOut]]) -> list[ReadPoint]:
-    """The points, each followed by its further read-outs as points of their own.
+def with_readouts(points: Sequence[ReadPoint], readouts: Mapping[str, Mapping[str, Readout]]) -> list[ReadPoint]:
+    """The points, each followed by its further readouts as points of their own.
 
     Raises:
-        ModelError: if a layer is not among the points, or a read-out does not fit its channels.
+        ModelError: if a layer is not among the points, or a readout does not fit its channels.
     """
     names = [point.layer for point in points]
-    for layer in read_outs:
+    for layer in readouts:
         if layer not in names:
-            raise ModelError(f'read-outs are given for "{layer}", which is no chosen layer; {_nearest(layer, names)}')
+            raise ModelError(f'readouts are given for "{layer}", which is no chosen layer; {_nearest(layer, names)}')
     found: list[ReadPoint] = []
     for point in points:
         found.append(point)
-        for name, units in read_outs.get(point.layer, {}).items():
+        for name, units in readouts.get(point.layer, {}).items():
             found.append(_virtual(point, name, units))
     return found
 
 
-def _virtual(point: ReadPoint, name: str, units: ReadOut) -> ReadPoint:
-    if not name or "@" in name:
-        raise ModelError(f'a read-out of {point.layer} is named "{name}"; a name is not empty and holds no @')
+def _virtual(point: ReadPoint, name: str, units: Readout) -> ReadPoint:
+    if not name or VIRTUAL_MARK in name:
+        raise ModelError(f'a readout of {point.layer} is named "{name}"; a name is not empty and holds no @')
     return replace(
         point,
-        layer=f"{point.layer}@{name}",
+        layer=virtual_layer(point.layer, name),
         n_channels=units.n_units(point.n_channels),
-        read_out=f"{name} of: {point.read_out}",
+        readout=f"{name} of: {point.readout}",
         # Their own sign says nothing about what the ReLU lets through.
         relu_follows=False,
         units=units,

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from polyscan.units import CALL_MARK
 from polyscan.vision.fields import Field
-from polyscan.vision.readouts.units import Channels, Peaks, ReadOut
+from polyscan.vision.readouts.units import Channels, Peaks, Readout
 
 Sink = Callable[[int, Float[Tensor, "b u y x"]], None]
 """Is handed the index of a read point and its units' maps, while the pass stands there; must not keep the maps."""
@@ -25,12 +26,12 @@ class ReadPoint:
     """One layer of a network, ready to be read.
 
     Args:
-        layer: its name; `#2` behind it for a shared module's second call, `@name` for a read-out of other units.
-        depth: place in the forward order of the chosen layers; a read-out has its layer's.
+        layer: its name; `#2` behind it for a shared module's second call, `@name` for a readout of other units.
+        depth: place in the forward order of the chosen layers; a readout has its layer's.
         n_channels: its units, as many as `units` makes of the layer's channels.
         map_size: height and width of its activation map; (1, 1) where it has no space.
         field: its theoretical receptive field; None for the whole image.
-        read_out: where it is read, in words.
+        readout: where it is read, in words.
         relu_follows: whether every next operation is a ReLU.
         node: where it is in the graph; the module's name where the network was not traced.
         channels_last: whether the channels are the last axis there, as behind a linear layer.
@@ -42,11 +43,11 @@ class ReadPoint:
     n_channels: int
     map_size: tuple[int, int]
     field: Field
-    read_out: str
+    readout: str
     relu_follows: bool
     node: str
     channels_last: bool
-    units: ReadOut = OWN_CHANNELS
+    units: Readout = OWN_CHANNELS
 
     def maps(self, value: Tensor) -> Float[Tensor, "b c y x"]:
         """The layer's maps, of what the network gives at its place."""
@@ -70,4 +71,4 @@ def as_map(value: Tensor, *, channels_last: bool) -> Float[Tensor, "b c y x"]:
 def call_name(name: str, calls: dict[str, int]) -> str:
     """The name of a module's next call: its own, then with `#2`, `#3` behind it; `calls` counts them."""
     calls[name] = calls.get(name, 0) + 1
-    return name if calls[name] == 1 else f"{name}#{calls[name]}"
+    return name if calls[name] == 1 else f"{name}{CALL_MARK}{calls[name]}"

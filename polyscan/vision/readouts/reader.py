@@ -11,14 +11,15 @@ from torch import Tensor, fx, nn
 from torch.fx.passes.shape_prop import ShapeProp
 
 from polyscan.errors import ModelError
+from polyscan.units import CALL_MARK, VIRTUAL_MARK
 from polyscan.vision.networks import Network
 from polyscan.vision.readouts.blocks import blocks_of
-from polyscan.vision.readouts.choosing import choose, numbered, with_read_outs
+from polyscan.vision.readouts.choosing import choose, numbered, with_readouts
 from polyscan.vision.readouts.cutting import ending_at, with_taps
 from polyscan.vision.readouts.own_maps import OwnMaps, gives_maps, picked, with_own_maps
 from polyscan.vision.readouts.places import traced_points
 from polyscan.vision.readouts.points import PeakSink, ReadPoint, Sink
-from polyscan.vision.readouts.units import Channels, ReadOut
+from polyscan.vision.readouts.units import Channels, Readout
 from polyscan.vision.readouts.untraced import module_points, read_modules
 from polyscan.vision.tracing import folded, traced
 
@@ -33,10 +34,10 @@ class Reader:
     Args:
         network: what is read.
         layers: `all`, `blocks`, a glob, a name, or a list of these.
-        read_outs: further read-outs of chosen layers by name, each a read point `<layer>@<name>` behind its layer's.
+        readouts: further readouts of chosen layers by name, each a read point `<layer>@<name>` behind its layer's.
 
     Raises:
-        ModelError: if a name fits no layer (the nearest ones are named), a read-out does not fit its layer, a module's
+        ModelError: if a name fits no layer (the nearest ones are named), a readout does not fit its layer, a module's
             name holds `@` or `#`, or the network does not take its own input.
     """
 
@@ -44,7 +45,7 @@ class Reader:
         self,
         network: Network,
         layers: str | Sequence[str],
-        read_outs: Mapping[str, Mapping[str, ReadOut]] | None = None,
+        readouts: Mapping[str, Mapping[str, Readout]] | None = None,
     ) -> None:
         self.network = network
         self.example = _example(network)
@@ -57,7 +58,7 @@ class Reader:
             self.untraced_because = f"{type(error).__name__}: {error}".splitlines()[0]
         found, blocks = self._found()
         chosen = numbered(found, choose(found, blocks, layers, network.name))
-        self.points = tuple(with_read_outs(chosen, read_outs or {}))
+        self.points = tuple(with_readouts(chosen, readouts or {}))
         if self._graph is not None:
             self._cut, self._taps = with_taps(self._graph, self.points)
 
@@ -85,7 +86,7 @@ class Reader:
             self.pass_through(batch, sink)
 
     def read_peaks(self, batch: Float[Tensor, "b c y x"], sink: PeakSink) -> None:
-        """The same where only the peaks over space are wanted: maps of many read-outs are never in memory at once."""
+        """The same where only the peaks over space are wanted: maps of many readouts are never in memory at once."""
         with torch.inference_mode():
             self._pass(batch, lambda index, maps: sink(index, self.points[index].units.peaks(maps)), sink)
 
@@ -142,7 +143,7 @@ class Reader:
 def _refuse_reserved_names(network: Network) -> None:
     """Refuses modules whose names would read as another call's or as other units'."""
     for name, _ in network.module.named_modules():
-        if "@" in name or "#" in name:
+        if VIRTUAL_MARK in name or CALL_MARK in name:
             raise ModelError(
                 f'{network.name} has a module named "{name}"; `#` stands for further calls of a module (`conv#2`) and '
                 "`@` for further units of a layer (`conv@random`). Give it a name without them"

@@ -13,7 +13,7 @@ from polyscan.vision.readouts.units import Channels, Downward, Peaks
 PIECE = 2**22
 """Bytes of a batch's maps that go through norm, peaks and ReLU before the next: what caches hold."""
 _EACH_ITS_OWN = (Channels, Downward)
-"""Read-outs whose peaks cost the same in pieces; products of matrices choose their own."""
+"""Readouts whose peaks cost the same in pieces; products of matrices choose their own."""
 
 
 class Tap(nn.Module):

@@ -66,7 +66,7 @@ def peaks_of(maps: Float[Tensor, "b u y x"]) -> Peaks:
     return Peaks(value, place, width)
 
 
-class ReadOut(Protocol):
+class Readout(Protocol):
     """What is read from a layer's map: its channels, or other numbers made of them position by position."""
 
     def n_units(self, n_channels: int) -> int:
@@ -122,7 +122,7 @@ class Downward:
 
 @dataclass(frozen=True, eq=False)
 class Directions:
-    """Linear read-outs: one more 1x1 convolution, each unit a direction in the layer's activation space.
+    """Linear readouts: one more 1x1 convolution, each unit a direction in the layer's activation space.
 
     Args:
         weights: one row per unit.
@@ -226,13 +226,13 @@ class Largest:
 
 @dataclass(frozen=True, eq=False)
 class Together:
-    """Several read-outs of a layer as one, their units in a row.
+    """Several readouts of a layer as one, their units in a row.
 
     All their directions are read at once: one product of large matrices takes less time than several of smaller ones.
     A direction that occurs more than once (pairs share their parts) is read once.
     """
 
-    read_outs: tuple[ReadOut, ...]
+    readouts: tuple[Readout, ...]
 
     def n_units(self, n_channels: int) -> int:
         """All of them.
@@ -240,22 +240,22 @@ class Together:
         Raises:
             ModelError: if one of them can't be made of so many channels.
         """
-        return sum(units.n_units(n_channels) for units in self.read_outs)
+        return sum(units.n_units(n_channels) for units in self.readouts)
 
     def __call__(self, maps: Float[Tensor, "b c y x"]) -> Float[Tensor, "b u y x"]:
         """Their maps."""
-        return torch.cat([units(maps) for units in self.read_outs], dim=1)
+        return torch.cat([units(maps) for units in self.readouts], dim=1)
 
     def peaks(self, maps: Float[Tensor, "b c y x"]) -> Peaks:
         """Their peaks."""
         linear = iter(self._linear_peaks(maps))
         found = [
-            next(linear) if isinstance(units, Directions | Largest) else units.peaks(maps) for units in self.read_outs
+            next(linear) if isinstance(units, Directions | Largest) else units.peaks(maps) for units in self.readouts
         ]
         return Peaks.joined(found)._replace(width=maps.shape[3])
 
     def _linear_peaks(self, maps: Float[Tensor, "b c y x"]) -> Iterator[Peaks]:
-        """Those of each read-out that is made of directions."""
+        """Those of each readout that is made of directions."""
         if not self._linear:
             return
         distinct, rows = self._distinct
@@ -265,11 +265,11 @@ class Together:
 
     @cached_property
     def _linear(self) -> list[Directions | Largest]:
-        return [units for units in self.read_outs if isinstance(units, Directions | Largest)]
+        return [units for units in self.readouts if isinstance(units, Directions | Largest)]
 
     @cached_property
     def _distinct(self) -> tuple[Directions, list[Int64[Tensor, " v"]]]:
-        """All directions, each once, and for each read-out which of them are its own."""
+        """All directions, each once, and for each readout which of them are its own."""
         own = [units.directions for units in self._linear]
         rows = torch.cat([torch.cat([each.weights, each.bias[:, None]], dim=1) for each in own])
         distinct, place = torch.unique(rows, dim=0, return_inverse=True)

@@ -1,0 +1,19 @@
+"""What a worker opens: the network with its read points, the images in batches, virtual readouts, and its threads."""
+
+from polyscan.inputs.batches import Batch, batches
+from polyscan.inputs.opening import open_distance, open_embedder, open_images, open_network, open_reader
+from polyscan.inputs.threads import pinned_threads
+from polyscan.inputs.virtual import reaches, virtual_readouts
+
+__all__ = [
+    "Batch",
+    "batches",
+    "open_distance",
+    "open_embedder",
+    "open_images",
+    "open_network",
+    "open_reader",
+    "pinned_threads",
+    "reaches",
+    "virtual_readouts",
+]

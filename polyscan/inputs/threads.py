@@ -1,0 +1,23 @@
+"""The threads that a worker may use."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from contextlib import contextmanager
+
+import torch
+from threadpoolctl import threadpool_limits
+
+from polyscan.job import Job
+
+
+@contextmanager
+def pinned_threads(job: Job) -> Generator[None]:
+    """Every library on the job's number of threads: the same bits on every runner, and no oversubscribed cores."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(job.threads)
+    try:
+        with threadpool_limits(job.threads):
+            yield
+    finally:
+        torch.set_num_threads(before)

@@ -1,0 +1,46 @@
+"""Virtual units: readouts of a layer that are scanned like its channels, so that all of it happens to them, too."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import numpy as np
+import pandas as pd
+import torch
+from jaxtyping import Int32
+
+from polyscan.run import Run
+from polyscan.vision.readouts import Directions, Downward, Largest, Readout
+
+DOWN = "down"
+"""The role of units that are their layer's channels with the sign turned round; they have no rows in `readouts`."""
+
+
+def virtual_readouts(run: Run) -> dict[str, dict[str, Readout]]:
+    """Every virtual layer of a surveyed run, as `Reader` takes them: by layer, then by role."""
+    virtual = [layer for layer in run.layers() if not layer.is_real]
+    linear = [layer.name for layer in virtual if layer.role != DOWN]
+    # All in one reading: a layer's rows lie in one row group with all others', which is decoded as a whole.
+    rows = run.read("readouts", ["layer", "channel", "part", "weights", "bias"], where={"layer": linear})
+    by_layer = dict(iter(rows.groupby("layer", sort=False)))
+    readouts: dict[str, dict[str, Readout]] = {}
+    for layer in virtual:
+        units = Downward() if layer.role == DOWN else _readout(by_layer[layer.name])
+        readouts.setdefault(layer.parent, {})[layer.role] = units
+    return readouts
+
+
+def _readout(rows: pd.DataFrame) -> Readout:
+    rows = rows.sort_values(["channel", "part"], kind="stable")
+    directions = Directions(
+        torch.from_numpy(np.stack(cast("Any", rows["weights"].to_list()))),
+        torch.from_numpy(rows["bias"].to_numpy(np.float32)),
+    )
+    per_unit = int(rows["part"].max()) + 1
+    return Largest(directions, per_unit) if per_unit > 1 else directions
+
+
+def reaches(run: Run, layer: str) -> Int32[np.ndarray, " u"]:
+    """The reach of each unit of a virtual layer: a unit reads a seeded 1/reach of the images."""
+    rows = run.read("readouts", ["channel", "part", "reach"], where={"layer": layer})
+    return rows[rows["part"] == 0].sort_values("channel", kind="stable")["reach"].to_numpy(np.int32)

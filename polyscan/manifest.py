@@ -1,0 +1,214 @@
+"""What a run was made from: the fingerprint of each stage, `run.json`, and the sentence where they differ.
+
+Law: a stage's fingerprint holds its settings, its tables' versions and the fingerprints of what it reads. Tables of
+another fingerprint are refused, never mixed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from types import ModuleType
+from typing import Any
+
+from polyscan.errors import JobError
+from polyscan.inputs import open_distance, open_embedder, open_images, open_reader
+from polyscan.job import Job, settings_of
+from polyscan.run import Run
+from polyscan.tables import TABLES
+from polyscan.vision.devices import arithmetic
+from polyscan.vision.embedders import Embedder
+from polyscan.vision.readouts import Reader, chosen_layers
+
+EVERYWHERE = ("seed", "threads", "device")
+"""Settings that every table depends on."""
+PACKAGES = ("polyscan", "torch", "pyarrow", "numpy", "scikit-learn")
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One verb of the line.
+
+    Args:
+        module: gives `shards(job, run)` and `Worker(job, run)`; its last name is the verb.
+        reads: the stages and inputs (`network`, `images`, `distance`, `embedder`) whose results it reads.
+        settings: the groups of the job that it obeys; a change of them makes its tables others.
+        uses_gpu: whether its workers hold a network.
+        batches: the groups whose `batch` is halved where memory runs out.
+    """
+
+    module: ModuleType
+    reads: tuple[str, ...]
+    settings: tuple[str, ...] = ()
+    uses_gpu: bool = False
+    batches: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """The verb."""
+        return self.module.__name__.rpartition(".")[2]
+
+
+def settle(stages: Sequence[Stage], job: Job, run: Run, *, redo: str | None = None) -> dict[str, str]:
+    """Opens everything that the job names, so that what is wrong is said before anything runs, and writes `run.json`.
+
+    Args:
+        stages: in their order.
+        job: what is asked for.
+        run: its results folder.
+        redo: a stage to make anew, with all that follows from it.
+
+    Returns:
+        Each stage's fingerprint.
+
+    Raises:
+        JobError: if the run was made with other settings, or `redo` is not a stage.
+    """
+    inputs, about = opened(job)
+    entries = stage_entries(stages, job, inputs)
+    if redo is not None and redo not in entries:
+        raise JobError(f'unknown stage "{redo}" after --redo; stages: {", ".join(entries)}')
+    manifest = run.manifest()
+    anew = _following(stages, redo) if redo else set[str]()
+    _refuse_other_settings(run, manifest, entries, anew)
+    for stage in anew:
+        run.clear(stage)
+    run.save_manifest({**manifest, **about, "stages": {**manifest.get("stages", {}), **entries}})
+    run.files.put("job.toml", job.to_toml().encode())
+    return {name: entry["fingerprint"] for name, entry in entries.items()}
+
+
+def opened(job: Job) -> tuple[dict[str, str], dict[str, Any]]:
+    """Digests of the inputs, and what the run records about them."""
+    reader = open_reader(job)
+    images = open_images(job)
+    embedder = open_embedder(job, reader.network)
+    distance = None
+    if job.visualize.enabled:
+        chosen_layers([point.layer for point in reader.points], job.visualize.layers)  # a wrong name is told now
+        distance = open_distance(job, reader.network).version
+    digests = {
+        "network": reader.network.digest,
+        "images": images.digest,
+        "distance": str(distance),
+        "embedder": embedder.digest,
+    }
+    about = {
+        **_about_network(job, reader, digests["network"]),
+        "images": {"source": job.images.source, "n": len(images), "digest": digests["images"]},
+        "embedder": _about_embedder(embedder),
+        "distance": distance,
+        **_about_machine(),
+    }
+    return digests, about
+
+
+def _about_network(job: Job, reader: Reader, digest: str) -> dict[str, Any]:
+    return {
+        "network": {"name": job.network.name, "weights": job.network.weights, "digest": digest},
+        "is_traced": reader.is_traced,
+        "untraced_because": reader.untraced_because,
+        "input_px": reader.network.preprocessing.input_px,
+        "device": str(reader.network.device),
+    }
+
+
+def _about_embedder(embedder: Embedder) -> dict[str, Any]:
+    return {"name": embedder.name, "digest": embedder.digest, "input_px": embedder.preprocessing.input_px}
+
+
+def _about_machine() -> dict[str, Any]:
+    return {
+        "versions": {name: version(name) for name in PACKAGES},
+        "python": platform.python_version(),
+        "gpu": arithmetic(),
+    }
+
+
+# ---- fingerprints ----------------------------------------------------------------------------------------------------
+
+
+def stage_entries(stages: Sequence[Stage], job: Job, inputs: Mapping[str, str]) -> dict[str, dict[str, Any]]:
+    """Settings and fingerprint of each stage; a stage's fingerprint holds those of what it reads."""
+    entries: dict[str, dict[str, Any]] = {}
+    known = dict(inputs)
+    for stage in stages:
+        settings = settings_of(job, (*EVERYWHERE, *stage.settings))
+        reads = {name: known[name] for name in stage.reads}
+        known[stage.name] = fingerprint(stage.name, settings, reads)
+        inputs_read = {name: known[name] for name in stage.reads if name in inputs}
+        entries[stage.name] = {"fingerprint": known[stage.name], "settings": settings, "inputs": inputs_read}
+    return entries
+
+
+def fingerprint(stage: str, settings: Mapping[str, Any], reads: Mapping[str, str]) -> str:
+    """Hash of a stage's settings, its tables' schema versions and the fingerprints of what it reads.
+
+    Args:
+        stage: its name.
+        settings: plain values.
+        reads: fingerprint or digest of each thing that it reads, by name.
+    """
+    versions = {table.name: table.version for table in TABLES.values() if table.stage == stage}
+    content = {"stage": stage, "settings": settings, "versions": versions, "reads": dict(reads)}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def inputs_of(run: Run) -> dict[str, str]:
+    """Digests of what a run was made of, by name."""
+    entries = run.manifest().get("stages", {}).values()
+    return {name: digest for entry in entries for name, digest in entry["inputs"].items()}
+
+
+def settings_in(run: Run) -> dict[str, Any]:
+    """The settings that a run's stages obeyed, by group, as `run.json` records them."""
+    settings: dict[str, Any] = {}
+    for entry in run.manifest().get("stages", {}).values():
+        settings |= entry.get("settings", {})
+    return settings
+
+
+def _following(stages: Sequence[Stage], redo: str) -> set[str]:
+    """A stage and all that read it, directly or not."""
+    following = {redo}
+    for stage in stages:
+        if following & set(stage.reads):
+            following.add(stage.name)
+    return following
+
+
+# ---- what differs ----------------------------------------------------------------------------------------------------
+
+
+def _refuse_other_settings(run: Run, manifest: Mapping[str, Any], entries: Mapping[str, Any], anew: set[str]) -> None:
+    for stage, entry in entries.items():
+        before = manifest.get("stages", {}).get(stage)
+        if before is None or stage in anew or before["fingerprint"] == entry["fingerprint"]:
+            continue
+        changed = [*differences(before["settings"], entry["settings"]), *differences(before["inputs"], entry["inputs"])]
+        what = "; ".join(changed) or "another version of its tables"
+        raise JobError(
+            f"{run.address} was made with other settings (`{stage}` {before['fingerprint'][:4]}, here "
+            f"{entry['fingerprint'][:4]}: {what}). Use a new --run, restore them, or make it anew with --redo {stage}."
+        )
+
+
+def differences(before: Mapping[str, Any], now: Mapping[str, Any], path: str = "") -> Iterator[str]:
+    """Each key whose value differs, as `[collect] k: 100 in the run, 64 here`."""
+    for key in sorted(set(before) | set(now)):
+        old, new = before.get(key), now.get(key)
+        if old == new:
+            continue
+        if isinstance(old, Mapping) and isinstance(new, Mapping):
+            yield from differences(old, new, f"{path}[{key}] " if not path else f"{path}{key}.")
+        else:
+            yield f"{path}{key}: {_short(old)} in the run, {_short(new)} here"
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."

@@ -1,0 +1,283 @@
+"""A unit's score against null sets that are as homogeneous as its own evidence.
+
+Law: the p of a set that is exchangeable with the null sets of its clarity is uniform, whatever the score. Clarity (the
+mean pairwise cosine of a set) is what is matched: a tight set has another gap than a loose one, with one concept each.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Bool, Float, Float64, Shaped
+
+Tail = Literal["upper", "lower", "none"]
+
+LEAST_SETS = 20
+"""Null sets below which nothing is calibrated: p <= .05 needs 19."""
+MOST_RADIUS = 0.05
+"""Match radius above which a unit is `off_range`."""
+_ROUNDING = 1e-12
+"""Share of the largest null value that the rounding of the fit may leave."""
+_LEAST_SHARE_OF_SD = 0.01
+"""Residuals count as this share of their sd at least when their logarithm is taken: a lucky hit says nothing of it."""
+
+
+@dataclass(frozen=True, eq=False)
+class Null:
+    """A score on null sets.
+
+    Args:
+        values: the score of each set; NaN where it is not defined.
+        clarity: mean pairwise cosine of each set; finite.
+        groups: which readout each set is of; sets of one readout share images.
+    """
+
+    values: Float[np.ndarray, " b"]
+    clarity: Float[np.ndarray, " b"]
+    groups: Shaped[np.ndarray, " b"]
+
+    def __post_init__(self) -> None:
+        lengths = f"{len(self.values)}, {len(self.clarity)} and {len(self.groups)}"
+        if not len(self.values) == len(self.clarity) == len(self.groups):
+            raise ValueError(f"values, clarity and groups must be of one length, got {lengths}")
+
+
+@dataclass(frozen=True, eq=False)
+class Calibration:
+    """What the null expects at each clarity: mean(c), sd(c) and the spread of (value - mean(c)) / sd(c) around them.
+
+    mean(c) = m0 + m1 t + m2 t^2 by least squares;  ln sd(c) = s0 + s1 t;  t = (c - middle) / (half the range)
+
+    s1 is the least-squares slope of ln |residual|, s0 makes the standardised residuals' mean square 1. Outside the
+    null's range of clarity the mean and sd of its edge hold: a parabola says nothing there. See `is_outside`.
+
+    Args:
+        tail: the side that speaks against the null.
+        low: least clarity of a null set.
+        high: largest.
+        mean_terms: m0, m1, m2.
+        log_sd_terms: s0, s1; s0 is -inf where the null's values follow the mean without any spread.
+        rounding: distance from the mean up to which a value counts as equal to it where there is no spread.
+        residuals: standardised residuals of the B null sets, rising.
+    """
+
+    tail: Tail
+    low: float
+    high: float
+    mean_terms: Float64[np.ndarray, " terms"]
+    log_sd_terms: Float64[np.ndarray, " terms"]
+    rounding: float
+    residuals: Float64[np.ndarray, " b"]
+
+    @classmethod
+    def fit(cls, values: Float[np.ndarray, " b"], clarity: Float[np.ndarray, " b"], *, tail: Tail) -> Calibration:
+        """Fit to the null sets whose value is not NaN.
+
+        Raises:
+            ValueError: if there are fewer than 20 such sets, lengths differ, one of their values is infinite or of
+                their clarities not finite, or `tail` is not known.
+        """
+        values, clarity = _kept(values, clarity, tail)
+        low, high = float(clarity.min()), float(clarity.max())
+        t = _places(clarity, low, high)
+        mean_terms = _least_squares(np.stack([np.ones_like(t), t, t * t], axis=1), values)
+        errors = values - _mean(t, mean_terms)
+        rounding = _ROUNDING * float(np.abs(values).max())
+        log_sd_terms = _log_sd_terms(t, errors, rounding)
+        residuals = np.sort(_standardised(errors, t, log_sd_terms, rounding))
+        return cls(tail, low, high, mean_terms, log_sd_terms, rounding, residuals)
+
+    def mean(self, clarity: Float[np.ndarray, " u"]) -> Float64[np.ndarray, " u"]:
+        """The null's mean at each clarity; NaN where clarity is."""
+        return _mean(self._place(clarity), self.mean_terms)
+
+    def sd(self, clarity: Float[np.ndarray, " u"]) -> Float64[np.ndarray, " u"]:
+        """The null's standard deviation at each clarity; NaN where clarity is."""
+        return _sd(self._place(clarity), self.log_sd_terms)
+
+    def p(self, value: Float[np.ndarray, " u"], clarity: Float[np.ndarray, " u"]) -> Float64[np.ndarray, " u"]:
+        """Share of the null at least as extreme on the declared tail, the unit's own residual among it.
+
+        p = (b + 1) / (B + 1), b the null residuals at least as extreme as the unit's
+
+        NaN where value or clarity is, and for the tail "none".
+
+        Source: Phipson & Smyth 2010, "Permutation P-values should never be zero".
+        """
+        return _p(self.standardised(value, clarity), self.residuals, self.tail)
+
+    def standardised(
+        self, value: Float[np.ndarray, " u"], clarity: Float[np.ndarray, " u"]
+    ) -> Float64[np.ndarray, " u"]:
+        """Residuals from the null's mean in its sd, each at its clarity; NaN where value or clarity is."""
+        place = self._place(clarity)
+        errors = np.asarray(value, dtype=np.float64) - _mean(place, self.mean_terms)
+        return _standardised(errors, place, self.log_sd_terms, self.rounding)
+
+    def is_outside(self, clarity: Float[np.ndarray, " u"]) -> Bool[np.ndarray, " u"]:
+        """Whether no null set is as loose, or none as tight; mean and sd are then those of the range's edge."""
+        clarity = np.asarray(clarity, dtype=np.float64)
+        return (clarity < self.low) | (clarity > self.high)
+
+    def _place(self, clarity: Float[np.ndarray, " u"]) -> Float64[np.ndarray, " u"]:
+        return _places(np.clip(np.asarray(clarity, dtype=np.float64), self.low, self.high), self.low, self.high)
+
+
+def matched(
+    value: Float[np.ndarray, " u"],
+    clarity: Float[np.ndarray, " u"],
+    null_values: Float[np.ndarray, " b"],
+    null_clarity: Float[np.ndarray, " b"],
+    *,
+    tail: Tail,
+    nearest: int = 200,
+) -> Float64[np.ndarray, " u"]:
+    """The p among the `nearest` null sets of most similar clarity: no fit, coarser, and biased at the range's edges.
+
+    p = (b + 1) / (m + 1), b of the m nearest null values at least as extreme; all of them where there are fewer. Null
+    sets at the same distance count in their own order. NaN where value or clarity is, and for the tail "none".
+
+    Raises:
+        ValueError: as `Calibration.fit`, or if `nearest` is below 20.
+    """
+    if nearest < LEAST_SETS:
+        raise ValueError(f"`nearest` must be at least {LEAST_SETS}, got {nearest}: fewer sets never give p <= .05")
+    null_values, null_clarity = _kept(null_values, null_clarity, tail)
+    value, clarity = np.asarray(value, dtype=np.float64), np.asarray(clarity, dtype=np.float64)
+    p = np.full(value.shape, np.nan)
+    for unit in np.flatnonzero(~np.isnan(value) & ~np.isnan(clarity)):
+        near = np.argsort(np.abs(null_clarity - clarity[unit]), kind="stable")[:nearest]
+        p[unit] = _p(value[unit], np.sort(null_values[near]), tail)
+    return p
+
+
+def match_radius(
+    clarity: Float[np.ndarray, " u"], null_clarity: Float[np.ndarray, " b"], *, nearest: int = LEAST_SETS
+) -> Float64[np.ndarray, " u"]:
+    """Distance in clarity to the `nearest`-th nearest null set; NaN where clarity is.
+
+    20 by default: with fewer null sets near the unit nothing there could reject at .05, and its p would rest on the
+    curve alone. (The 200 sets that `matched` takes reach about ten times as far.)
+
+    Raises:
+        ValueError: if a null clarity is not finite, or there are fewer than `nearest`, or `nearest` is below 1.
+    """
+    null_clarity = np.asarray(null_clarity, dtype=np.float64)
+    if not np.isfinite(null_clarity).all() or not 1 <= nearest <= len(null_clarity):
+        n_bad = int((~np.isfinite(null_clarity)).sum())
+        raise ValueError(
+            f"the radius needs {nearest} finite null clarities, 1 or more, got {len(null_clarity)} with {n_bad} not "
+            "finite; draw more null sets"
+        )
+    away = [np.partition(np.abs(null_clarity - c), nearest - 1)[nearest - 1] for c in np.asarray(clarity)]
+    return np.array(away, dtype=np.float64)
+
+
+def off_range(clarity: Float[np.ndarray, " u"], null_clarity: Float[np.ndarray, " b"]) -> Bool[np.ndarray, " u"]:
+    """Whether a unit has too few null sets as homogeneous as itself: its p is then none to trust.
+
+    True where the match radius is above .05, or clarity lies outside the null's range, or is NaN.
+
+    Raises:
+        ValueError: if there are fewer than 20 null clarities, or one is not finite.
+    """
+    clarity = np.asarray(clarity, dtype=np.float64)
+    radius = match_radius(clarity, null_clarity)
+    return ~((radius <= MOST_RADIUS) & (clarity >= np.min(null_clarity)) & (clarity <= np.max(null_clarity)))
+
+
+def leave_one_out_p(null: Null, *, tail: Tail, folds: int = 10) -> Float64[np.ndarray, " b"]:
+    """The p of each null set against a calibration blind to its readout: uniform where the fit holds.
+
+    Readouts are dealt out to `folds` in turn, or to as many as there are readouts; each fold is judged by a fit to
+    the others. Sets of one readout are dependent: a test for uniformity should take one set of each.
+
+    Raises:
+        ValueError: as `Calibration.fit`, of the sets that a fold leaves; or with fewer than 2 readouts or folds.
+    """
+    names, group = np.unique(null.groups, return_inverse=True)
+    if len(names) < 2 or folds < 2:
+        raise ValueError(f"leaving readouts out needs 2 of them and 2 folds or more, got {len(names)} and {folds}")
+    fold = group % folds
+    p = np.full(len(group), np.nan)
+    for left_out in np.unique(fold):
+        is_out = fold == left_out
+        calibration = Calibration.fit(null.values[~is_out], null.clarity[~is_out], tail=tail)
+        p[is_out] = calibration.p(null.values[is_out], null.clarity[is_out])
+    return p
+
+
+def _kept(
+    values: Float[np.ndarray, " b"], clarity: Float[np.ndarray, " b"], tail: Tail
+) -> tuple[Float64[np.ndarray, " kept"], Float64[np.ndarray, " kept"]]:
+    """Values and clarities of the null sets whose value is not NaN."""
+    if tail not in ("upper", "lower", "none"):
+        raise ValueError(f'`tail` must be "upper", "lower" or "none", got {tail!r}')
+    values, clarity = np.asarray(values, dtype=np.float64), np.asarray(clarity, dtype=np.float64)
+    if values.ndim != 1 or values.shape != clarity.shape:
+        raise ValueError(f"each null set needs a value and a clarity, got {values.shape} and {clarity.shape}")
+    is_kept = ~np.isnan(values)
+    values, clarity = values[is_kept], clarity[is_kept]
+    if len(values) < LEAST_SETS:
+        raise ValueError(
+            f"a null needs {LEAST_SETS} sets with a value, got {len(values)} and {int((~is_kept).sum())} without; "
+            "draw more"
+        )
+    n_bad = int((~np.isfinite(values) | ~np.isfinite(clarity)).sum())
+    if n_bad:
+        raise ValueError(f"{n_bad} of {len(values)} null sets have an infinite value or a clarity that is not finite")
+    return values, clarity
+
+
+def _places(clarity: Float64[np.ndarray, " u"], low: float, high: float) -> Float64[np.ndarray, " u"]:
+    """Clarity measured from -1, the loosest null set, to 1, the tightest; 0 where all are alike."""
+    half = (high - low) / 2
+    return (clarity - (low + high) / 2) / half if half > 0 else clarity * 0
+
+
+def _least_squares(design: Float64[np.ndarray, "b t"], target: Float64[np.ndarray, " b"]) -> Float64[np.ndarray, " t"]:
+    # The shortest of all solutions where clarity has too few values for the curve.
+    return np.linalg.lstsq(design, target, rcond=None)[0]
+
+
+def _mean(place: Float64[np.ndarray, " u"], terms: Float64[np.ndarray, " terms"]) -> Float64[np.ndarray, " u"]:
+    return terms[0] + terms[1] * place + terms[2] * place**2
+
+
+def _sd(place: Float64[np.ndarray, " u"], terms: Float64[np.ndarray, " terms"]) -> Float64[np.ndarray, " u"]:
+    return np.exp(terms[0] + terms[1] * place)
+
+
+def _log_sd_terms(
+    place: Float64[np.ndarray, " b"], errors: Float64[np.ndarray, " b"], rounding: float
+) -> Float64[np.ndarray, " terms"]:
+    rms = float(np.sqrt((errors**2).mean()))
+    if rms <= rounding:
+        return np.array([-np.inf, 0.0])
+    logs = np.log(np.maximum(np.abs(errors), _LEAST_SHARE_OF_SD * rms))
+    slope = float(_least_squares(np.stack([np.ones_like(place), place], axis=1), logs)[1])
+    level = float(np.log(np.sqrt(((errors / np.exp(slope * place)) ** 2).mean())))
+    return np.array([level, slope])
+
+
+def _standardised(
+    errors: Float64[np.ndarray, " u"],
+    place: Float64[np.ndarray, " u"],
+    terms: Float64[np.ndarray, " terms"],
+    rounding: float,
+) -> Float64[np.ndarray, " u"]:
+    """Errors in sd; without any spread 0 on the mean and infinite beside it."""
+    if np.isneginf(terms[0]):
+        off = np.where(np.abs(errors) <= rounding, 0.0, np.copysign(np.inf, errors))
+        return np.where(np.isnan(errors), np.nan, off)
+    return errors / _sd(place, terms)
+
+
+def _p(value: Float64[np.ndarray, " u"], null: Float64[np.ndarray, " b"], tail: Tail) -> Float64[np.ndarray, " u"]:
+    """The p of each value among null values that rise."""
+    if tail == "none":
+        return np.full(np.shape(value), np.nan)
+    extreme = len(null) - np.searchsorted(null, value) if tail == "upper" else np.searchsorted(null, value, "right")
+    return np.where(np.isnan(value), np.nan, (extreme + 1) / (len(null) + 1))

@@ -1,0 +1,123 @@
+"""The depth trend: each layer's units, its one-concept controls, and the difference, which is the finding."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float64
+
+from polyscan.job import Job
+from polyscan.maps.atlas import LayerRow, MapColumn, Mean, TrendPoint
+from polyscan.report.associations import by_known
+from polyscan.shards import seed
+from polyscan.stats.significance import resampled_means, wilson_interval
+
+QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
+NOWHERE = (np.nan, np.nan, np.nan, np.nan, np.nan)
+DRAWS = 1000
+Values = Float64[np.ndarray, " u"]
+
+
+def depth_trend(
+    job: Job, frame: pd.DataFrame, layers: Sequence[LayerRow], columns: Sequence[MapColumn], calibrated: pd.DataFrame
+) -> Iterator[TrendPoint]:
+    """Distribution and interval of each column over each layer's live units, and over its controls.
+
+    Args:
+        job: seeds the resampling.
+        frame: the map.
+        layers: in forward order.
+        columns: of the map.
+        calibrated: main rows of `scores`, virtual units among them.
+    """
+    live = {str(layer): rows for layer, rows in frame[~frame["is_dead"]].groupby("layer")}
+    controls = _controls(calibrated)
+    names = [column.name for column in columns]
+    points: dict[tuple[str, str], TrendPoint] = {}
+    for layer in layers:
+        rows = live.get(layer.name)
+        values = np.empty((0, len(names))) if rows is None else rows[names].to_numpy(np.float64)
+        its = {name: controls[layer.name, name] for name in names if len(controls.get((layer.name, name), ()))}
+        generator = np.random.default_rng(seed(job.seed, "intervals of means", layer.name))
+        points |= {(point.column, point.layer): point for point in _points(layer, names, values, its, generator)}
+    yield from (points[name, layer.name] for name in names for layer in layers)
+
+
+LOW_Q = 0.05
+LOW_Q_SHARE = MapColumn(
+    "share_q_05", "share with q < .05", "share of the layer's units with a q that have one below .05; 95 % binomial"
+)
+
+
+def low_q_shares(frame: pd.DataFrame, layers: Sequence[LayerRow]) -> Iterator[TrendPoint]:
+    """Of each layer's units with a q the share below .05, with Wilson's interval; none in a run without a null."""
+    if "q" not in frame:
+        return
+    q = {str(layer): its.dropna().to_numpy(np.float64) for layer, its in frame.groupby("layer")["q"]}
+    for layer in layers:
+        its = q.get(layer.name, np.empty(0))
+        if len(its):
+            share = wilson_interval(int((its < LOW_Q).sum()), len(its))
+            yield TrendPoint(LOW_Q_SHARE.name, layer.name, layer.depth, len(its), *share, NOWHERE)
+
+
+def _controls(calibrated: pd.DataFrame) -> dict[tuple[str, str], Values]:
+    """Values of each layer's controls by layer and column; `p` is the separation's."""
+    rows = calibrated[calibrated["is_main"] & (calibrated["role"] == "control")]
+    controls = {
+        (str(layer), str(score)): values.dropna().to_numpy(np.float64)
+        for (layer, score), values in rows.groupby(["parent", "score"])["value"]
+    }
+    for layer, p in rows[rows["score"] == "separation"].groupby("parent")["p"]:
+        controls[str(layer), "p"] = p.dropna().to_numpy(np.float64)
+    return controls
+
+
+def _points(
+    layer: LayerRow,
+    names: Sequence[str],
+    values: Float64[np.ndarray, "u c"],
+    controls: Mapping[str, Values],
+    generator: np.random.Generator,
+) -> Iterator[TrendPoint]:
+    """One layer's points: columns that the same units have are resampled together."""
+    for known, places in by_known(values):
+        kept = values[known][:, places]
+        if not len(kept):
+            for at in places:
+                yield TrendPoint(names[at], layer.name, layer.depth, 0, np.nan, np.nan, np.nan, NOWHERE)
+            continue
+        means = kept.mean(axis=0)
+        drawn = resampled_means(kept - means, generator=generator, draws=DRAWS)
+        spreads = np.quantile(kept, QUANTILES, axis=0).T.tolist()
+        for at, mean, draws, spread, column in zip(places, means.tolist(), drawn.T, spreads, kept.T, strict=True):
+            control = excess = None
+            if names[at] in controls:
+                control, excess = _beside(mean, draws, controls[names[at]], generator)
+            interval = _interval(mean, draws, column)
+            q05, q25, q50, q75, q95 = spread
+            quantiles = (q05, q25, q50, q75, q95)
+            yield TrendPoint(names[at], layer.name, layer.depth, len(kept), *interval, quantiles, control, excess)
+
+
+def _interval(mean: float, deviations: Values, values: Values) -> tuple[float, float, float]:
+    """A mean and its interval; of what is the same everywhere there is none, to the bit."""
+    if np.ptp(values) == 0:
+        return float(values[0]), float(values[0]), float(values[0])
+    return (mean, *_ends(mean, deviations))
+
+
+def _beside(mean: float, draws: Values, controls: Values, generator: np.random.Generator) -> tuple[Mean, Mean]:
+    """The controls' mean, and that of the units less that of the controls."""
+    theirs = float(controls.mean())
+    drawn = resampled_means((controls - theirs)[:, None], generator=generator, draws=DRAWS)[:, 0]
+    n, excess = len(controls), mean - theirs
+    return Mean(theirs, *_ends(theirs, drawn), n), Mean(excess, *_ends(excess, draws - drawn), n)
+
+
+def _ends(mean: float, deviations: Values) -> tuple[float, float]:
+    """The 95 % percentile interval of a mean, by its resamples' deviations from it."""
+    low, high = np.quantile(deviations, (0.025, 0.975))
+    return mean + float(low), mean + float(high)

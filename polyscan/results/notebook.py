@@ -1,0 +1,110 @@
+"""A run and its units in a notebook: the front page's own map in a frame, and a picture where scripts are stripped.
+
+Law: all is in the output itself. The frame may run its own scripts and nothing else; it asks nothing of anybody.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from html import escape
+
+import numpy as np
+import pandas as pd
+
+from polyscan.maps.atlas import LEAST_POWER, Atlas, LayerRow, MapColumn, Rate, TrendPoint
+from polyscan.maps.figures import map_figure
+from polyscan.maps.numbers import number_text
+from polyscan.results.front_page import FrontPage
+
+PICTURE_PPI = 150
+# Pixels: what stands over and under the rows, and a row's least and largest pitch on the page.
+AROUND, ROWS, LEAST, MOST = 560, 610, 12, 34
+COLUMNS = 5  # of the map in the table of top units
+WEAK = Rate(0.0, 0.0, LEAST_POWER, 0)  # the page tells of a layer only that its power is less than half
+
+
+def map_html(page: FrontPage, picture: bytes) -> str:
+    """The page in a frame, and behind it the picture: what is left where frames or scripts are taken out."""
+    n_layers = len(page.data.get("layers", ()))
+    height = AROUND + round(n_layers * max(LEAST, min(MOST, ROWS / max(1, n_layers))))
+    held, total = len(page.data["columns"]), len(page.columns)
+    fewer = f"<p>{held} of {total} scores can be chosen here; maps/index.html has all.</p>" if held < total else ""
+    words = "Network map: one row per layer in forward order, its units sorted and coloured by their score."
+    return (
+        '<div style="display:grid">'
+        f'<img style="grid-area:1/1;max-width:100%" alt="{words}" src="{data_uri(picture)}">'
+        f'<iframe style="grid-area:1/1;z-index:1;width:100%;height:{height}px;border:0" title="Network map" '
+        f'sandbox="allow-scripts" srcdoc="{escape(page.html)}"></iframe></div>{fewer}'
+    )
+
+
+def map_picture(page: FrontPage, frame: pd.DataFrame) -> bytes:
+    """The map as a PNG, drawn from `map.parquet` by the front page's first column."""
+    words = page.data["columns"][0]
+    column = MapColumn(words["name"], words["label"], words["help"], words["kind"])
+    layers = [layer["name"] for layer in page.data["layers"]]
+    dead = frame.groupby("layer")["is_dead"].sum()
+    rows = [
+        LayerRow(
+            layer["name"],
+            at,
+            layer["count"],
+            int(dead.get(layer["name"], 0)),
+            "",
+            power=WEAK if layer["weak"] else None,
+        )
+        for at, layer in enumerate(page.data["layers"])
+    ]
+    known = frame[frame["layer"].isin(layers)]
+    atlas = Atlas(
+        title=page.title,
+        facts=(),
+        statement="",
+        layers=rows,
+        layer_index=known["layer"].map({name: at for at, name in enumerate(layers)}).to_numpy(np.int32),
+        channel=known["channel"].to_numpy(np.int32),
+        is_dead=known["is_dead"].to_numpy(bool),
+        columns=[column],
+        values={column.name: known[column.name].to_numpy(np.float64)},
+        trend=list(_points(words.get("trend") or (), column.name, layers)),
+    )
+    return map_figure(atlas, column, "png", ppi=PICTURE_PPI)
+
+
+def _points(rows: Sequence[Sequence[float | None] | None], column: str, layers: Sequence[str]) -> list[TrendPoint]:
+    """The trend as the page holds it."""
+    points: list[TrendPoint] = []
+    for depth, (layer, row) in enumerate(zip(layers, rows, strict=False)):
+        if row is not None:
+            n, mean, low, high, *quantiles = (np.nan if number is None else number for number in row[:9])
+            points.append(TrendPoint(column, layer, depth, int(n), mean, low, high, tuple(quantiles)))  # pyright: ignore
+    return points
+
+
+def top_table(frame: pd.DataFrame, page: FrontPage | None, n: int = 10) -> str:
+    """The `n` units with the most of the page's first column."""
+    columns = [MapColumn(w["name"], w["label"], "", w["kind"]) for w in page.columns[:COLUMNS]] if page else []
+    if not columns:
+        return ""
+    top = frame.dropna(subset=[columns[0].name]).sort_values(columns[0].name, ascending=False, kind="stable").head(n)
+    heads = ["unit", *(column.label for column in columns), *(["verdict"] if "verdict" in top else [])]
+    lines = [
+        [f"{row['layer']}:{row['channel']}", *(number_text(row[c.name], c.kind) for c in columns)]
+        + ([str(row["verdict"]).replace("_", " ")] if "verdict" in top else [])
+        for row in top.to_dict("records")
+    ]
+    return table(heads, lines, f"The {len(top)} units with the most {columns[0].label}")
+
+
+def table(heads: Sequence[str], lines: Sequence[Sequence[str]], caption: str) -> str:
+    """A table whose every cell is escaped."""
+    head = "".join(f"<th>{escape(word)}</th>" for word in heads)
+    body = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in line) + "</tr>" for line in lines)
+    return f"<table><caption>{escape(caption)}</caption><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+
+
+def data_uri(picture: bytes) -> str:
+    """The picture as an address of its own."""
+    kind = "png" if picture.startswith(b"\x89PNG") else "jpeg"
+    return f"data:image/{kind};base64,{base64.b64encode(picture).decode('ascii')}"

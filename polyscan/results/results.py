@@ -1,0 +1,213 @@
+"""An opened run: its tables as pandas, its extreme units, and a card for a notebook."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from html import escape
+from typing import Any
+
+import pandas as pd
+
+from polyscan import job as jobs
+from polyscan import tables
+from polyscan.errors import TableError
+from polyscan.job import Job
+from polyscan.run import Run
+from polyscan.tables import TABLES
+from polyscan.units import Unit
+
+RANKED_BY = "separation"
+"""What units are ranked by: the statistic of the test "one thing or several", which the map shows first."""
+
+
+@dataclass(frozen=True)
+class UnitView:
+    """All that a run knows of one unit.
+
+    Args:
+        unit: which one.
+        row: its row of the map.
+        exemplars: its strongest images.
+        visualizations: the images found for it.
+        clusters: the cluster of each piece of evidence.
+        run: that it is of.
+    """
+
+    unit: Unit
+    row: pd.Series
+    exemplars: pd.DataFrame
+    visualizations: pd.DataFrame
+    clusters: pd.DataFrame
+    run: Run = field(repr=False)
+
+    @property
+    def crops(self) -> pd.DataFrame:
+        """Its exemplars, and in `crop_image` the crop that each shows, as an encoded image; None without one."""
+        rows = self.run.read("thumbnails", where={"item": self.exemplars["crop"].unique().tolist()})
+        images = dict(zip(rows["item"].tolist(), rows["image"], strict=True))
+        crop_images = pd.Series([images.get(crop) for crop in self.exemplars["crop"].tolist()], dtype=object)
+        return self.exemplars.assign(crop_image=crop_images)
+
+    def _repr_html_(self) -> str:
+        from polyscan.results import unit_card  # noqa: PLC0415  # it draws, which few who open a run need
+
+        groups = unit_card.grouped(self.row, self.crops, self.clusters)
+        return unit_card.card(str(self.unit), self.row, groups, self.visualizations)
+
+
+class Results:
+    """A finished or growing run, for reading.
+
+    Args:
+        address: the folder that `--run` named; any address that fsspec knows.
+
+    Raises:
+        TableError: if it holds no run.
+
+    >>> results = open_run("runs/digits")                # doctest: +SKIP
+    >>> results.top(5)[["layer", "channel"]]             # doctest: +SKIP
+    >>> results.unit("conv2:3").exemplars                # doctest: +SKIP
+    """
+
+    def __init__(self, address: str) -> None:
+        self.run = Run(address)
+        if not self.run.manifest():
+            raise TableError(f"{address} holds no run (there is no run.json); give the folder that --run named")
+
+    def __repr__(self) -> str:
+        """What the run holds, in a line."""
+        network = self.run.manifest().get("network", {}).get("name", "unknown network")
+        about = f"Results({self.run.address!r}): {network}"
+        if not self.is_finished:
+            return f"{about}, not finished; `polyscan status {self.run.address}` tells how far it is"
+        frame = self.map
+        facts = f"{about}, {len(frame):,} units in {frame['layer'].nunique()} layers"
+        dead = f"{int(frame['is_dead'].sum()):,} dead"
+        if "verdict" not in frame:
+            return f"{facts}, {dead}, no null"
+        return f"{facts}, {int(frame['verdict'].str.startswith('several').sum()):,} called several, {dead}"
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether the run has its map."""
+        return self.run.storage.exists("map.parquet")
+
+    @property
+    def job(self) -> Job:
+        """The job that the run was made with, defaults filled in."""
+        return stored_job(self.run)
+
+    @property
+    def map(self) -> pd.DataFrame:
+        """`map.parquet`: one row per unit.
+
+        Raises:
+            TableError: while the run has not come so far.
+        """
+        if not self.is_finished:
+            raise TableError(f"{self.run.address} has no map.parquet yet; `polyscan status` tells how far it is")
+        return tables.read_single(self.run.storage, "map.parquet")
+
+    def table(self, name: str) -> pd.DataFrame:
+        """One table, all of its rows; `tables()` lists them."""
+        return self.run.read(name)
+
+    def tables(self) -> list[str]:
+        """Names of the tables that have rows here."""
+        return [name for name in TABLES if self.run.parts(name)]
+
+    def top(self, n: int = 10, *, by: str | None = None, ascending: bool = False) -> pd.DataFrame:
+        """The `n` units with the largest (or smallest) value of a column of the map; units without one are left out.
+
+        Args:
+            n: how many.
+            by: the column; default: `separation`, or `semanticity` in a run without a null, which has none.
+            ascending: whether the smallest come first.
+
+        Raises:
+            TableError: if the map has no such column.
+        """
+        frame = self.map
+        by = by or (RANKED_BY if RANKED_BY in frame else "semanticity")
+        if by not in frame.columns:
+            raise TableError(f"the map has no column `{by}`; it has: {', '.join(frame.columns)}")
+        ordered = frame.dropna(subset=[by]).sort_values(by, ascending=ascending, kind="stable")
+        return ordered.head(n).reset_index(drop=True)
+
+    def unit(self, layer: str, channel: int | None = None) -> UnitView:
+        """All that the run knows of one unit.
+
+        Args:
+            layer: its layer; or layer and channel as in "conv2:3", where `channel` is left out.
+            channel: its index in the layer.
+
+        Raises:
+            TableError: if the run has no such unit, or the text names none.
+        """
+        unit = _unit(layer, channel)
+        frame = self.map
+        row = frame[(frame["layer"] == unit.layer) & (frame["channel"] == unit.channel)]
+        if row.empty:
+            raise TableError(f"{self.run.address} has no unit {unit}; its layers: {list(frame['layer'].unique())}")
+
+        def rows_of(table: str) -> pd.DataFrame:
+            where = {"layer": unit.layer, "channel": unit.channel}
+            return self.run.read(table, where=where)
+
+        evidence = (rows_of(table) for table in ("exemplars", "visualizations", "clusters"))
+        return UnitView(unit, row.iloc[0], *evidence, run=self.run)
+
+    def _repr_html_(self) -> str:
+        return str(self._repr_mimebundle_()["text/html"])
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
+        """The network map as a page of its own in a frame, the same as a picture, and the units with the most of it."""
+        from polyscan.results import front_page, notebook  # noqa: PLC0415  # they draw, which few who open a run need
+
+        head = f"<b>{escape(self.run.address)}</b>"
+        if not self.is_finished:
+            return {"text/html": f"<p>{head}: not finished; <code>polyscan status</code> tells how far it is</p>"}
+        frame = self.map
+        facts = f"{len(frame):,} units in {frame['layer'].nunique()} layers, {int(frame['is_dead'].sum()):,} dead"
+        page = front_page.front_page(self.run.storage)
+        if page is None:
+            return {"text/html": f"<p>{head}: {facts}; <code>polyscan show</code> draws its map</p>"}
+        picture = notebook.map_picture(page, frame)
+        html = f"<p>{head}: {facts}</p>{notebook.map_html(page, picture)}{notebook.top_table(frame, page)}"
+        return {"text/html": html, "image/png": base64.b64encode(picture).decode("ascii")}
+
+
+def _unit(layer: str, channel: int | None) -> Unit:
+    if channel is not None:
+        return Unit(layer, channel)
+    try:
+        return Unit.parse(layer)
+    except ValueError as error:
+        raise TableError(str(error)) from error
+
+
+def open_run(address: str) -> Results:
+    """Opens a results folder for reading.
+
+    Args:
+        address: the folder that `--run` named; any address that fsspec knows.
+
+    Raises:
+        TableError: if it holds no run.
+    """
+    return Results(address)
+
+
+def stored_job(run: Run, overrides: Mapping[str, Any] | None = None) -> Job:
+    """The job that a run was made with, as it was filled in, with some settings changed.
+
+    Args:
+        run: whose.
+        overrides: dotted keys to values, as `--set` gives them.
+
+    Raises:
+        JobError: if it is damaged, was written by another version, or an override is not a setting.
+    """
+    return jobs.parse(run.storage.read("job.toml"), f"{run.address}/job.toml", overrides)

@@ -1,0 +1,90 @@
+"""The small files of a results folder: written whole, read with care, and said once where they are damaged."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import uuid
+from collections.abc import Sequence
+from typing import Any
+
+from polyscan.errors import JobError
+from polyscan.run.integrity import excerpt, sweep, unwritable, writing
+from polyscan.storage import Storage
+
+log = logging.getLogger("polyscan.run")
+
+ATTEMPTS = 3
+"""How often a file is written again after another scan's clean-up took it away half written."""
+
+
+class Files:
+    """The files of one results folder.
+
+    Args:
+        storage: the folder.
+    """
+
+    def __init__(self, storage: Storage) -> None:
+        self.storage = storage
+        self._warned: set[str] = set()
+
+    def put(self, name: str, content: bytes) -> None:
+        """Writes a whole file or nothing.
+
+        Raises:
+            JobError: if the folder can't be written: its disk is full, it is read-only or not ours.
+        """
+        with writing(self.storage.address):
+            for is_last in (*[False] * (ATTEMPTS - 1), True):
+                try:
+                    return self.storage.put(name, content)
+                except FileNotFoundError:  # another scan of this run has cleaned up, or taken an empty folder away
+                    if is_last:
+                        raise
+
+    def content(self, name: str) -> bytes | None:
+        """Bytes of a file; None where there is none."""
+        try:
+            return self.storage.read(name)
+        except FileNotFoundError:
+            return None
+
+    def json(self, name: str) -> Any:
+        """What a JSON file holds; None where there is none, or it is damaged, which is said once."""
+        content = self.content(name)
+        with contextlib.suppress(ValueError):
+            return json.loads(content) if content is not None else None
+        self.warn(name, f"{name} is not JSON ({excerpt(content or b'')}); it is ignored")
+        return None
+
+    def warn(self, name: str, fault: object) -> None:
+        """Says once what is wrong with a file."""
+        if name not in self._warned:
+            self._warned.add(name)
+            log.warning("%s", fault)
+
+    def drop(self, name: str) -> None:
+        """Deletes a file that holds no results; where that fails, or another scan was faster, nothing is lost."""
+        with contextlib.suppress(OSError):
+            self.storage.remove(name)
+
+    def below(self, folder: str) -> list[str]:
+        """Names of the files below a folder; none where it disappears meanwhile."""
+        with contextlib.suppress(OSError):
+            return self.storage.files(folder)
+        return []
+
+    def require_writable(self) -> None:
+        """Raises a JobError where nothing can be written."""
+        trial = f".writable.{uuid.uuid4().hex}"  # a name of its own: another scan may try at the same moment
+        try:
+            self.put(trial, b"polyscan")
+            self.storage.remove(trial)
+        except OSError as error:
+            raise JobError(unwritable(self.storage.address, error)) from error
+
+    def clean_up(self, folders: Sequence[str]) -> int:
+        """Deletes what killed workers left half written in these folders; returns how many files that was."""
+        return sweep(self.storage, folders)

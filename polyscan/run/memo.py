@@ -1,0 +1,40 @@
+"""Values that are made once and kept, because a worker asks for them again and again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+from typing import Generic, TypeVar
+
+Key = TypeVar("Key", bound=Hashable)
+Value = TypeVar("Value")
+
+
+class Memo(Generic[Key, Value]):
+    """Values by key, each made when it is first asked for.
+
+    Args:
+        make: gives the value of a key.
+        most: how many are kept; the oldest is dropped first. None: all.
+
+    >>> lengths = Memo(len)
+    >>> lengths("ab"), lengths("ab")
+    (2, 2)
+    """
+
+    def __init__(self, make: Callable[[Key], Value], most: int | None = None) -> None:
+        self._make = make
+        self._most = most
+        self._values: dict[Key, Value] = {}
+
+    def __call__(self, key: Key) -> Value:
+        """The value of that key."""
+        if key not in self._values:
+            value = self._make(key)
+            while self._most is not None and len(self._values) >= self._most:
+                self._values.pop(next(iter(self._values)))
+            self._values[key] = value
+        return self._values[key]
+
+    def forget(self) -> None:
+        """Drops all values."""
+        self._values.clear()

@@ -1,0 +1,46 @@
+"""The device that work runs on, and how it is set up: exact arithmetic on a GPU, kept memory on a CPU."""
+
+from __future__ import annotations
+
+import torch
+
+from polyscan.errors import ModelError
+from polyscan.vision.memory import keep_freed_memory
+
+
+def pick_device(name: str) -> torch.device:
+    """The device of that name; `auto` is the GPU where there is one.
+
+    Raises:
+        ModelError: if the machine has no such device.
+    """
+    name = ("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise ModelError(f'unknown `device` "{name}"; allowed: auto, cpu, cuda, cuda:0 ...') from error
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise ModelError(
+            f'`device` is "{name}", but this machine has {torch.cuda.device_count()} CUDA GPUs; use "auto" or "cpu"'
+        )
+    return device
+
+
+def prepare_device(device: torch.device) -> None:
+    """Sets this process up for work on a device: reproducible float32 on a GPU, kept memory on a CPU.
+
+    By default cuDNN rounds the factors of a convolution to 10 bits (TF32), which reorders exemplars, and picks kernels
+    by a race, which makes two different visualizations of one seed.
+    """
+    if device.type != "cuda":
+        keep_freed_memory()
+        return
+    torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cuda.matmul.allow_tf32 = False
+    torch.backends.cudnn.deterministic = True
+    torch.backends.cudnn.benchmark = False
+
+
+def arithmetic() -> dict[str, bool]:
+    """How exact this process computes on a GPU, for the run's record."""
+    return {"tf32": torch.backends.cudnn.allow_tf32, "deterministic": torch.backends.cudnn.deterministic}

@@ -1,0 +1,121 @@
+"""Runs one shard: computes its tables, writes them, and returns a receipt or a failure."""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import time
+import traceback
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from polyscan.errors import JobError
+from polyscan.inputs import pinned_threads
+from polyscan.job import Job
+from polyscan.run import Done, Run
+from polyscan.shards import Failure, Outcome, Receipt, Shard, Work
+
+
+@dataclass
+class ShardWorker:
+    """Does the shards of one stage on one worker: makes the stage's `Worker` on first use, and never raises.
+
+    Failures are filed by the driver, which also learns of a worker's death.
+
+    Where memory runs out, the worker is made anew with half the batch and stays with it; what it does then is equal to
+    the others' results up to rounding, and its records say so.
+
+    It travels to workers as these few plain values; what is heavy is loaded where it is used.
+
+    Args:
+        stage: the verb.
+        module: name of the module that gives its `Worker`.
+        batches: groups of the job whose `batch` is halved.
+        job: what is asked for.
+        address: of the run.
+        fingerprint: of the stage.
+    """
+
+    stage: str
+    module: str
+    batches: tuple[str, ...]
+    job: Job
+    address: str
+    fingerprint: str
+    _worker: Any = field(default=None, repr=False)
+    _run: Run | None = field(default=None, repr=False)
+    _batch: dict[str, int] = field(default_factory=dict[str, int], repr=False)
+
+    def __call__(self) -> Work:
+        """What does a shard; a runner calls this once per worker."""
+        return self.work
+
+    def work(self, shard: Shard) -> Outcome:
+        """Does one shard: computes, then writes."""
+        try:
+            run = self._run = self._run or Run(self.address)
+            done = run.ledger.done_record(shard)
+            if done is None or done.fingerprint != self.fingerprint:  # else its last worker died before it could tell
+                done = self._traced(shard, run)
+        except Exception as error:  # whatever a shard stumbles over, its siblings go on
+            cause = str(error) if isinstance(error, JobError) else f"{type(error).__name__}: {error}"
+            return Failure(shard, cause, traceback.format_exc(), is_job_error=isinstance(error, JobError))
+        return Receipt(shard, done.rows, done.seconds, done.batch)
+
+    def _traced(self, shard: Shard, run: Run) -> Done:
+        """Does a shard, and leaves a trace for `status` while it is at work."""
+        run.ledger.note_running(shard)
+        try:
+            return self._done(shard, run)
+        finally:
+            run.ledger.forget_running(shard)
+
+    def _done(self, shard: Shard, run: Run) -> Done:
+        """Computes and writes a shard with as large a batch as there is memory for."""
+        started = time.perf_counter()
+        while True:
+            try:
+                columns = self._computed(shard, run)
+                break
+            except RuntimeError as error:
+                if not _is_out_of_memory(error) or not self._halve():
+                    raise
+            # Not before here are the error's frames gone, and with them what filled the memory.
+            _free_memory()
+        seconds = time.perf_counter() - started
+        return run.write(shard, columns, fingerprint=self.fingerprint, seconds=seconds, batch=self._batch)
+
+    def _computed(self, shard: Shard, run: Run) -> Mapping[str, Any]:
+        with pinned_threads(self.job):
+            if self._worker is None:
+                self._worker = importlib.import_module(self.module).Worker(with_batches(self.job, self._batch), run)
+            return self._worker(shard)
+
+    def _halve(self) -> bool:
+        """Lets go of the worker for one of half the batch; False if it is 1 already."""
+        job = with_batches(self.job, self._batch)
+        before = {f"{group}.batch": getattr(job, group).batch for group in self.batches}
+        self._worker = None
+        self._batch = {name: max(1, size // 2) for name, size in before.items()}
+        return self._batch != before
+
+
+def with_batches(job: Job, sizes: Mapping[str, int]) -> Job:
+    """The job with other batch sizes, by setting, as in `{"collect.batch": 16}`."""
+    groups = {name.removesuffix(".batch"): size for name, size in sizes.items()}
+    return job.model_copy(update={g: getattr(job, g).model_copy(update={"batch": n}) for g, n in groups.items()})
+
+
+def _is_out_of_memory(error: RuntimeError) -> bool:
+    """Whether a GPU's memory ran out: in torch's own allocator, or in one of its libraries."""
+    words = ("CUDA error: out of memory", "CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED")
+    return isinstance(error, torch.cuda.OutOfMemoryError) or any(word in str(error) for word in words)
+
+
+def _free_memory() -> None:
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
