@@ -1,4 +1,4 @@
-"""`python -m benchmarks [NAME ...]`: measures, prints a table, writes `build/bench.json`.
+"""`python -m benchmarks [NAME ...]`: measures, fingerprints a table, writes `build/bench.json`.
 
 Law: a number in the table was measured in this call; what could not be measured is named with its reason.
 """

@@ -119,11 +119,11 @@ def by_workers() -> list[Point]:
         job = job_with(EVERY_OTHER, MANY)
         with tempfile.TemporaryDirectory() as folder, connected(n_cpus=max(WORKERS)):
             run, runner = Run(folder), ray_runner(WorkerPolicy(workers))
-            prints = pipeline.settle(job, run)
+            fingerprints = pipeline.settle(job, run)
             stages: dict[str, Any] = {}
             for stage in STAGES:
                 started = time.perf_counter()
-                finish(job, run, stage, prints, runner)
+                finish(job, run, stage, fingerprints, runner)
                 stages[stage] = {"seconds": time.perf_counter() - started}
             points.append({"x": workers, "stages": stages, "peak_mib": ray_workers_mib()})
     return points

@@ -82,7 +82,7 @@ def same_beside_others(machine: Ascent, channels: list[int], seeds: list[int], f
 
 
 def main() -> None:
-    """Measures, prints, writes."""
+    """Measures, fingerprints, writes."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("build/gpu.json"))
     out = parser.parse_args().out

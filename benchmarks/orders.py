@@ -17,7 +17,7 @@ def carry_out(answer: Answer) -> None:
     """Answers on one thread until standard input ends."""
     torch.set_num_threads(1)
     answers = sys.stdout
-    with contextlib.redirect_stdout(sys.stderr):  # whatever the peer prints is no answer
+    with contextlib.redirect_stdout(sys.stderr):  # whatever the peer fingerprints is no answer
         for line in sys.stdin:
             answers.write(json.dumps(answer(json.loads(line))) + "\n")
             answers.flush()

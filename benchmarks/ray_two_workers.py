@@ -74,10 +74,10 @@ def seconds_of_stages(
         visualize={"enabled": True, "units_per_layer": UNITS_PER_LAYER, **ASCENT},
     )
     run = Run(str(folder))
-    prints = pipeline.settle(job, run)
+    fingerprints = pipeline.settle(job, run)
     seconds: dict[str, float] = {}
     for stage in ("survey", "collect", "combine", "visualize"):
         start = time.perf_counter()
-        finish(job, run, stage, prints, runner if stage in STAGES else pipeline.in_process)
+        finish(job, run, stage, fingerprints, runner if stage in STAGES else pipeline.in_process)
         seconds[stage] = time.perf_counter() - start
     return {stage: seconds[stage] for stage in STAGES}

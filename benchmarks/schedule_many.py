@@ -1,6 +1,6 @@
 """What the loop that hands out shards costs by itself: CPU seconds for 100,000 shards over 1,000 idle workers.
 
-`python -m benchmarks.schedule_many` prints the figure, with no worker dying and with one death every hundred shards.
+`python -m benchmarks.schedule_many` fingerprints the figure, with no worker dying and with one death every hundred shards.
 The driver has so much time left for its other work: with shards of a second, 1,000 workers end 100,000 in 100 s.
 """
 

@@ -41,11 +41,14 @@ def do(job: Job, run: Run, stage: str, runner: Runner = pipeline.in_process, *, 
     Args:
         anew: whether its results are thrown away first.
     """
-    prints = pipeline.settle(job, run, redo=stage if anew else None)
-    finish(job, run, stage, prints, runner)
+    fingerprints = pipeline.settle(job, run, redo=stage if anew else None)
+    finish(job, run, stage, fingerprints, runner)
 
 
-def finish(job: Job, run: Run, stage: str, prints: Mapping[str, str], runner: Runner = pipeline.in_process) -> None:
+def finish(
+    job: Job, run: Run, stage: str, fingerprints: Mapping[str, str], runner: Runner = pipeline.in_process
+) -> None:
     """The same behind `pipeline.prepare`, which is no part of the stage."""
-    verb = pipeline.stage_named(stage)
-    pipeline.complete(verb, verb.desk(job, run, prints[stage]), run, runner, pipeline.Silence())
+    verb = next(one for one in pipeline.STAGES if one.name == stage)
+    worker = pipeline.shard_worker(verb, job, run, fingerprints[stage])
+    pipeline.complete(verb, worker, run, runner, pipeline.Silence())

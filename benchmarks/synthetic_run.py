@@ -115,7 +115,7 @@ def filed_of(stage: str, plan: Plan, job: Job, made: Sequence[Place], truths: Ma
     def truth(place: Place) -> Truth:
         return truths[place.name]
 
-    real = [place for place in made if not place.role]
+    real = [place for place in made if place.is_real]
     by_unit: dict[str, tuple[Sequence[Place], int, Maker]] = {
         "combine": (made, COMBINED, lambda one: {
             "exemplars": evidence.exemplars(plan, one, truth(one)), "units": evidence.units(plan, one, truth(one)),
@@ -196,7 +196,7 @@ def layer_rows(made: Sequence[Place]) -> Columns:
     """The table `layers`."""
     n, ones = len(made), np.ones(len(made))
     parents = [one.name.partition("@")[0] for one in made]
-    real = [one.name for one in made if not one.role]
+    real = [one.name for one in made if one.is_real]
     return {
         "layer": [one.name for one in made],
         "parent": parents,
@@ -209,8 +209,8 @@ def layer_rows(made: Sequence[Place]) -> Columns:
         "next": [real[one.place + 1] if one.space == "next" else "" for one in made],
         "space": [one.space for one in made],
         "random_clarity": 0.05 * ones,
-        "readout": [f"{one.role} of: own output" if one.role else "own output" for one in made],
-        "relu_follows": [not one.role for one in made],
+        "readout": ["own output" if one.is_real else f"{one.role} of: own output" for one in made],
+        "relu_follows": [one.is_real for one in made],
     }
 
 

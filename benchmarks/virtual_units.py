@@ -97,12 +97,12 @@ class Collect:
             collect={"k": K},
         )
         self.run = Run(str(folder))
-        self.prints = pipeline.settle(self.job, self.run)
-        finish(self.job, self.run, "survey", self.prints)
+        self.fingerprints = pipeline.settle(self.job, self.run)
+        finish(self.job, self.run, "survey", self.fingerprints)
 
     def __call__(self) -> None:
         self.run.clear("collect")
-        finish(self.job, self.run, "collect", self.prints)
+        finish(self.job, self.run, "collect", self.fingerprints)
 
     def n_units(self) -> int:
         """Channels and virtual units of all layers."""

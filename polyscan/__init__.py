@@ -1,8 +1,15 @@
 """polyscan tells, for every unit of a convolutional network, whether it answers to one thing or to several.
 
 >>> import polyscan
->>> polyscan.scan("jobs/digits.toml", "runs/digits")           # doctest: +SKIP
->>> polyscan.open_run("runs/digits").top(5, by="semanticity")  # doctest: +SKIP
+>>> polyscan.scan("digits", "runs/digits")                # doctest: +SKIP
+>>> results = polyscan.open_run("runs/digits")            # doctest: +SKIP
+>>> results.top(5)                                        # doctest: +SKIP
+>>> results.unit("conv2:3")                               # doctest: +SKIP
+
+A job is a file, the name of one that comes with polyscan, or made of keywords:
+
+>>> job = polyscan.Job(network={"name": "torchvision:resnet18", "weights": "DEFAULT"}, images={"source": "photos"})
+>>> polyscan.plan(job)                                    # doctest: +SKIP
 """
 
 from __future__ import annotations
@@ -13,15 +20,38 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from polyscan.job import Job
     from polyscan.results import open_run
+    from polyscan.studies.compare import compare
+    from polyscan.studies.figure import figure
+    from polyscan.studies.plan import plan
+    from polyscan.studies.robustness import robustness
     from polyscan.studies.scanning import scan
+    from polyscan.studies.validate import validate
 
-__all__ = ["Job", "open_run", "scan"]
+    __version__: str
 
-_HOMES = {"Job": "polyscan.job", "open_run": "polyscan.results", "scan": "polyscan.studies.scanning"}
+__all__ = ["Job", "__version__", "compare", "figure", "open_run", "plan", "robustness", "scan", "validate"]
+
+_HOMES = {
+    "Job": "polyscan.job",
+    "compare": "polyscan.studies.compare",
+    "figure": "polyscan.studies.figure",
+    "open_run": "polyscan.results",
+    "plan": "polyscan.studies.plan",
+    "robustness": "polyscan.studies.robustness",
+    "scan": "polyscan.studies.scanning",
+    "validate": "polyscan.studies.validate",
+}
 
 
 def __getattr__(name: str) -> Any:
     """Loads a public name when it is first asked for: `import polyscan` alone loads neither torch nor Ray."""
+    if name == "__version__":
+        return importlib.import_module("importlib.metadata").version("polyscan")
     if name not in _HOMES:
         raise AttributeError(f"module 'polyscan' has no attribute '{name}'")
     return getattr(importlib.import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    """The public names."""
+    return __all__

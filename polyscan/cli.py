@@ -36,28 +36,30 @@ err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 INTERRUPTED = 130
 
-JobPath = Annotated[str | None, typer.Argument(help="a job file; default: the digits that come with polyscan")]
-Network = Annotated[str | None, typer.Option(help="torchvision:NAME, timm:NAME or module:callable")]
-Images = Annotated[str | None, typer.Option(help="class folder, Parquet, torchvision:NAME or sklearn:digits")]
-Workers = Annotated[
+JobArgument = Annotated[str | None, typer.Argument(help="a job file; default: the digits that come with polyscan")]
+NetworkOption = Annotated[str | None, typer.Option(help="torchvision:NAME, timm:NAME or module:callable")]
+ImagesOption = Annotated[str | None, typer.Option(help="class folder, Parquet, torchvision:NAME or sklearn:digits")]
+WorkersOption = Annotated[
     int | None, typer.Option(help="Ray workers to ask for; default: the job's workers.n, else as many as fit")
 ]
-Sets = Annotated[list[str] | None, typer.Option("--set", help="a setting of the job, as collect.k=64; may be repeated")]
+SetOption = Annotated[
+    list[str] | None, typer.Option("--set", help="a setting of the job, as collect.k=64; may be repeated")
+]
 
 
 @app.command()
 def scan(
-    job: JobPath = None,
+    job: JobArgument = None,
     run: Annotated[str, typer.Option(help="the results folder; a run that was begun is brought to its end")] = "",
-    network: Network = None,
-    images: Images = None,
+    network: NetworkOption = None,
+    images: ImagesOption = None,
     on: Annotated[str | None, typer.Option(help="local or ray; default: ray where RAY_ADDRESS is set")] = None,
-    workers: Workers = None,
+    workers: WorkersOption = None,
     redo: Annotated[str | None, typer.Option(help="a stage to make anew, with all that follows")] = None,
     verify: Annotated[
         bool, typer.Option("--verify", help="read every part that was done before; on a local disk always")
     ] = False,
-    sets: Sets = None,
+    sets: SetOption = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="no progress")] = False,
 ) -> None:
     """Scan every unit of a network and draw its maps."""
@@ -78,9 +80,11 @@ def scan(
 
 
 @app.command()
-def plan(job: JobPath = None, network: Network = None, images: Images = None, sets: Sets = None) -> None:
+def plan(
+    job: JobArgument = None, network: NetworkOption = None, images: ImagesOption = None, sets: SetOption = None
+) -> None:
     """Layers, units, shards, and an estimate of time, memory and disk, before anything runs."""
-    from polyscan.studies.plan import planned
+    from polyscan.studies.plan import plan as planned
     from polyscan.studies.scanning import filled_job
 
     plan_ = planned(filled_job(job, network, images, _overrides(sets)))
@@ -104,7 +108,9 @@ def plan(job: JobPath = None, network: Network = None, images: Images = None, se
 
 
 @app.command()
-def units(job: JobPath = None, network: Network = None, images: Images = None, sets: Sets = None) -> None:
+def units(
+    job: JobArgument = None, network: NetworkOption = None, images: ImagesOption = None, sets: SetOption = None
+) -> None:
     """The layers and how many units each has."""
     from polyscan.inputs import open_reader
     from polyscan.studies.scanning import filled_job
@@ -159,27 +165,26 @@ def status(
 
 @app.command()
 def validate(
-    job: JobPath = None,
+    job: JobArgument = None,
     run: Annotated[str, typer.Option(help="a results folder of its own")] = "",
-    network: Network = None,
-    images: Images = None,
+    network: NetworkOption = None,
+    images: ImagesOption = None,
     on: Annotated[str | None, typer.Option(help="local or ray; default: ray where RAY_ADDRESS is set")] = None,
     workers: Annotated[int | None, typer.Option(help="Ray workers; default: as many as fit")] = None,
-    sets: Sets = None,
+    sets: SetOption = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="no progress")] = False,
 ) -> None:
     """Measure how far a job's numbers can be trusted, on units and sets of known truth."""
-    from polyscan.pipeline import Silence
     from polyscan.run import Run
-    from polyscan.studies import scanning
+    from polyscan.studies.scanning import filled_job
     from polyscan.studies.validate import REPORT
     from polyscan.studies.validate import validate as measured
 
     if not run:
         raise JobError("`--run` is missing: where the results go, as in --run runs/digits-validation")
-    asked = scanning.filled_job(job, network, images, _overrides(sets))
-    with _watching(quiet=quiet) as watcher, scanning.runner_for(on, workers) as runner:
-        found = measured(asked, Run(run), runner, watcher=watcher or Silence())
+    asked = filled_job(job, network, images, _overrides(sets))
+    with _watching(quiet=quiet) as watcher:
+        found = measured(asked, run, on=on, workers=workers, watcher=watcher)
     gate = found["separation"]
     table = Table("layer", "one concept called several", "planted pairs found", "right number of clusters")
     for layer in gate["n"]:
@@ -197,7 +202,7 @@ def validate(
 @app.command()
 def show(
     run: Annotated[str, typer.Argument(help="the results folder")],
-    sets: Sets = None,
+    sets: SetOption = None,
     serve: Annotated[bool, typer.Option("--serve", help="serve the maps on 127.0.0.1 until interrupted")] = False,
     port: Annotated[int, typer.Option(help="port for --serve; 0: any free one")] = 0,
 ) -> None:

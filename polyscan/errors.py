@@ -5,10 +5,39 @@ PolyscanError
 ├── ModelError    the network, its weights or one of its layers can't be used as asked
 ├── ImagesError   the image source can't be opened (a single bad image is a row in `rejects`, never an error)
 ├── TableError    a table of the run is missing, damaged or of another schema version
-├── StoreError    an object store doesn't answer or refuses, or an address is none
+├── StoreError    an object store doesn't answer or refuses, or an address can't be understood
 ├── InstallError  a package is missing, or two are installed that exclude each other
 └── ShardError    one shard of one stage failed; carries the stage, the shard's index and the cause
 """
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+MOST_LISTED = 8
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """The known names most like a wrong one, best first, for an error message; "none" where none is like it.
+
+    >>> nearest("silhouete", ["gap", "silhouette"]), nearest("x", ["gap"])
+    ('silhouette', 'none')
+    """
+    return ", ".join(difflib.get_close_matches(name, list(known), n=3)) or "none"
+
+
+def suggestion(name: str, known: Iterable[str]) -> str:
+    """The known names most like a wrong one, or the first ones where none is like it, for an error message.
+
+    >>> suggestion("silhouete", ["gap", "silhouette"]), suggestion("x", ["gap", "cut"])
+    ('nearest: silhouette', 'there are: gap, cut')
+    """
+    names = list(known)
+    near = difflib.get_close_matches(name, names, n=3)
+    if near:
+        return f"nearest: {', '.join(near)}"
+    return f"there are: {', '.join(names[:MOST_LISTED])}{' ...' if len(names) > MOST_LISTED else ''}"
 
 
 class PolyscanError(Exception):
@@ -32,7 +61,7 @@ class TableError(PolyscanError):
 
 
 class StoreError(PolyscanError):
-    """An object store doesn't answer, refuses, or has no such bucket; or an address is none."""
+    """An object store doesn't answer, refuses, or has no such bucket; or an address can't be understood."""
 
 
 class InstallError(PolyscanError):
@@ -54,6 +83,6 @@ class ShardError(PolyscanError):
         self.index = index
         self.cause = cause
 
-    def __reduce__(self) -> tuple[type["ShardError"], tuple[str, int, str]]:
+    def __reduce__(self) -> tuple[type[ShardError], tuple[str, int, str]]:
         """Pickles by its parts, so that it survives the way from a worker to the driver."""
         return ShardError, (self.stage, self.index, self.cause)

@@ -164,14 +164,6 @@ def inputs_of(run: Run) -> dict[str, str]:
     return {name: digest for entry in entries for name, digest in entry["inputs"].items()}
 
 
-def settings_in(run: Run) -> dict[str, Any]:
-    """The settings that a run's stages obeyed, by group, as `run.json` records them."""
-    settings: dict[str, Any] = {}
-    for entry in run.manifest().get("stages", {}).values():
-        settings |= entry.get("settings", {})
-    return settings
-
-
 def _following(stages: Sequence[Stage], redo: str) -> set[str]:
     """A stage and all that read it, directly or not."""
     following = {redo}

@@ -228,13 +228,13 @@ def _last_line(error: Exception) -> str:
     return str(error).strip().splitlines()[-1]
 
 
-def ray_runner(terms: WorkerPolicy | None = None) -> Runner:
+def ray_runner(policy: WorkerPolicy | None = None) -> Runner:
     """A runner on the connected cluster; its actors end with the connection.
 
     Args:
-        terms: how many workers, and how long they are waited for; default: as many as fit.
+        policy: how many workers, and how long they are waited for; default: as many as fit.
     """
-    agreed = terms or WorkerPolicy()
+    policy = policy or WorkerPolicy()
     pools: dict[Resources, RayPool] = {}
 
     def run(make_work: Callable[[], Work], shards: Sequence[Shard], resources: Resources) -> Generator[Outcome]:
@@ -246,7 +246,7 @@ def ray_runner(terms: WorkerPolicy | None = None) -> Runner:
         pool.begin(make_work, _held(pools, given))
         meter = _Meter(shards[0].stage)
         try:
-            for outcome in schedule(pool, shards, agreed):
+            for outcome in schedule(pool, shards, policy):
                 meter.count(outcome, pool.n_workers)
                 yield outcome
         finally:

@@ -1,6 +1,6 @@
 """Which worker does which shard: a plain loop over a small pool. Knows neither Ray nor what a shard is about.
 
-Law: each shard's outcome is told once, whatever workers and machines do. The pool says what happened; the scheduler
+Law: each shard's outcome is given once, whatever workers and machines do. The pool says what happened; the scheduler
 decides. So deaths, hangs, late answers, machines that join and machines that go are tested without any of them.
 """
 
@@ -20,15 +20,15 @@ log = logging.getLogger("polyscan.workers")
 IN_FLIGHT = 2
 """Shards per worker: one at work, one waiting, so that no worker waits for the driver."""
 DEATHS = 3
-"""So many workers may die of a shard."""
+"""How many workers may die of one shard."""
 LOST = 30
-"""So often may a shard be lost with its machine, which is no fault of its own."""
+"""How often a shard may be lost with its machine, which is no fault of the shard."""
 SLOWEST_START_S = 600.0
-"""Where there is room for a worker, or there was, one is waited for so long: disks are cold, lost nodes come back."""
+"""How long a worker is waited for where there is room for one, or was: disks are cold, and lost nodes come back."""
 LOOK_S = 5.0
-"""Seconds between looks at the clock and at the machines, where nothing happens."""
+"""Seconds between checks of the clock and of the machines, where nothing happens."""
 SHORTEST_DEADLINE_S, SLOWER = 1800.0, 20
-"""Without a deadline of its own, a shard may take this long, or so many times what the slowest has taken."""
+"""Without a deadline in the job, a shard may take this long, or this many times what the slowest has taken."""
 
 
 @dataclass(frozen=True)
@@ -101,11 +101,11 @@ class Pool(Protocol):
 
 @dataclass(frozen=True)
 class WorkerPolicy:
-    """What workers are asked for, and how long they are waited for.
+    """How many workers are asked for, and how long they and their shards are waited for.
 
     Args:
-        n_workers: so many are asked for, also where there is no room yet: that is how a cluster learns to grow.
-            None: as many as there is room for, looked at again and again.
+        n_workers: how many are asked for, also where there is no room yet: that is how a cluster learns to grow.
+            None: as many as there is room for, checked again and again.
         deadline_s: a shard that takes longer is taken back and its worker ended; None: 20 times the slowest so far,
             at least half an hour.
         patience_s: how long the first worker is waited for where no machine has room for one.
@@ -116,7 +116,7 @@ class WorkerPolicy:
     patience_s: float = 25.0
 
 
-def schedule(pool: Pool, shards: Sequence[Shard], terms: WorkerPolicy) -> Iterator[Outcome]:
+def schedule(pool: Pool, shards: Sequence[Shard], policy: WorkerPolicy) -> Iterator[Outcome]:
     """Each shard's outcome once, in finishing order, with at most two shards in flight per worker.
 
     When a worker dies, the shard at its head is charged with the death (three make a failure), those behind it are
@@ -127,32 +127,34 @@ def schedule(pool: Pool, shards: Sequence[Shard], terms: WorkerPolicy) -> Iterat
     Raises:
         JobError: if no worker comes up, or none is left and none comes back.
     """
-    scheduler = _Scheduler(pool, shards, terms)
+    scheduler = _Scheduler(pool, shards, policy)
     while scheduler.n_open:
-        scheduler.hire()
-        scheduler.hand_out()
+        scheduler.start_workers()
+        scheduler.assign()
         event = pool.wait(LOOK_S)
-        yield from scheduler.hear(event)
-        yield from scheduler.look_round()
+        yield from scheduler.handle(event)
+        yield from scheduler.check_workers()
 
 
 class _Scheduler:
-    """Who is at what. Holds what is open and nothing of what is done."""
+    """Which worker does which shard. Holds what is open and nothing of what is done."""
 
-    def __init__(self, pool: Pool, shards: Sequence[Shard], terms: WorkerPolicy) -> None:
+    def __init__(self, pool: Pool, shards: Sequence[Shard], policy: WorkerPolicy) -> None:
         self.pool = pool
-        self.terms = terms
+        self.policy = policy
         self.waiting = deque(shards)
         self.n_open = len(shards)
-        self.coming: dict[int, None] = {}
+        self.starting: dict[int, None] = {}
         self.queues: dict[int, deque[Shard]] = {}
-        self.hungry: tuple[dict[int, None], ...] = tuple({} for _ in range(IN_FLIGHT))  # by length of their queue
+        self.by_queue_length: tuple[dict[int, None], ...] = tuple(
+            {} for _ in range(IN_FLIGHT)
+        )  # by length of their queue
         self.begun: dict[int, float] = {}
         self.deaths: Counter[int] = Counter()
         self.lost: Counter[int] = Counter()
-        self.n_stillborn = 0
+        self.n_failed_starts = 0
         self.has_started = False
-        self.last_look = self.last_manned = self.last_roomy = pool.now()
+        self.last_look = self.last_workers_at = self.last_room_at = pool.now()
         self.slowest_s = 0.0
         self.room = pool.room()
         self.wanted = self._wanted()
@@ -160,22 +162,22 @@ class _Scheduler:
     # ---- workers -------------------------------------------------------------------------------------------------
 
     def _wanted(self) -> int:
-        return self.terms.n_workers or self.room
+        return self.policy.n_workers or self.room
 
-    def hire(self) -> None:
+    def start_workers(self) -> None:
         """As many workers as are wanted and have something to do; those that are still to come are let go first."""
         target = min(self.wanted, self.n_open)
-        while len(self.queues) + len(self.coming) < target:
-            self.coming[self.pool.start()] = None
-        while self.coming and len(self.queues) + len(self.coming) > target:
-            worker, _ = self.coming.popitem()
+        while len(self.queues) + len(self.starting) < target:
+            self.starting[self.pool.start()] = None
+        while self.starting and len(self.queues) + len(self.starting) > target:
+            worker, _ = self.starting.popitem()
             self.pool.drop(worker)
 
-    def hand_out(self) -> None:
+    def assign(self) -> None:
         """Shards to workers with nothing to do, then to those with one; the last ones to whoever is free first."""
-        for length, hungry in enumerate(self.hungry):
-            for worker in list(hungry):
-                if not self.waiting or (length and len(self.waiting) <= len(self.queues) + len(self.coming)):
+        for length, workers in enumerate(self.by_queue_length):
+            for worker in list(workers):
+                if not self.waiting or (length and len(self.waiting) <= len(self.queues) + len(self.starting)):
                     return
                 if length and self._is_suspect(worker):
                     continue
@@ -191,28 +193,28 @@ class _Scheduler:
             self.begun[worker] = self.pool.now()
         self.pool.submit(worker, shard)
         queue.append(shard)
-        self._file(worker)
+        self._index(worker)
 
-    def _file(self, worker: int) -> None:
+    def _index(self, worker: int) -> None:
         """Puts a worker where the length of its queue says."""
-        for hungry in self.hungry:
-            hungry.pop(worker, None)
+        for workers in self.by_queue_length:
+            workers.pop(worker, None)
         if worker in self.queues and (length := len(self.queues[worker])) < IN_FLIGHT:
-            self.hungry[length][worker] = None
+            self.by_queue_length[length][worker] = None
 
     # ---- what happens --------------------------------------------------------------------------------------------
 
-    def hear(self, event: Event | None) -> Iterator[Outcome]:
-        """Takes note of an event; what comes from a worker that was let go is not heard."""
-        if isinstance(event, Ready) and event.worker in self.coming:
-            del self.coming[event.worker]
-            self.has_started, self.n_stillborn = True, 0
+    def handle(self, event: Event | None) -> Iterator[Outcome]:
+        """Takes note of an event; those of a worker that was dropped are ignored."""
+        if isinstance(event, Ready) and event.worker in self.starting:
+            del self.starting[event.worker]
+            self.has_started, self.n_failed_starts = True, 0
             self.queues[event.worker] = deque()
-            self._file(event.worker)
+            self._index(event.worker)
         elif isinstance(event, Ended) and event.shard in self.queues.get(event.worker, ()):
             yield self._ended(event)
-        elif isinstance(event, Died) and event.worker in self.coming:
-            self._stillborn(event)
+        elif isinstance(event, Died) and event.worker in self.starting:
+            self._died_while_starting(event)
         elif isinstance(event, Died) and event.worker in self.queues:
             yield from self._died(event)
 
@@ -221,7 +223,7 @@ class _Scheduler:
         self.slowest_s = max(self.slowest_s, now - self.begun[event.worker])
         self.begun[event.worker] = now
         self.queues[event.worker].remove(event.shard)
-        self._file(event.worker)
+        self._index(event.worker)
         self._close(event.shard)
         return event.outcome
 
@@ -230,19 +232,19 @@ class _Scheduler:
         self.lost.pop(shard.index, None)
         self.n_open -= 1
 
-    def _stillborn(self, event: Died) -> None:
-        del self.coming[event.worker]
+    def _died_while_starting(self, event: Died) -> None:
+        del self.starting[event.worker]
         self.pool.drop(event.worker)
-        self.n_stillborn += not event.with_machine
+        self.n_failed_starts += not event.with_machine
         log.warning("a worker ended before it came up (%s)", event.cause)
-        if self.n_stillborn >= DEATHS:
-            self.wanted = len(self.queues) + len(self.coming)  # no others until the next look
-        if self.n_stillborn >= max(DEATHS, self.room) and not self.queues:
-            raise JobError(f"{self.n_stillborn} workers in a row ended before they came up: {event.cause}")
+        if self.n_failed_starts >= DEATHS:
+            self.wanted = len(self.queues) + len(self.starting)  # no others until the next look
+        if self.n_failed_starts >= max(DEATHS, self.room) and not self.queues:
+            raise JobError(f"{self.n_failed_starts} consecutive workers ended before they came up: {event.cause}")
 
     def _died(self, event: Died) -> Iterator[Outcome]:
         queue = self.queues.pop(event.worker)
-        self._file(event.worker)
+        self._index(event.worker)
         self.begun.pop(event.worker, None)
         self.pool.drop(event.worker)
         if not queue:
@@ -263,7 +265,7 @@ class _Scheduler:
 
     # ---- now and then --------------------------------------------------------------------------------------------
 
-    def look_round(self) -> Iterator[Outcome]:
+    def check_workers(self) -> Iterator[Outcome]:
         """Are there more machines or fewer, is there nobody, does a worker hang?"""
         now = self.pool.now()
         if now - self.last_look < LOOK_S:
@@ -271,27 +273,27 @@ class _Scheduler:
         self.last_look = now
         self.room = self.pool.room()
         self.wanted = self._wanted()
-        self._lose_patience(now)
-        deadline_s = self.terms.deadline_s or adaptive_deadline_s(self.slowest_s)
+        self._give_up(now)
+        deadline_s = self.policy.deadline_s or adaptive_deadline_s(self.slowest_s)
         for worker, queue in list(self.queues.items()):
             if queue and now - self.begun[worker] > deadline_s:
                 yield from self._died(Died(worker, f"no answer for {deadline_s:g} s"))
 
-    def _lose_patience(self, now: float) -> None:
+    def _give_up(self, now: float) -> None:
         """Ends what nobody works at, and nobody will.
 
         Raises:
             JobError: if no machine has had room for a worker for too long, or none has come up where there is room.
         """
         if self.queues:
-            self.last_manned = now
+            self.last_workers_at = now
         if self.queues or self.room:
-            self.last_roomy = now
-        patience_s = self.terms.patience_s
-        is_roomless = not self.has_started and now - self.last_roomy > patience_s
-        if is_roomless or now - self.last_manned > max(patience_s, SLOWEST_START_S):
+            self.last_room_at = now
+        patience_s = self.policy.patience_s
+        has_no_room = not self.has_started and now - self.last_room_at > patience_s
+        if has_no_room or now - self.last_workers_at > max(patience_s, SLOWEST_START_S):
             raise JobError(
-                f"no worker {'is left' if self.has_started else 'came up'} after {now - self.last_manned:.0f} s: "
+                f"no worker {'is left' if self.has_started else 'came up'} after {now - self.last_workers_at:.0f} s: "
                 f"{self.pool.needs()}; ask for less, join a larger cluster by RAY_ADDRESS, or, where the cluster is "
                 "still to grow, wait longer (`workers.patience_s`)"
             )

@@ -17,20 +17,20 @@ from typing import Any
 from polyscan.pipeline import STAGES
 from polyscan.run import Run
 from polyscan.shards import Failure, Outcome, Resources, Runner, Shard, Work
-from polyscan.worker import Desk
+from polyscan.worker import ShardWorker
 
 
 class _Inside:
     """Sits in a worker's place for one shard: something happens first, then the worker does its work."""
 
-    def __init__(self, desk: Desk, happens: Callable[[Shard], None]) -> None:
-        self.desk, self.worker, self.happens = desk, desk._worker, happens
-        desk._worker = self
+    def __init__(self, shard_worker: ShardWorker, happens: Callable[[Shard], None]) -> None:
+        self.shard_worker, self.worker, self.happens = shard_worker, shard_worker._worker, happens
+        shard_worker._worker = self
 
     def __call__(self, shard: Shard) -> Any:
-        self.desk._worker = self.worker
+        self.shard_worker._worker = self.worker
         self.happens(shard)
-        return self.desk._computed(shard, Run(self.desk.address))
+        return self.shard_worker._computed(shard, Run(self.shard_worker.address))
 
 
 def _throw(shard: Shard) -> None:
@@ -65,7 +65,7 @@ class Saboteur:
         command: what "run" runs.
     """
 
-    make_work: Desk
+    make_work: ShardWorker
     stage: str
     index: int
     times: int
@@ -130,7 +130,7 @@ def sabotaged(
     folder.mkdir(parents=True, exist_ok=True)
 
     def run(make_work: Callable[[], Work], shards: Sequence[Shard], resources: Resources) -> Generator[Outcome]:
-        assert isinstance(make_work, Desk)
+        assert isinstance(make_work, ShardWorker)
         saboteur = Saboteur(make_work, stage, index, times, folder, fault, tuple(command))
         with closing(runner(saboteur, shards, resources)) as outcomes:
             yield from outcomes

@@ -56,7 +56,7 @@ def test_a_node_that_joins_gets_work_and_one_that_is_lost_loses_nothing(
     assert told["was_killed"]
     assert hashes(str(tmp_path / "run")) == hashes(reference.address)
     begun = Counter(told["begun"])
-    assert sorted(begun) == list(range(len(reference.done(nodes.STAGE))))
+    assert sorted(begun) == list(range(len(reference.ledger.done(nodes.STAGE))))
     assert len(told["there"]) >= 3
     repeated = [index for index, n in begun.items() if n > 1]
     assert set(repeated) <= set(told["there"]), "what was not on the lost node was done again"

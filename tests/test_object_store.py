@@ -31,7 +31,7 @@ from polyscan.results import Results
 from polyscan.run import Run
 from polyscan.run.reuse import adopt
 from polyscan.shards import Shard
-from polyscan.storage import Storage, answers, masked
+from polyscan.storage import Storage, masked
 from polyscan.studies import showing
 from polyscan.studies.status import status_of
 
@@ -47,7 +47,7 @@ FIRST = ("survey", "collect", "combine")
 def forget() -> None:
     """What this process knows of object stores."""
     s3fs.S3FileSystem.clear_instance_cache()
-    answers._greeted.clear()
+    store_errors.check_bucket.cache_clear()
 
 
 @pytest.fixture(scope="module")
@@ -171,7 +171,7 @@ def test_each_part_and_each_record_is_one_put_and_nothing_is_copied(finished: tu
 
 
 @pytest.mark.slow
-def test_status_verify_adoption_and_show_work_at_an_address(
+def test_status_verify_reuse_and_show_work_at_an_address(
     finished: tuple[Run, list[Any]], reference: Path, store: Store
 ) -> None:
     run, _ = finished

@@ -15,11 +15,11 @@ import pytest
 import torch
 import toy
 from sabotage import hashes, without
+from toy import worker_of
 
 from polyscan import pipeline
 from polyscan.errors import ShardError
 from polyscan.job import Job
-from polyscan.pipeline import stage_named
 from polyscan.run import Run
 from polyscan.run.records import Done
 from polyscan.shards import Failure, Receipt, Shard
@@ -173,13 +173,13 @@ def test_libraries_beside_torch_run_out_in_their_own_words(
     images, reference = whole
     gpu = Small("collect", most=4, error=lambda: RuntimeError(message))
     monkeypatch.setattr(MODULES["collect"], "Worker", gpu.worker(MODULES["collect"].Worker))
-    print_ = reference.done("collect")[0].fingerprint
+    fingerprint = reference.ledger.done("collect")[0].fingerprint
     run = Run(str(tmp_path / "run"))
     run.save_manifest(reference.manifest())
-    desk = stage_named("survey").desk(toy.job(images), run, reference.done("survey")[0].fingerprint)
-    for shard in MODULES["survey"].shards(desk.job, run):
-        assert isinstance(desk.work(shard), Receipt)
-    outcome = stage_named("collect").desk(toy.job(images), run, print_).work(Shard("collect", 0, 3, 0, 20))
+    worker = worker_of("survey", toy.job(images), run, reference.ledger.done("survey")[0].fingerprint)
+    for shard in MODULES["survey"].shards(worker.job, run):
+        assert isinstance(worker.work(shard), Receipt)
+    outcome = worker_of("collect", toy.job(images), run, fingerprint).work(Shard("collect", 0, 3, 0, 20))
     if is_memory:
         assert isinstance(outcome, Receipt)
         assert outcome.batch == {"collect.batch": 4}
@@ -204,10 +204,8 @@ def test_a_stage_without_a_batch_fails_at_once(
         return does
 
     monkeypatch.setattr(MODULES["combine"], "Worker", make)
-    outcome = (
-        stage_named("combine")
-        .desk(toy.job(images), Run(str(tmp_path / "run")), "print")
-        .work(Shard("combine", 0, 1, 0, 5))
+    outcome = worker_of("combine", toy.job(images), Run(str(tmp_path / "run")), "print").work(
+        Shard("combine", 0, 1, 0, 5)
     )
     assert isinstance(outcome, Failure)
     assert outcome.cause.startswith("OutOfMemoryError: ")
@@ -240,10 +238,8 @@ def test_what_filled_the_memory_is_gone_before_the_next_try(
         return does
 
     monkeypatch.setattr(MODULES["collect"], "Worker", make)
-    outcome = (
-        stage_named("collect")
-        .desk(toy.job(images), Run(str(tmp_path / "run")), "print")
-        .work(Shard("collect", 0, 1, 0, 5))
+    outcome = worker_of("collect", toy.job(images), Run(str(tmp_path / "run")), "print").work(
+        Shard("collect", 0, 1, 0, 5)
     )
     assert isinstance(outcome, Failure)
     assert "OutOfMemoryError" in outcome.cause

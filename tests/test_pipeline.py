@@ -172,9 +172,9 @@ def test_a_shard_that_always_fails_is_named_its_siblings_are_done_and_no_later_s
 def test_a_real_error_in_a_worker_is_named_with_its_traceback(tmp_path: Path) -> None:
     job = toy.job(tmp_path / "images", visualize__enabled=False)
     run = Run(str(tmp_path / "run"))
-    prints = pipeline.settle(job, run)
+    fingerprints = pipeline.settle(job, run)
     # `survey` and `collect` have not been done, so the worker finds no layers.
-    outcome = pipeline.stage_named("combine").desk(job, run, prints["combine"]).work(Shard("combine", 0, 1, 0, 5))
+    outcome = worker_of("combine", job, run, fingerprints["combine"]).work(Shard("combine", 0, 1, 0, 5))
     assert isinstance(outcome, Failure)
     assert "Traceback" in outcome.traceback
 

@@ -212,20 +212,20 @@ def places(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     Storage(address).remove("")
 
 
-def small_run(address: str, print_: str = "f0") -> Run:
+def small_run(address: str, fingerprint: str = "f0") -> Run:
     """A run of two stages of two shards, with images for all that it has."""
     run = Run(address)
     for stage, table in (("collect", "rejects"), ("visualize", "visualizations")):
         for index in range(2):
             columns = {c.name: [] for c in TABLES[table].columns}
-            run.write(Shard(stage, index, 2, index, index + 1), {table: columns}, fingerprint=print_, seconds=1.5)
+            run.write(Shard(stage, index, 2, index, index + 1), {table: columns}, fingerprint=fingerprint, seconds=1.5)
         run.ledger.note_plan(stage, 2)
-    settled(run, collect=print_, visualize=print_)
+    settled(run, collect=fingerprint, visualize=fingerprint)
     return run
 
 
-def settled(run: Run, **prints: str) -> Run:
-    run.save_manifest({"stages": {stage: {"fingerprint": print_} for stage, print_ in prints.items()}})
+def settled(run: Run, **fingerprints: str) -> Run:
+    run.save_manifest({"stages": {stage: {"fingerprint": fingerprint} for stage, fingerprint in fingerprints.items()}})
     return run
 
 
@@ -292,7 +292,7 @@ def test_neither_run_can_alter_what_the_other_holds(places: str) -> None:
 
 
 @pytest.mark.parametrize("n_links", range(8))
-def test_an_interrupted_adoption_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, n_links: int) -> None:
+def test_an_interrupted_reuse_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, n_links: int) -> None:
     base = small_run(str(tmp_path / "base"))
     variant = settled(Run(str(tmp_path / "variant")), collect="f0", visualize="f0")
     linked: list[str] = []
@@ -415,8 +415,8 @@ def test_only_what_differs_is_computed(studied: tuple[Path, Report, Ledger, dict
                 for part in record.parts:
                     assert os.path.samefile(base.storage.path(part.file), variant.storage.path(part.file))
         for stage in follow(base, "calibrate"):
-            prints = [{r.fingerprint for r in run.ledger.done(stage).values()} for run in (base, variant)]
-            assert prints[0].isdisjoint(prints[1])
+            fingerprints = [{r.fingerprint for r in run.ledger.done(stage).values()} for run in (base, variant)]
+            assert fingerprints[0].isdisjoint(fingerprints[1])
 
 
 def test_a_variant_is_an_ordinary_finished_run(studied: tuple[Path, Report, Ledger, dict[str, str]]) -> None:

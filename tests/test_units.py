@@ -19,7 +19,11 @@ def test_number_and_unit_are_each_others_inverse() -> None:
 
 
 def test_a_virtual_layer_has_a_parent_and_a_role() -> None:
-    assert [(layer.parent, layer.role) for layer in ORDER.layers] == [("a", ""), ("b.conv", ""), ("b.conv", "null")]
+    assert [(layer.parent, layer.role) for layer in ORDER.layers] == [
+        ("a", "unit"),
+        ("b.conv", "unit"),
+        ("b.conv", "null"),
+    ]
     assert (Layer("conv#2@planted", 0, 1).parent, Layer("conv#2@planted", 0, 1).role) == ("conv#2", "planted")
 
 

@@ -17,7 +17,10 @@ from torch import Tensor, nn
 
 from polyscan import job as jobs
 from polyscan.job import Job
+from polyscan.pipeline import STAGES, shard_worker
 from polyscan.results import Results
+from polyscan.run import Run
+from polyscan.worker import ShardWorker
 
 N_IMAGES = 60
 N_WIDE = 240
@@ -196,3 +199,8 @@ def stored_job(results: Results) -> Job:
     """The job that a run was made with."""
     text = results.run.storage.read("job.toml").decode()
     return jobs.parse(text, "the run's job", {})
+
+
+def worker_of(stage: str, job: Job, run: Run, fingerprint: str) -> ShardWorker:
+    """What does the shards of the stage of that name."""
+    return shard_worker(next(one for one in STAGES if one.name == stage), job, run, fingerprint)

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from difflib import get_close_matches
 
-from polyscan.errors import ImagesError, StoreError
+from polyscan.errors import ImagesError, StoreError, nearest
 from polyscan.images.digits import DigitsImages
 from polyscan.images.folder import FolderImages
 from polyscan.images.listing import listing
@@ -47,8 +46,8 @@ def open_images(source: str, *, options: ImageOptions) -> ImageSource:
             return PREFIXES[prefix](name, options)
     storage = _storage(source)
     if prefixed is not None and not storage.exists():
-        near = get_close_matches(prefixed[1], PREFIXES, n=1)
-        hint = f'nearest: "{near[0]}:"' if near else f"allowed: {ALLOWED}"
+        near = nearest(prefixed[1], PREFIXES)
+        hint = f"allowed: {ALLOWED}" if near == "none" else f'nearest: "{near}:"'
         raise ImagesError(f'"{source}" begins with no known source ("{prefixed[1]}:"); {hint}. Correct `source`.')
     # Asked of files first: an address on the web tells whether it is a folder only by sending all of it.
     if storage.is_file():

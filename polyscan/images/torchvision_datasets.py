@@ -7,13 +7,12 @@ import inspect
 import os
 import warnings
 from collections.abc import Iterator, Sequence
-from difflib import get_close_matches
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from polyscan.errors import ImagesError
+from polyscan.errors import ImagesError, nearest
 from polyscan.images.decode import decode, pixels_of, reason
 from polyscan.images.listing import printable
 from polyscan.images.options import PARTS, ImageOptions, Selection, list_digest
@@ -108,10 +107,10 @@ def _dataset_class(name: str) -> Any:
     known: list[str] = sorted(datasets.__all__)
     if name in known:
         return getattr(datasets, name)
-    by_lower = {word.lower(): word for word in known}
-    near = [by_lower[word] for word in get_close_matches(name.lower(), by_lower, n=3)]
+    capitals = [word for word in known if word.lower() == name.lower()]
+    near = ", ".join(capitals) or nearest(name, known)
     raise ImagesError(
-        f'torchvision has no dataset "{name}"; nearest: {", ".join(near) or "none"}. All of them are listed on '
+        f'torchvision has no dataset "{name}"; nearest: {near}. All of them are listed on '
         "https://docs.pytorch.org/vision/stable/datasets.html."
     )
 

@@ -10,7 +10,7 @@ from polyscan.job import Job
 from polyscan.nulls.null_sets import LAYER_REACHES, allowed
 from polyscan.run import Run
 from polyscan.vision.devices import pick_device, prepare_device
-from polyscan.vision.embedders import Embedder, load_embedder
+from polyscan.vision.embedders import Embedder, EmbedderRequest, load_embedder
 from polyscan.vision.networks import Network, NetworkRequest, load_network
 from polyscan.vision.perceptual import PerceptualDistance, load_distance
 from polyscan.vision.readouts import Reader
@@ -56,13 +56,7 @@ def open_images(job: Job) -> ImageSource:
 def open_embedder(job: Job, network: Network) -> Embedder:
     """The space in which evidence is compared; it may be made of the scanned network itself."""
     device = pick_device(job.device)
-    return load_embedder(
-        job.embed.model,
-        scanned=lambda: network,
-        folder=job.folder,
-        input_px=job.embed.input_px,
-        device=device,
-    )
+    return load_embedder(EmbedderRequest(job.embed.model, lambda: network, job.folder, job.embed.input_px, device))
 
 
 def open_distance(job: Job, network: Network) -> PerceptualDistance:

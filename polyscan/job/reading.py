@@ -5,22 +5,15 @@ Paths inside a job file are relative to that file; paths given on the command li
 
 from __future__ import annotations
 
-import difflib
-import re
-import reprlib
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, cast, get_args
-
-from pydantic import BaseModel, ValidationError
+from typing import Any, cast
 
 from polyscan.errors import JobError
 from polyscan.job.settings import Job
 
-PLAIN = "Value error, input should"  # as pydantic's own sentences, which name neither key nor value
-BARE = re.compile(r"[\w\[\], .-]{1,60}", re.ASCII)
 PATHS = ("network.weights", "images.source", "images.root", "embed.vocabulary")
 
 
@@ -93,9 +86,9 @@ def build(content: Mapping[str, Any], origin: str) -> Job:
         JobError: naming every wrong key with its value, what is allowed, and the file to fix.
     """
     try:
-        return Job.model_validate(content)
-    except ValidationError as error:
-        raise JobError("\n".join(_explained(error, content)) + f"\nFix {origin}.") from error
+        return Job(**content)
+    except JobError as error:
+        raise JobError(f"{error}\nFix {origin}.") from error
 
 
 def settings_of(job: Job, groups: Sequence[str]) -> dict[str, Any]:
@@ -151,58 +144,3 @@ def _anchor(content: dict[str, Any], base: Path, only: set[str] | None = None) -
                 content[group][name] = str(target.resolve())
         except (OSError, RuntimeError, ValueError):
             continue  # no path that this machine can have (`~nobody`, too long a name): whoever opens it says so
-
-
-def _explained(error: ValidationError, content: Mapping[str, Any]) -> Iterator[str]:
-    for fault in error.errors():
-        place = [str(part) for part in fault["loc"]]
-        key = ".".join(_word(part) for part in place)
-        if fault["type"] == "extra_forbidden":
-            known = _known_keys(place[:-1])
-            nearest = difflib.get_close_matches(place[-1], known, n=1)
-            hint = f'; did you mean "{nearest[0]}"?' if nearest else f"; known keys: {', '.join(known)}"
-            yield f"unknown key `{key}`{hint}"
-        elif fault["type"] == "missing":
-            yield f"`{key}` is missing; {_description(place) or 'the job needs it'}"
-        elif fault["type"] == "value_error" and not fault["msg"].startswith(PLAIN):
-            yield str(fault["msg"]).removeprefix("Value error, ")
-        else:
-            text = fault["msg"].removeprefix("Value error, ")
-            yield f"`{key}`: {text[0].lower()}{text[1:]}, got {_short(fault.get('input', content))}"
-
-
-def _word(part: str) -> str:
-    """A part of a key as TOML has it: quoted where it is no bare word, and never pages long."""
-    return part if BARE.fullmatch(part) else _short(part)
-
-
-def _short(value: object) -> str:
-    """A value as Python writes it, cut short wherever it is long or deep."""
-    brief = reprlib.Repr()
-    brief.maxlevel, brief.maxstring, brief.maxlong, brief.maxother = 3, 80, 40, 80
-    try:
-        return brief.repr(value)
-    except ValueError:  # Python refuses to write thousands of digits
-        return "a number of thousands of digits"
-
-
-def _group(place: Sequence[str]) -> type[BaseModel] | None:
-    model: type[BaseModel] = Job
-    for part in place:
-        found = model.model_fields.get(part)
-        kinds = [found.annotation, *get_args(found.annotation)] if found else []
-        inner = next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)), None)
-        if inner is None:
-            return None
-        model = inner
-    return model
-
-
-def _known_keys(place: Sequence[str]) -> list[str]:
-    model = _group(place)
-    return sorted(model.model_fields) if model else []
-
-
-def _description(place: Sequence[str]) -> str:
-    model = _group(place[:-1])
-    return (model.model_fields[place[-1]].description or "") if model and place[-1] in model.model_fields else ""

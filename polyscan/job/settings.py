@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from typing import Any, Literal, get_type_hints
 
 import tomli_w
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from polyscan.errors import JobError
+from polyscan.job.explaining import explained
 from polyscan.scores import SCORES
 from polyscan.scores.score import Score
 
@@ -140,8 +142,8 @@ class EmbedSettings(Settings):
 
     model: str = Field(
         "torchvision:resnet18/IMAGENET1K_V1",
-        description="`torchvision:NAME/WEIGHTS`, `timm:NAME/WEIGHTS`, `open_clip:MODEL/WEIGHTS`, or `penultimate`: "
-        "the scanned network's own last but one layer",
+        description="`torchvision:NAME/WEIGHTS`, `timm:NAME/WEIGHTS`, `open_clip:MODEL/WEIGHTS`, `penultimate` (the "
+        "scanned network's own last but one layer), or `module:callable` (your own code)",
     )
     input_px: int | None = Field(None, ge=16, description="side of the embedder's input; default: its own")
     crops: bool = Field(True, description="whether real units' crops are embedded where they are not compared, too")
@@ -249,7 +251,15 @@ def _check_kinds(score: type[Score], settings: Mapping[str, Any]) -> None:
 
 
 class Job(Settings):
-    """One scan."""
+    """One scan.
+
+    Raises:
+        JobError: naming every wrong key with its value and what is allowed.
+
+    >>> job = Job(network={"name": "torchvision:resnet18"}, images={"source": "photos"}, collect={"k": 64})
+    >>> job.collect.k, job.score.restarts
+    (64, 10)
+    """
 
     seed: int = Field(0, ge=0, description="seed of everything random")
     threads: int = Field(1, ge=1, description="CPU threads per worker, the same on every runner")
@@ -268,12 +278,18 @@ class Job(Settings):
     workers: WorkersSettings = WorkersSettings()  # pyright: ignore[reportCallIssue]
     folder: str = Field("", description="where the job's own code and weights lie; filled when the file is read")
 
+    def __init__(self, /, **settings: Any) -> None:
+        try:
+            super().__init__(**settings)
+        except ValidationError as error:
+            raise JobError("\n".join(explained(error, settings, Job))) from error
+
     @field_validator("scores")
     @classmethod
     def _known_scores(cls, scores: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
         for name, settings in scores.items():
             if name not in SCORES:
-                raise ValueError(f"[scores.{name}] names no score; known scores: {', '.join(sorted(SCORES))}")
+                raise ValueError(f"[scores.{name}] is not a score; known scores: {', '.join(sorted(SCORES))}")
             try:
                 _check_kinds(SCORES[name], settings)
                 SCORES[name](**settings)

@@ -144,7 +144,7 @@ class Panel:
 
 
 @dataclass(frozen=True)
-class Elbow:
+class ElbowCurve:
     """How a unit's visualizations spread as there are more of them.
 
     Args:
@@ -225,7 +225,7 @@ class UnitCard:
     channel: int
     facts: Sequence[tuple[str, str]] = ()
     panels: Sequence[Panel] = ()
-    elbow: Elbow | None = None
+    elbow: ElbowCurve | None = None
     plane: Plane | None = None
     null: NullPlace | None = None
     nearest: Sequence[tuple[str, int, float]] = ()

@@ -32,7 +32,7 @@ DEEPEST = 0.75
 NEGATIVE, POSITIVE = "33 102 172", "179 88 6"  # blue and orange: told apart with any colour vision
 ORDER = "place in the order given"
 
-Key = tuple[int, str, str]
+CellKey = tuple[int, str, str]
 
 
 def comparison_files(comparison: Comparison) -> Iterator[tuple[str, bytes]]:
@@ -104,7 +104,7 @@ def tint(value: float, end: float) -> str:
 
 def grid(comparison: Comparison, run: int) -> dict[str, Any]:
     """One run's differences: a row a layer, a cell a column."""
-    found: dict[Key, LayerDifference] = {(d.run, d.layer, d.column): d for d in comparison.differences}
+    found: dict[CellKey, LayerDifference] = {(d.run, d.layer, d.column): d for d in comparison.differences}
     layers = list(dict.fromkeys(d.layer for d in comparison.differences if d.run == run))
     columns = [c for c in comparison.columns if any((run, layer, c.name) in found for layer in layers)]
     end = limit(comparison)

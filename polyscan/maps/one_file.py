@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import base64
-from difflib import get_close_matches
 from typing import Any
 
 import numpy as np
 
+from polyscan.errors import suggestion
 from polyscan.maps.atlas import Atlas, UnitCard
 from polyscan.maps.templating import page
 from polyscan.maps.unit_data import Standing, unit_entry
@@ -15,7 +15,6 @@ from polyscan.maps.unit_page import SCRIPTS, inside, page_index
 
 STYLES = ("polyscan.css", "unit.css")
 PNG = b"\x89PNG"
-MOST_NAMED = 5
 
 
 def one_file(atlas: Atlas, layer: str, channel: int) -> bytes:
@@ -44,9 +43,8 @@ def unit_row(atlas: Atlas, layer: str, channel: int) -> int:
     """The unit's place in the atlas' arrays."""
     names = [one.name for one in atlas.layers]
     if layer not in names:
-        near = get_close_matches(layer, names, MOST_NAMED, cutoff=0.3) or names[:MOST_NAMED]
         raise ValueError(
-            f"layer {layer!r} is not in {atlas.title}; nearest: {', '.join(near)}. Name one of its layers."
+            f"layer {layer!r} is not in {atlas.title}; {suggestion(layer, names)}. Name one of its layers."
         )
     of_layer = atlas.layer_index == names.index(layer)
     rows = np.flatnonzero(of_layer & (atlas.channel == channel))

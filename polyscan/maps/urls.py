@@ -67,8 +67,3 @@ def unit_address(layer: str, channel: int) -> str:
     'unit.html#layer1.0%2Fgr%C3%B6%C3%9Fe:3'
     """
     return f"unit.html#{quote(layer, safe='')}:{channel}"
-
-
-def place_on_map(layer: str, channel: int) -> str:
-    """The index with that unit marked on the map, seen from a layer page."""
-    return f"../index.html#unit={quote(f'{layer}:{channel}', safe='')}"

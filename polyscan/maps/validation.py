@@ -17,11 +17,11 @@ MEASURES = {
 }
 FIRST = ("separation", "gap")
 
-Table = Mapping[str, Mapping[str, float]]
+RatesByLayer = Mapping[str, Mapping[str, float]]
 
 
 def validation_page(
-    found: Mapping[str, Mapping[str, Table]], kinds: Mapping[str, tuple[int, str]], *, title: str
+    found: Mapping[str, Mapping[str, RatesByLayer]], kinds: Mapping[str, tuple[int, str]], *, title: str
 ) -> bytes:
     """One HTML page, complete in itself.
 
@@ -35,7 +35,9 @@ def validation_page(
     return page("validation.html.j2", root="", title=title, scores=scores, kinds=sorted(kinds.items()))
 
 
-def _tables(measured: Mapping[str, Table]) -> Sequence[tuple[str, list[str], list[tuple[str, list[float | None]]]]]:
+def _tables(
+    measured: Mapping[str, RatesByLayer],
+) -> Sequence[tuple[str, list[str], list[tuple[str, list[float | None]]]]]:
     """(what it is, types, rows of layer and numbers) of each measure."""
     made: list[tuple[str, list[str], list[tuple[str, list[float | None]]]]] = []
     for measure, label in MEASURES.items():

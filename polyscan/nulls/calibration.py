@@ -7,12 +7,11 @@ mean pairwise cosine of a set) is what is matched: a tight set has another gap t
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
-from jaxtyping import Bool, Float, Float64, Shaped
+from jaxtyping import Bool, Float, Float64
 
-Tail = Literal["upper", "lower", "none"]
+from polyscan.stats.significance import Tail
 
 LEAST_SETS = 20
 """Null sets below which nothing is calibrated: p <= .05 needs 19."""
@@ -22,26 +21,6 @@ _ROUNDING = 1e-12
 """Share of the largest null value that the rounding of the fit may leave."""
 _LEAST_SHARE_OF_SD = 0.01
 """Residuals count as this share of their sd at least when their logarithm is taken: a lucky hit says nothing of it."""
-
-
-@dataclass(frozen=True, eq=False)
-class Null:
-    """A score on null sets.
-
-    Args:
-        values: the score of each set; NaN where it is not defined.
-        clarity: mean pairwise cosine of each set; finite.
-        groups: which readout each set is of; sets of one readout share images.
-    """
-
-    values: Float[np.ndarray, " b"]
-    clarity: Float[np.ndarray, " b"]
-    groups: Shaped[np.ndarray, " b"]
-
-    def __post_init__(self) -> None:
-        lengths = f"{len(self.values)}, {len(self.clarity)} and {len(self.groups)}"
-        if not len(self.values) == len(self.clarity) == len(self.groups):
-            raise ValueError(f"values, clarity and groups must be of one length, got {lengths}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -186,27 +165,6 @@ def off_range(clarity: Float[np.ndarray, " u"], null_clarity: Float[np.ndarray, 
     clarity = np.asarray(clarity, dtype=np.float64)
     radius = match_radius(clarity, null_clarity)
     return ~((radius <= MOST_RADIUS) & (clarity >= np.min(null_clarity)) & (clarity <= np.max(null_clarity)))
-
-
-def leave_one_out_p(null: Null, *, tail: Tail, folds: int = 10) -> Float64[np.ndarray, " b"]:
-    """The p of each null set against a calibration blind to its readout: uniform where the fit holds.
-
-    Readouts are dealt out to `folds` in turn, or to as many as there are readouts; each fold is judged by a fit to
-    the others. Sets of one readout are dependent: a test for uniformity should take one set of each.
-
-    Raises:
-        ValueError: as `Calibration.fit`, of the sets that a fold leaves; or with fewer than 2 readouts or folds.
-    """
-    names, group = np.unique(null.groups, return_inverse=True)
-    if len(names) < 2 or folds < 2:
-        raise ValueError(f"leaving readouts out needs 2 of them and 2 folds or more, got {len(names)} and {folds}")
-    fold = group % folds
-    p = np.full(len(group), np.nan)
-    for left_out in np.unique(fold):
-        is_out = fold == left_out
-        calibration = Calibration.fit(null.values[~is_out], null.clarity[~is_out], tail=tail)
-        p[is_out] = calibration.p(null.values[is_out], null.clarity[is_out])
-    return p
 
 
 def _kept(

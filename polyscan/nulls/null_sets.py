@@ -155,31 +155,6 @@ def neighbourhoods(
     return index
 
 
-def gaussian_vectors(
-    vectors: Float[np.ndarray, "n d"], *, count: int, generator: np.random.Generator
-) -> Float64[np.ndarray, "count n r"]:
-    """Gaussian sets with the mean and the covariance (divided by n - 1) of one set, in its own r <= n dimensions.
-
-    The axes are those of the set's span, so inner products, and all that is made of them, are as in the full space.
-
-    Raises:
-        ValueError: if there are fewer than 2 vectors, one is not finite, or `count` is below 1.
-    """
-    if vectors.ndim != 2 or len(vectors) < 2 or count < 1 or not np.isfinite(vectors).all():
-        n_bad = int((~np.isfinite(vectors)).sum())
-        raise ValueError(
-            f"Gaussian sets need [n, d] finite numbers with n >= 2 and a `count` of 1 or more, got {vectors.shape} "
-            f"with {n_bad} not finite and {count}"
-        )
-    n = len(vectors)
-    left, lengths, _ = np.linalg.svd(np.asarray(vectors, dtype=np.float64), full_matrices=False)
-    r = max(1, int((lengths > lengths[0] * max(vectors.shape) * np.finfo(np.float64).eps).sum()))
-    placed = left[:, :r] * lengths[:r]
-    mean = placed.mean(axis=0)
-    # Sums of the centred vectors with normal weights have exactly their covariance, of whatever rank it is.
-    return mean + generator.standard_normal((count, n, n)) @ ((placed - mean) / np.sqrt(n - 1))
-
-
 def _checked(pool: Float[np.ndarray, "p d"], n: int, count: int) -> Float32[np.ndarray, "p d"]:
     """The pool in float32."""
     if pool.ndim != 2:

@@ -19,7 +19,7 @@ from polyscan.stats.significance import spearman_test
 
 LEAST_LAYERS = 8
 DRAWS = 2000
-Numbers = Float64[np.ndarray, " l"]
+LayerNumbers = Float64[np.ndarray, " l"]
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class DepthClaim:
             f"95 % interval {self.low:.3g} to {self.high:.3g} over resampled layers; {self.n} layers"
         )
 
-    def inputs(self, layers: Sequence[str], values: Numbers) -> dict[str, Any]:
+    def inputs(self, layers: Sequence[str], values: LayerNumbers) -> dict[str, Any]:
         """Everything that the claim was made from."""
         return {
             **{name: float(getattr(self, name)) for name in ("rho", "p", "rise", "low", "high", "inner_rho")},
@@ -76,7 +76,7 @@ class DepthClaim:
         }
 
 
-def depth_claim(values: Numbers, *, generator: np.random.Generator) -> DepthClaim:
+def depth_claim(values: LayerNumbers, *, generator: np.random.Generator) -> DepthClaim:
     """What the numbers of layers, in forward order, say about depth.
 
     Raises:
@@ -95,5 +95,5 @@ def depth_claim(values: Numbers, *, generator: np.random.Generator) -> DepthClai
     return DepthClaim(found.rho, found.p, float(last.mean() - first.mean()), float(low), float(high), inner.rho, n)
 
 
-def _means(values: Numbers, generator: np.random.Generator) -> Float64[np.ndarray, " draws"]:
+def _means(values: LayerNumbers, generator: np.random.Generator) -> Float64[np.ndarray, " draws"]:
     return values[generator.integers(len(values), size=(DRAWS, len(values)))].mean(axis=1)

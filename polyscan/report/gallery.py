@@ -11,11 +11,11 @@ import numpy as np
 import pandas as pd
 
 from polyscan.job import Job
-from polyscan.maps.atlas import Elbow, NullPlace, NullSets, UnitCard
+from polyscan.maps.atlas import ElbowCurve, NullPlace, NullSets, UnitCard
 from polyscan.nulls.calibration import LEAST_SETS, Calibration
 from polyscan.report.panels import (
     LayerEvidence,
-    Rows,
+    UnitRows,
     begun_panel,
     exemplar_panel,
     exemplar_plane,
@@ -97,7 +97,9 @@ class RunGallery:
             missing=list(self._missing(layer, null, elbow, has_pictures=channel in sizes)),
         )
 
-    def _missing(self, layer: str, null: NullPlace | None, elbow: Elbow | None, *, has_pictures: bool) -> list[str]:
+    def _missing(
+        self, layer: str, null: NullPlace | None, elbow: ElbowCurve | None, *, has_pictures: bool
+    ) -> list[str]:
         """What the unit has not, and why."""
         said: list[str] = []
         if null is None:
@@ -215,13 +217,13 @@ def null_speaks_for(null: str, layer: str, run: Run) -> bool:
     return null == "layer" or bool(spaces[layer] == "image")
 
 
-def elbow_of(rows: Rows) -> Elbow:
+def elbow_of(rows: UnitRows) -> ElbowCurve:
     """How far apart a unit's visualizations are, as there are more of them."""
     distances = rows["mean_distance"].astype(float).tolist()
-    return Elbow(distances, int(rows["n_counted"][0]), str(rows["stop"][0]).replace("_", " "))
+    return ElbowCurve(distances, int(rows["n_counted"][0]), str(rows["stop"][0]).replace("_", " "))
 
 
-def _by_channel(rows: pd.DataFrame, order: str) -> dict[int, Rows]:
+def _by_channel(rows: pd.DataFrame, order: str) -> dict[int, UnitRows]:
     """Each unit's rows, in that column's order."""
     rows = rows.sort_values(["channel", order], kind="stable")
     channels, starts = np.unique(rows["channel"].to_numpy(), return_index=True)

@@ -17,10 +17,10 @@ PARTS = (("semanticity", "S"), ("semanticity_c", "C"), ("semanticity_d", "D"))
 ALL = -1
 NAMES = 3
 
-Rows = Mapping[str, np.ndarray]
+UnitRows = Mapping[str, np.ndarray]
 """A unit's rows by column: as data frames, a network's units would take minutes."""
-Groups = Mapping[int, Rows]
-Row = Mapping[Any, Any]
+Groups = Mapping[int, UnitRows]
+MapRow = Mapping[Any, Any]
 Boxes = Mapping[int, tuple[int, int, int, int]]
 Labels = Int64[np.ndarray, " n"]
 
@@ -60,7 +60,7 @@ class LayerEvidence:
         }
 
 
-def shown_labels(row: Row, clusters: Rows) -> tuple[Labels, bool]:
+def shown_labels(row: MapRow, clusters: UnitRows) -> tuple[Labels, bool]:
     """The exemplars' clusters as they are shown, and whether these are the best ones, which have names."""
     n_clusters = float(row.get("n_clusters", np.nan))
     return shown_clusters(n_clusters, clusters["cluster"], clusters["cluster_bic"]), n_clusters > 1
@@ -72,7 +72,7 @@ def by_size(labels: Labels) -> list[tuple[int, int]]:
     return sorted(zip(found.tolist(), sizes.tolist(), strict=True), key=lambda pair: -pair[1])
 
 
-def exemplar_plane(row: Row, read: LayerEvidence) -> Plane | None:
+def exemplar_plane(row: MapRow, read: LayerEvidence) -> Plane | None:
     """Exemplars in two dimensions, with the clusters of the panel; None where they have no place."""
     clusters = read.clusters.get(int(row["channel"]))
     if clusters is None or np.isnan(clusters["x"]).any():
@@ -84,7 +84,7 @@ def exemplar_plane(row: Row, read: LayerEvidence) -> Plane | None:
     return Plane(places[:, 0] / scale, places[:, 1] / scale, np.array([letter[label] for label in labels.tolist()]))
 
 
-def exemplar_panel(row: Row, read: LayerEvidence) -> Panel:
+def exemplar_panel(row: MapRow, read: LayerEvidence) -> Panel:
     """Exemplars: in one cluster unless the unit is called several; of a unit without a null, BIC's."""
     channel = int(row["channel"])
     exemplars, clusters = read.exemplars[channel], read.clusters.get(channel)
@@ -102,7 +102,7 @@ def exemplar_panel(row: Row, read: LayerEvidence) -> Panel:
     return Panel("exemplars", len(items), facts, grouped)
 
 
-def visualization_panel(row: Row, read: LayerEvidence) -> Panel:
+def visualization_panel(row: MapRow, read: LayerEvidence) -> Panel:
     """Visualizations, in the clusters that BIC prefers."""
     channel = int(row["channel"])
     rows = read.visualizations[channel]
@@ -170,6 +170,6 @@ def _names(channel: int, read: LayerEvidence, *, is_best: bool) -> dict[int, lis
     return {cluster: its[:NAMES] for cluster, its in found.items()}
 
 
-def _lines(rows: Rows, *names: str) -> Iterator[tuple[Any, ...]]:
+def _lines(rows: UnitRows, *names: str) -> Iterator[tuple[Any, ...]]:
     """These columns, line by line, as plain numbers and words."""
     return zip(*(rows[name].tolist() for name in names), strict=True)

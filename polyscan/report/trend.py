@@ -17,7 +17,7 @@ from polyscan.stats.significance import resampled_means, wilson_interval
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 NOWHERE = (np.nan, np.nan, np.nan, np.nan, np.nan)
 DRAWS = 1000
-Values = Float64[np.ndarray, " u"]
+ColumnValues = Float64[np.ndarray, " u"]
 
 
 def depth_trend(
@@ -63,8 +63,8 @@ def low_q_shares(frame: pd.DataFrame, layers: Sequence[LayerRow]) -> Iterator[Tr
             yield TrendPoint(LOW_Q_SHARE.name, layer.name, layer.depth, len(its), *share, NOWHERE)
 
 
-def _controls(calibrated: pd.DataFrame) -> dict[tuple[str, str], Values]:
-    """Values of each layer's controls by layer and column; `p` is the separation's."""
+def _controls(calibrated: pd.DataFrame) -> dict[tuple[str, str], ColumnValues]:
+    """ColumnValues of each layer's controls by layer and column; `p` is the separation's."""
     rows = calibrated[calibrated["is_main"] & (calibrated["role"] == "control")]
     controls = {
         (str(layer), str(score)): values.dropna().to_numpy(np.float64)
@@ -79,7 +79,7 @@ def _points(
     layer: LayerRow,
     names: Sequence[str],
     values: Float64[np.ndarray, "u c"],
-    controls: Mapping[str, Values],
+    controls: Mapping[str, ColumnValues],
     generator: np.random.Generator,
 ) -> Iterator[TrendPoint]:
     """One layer's points: columns that the same units have are resampled together."""
@@ -102,14 +102,16 @@ def _points(
             yield TrendPoint(names[at], layer.name, layer.depth, len(kept), *interval, quantiles, control, excess)
 
 
-def _interval(mean: float, deviations: Values, values: Values) -> tuple[float, float, float]:
+def _interval(mean: float, deviations: ColumnValues, values: ColumnValues) -> tuple[float, float, float]:
     """A mean and its interval; of what is the same everywhere there is none, to the bit."""
     if np.ptp(values) == 0:
         return float(values[0]), float(values[0]), float(values[0])
     return (mean, *_ends(mean, deviations))
 
 
-def _beside(mean: float, draws: Values, controls: Values, generator: np.random.Generator) -> tuple[Mean, Mean]:
+def _beside(
+    mean: float, draws: ColumnValues, controls: ColumnValues, generator: np.random.Generator
+) -> tuple[Mean, Mean]:
     """The controls' mean, and that of the units less that of the controls."""
     theirs = float(controls.mean())
     drawn = resampled_means((controls - theirs)[:, None], generator=generator, draws=DRAWS)[:, 0]
@@ -117,7 +119,7 @@ def _beside(mean: float, draws: Values, controls: Values, generator: np.random.G
     return Mean(theirs, *_ends(theirs, drawn), n), Mean(excess, *_ends(excess, draws - drawn), n)
 
 
-def _ends(mean: float, deviations: Values) -> tuple[float, float]:
+def _ends(mean: float, deviations: ColumnValues) -> tuple[float, float]:
     """The 95 % percentile interval of a mean, by its resamples' deviations from it."""
     low, high = np.quantile(deviations, (0.025, 0.975))
     return mean + float(low), mean + float(high)

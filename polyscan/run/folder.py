@@ -25,7 +25,7 @@ from polyscan.storage import Storage
 from polyscan.tables import TABLES, Columns, Filter
 from polyscan.units import Layer, UnitOrder
 
-Features = tuple[Int64[np.ndarray, " n"], Float32[np.ndarray, "n d"]]
+KeyedVectors = tuple[Int64[np.ndarray, " n"], Float32[np.ndarray, "n d"]]
 SIDE_FOLDERS = ("done", "failed", "running", "plan")
 
 
@@ -46,7 +46,7 @@ class Run:
         self._layers: Memo[str, pd.DataFrame] = Memo(self._in_forward_order)
         self._embeddings: Memo[str, KeyedParts] = Memo(lambda table: embedding_parts(self.storage, self._names(table)))
         self._thumbnails: Memo[str, KeyedParts] = Memo(lambda table: thumbnail_parts(self.storage, self._names(table)))
-        self._features: Memo[tuple[str, str], Features] = Memo(self._read_features, most=1)
+        self._features: Memo[tuple[str, str], KeyedVectors] = Memo(self._read_features, most=1)
 
     @property
     def address(self) -> str:
@@ -232,10 +232,10 @@ class Run:
         """Thumbnails of these crops (JPEG), in this order; None where there is none."""
         return thumbnails_of(self._thumbnails("thumbnails"), items)
 
-    def features(self, layer: str, space: str) -> Features:
+    def features(self, layer: str, space: str) -> KeyedVectors:
         """The network's own features of a layer: keys of its positions, rising, and their vectors. The last is kept."""
         return self._features((layer, space))
 
-    def _read_features(self, of: tuple[str, str]) -> Features:
+    def _read_features(self, of: tuple[str, str]) -> KeyedVectors:
         layer, space = of
         return features(self.storage, self._names("features"), layer, space)

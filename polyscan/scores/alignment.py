@@ -9,7 +9,7 @@ from typing import ClassVar
 import numpy as np
 
 from polyscan.scores.sample import LEAST_ITEMS, Evidence, Sample
-from polyscan.scores.score import Tail
+from polyscan.stats.significance import Tail
 
 
 @dataclass(frozen=True)

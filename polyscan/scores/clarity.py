@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float, Float64
 
 from polyscan.scores.sample import LEAST_ITEMS, Evidence, Sample
-from polyscan.scores.score import Tail
+from polyscan.stats.significance import Tail
 
 
 @dataclass(frozen=True)

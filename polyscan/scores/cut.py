@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from polyscan.scores.sample import Evidence, Sample
-from polyscan.scores.score import Tail
 from polyscan.stats import splits
+from polyscan.stats.significance import Tail
 
 MOST_NEIGHBORS = 1000
 """No unit has more exemplars that are looked at."""

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from polyscan.scores.sample import Evidence, Sample
-from polyscan.scores.score import Tail
 from polyscan.stats.dip import dip_test
+from polyscan.stats.significance import Tail
 
 LEAST = 20
 

@@ -11,7 +11,7 @@ from jaxtyping import Float64, Int64
 
 from polyscan.scores.concepts import Concepts
 from polyscan.scores.sample import LEAST_ITEMS, Evidence, Sample
-from polyscan.scores.score import Tail
+from polyscan.stats.significance import Tail
 
 MOST_DRAWS = 10_000
 """More of them cost time and change nothing: each unit's cuts are drawn anew."""

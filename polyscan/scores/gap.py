@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from polyscan.scores.sample import LEAST_ITEMS, Evidence, Sample
-from polyscan.scores.score import Tail
 from polyscan.stats import splits
+from polyscan.stats.significance import Tail
 
 
 @dataclass(frozen=True)

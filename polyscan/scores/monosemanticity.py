@@ -10,7 +10,7 @@ import numpy as np
 
 from polyscan.scores.clarity import weighted_mean_cosine
 from polyscan.scores.sample import Evidence, Sample
-from polyscan.scores.score import Tail
+from polyscan.stats.significance import Tail
 
 
 @dataclass(frozen=True)

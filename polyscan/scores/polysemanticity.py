@@ -11,7 +11,7 @@ from jaxtyping import Float64
 
 from polyscan.scores.clarity import unit_vectors
 from polyscan.scores.sample import LEAST_ITEMS, Evidence, Sample
-from polyscan.scores.score import Tail
+from polyscan.stats.significance import Tail
 
 _LEAST_MEMBERS = 2
 _STRONGEST = 10

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import groupby
@@ -48,6 +48,23 @@ class Partition(NamedTuple):
         return np.bincount(self.labels)
 
 
+@dataclass(eq=False)
+class Clusterings:
+    """What has been clustered of one sample so far: filled on demand, or by `prepare` for many samples at a time.
+
+    Args:
+        gram: inner products of the centred embeddings.
+        halves: the items in two, for the calibrated numbers.
+        best_split: the items in two or more, for the calibrated numbers.
+        partitions: k-means clusterings by number of clusters, for the published scores.
+    """
+
+    gram: Float64[np.ndarray, "n n"] | None = None
+    halves: splits.Split | None = None
+    best_split: splits.BestSplit | None = None
+    partitions: dict[int, Partition] = field(default_factory=dict[int, Partition])
+
+
 @dataclass(frozen=True, eq=False)
 class Sample:
     """One unit's evidence in one space.
@@ -65,7 +82,7 @@ class Sample:
         labels: class of each item, -1 where it has none; None where the data have no classes.
         prototypes: a vector for each label; None where there are none.
         vocabulary: words in the space of `embeddings`; None where there are none.
-        partitions: clusterings made so far, by number of clusters; filled on demand or by `prepare`.
+        clusterings: those made so far; the one thing of a sample that grows.
 
     Raises:
         ValueError: if shapes disagree, a number is not finite, or a setting is out of bounds.
@@ -83,7 +100,7 @@ class Sample:
     labels: Int64[np.ndarray, " n"] | None = None
     prototypes: Concepts | None = None
     vocabulary: Concepts | None = None
-    partitions: dict[int, Partition] = field(default_factory=dict[int, Partition], repr=False, init=False)
+    clusterings: Clusterings = field(default_factory=Clusterings, repr=False, init=False)
 
     def __post_init__(self) -> None:
         """Refuses what no score could make sense of."""
@@ -124,10 +141,13 @@ class Sample:
         """Number of items."""
         return len(self.embeddings)
 
-    @cached_property
+    @property
     def gram(self) -> Float64[np.ndarray, "n n"]:
         """Inner products of the embeddings, centred by their mean."""
-        return gram(self.embeddings[None])[0]
+        products = self.clusterings.gram
+        if products is None:
+            products = self.clusterings.gram = gram(self.embeddings[None])[0]
+        return products
 
     @cached_property
     def seen(self) -> Float64[np.ndarray, "n r"]:
@@ -139,22 +159,21 @@ class Sample:
         """Cosines of the embeddings as they are seen."""
         return splits.cosines(self.seen[None])[0]
 
-    @cached_property
+    @property
     def halves(self) -> splits.Split:
         """The items in two by 2-means on their unit vectors, both of a tenth or more; one set."""
-        return splits.two_means(self.cosines[None], uniforms=_uniforms([self], 2, STARTS), least_share=LEAST_SHARE)
+        if self.clusterings.halves is None:
+            uniforms = _uniforms([self], 2, STARTS)
+            self.clusterings.halves = splits.two_means(self.cosines[None], uniforms=uniforms, least_share=LEAST_SHARE)
+        return self.clusterings.halves
 
-    @cached_property
+    @property
     def best_split(self) -> splits.BestSplit:
         """The items in 2 to 5 clusters, more while the silhouette rises enough; one set, never gated."""
-        return splits.best_split(
-            self.cosines[None],
-            uniforms={k: _uniforms([self], k, STARTS) for k in range(2, MOST_PARTS + 1)},
-            most=MOST_PARTS,
-            least_share=LEAST_SHARE,
-            least_share_of_more=LEAST_SHARE_OF_MORE,
-            halves=self.halves,
-        )
+        if self.clusterings.best_split is None:
+            uniforms = {k: _uniforms([self], k, STARTS) for k in range(2, MOST_PARTS + 1)}
+            self.clusterings.best_split = _best_split(self.cosines[None], uniforms, self.halves)
+        return self.clusterings.best_split
 
     @cached_property
     def n_distinct(self) -> int:
@@ -171,9 +190,9 @@ class Sample:
 
     def clustering(self, k: int) -> Partition:
         """Best of `restarts` runs of k-means into k clusters; made on first demand and kept."""
-        if k not in self.partitions:
+        if k not in self.clusterings.partitions:
             _fill([self], k)
-        return self.partitions[k]
+        return self.clusterings.partitions[k]
 
     def best_k(self, k_rule: KRule = "default") -> int:
         """Number of clusters by BIC, 1 to `k_cap`.
@@ -207,7 +226,7 @@ def prepare(samples: Iterable[Sample], *, k_rule: KRule = "default") -> None:
         _fill_grams(alike)
         for k in range(1, max(2, *(s.k_cap(k_rule) for s in alike)) + 1):
             # Two clusters are asked for by SemanticLens' score whatever the rule says.
-            wanting = [s for s in alike if k <= max(2, s.k_cap(k_rule)) and k not in s.partitions]
+            wanting = [s for s in alike if k <= max(2, s.k_cap(k_rule)) and k not in s.clusterings.partitions]
             for start in range(0, len(wanting), _SETS_AT_ONCE):
                 _fill(wanting[start : start + _SETS_AT_ONCE], k)
 
@@ -217,19 +236,31 @@ def _shape(sample: Sample) -> tuple[int, int, int]:
 
 
 def _fill_grams(samples: Sequence[Sample]) -> None:
-    wanting = [s for s in samples if "gram" not in s.__dict__]
+    wanting = [s for s in samples if s.clusterings.gram is None]
     for start in range(0, len(wanting), _SETS_AT_ONCE):
         batch = wanting[start : start + _SETS_AT_ONCE]
-        for sample, its_gram in zip(batch, gram(np.stack([s.embeddings for s in batch])), strict=True):
-            sample.__dict__["gram"] = its_gram
+        for sample, own in zip(batch, gram(np.stack([s.embeddings for s in batch])), strict=True):
+            sample.clusterings.gram = own
 
 
 def _fill_splits(samples: Sequence[Sample]) -> None:
-    """Cosines, halves and best split of samples of one shape, filed with them."""
+    """Halves and best split of samples of one shape."""
     cosines = np.concatenate([s.cosines[None] for s in samples])
     uniforms = {k: _uniforms(samples, k, STARTS) for k in range(2, MOST_PARTS + 1)}
     halves = splits.two_means(cosines, uniforms=uniforms[2], least_share=LEAST_SHARE)
-    best = splits.best_split(
+    best = _best_split(cosines, uniforms, halves)
+    for row, sample in enumerate(samples):
+        own = slice(row, row + 1)
+        sample.clusterings.halves = splits.Split(halves.labels[own], halves.was_cut[own])
+        sample.clusterings.best_split = splits.BestSplit(best.labels[own], best.k[own], best.silhouette[own])
+
+
+def _best_split(
+    cosines: Float64[np.ndarray, "s n n"],
+    uniforms: Mapping[int, Float64[np.ndarray, "s r k"]],
+    halves: splits.Split,
+) -> splits.BestSplit:
+    return splits.best_split(
         cosines,
         uniforms=uniforms,
         most=MOST_PARTS,
@@ -237,10 +268,6 @@ def _fill_splits(samples: Sequence[Sample]) -> None:
         least_share_of_more=LEAST_SHARE_OF_MORE,
         halves=halves,
     )
-    for row, sample in enumerate(samples):
-        own = slice(row, row + 1)
-        sample.__dict__["halves"] = splits.Split(halves.labels[own], halves.was_cut[own])
-        sample.__dict__["best_split"] = splits.BestSplit(best.labels[own], best.k[own], best.silhouette[own])
 
 
 def _uniforms(samples: Sequence[Sample], k: int, starts: int) -> Float64[np.ndarray, "s r k"]:
@@ -253,9 +280,9 @@ def _fill(samples: Sequence[Sample], k: int) -> None:
     if len(samples[0]) > LARGE:
         for sample in samples:
             found = kmeans_large(sample.embeddings, k, seed=(sample.seed + k) % 2**31, restarts=sample.restarts)
-            sample.partitions[k] = Partition(found.labels[0], float(found.sse[0]))
+            sample.clusterings.partitions[k] = Partition(found.labels[0], float(found.sse[0]))
         return
     grams = np.stack([s.gram for s in samples])
     clusterings = kmeans(grams, k, uniforms=_uniforms(samples, k, samples[0].restarts))
     for sample, labels, sse in zip(samples, clusterings.labels, clusterings.sse, strict=True):
-        sample.partitions[k] = Partition(labels, float(sse))
+        sample.clusterings.partitions[k] = Partition(labels, float(sse))

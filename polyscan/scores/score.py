@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import ClassVar, Literal, Protocol, runtime_checkable
+from typing import ClassVar, Protocol, runtime_checkable
 
 from polyscan.scores.sample import Evidence, Sample
-
-Tail = Literal["upper", "lower", "none"]
+from polyscan.stats.significance import Tail
 
 
 @runtime_checkable

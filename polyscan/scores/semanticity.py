@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float64
 
 from polyscan.scores.sample import LEAST_ITEMS, Evidence, KRule, Sample
-from polyscan.scores.score import Tail
+from polyscan.stats.significance import Tail
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ log = logging.getLogger("polyscan")
 
 HOLDING = ("layer", "embedding")  # the nulls that keep their level
 
-Row = tuple[Any, ...]
+NullRow = tuple[Any, ...]
 
 
 def shards(job: Job, run: Run) -> list[Shard]:
@@ -81,7 +81,7 @@ class Worker:
         columns = list(zip(*rows, strict=True)) or [()] * len(names)
         return {"nulls": dict(zip(names, columns, strict=True))}
 
-    def _of_layer(self, layer: Layer, channels: range) -> Iterator[Row]:
+    def _of_layer(self, layer: Layer, channels: range) -> Iterator[NullRow]:
         reach = reaches(self.run, layer.name)
         subjects: list[Subject] = [
             *self.evidence.exemplars(layer.name, channels, self.evidence.main_space(layer.name)),
@@ -93,7 +93,7 @@ class Worker:
             about = (layer.parent, "layer", subject.evidence, subject.space, number, int(reach[number]))
             yield from ((*about, name, value) for name, value in values_of(self.scores, subject.sample))
 
-    def _of_pool(self, null: str, sets: range) -> Iterator[Row]:
+    def _of_pool(self, null: str, sets: range) -> Iterator[NullRow]:
         # All sets of a null are drawn in one go, the same for every shard; a worker does so once.
         if null not in self._sets:
             self._sets[null] = self._drawn(null)

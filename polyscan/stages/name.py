@@ -26,7 +26,7 @@ LEVEL = 0.05
 ALL = -1
 COLUMNS = ("layer", "channel", "evidence", "space", "cluster", "rank", "name", "kind", "similarity")
 
-Row = tuple[Any, ...]
+NameRow = tuple[Any, ...]
 
 
 def shards(job: Job, run: Run) -> list[Shard]:
@@ -46,7 +46,7 @@ class Worker:
     def __call__(self, shard: Shard) -> dict[str, Columns]:
         """Names of the exemplars of one range of units, in the layer's own space."""
         layer, channels = self.order.within_layer(shard.start, shard.stop)
-        rows: list[Row] = []
+        rows: list[NameRow] = []
         if self.evidence.prototypes is not None or self.evidence.vocabulary is not None:
             clusters = self._clusters(layer.name)
             shares = label_shares(self.run)
@@ -80,7 +80,7 @@ def is_above_chance(count: int, n: int, share: float, n_labels: int) -> bool:
     return bool(bdtrc(count - 1, n, share) * n_labels <= LEVEL)
 
 
-def _rows(subject: Subject, clusters: Int64[np.ndarray, " n"], shares: Mapping[int, float]) -> Iterator[Row]:
+def _rows(subject: Subject, clusters: Int64[np.ndarray, " n"], shares: Mapping[int, float]) -> Iterator[NameRow]:
     """Names of all exemplars, then of each cluster."""
     about = (subject.layer, subject.channel, subject.evidence, subject.space)
     groups = [(ALL, np.ones(len(clusters), dtype=bool))]

@@ -16,9 +16,8 @@ from typing import Any
 import array_api_compat
 from jaxtyping import Bool, Float, Int
 
-from polyscan.stats.kmeans_plus_plus import seeds
-
-Array = Any  # numpy.ndarray, or torch.Tensor where a stage computes on a GPU
+from polyscan.stats.arrays import Array
+from polyscan.stats.kmeans_plus_plus import kmeans_plus_plus
 
 _SETS_AT_ONCE_CPU = 32
 """Sets that go through an iteration together on a CPU: few enough for the cache. The result does not depend on it."""
@@ -148,7 +147,7 @@ def _best_of(xp: Any, gram: Array, k: int, uniforms: Array, *, iterations: int, 
     # Lengths are measured in the set's own root mean square, so float32 neither overflows nor vanishes.
     unit = xp.where(total > 0, total / gram.shape[1], xp.ones_like(total))
     scaled = xp.astype(exact / unit[:, None, None], xp.float32)
-    labels = _lloyd(xp, scaled, seeds(scaled, xp.astype(uniforms, xp.float32)), iterations)  # [s, r, n]
+    labels = _lloyd(xp, scaled, kmeans_plus_plus(scaled, xp.astype(uniforms, xp.float32)), iterations)  # [s, r, n]
     sse = _sse(xp, exact, labels, k)
     held = xp.all(xp.sum(_one_hot(xp, labels, k, xp.int64), axis=-1) >= least, axis=1)  # [s, r]
     is_held = xp.any(held, axis=-1)

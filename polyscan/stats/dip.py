@@ -41,7 +41,8 @@ def dip(values: Float[np.ndarray, " n"]) -> float:
     Raises:
         ValueError: if there are no values, or one is not finite.
 
-    Source: Hartigan & Hartigan 1985, "The dip test of unimodality", section 5.
+    Source: Hartigan & Hartigan 1985, "The dip test of unimodality", section 5. Our own code, because the kept library
+    with the same numbers (`diptest`) is under the GPL, which this package's licence does not go with.
 
     >>> dip(np.array([0.0, 0.0, 1.0, 1.0]))
     0.25

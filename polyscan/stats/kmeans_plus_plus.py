@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 _CANDIDATES = 3
 
 
-def seeds(gram: Float[Any, "s n n"], uniforms: Float[Any, "s r k"]) -> Int[Any, "s k r"]:
+def kmeans_plus_plus(gram: Float[Any, "s n n"], uniforms: Float[Any, "s r k"]) -> Int[Any, "s k r"]:
     """Items that serve as first centres.
 
     Each next centre is drawn with a chance in proportion to its squared distance from those chosen so far. Three

@@ -14,7 +14,7 @@ from typing import IO, Any, cast
 from fsspec.implementations.local import LocalFileSystem
 
 from polyscan.errors import StoreError
-from polyscan.storage.store_errors import explained, greet, is_from_a_store
+from polyscan.storage.store_errors import check_bucket, explained, is_from_a_store
 from polyscan.storage.urls import opened, speaks_s3
 
 ASIDE = re.compile(r"\..+\.[0-9a-f]{32}")
@@ -62,7 +62,7 @@ class Storage:
             return
         try:
             if self._is_s3:
-                greet(self.root)
+                check_bucket(self.root.partition("/")[0])
             yield
         except Exception as error:
             if not is_from_a_store(error):
@@ -228,12 +228,3 @@ class Storage:
                 self.fs.rm(found)
             if left := self._found(name):  # deleting many at once tells of none that was refused
                 raise StoreError(f"{self.address} keeps {left[0]} against all deleting; allow its key to delete there")
-
-    def check_writable(self) -> None:
-        """Writes and deletes a small file.
-
-        Raises:
-            OSError: if that can't be done.
-        """
-        self.put("writable", b"polyscan")
-        self.remove("writable")

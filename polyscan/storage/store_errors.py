@@ -1,10 +1,10 @@
-"""What an object store answers: the first question of all, and its refusals in words."""
+"""What an object store says against a request, in words, and the first request of all."""
 
 from __future__ import annotations
 
 import errno
-import threading
 from collections.abc import Iterator
+from functools import cache
 from typing import Any
 
 import fsspec
@@ -21,29 +21,22 @@ HASTE: dict[str, Any] = {
 # Where exceptions of object stores are from; fsspec passes them on as they are.
 FOREIGN = frozenset(("aiobotocore", "aiohttp", "azure", "botocore", "fsspec", "gcsfs", "google", "requests", "s3fs"))
 
-_greeted: set[str] = set()
-_greeting = threading.Lock()
 
-
-def greet(root: str) -> None:
-    """The first request of a process to a bucket is in haste, so that a wrong address is not waited for.
+@cache
+def check_bucket(bucket: str) -> None:
+    """Asks a bucket once a process, with little patience, so that a wrong address is known at once.
 
     Raises:
-        Exception: whatever the store says against the bucket or the key; that the key may not list is left to whom it
-            concerns.
+        Exception: whatever the store says against the bucket or the key, and then it is asked again the next time; a
+            key that may not list is left to whoever lists.
     """
-    bucket = root.partition("/")[0]
-    with _greeting:
-        if bucket in _greeted:
-            return
-        hasty = fsspec.filesystem("s3", config_kwargs=HASTE, skip_instance_cache=True, use_listings_cache=False)
-        hasty.retries = 1
-        try:
-            hasty.call_s3("list_objects_v2", Bucket=bucket, MaxKeys=1)
-        except PermissionError as error:
-            if _code(error) != "AccessDenied":
-                raise
-        _greeted.add(bucket)
+    hasty = fsspec.filesystem("s3", config_kwargs=HASTE, skip_instance_cache=True, use_listings_cache=False)
+    hasty.retries = 1
+    try:
+        hasty.call_s3("list_objects_v2", Bucket=bucket, MaxKeys=1)
+    except PermissionError as error:
+        if _code(error) != "AccessDenied":
+            raise
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Sequence
 from pathlib import PurePath
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from polyscan.errors import JobError
+from polyscan.errors import JobError, suggestion
 from polyscan.job import Job
 from polyscan.maps.atlas import Atlas, MapColumn
 from polyscan.maps.figures import ENDINGS, LayerSample, UnitSample, layer_figure, map_figure, trend_figure, unit_figure
@@ -32,7 +29,7 @@ PAGE = "html"  # of a unit: its page in one file
 KINDS = ("map", "depth-trend", *NAMED)
 
 
-def figure(address: str, kind: str, name: str | None, *, out: str, score: str | None = None) -> str:
+def figure(address: str, kind: str, name: str | None = None, *, out: str, score: str | None = None) -> str:
     """Draws one figure of a finished run and writes it; gives back where.
 
     Args:
@@ -125,9 +122,7 @@ class Drawing:
         if score is None and known:
             return self.atlas.columns[0]
         if score not in known:
-            raise JobError(
-                f"the map has no score `{score}`{_near(score or '', list(known))}; it has: {', '.join(known)}"
-            )
+            raise JobError(f"the map has no score `{score}`; {suggestion(score or '', known)}")
         return known[score]
 
     def trend(self, score: str | None) -> bytes:
@@ -217,11 +212,6 @@ class Drawing:
         known = [layer.name for layer in self.atlas.layers]
         if name not in known:
             raise JobError(
-                f'{self.run.address} has no layer "{name}"{_near(name, known)}. '
+                f'{self.run.address} has no layer "{name}"; {suggestion(name, known)}. '
                 f"Its {len(known)} layers are on {self.run.address}/maps/index.html, first {known[0]}"
             )
-
-
-def _near(word: str, known: Sequence[str]) -> str:
-    found: list[Any] = difflib.get_close_matches(word, known, n=3)
-    return f"; nearest: {', '.join(found)}" if found else ""

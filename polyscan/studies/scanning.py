@@ -45,11 +45,20 @@ def scan(
     Raises:
         PolyscanError: see `polyscan.errors`.
     """
-    asked = job if isinstance(job, Job) else jobs.load(job_file(str(job)))
+    asked = job_of(job)
     folder = Run(run)
     with runner_for(on, workers, asked.workers) as runner:
         pipeline.scan(asked, folder, runner, redo=redo, verify=verify, watcher=watcher)
     return Results(run)
+
+
+def job_of(job: Job | str | Path) -> Job:
+    """A job as it is, read from a file, or by the name of one that comes with polyscan.
+
+    Raises:
+        JobError: if there is no such file, or it says anything that is not a job.
+    """
+    return job if isinstance(job, Job) else jobs.load(job_file(str(job)))
 
 
 def runner_name(on: str | None) -> str:

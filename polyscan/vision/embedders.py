@@ -1,12 +1,11 @@
 """Spaces in which evidence is compared: networks that turn a crop into one vector.
 
-`torchvision:NAME/WEIGHTS`, `timm:NAME/WEIGHTS`, `open_clip:MODEL/WEIGHTS`, or `penultimate`: the scanned network's
-own last but one layer, pooled over space.
+`torchvision:NAME/WEIGHTS`, `timm:NAME/WEIGHTS`, `open_clip:MODEL/WEIGHTS`, `penultimate` (the scanned network's own
+last but one layer, pooled over space), or `module:callable`, your own code: see `EMBEDDERS`.
 """
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
@@ -16,8 +15,9 @@ import torch
 from jaxtyping import Float, Float32, UInt8
 from torch import Tensor, fx, nn
 
-from polyscan.errors import ModelError
+from polyscan.errors import ModelError, nearest
 from polyscan.vision.networks import Network, NetworkRequest, load_network
+from polyscan.vision.own_code import own_callable
 from polyscan.vision.preprocessing import Preprocessing
 from polyscan.vision.readouts.cutting import ending_at
 from polyscan.vision.tracing import LAYER_TYPES, folded, traced
@@ -42,52 +42,112 @@ class Embedder:
             return self.encode(self.preprocessing.batch(crops, self.device)).float().cpu().numpy()
 
 
-def load_embedder(
-    model: str, *, scanned: Callable[[], Network], folder: str, input_px: int | None, device: torch.device
-) -> Embedder:
-    """The embedder of that name.
+@dataclass(frozen=True)
+class EmbedderRequest:
+    """What is asked for: see `[embed]` of a job.
 
     Args:
-        model: see the module.
+        model: its name, see the module.
         scanned: gives the scanned network, called where the embedder is made of it.
-        folder: where a weights file is looked for.
+        folder: where a weights file or the user's own code is looked for.
         input_px: side of its input, its own if None.
         device: where it runs.
+    """
+
+    model: str
+    scanned: Callable[[], Network]
+    folder: str
+    input_px: int | None
+    device: torch.device
+
+    @property
+    def name_and_weights(self) -> tuple[str, str]:
+        """What stands between the colon and the slash, and after it."""
+        name, _, weights = self.model.partition(":")[2].partition("/")
+        return name, weights
+
+
+def load_embedder(request: EmbedderRequest) -> Embedder:
+    """The embedder of that name.
 
     Raises:
-        ModelError: if there is none of that name or its weights can't be had.
+        ModelError: if it is unknown or its weights can't be had.
     """
-    if model == "penultimate":
-        return _of_network("penultimate", scanned(), input_px)
-    library, _, rest = model.partition(":")
-    name, _, weights = rest.partition("/")
-    if library == "open_clip" and name:
-        return _open_clip(model, name, weights, input_px, device)
-    if library not in ("torchvision", "timm") or not name:
-        raise ModelError(
-            f'embedder "{model}" is none; '
-            "write torchvision:NAME/WEIGHTS, timm:NAME/WEIGHTS, open_clip:MODEL/WEIGHTS or penultimate"
-        )
+    library = request.model.partition(":")[0]
+    return EMBEDDERS.get(library, _own)(request)
+
+
+def _penultimate(request: EmbedderRequest) -> Embedder:
+    return _of_network(request.model, request.scanned(), request.input_px)
+
+
+def _of_library(request: EmbedderRequest) -> Embedder:
+    """A network of torchvision or timm with its weights."""
+    library = request.model.partition(":")[0]
+    name, weights = request.name_and_weights
+    if not name:
+        raise ModelError(_unknown(request.model))
     if not weights:
         raise ModelError(
-            f'embedder "{model}" names no weights; write {model}/WEIGHTS, as in torchvision:resnet18/IMAGENET1K_V1'
+            f'embedder "{request.model}" names no weights; write {request.model}/WEIGHTS, as in '
+            "torchvision:resnet18/IMAGENET1K_V1"
         )
-    network = load_network(NetworkRequest(f"{library}:{name}", weights, folder), device)
-    return _of_network(model, network, input_px)
+    network = load_network(NetworkRequest(f"{library}:{name}", weights, request.folder), request.device)
+    return _of_network(request.model, network, request.input_px)
+
+
+def _own(request: EmbedderRequest) -> Embedder:
+    """What the user's own code gives: an `Embedder`, or a module from images to vectors.
+
+    A module takes [b, 3, y, x] with values from -1 to 1 at the side `embed.input_px`, which must then be set.
+    """
+    if ":" not in request.model or "/" in request.model:
+        raise ModelError(_unknown(request.model))
+    made = own_callable(request.model, request.folder)()
+    if isinstance(made, Embedder):
+        return made
+    if not isinstance(made, nn.Module):
+        raise ModelError(
+            f'"{request.model}" gave a {type(made).__name__}; it must give a torch.nn.Module that turns images into '
+            "vectors, or a polyscan.vision.embedders.Embedder"
+        )
+    if request.input_px is None:
+        raise ModelError(f"nothing says what side of input {request.model} takes; set `embed.input_px`")
+    made.eval().requires_grad_(requires_grad=False).to(request.device)
+    preprocessing = Preprocessing(request.input_px, request.input_px, (0.5,) * 3, (0.5,) * 3)
+    network = Network(request.model, made, preprocessing, request.device)
+    return _checked(Embedder(request.model, preprocessing, request.device, made, network.digest))
+
+
+def _unknown(model: str) -> str:
+    return (
+        f'unknown embedder "{model}"; write torchvision:NAME/WEIGHTS, timm:NAME/WEIGHTS, open_clip:MODEL/WEIGHTS, '
+        "penultimate or module:callable (your own code)"
+    )
+
+
+def _checked(embedder: Embedder) -> Embedder:
+    """The embedder, if it gives one vector an image.
+
+    Raises:
+        ModelError: saying what it gives instead.
+    """
+    side, channels = embedder.preprocessing.input_px, embedder.preprocessing.channels
+    example = torch.zeros(2, channels, side, side, device=embedder.device)
+    with torch.inference_mode():
+        shape = tuple(embedder.encode(example).shape)
+    if len(shape) != 2 or shape[0] != 2:
+        raise ModelError(
+            f"{embedder.name} gives {shape} for 2 images of {side} px, where it must give one vector an image, (2, "
+            "dimensions); choose another embedder"
+        )
+    return embedder
 
 
 def _of_network(name: str, network: Network, input_px: int | None) -> Embedder:
     preprocessing = network.preprocessing.at(input_px)
-    side = preprocessing.input_px
-    example = torch.zeros(2, preprocessing.channels, side, side, device=network.device)
     body = penultimate(network.module)
-    with torch.inference_mode():
-        width = body(example).shape
-    if len(width) != 2:
-        raise ModelError(
-            f"{network.name} gives no vector before its last layer but {tuple(width)}; choose another embedder"
-        )
-    return Embedder(name, preprocessing, network.device, body, network.digest)
+    return _checked(Embedder(name, preprocessing, network.device, body, network.digest))
 
 
 def penultimate(module: nn.Module) -> Callable[[Tensor], Float[Tensor, "b d"]]:
@@ -142,18 +202,28 @@ def _hooked(module: nn.Module) -> Callable[[Tensor], Float[Tensor, "b d"]]:
     return encode
 
 
-def _open_clip(model: str, name: str, weights: str, input_px: int | None, device: torch.device) -> Embedder:
+def _open_clip(request: EmbedderRequest) -> Embedder:
     """OpenCLIP's image tower. The weights `random` give a randomly initialised one, for tests of the code alone."""
     import open_clip  # noqa: PLC0415  # seconds that other embedders don't need
 
+    name, weights = request.name_and_weights
     if name not in open_clip.list_models():
-        near = difflib.get_close_matches(name, open_clip.list_models(), n=3)
-        raise ModelError(f'open_clip has no model "{name}"; nearest: {", ".join(near) or "none"}')
+        raise ModelError(f'open_clip has no model "{name}"; nearest: {nearest(name, open_clip.list_models())}')
     if not weights:
         raise ModelError(
-            f'embedder "{model}" names no weights; '
+            f'embedder "{request.model}" names no weights; '
             f"open_clip has for it: {', '.join(open_clip.list_pretrained_tags_by_model(name))}"
         )
+    clip = _loaded_clip(name, weights, request.device)
+    preprocessing = _clip_preprocessing(clip, name, request.input_px)
+    network = Network(request.model, clip.visual, preprocessing, request.device)
+    words = _words(clip, name, request.device)
+    return Embedder(request.model, preprocessing, request.device, clip.encode_image, network.digest, words)
+
+
+def _loaded_clip(name: str, weights: str, device: torch.device) -> Any:
+    import open_clip  # noqa: PLC0415  # as above
+
     try:
         pretrained = None if weights == "random" else weights
         with torch.random.fork_rng():
@@ -164,16 +234,19 @@ def _open_clip(model: str, name: str, weights: str, input_px: int | None, device
             f'weights "{weights}" of open_clip {name} could not be loaded '
             f"({type(error).__name__}: {str(error).partition(chr(10))[0]})"
         ) from error
-    clip.eval().requires_grad_(requires_grad=False)
+    return clip.eval().requires_grad_(requires_grad=False)
+
+
+def _clip_preprocessing(clip: Any, name: str, input_px: int | None) -> Preprocessing:
+    import open_clip  # noqa: PLC0415  # as above
+
     side = clip.visual.image_size
     side = int(side[0] if isinstance(side, tuple | list) else side)
     if input_px not in (None, side):
         raise ModelError(f"open_clip {name} takes {side} px, `embed.input_px` is {input_px}; leave it out")
     mean = getattr(clip.visual, "image_mean", None) or open_clip.OPENAI_DATASET_MEAN
     std = getattr(clip.visual, "image_std", None) or open_clip.OPENAI_DATASET_STD
-    preprocessing = Preprocessing(side, side, tuple(mean), tuple(std), "bicubic")
-    network = Network(model, clip.visual, preprocessing, device)
-    return Embedder(model, preprocessing, device, clip.encode_image, network.digest, _words(clip, name, device))
+    return Preprocessing(side, side, tuple(mean), tuple(std), "bicubic")
 
 
 def _words(clip: Any, name: str, device: torch.device) -> Callable[[Sequence[str]], Float32[np.ndarray, "w d"]]:
@@ -190,3 +263,12 @@ def _words(clip: Any, name: str, device: torch.device) -> Callable[[Sequence[str
         return np.concatenate(parts)
 
     return encode
+
+
+EMBEDDERS: dict[str, Callable[[EmbedderRequest], Embedder]] = {
+    "torchvision": _of_library,
+    "timm": _of_library,
+    "open_clip": _open_clip,
+    "penultimate": _penultimate,
+}
+"""The registry of embedders, by what stands before the colon of their name; anything else is `module:callable`."""

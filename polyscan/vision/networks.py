@@ -6,20 +6,17 @@ read without running any code in it.
 
 from __future__ import annotations
 
-import difflib
 import hashlib
-import importlib
-import sys
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
 
 import torch
 from torch import nn
 
-from polyscan.errors import ModelError
+from polyscan.errors import ModelError, nearest
+from polyscan.vision.own_code import own_callable
 from polyscan.vision.preprocessing import Preprocessing, from_timm, from_torchvision
 from polyscan.vision.weights_files import is_weights_file, load_weights_file
 
@@ -64,7 +61,7 @@ def load_network(request: NetworkRequest, device: torch.device) -> Network:
         ModelError: unknown name, missing or foreign weights, no preprocessing known.
     """
     prefix, _, name = request.name.partition(":")
-    loader = LOADERS.get(prefix if name else "", _load_callable)
+    loader = LOADERS.get(prefix if name else "", _load_own)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)  # weights that are left random must be the same on every worker
         module, own = loader(request, name)
@@ -83,7 +80,7 @@ def _load_torchvision(request: NetworkRequest, name: str) -> tuple[nn.Module, Pr
     import torchvision.models as zoo  # noqa: PLC0415  # half a second that other networks don't need
 
     if name not in zoo.list_models():
-        raise ModelError(f'torchvision has no model "{name}"; nearest: {_nearest(name, zoo.list_models())}')
+        raise ModelError(f'torchvision has no model "{name}"; nearest: {nearest(name, zoo.list_models())}')
     weights = None
     if request.weights and not is_weights_file(request.weights):
         known = zoo.get_model_weights(name)
@@ -105,24 +102,18 @@ def _load_timm(request: NetworkRequest, name: str) -> tuple[nn.Module, Preproces
 
     full = f"{name}.{request.weights}" if request.weights and not is_weights_file(request.weights) else name
     if not timm.is_model(name):
-        raise ModelError(f'timm has no model "{name}"; nearest: {_nearest(name, timm.list_models())}')
+        raise ModelError(f'timm has no model "{name}"; nearest: {nearest(name, timm.list_models())}')
     pretrained = full != name
     module = _fetched(lambda: timm.create_model(full, pretrained=pretrained), request)
     return module, from_timm(resolve_data_config({}, model=module))
 
 
-def _load_callable(request: NetworkRequest, _: str) -> tuple[nn.Module, Preprocessing | None]:
-    module_name, colon, attribute = request.name.partition(":")
-    if not colon:
+def _load_own(request: NetworkRequest, _: str) -> tuple[nn.Module, Preprocessing | None]:
+    if ":" not in request.name:
         raise ModelError(
-            f'network "{request.name}" is none; write torchvision:NAME, timm:NAME or module:callable (your own code)'
+            f'unknown network "{request.name}"; write torchvision:NAME, timm:NAME or module:callable (your own code)'
         )
-    code = _imported(module_name, request)
-    build = getattr(code, attribute, None)
-    if not callable(build):
-        known = [name for name, value in vars(code).items() if callable(value) and not name.startswith("_")]
-        raise ModelError(f'"{request.name}": the module has no function `{attribute}`; it has: {", ".join(known)}')
-    module = build()
+    module = own_callable(request.name, request.folder)()
     if not isinstance(module, nn.Module):
         raise ModelError(f'"{request.name}" gave a {type(module).__name__}; it must give a torch.nn.Module')
     if request.weights and not is_weights_file(request.weights):
@@ -130,35 +121,11 @@ def _load_callable(request: NetworkRequest, _: str) -> tuple[nn.Module, Preproce
     return module, None
 
 
-def _imported(name: str, request: NetworkRequest) -> ModuleType:
-    """The module of that name, out of the request's folder where it is there."""
-    if request.folder:
-        sys.path[:] = [request.folder, *(path for path in sys.path if path != request.folder)]
-        _forget_namesake(name, Path(request.folder))
-    try:
-        return importlib.import_module(name)
-    except ImportError as error:
-        raise ModelError(f'"{request.name}": {error}; looked in {request.folder or "the Python path"}') from error
-
-
-def _forget_namesake(name: str, folder: Path) -> None:
-    """Drops a loaded module of that name that another folder's file gave, so that the folder's own is imported."""
-    own = (folder / f"{name.replace('.', '/')}.py").resolve()
-    loaded = sys.modules.get(name)
-    file = getattr(loaded, "__file__", None)
-    if file and own.exists() and Path(file).resolve() != own:
-        del sys.modules[name]
-        importlib.invalidate_caches()
-
-
 LOADERS: dict[str, Callable[[NetworkRequest, str], tuple[nn.Module, Preprocessing | None]]] = {
     "torchvision": _load_torchvision,
     "timm": _load_timm,
 }
-
-
-def _nearest(name: str, known: list[str]) -> str:
-    return ", ".join(difflib.get_close_matches(name, known, n=3)) or "none"
+"""The registry of networks, by what stands before the colon of their name; anything else is `module:callable`."""
 
 
 def _fetched(build: Callable[[], nn.Module], request: NetworkRequest) -> nn.Module:

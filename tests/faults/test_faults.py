@@ -446,9 +446,9 @@ def test_damage_on_an_object_store(reference: Reference, tmp_path: Path, command
     store.storage.put(parts[4].file, bytes(content))
     store.storage.put(parts[6].file, store.storage.read(parts[6].file)[:-1])
     shards = [record.shard for _, record in sorted(store.done(STAGE).items())]
-    print_ = store.done(STAGE)[0].fingerprint
-    assert [shard.index for shard in store.missing(shards, print_)] == [6]
-    assert [shard.index for shard in store.missing(shards, print_, verify=True)] == [4, 6]
+    fingerprint = store.done(STAGE)[0].fingerprint
+    assert [shard.index for shard in store.missing(shards, fingerprint)] == [6]
+    assert [shard.index for shard in store.missing(shards, fingerprint, verify=True)] == [4, 6]
     words = ("scan", reference.job_file, "--run", store.address, "--quiet")
     assert command(*words, runner=pipeline.in_process).status == 0
     assert [fault.shard for fault in store.verify()] == [4]

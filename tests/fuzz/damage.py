@@ -92,7 +92,7 @@ def vectors(address: str) -> None:
     run = Run(address)
     run.vectors(run.read("embeddings", ["item"])["item"].to_numpy())
     for layer in run.layers():
-        if not layer.role:
+        if layer.is_real:
             run.features(layer.name, "own")
             run.features(layer.name, "next")
 

@@ -12,7 +12,7 @@ from polyscan.maps import (
     Association,
     Atlas,
     Cluster,
-    Elbow,
+    ElbowCurve,
     LayerRow,
     MapColumn,
     Mean,
@@ -245,7 +245,7 @@ class SyntheticGallery:
         cluster = np.repeat(np.arange(len(sizes)), sizes)
         turn = 2 * np.pi * cluster / len(sizes)
         x, y = (0.6 * side + 0.12 * rng.normal(size=24) for side in (np.cos(turn), np.sin(turn)))
-        elbow = Elbow([float("nan"), 0.2, 0.3, 0.36, 0.38, 0.385, 0.387, 0.388], 8, "elbow")
+        elbow = ElbowCurve([float("nan"), 0.2, 0.3, 0.36, 0.38, 0.385, 0.387, 0.388], 8, "elbow")
         others = [other for other in range(self.widths[place]) if other != channel][:5]
         return UnitCard(
             layer,

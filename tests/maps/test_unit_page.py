@@ -22,7 +22,7 @@ from maps.seeing import NEEDS_BROWSER, looking, until
 from maps.writing import put
 from PIL import Image
 
-from polyscan.maps import Atlas, NullPlace, Site, UnitCard, addresses
+from polyscan.maps import Atlas, NullPlace, Site, UnitCard, urls
 from polyscan.maps.numbers import number_text
 from polyscan.maps.one_file import one_file
 from polyscan.maps.templating import CONTENT_POLICY
@@ -76,10 +76,10 @@ def needed(atlas: Atlas, layers: Iterable[int]) -> Iterator[str]:
     for layer in layers:
         channels = atlas.channel[atlas.layer_index == layer].tolist()
         for block in sorted({channel // BLOCK_UNITS for channel in channels}):
-            yield addresses.block_address(layer, n_layers, block)
+            yield urls.block_address(layer, n_layers, block)
         for card in atlas.gallery.cards(atlas.layers[layer].name):
             if card.sprite is not None and card.channel in channels:
-                yield addresses.sprite_address(layer, n_layers, card.channel)
+                yield urls.sprite_address(layer, n_layers, card.channel)
 
 
 @pytest.fixture(scope="module")
@@ -370,7 +370,7 @@ def test_steps_go_over_scanned_units_only(seen: Any, small: Atlas, tmp_path: Pat
 def test_links_lead_to_the_map_the_layer_and_the_nearest(seen: Any, small: Atlas, maps: Path) -> None:
     """The map is opened with this unit marked, the layer's page is the layer's, each nearest unit is the card's."""
     page = seen().unit(maps, ODD, 40)
-    places = addresses.layer_addresses([layer.name for layer in small.layers])
+    places = urls.layer_addresses([layer.name for layer in small.layers])
     assert page.locator("#to-layer").get_attribute("href") == places[3] + "#unit=40"
     assert page.locator("#to-layer").inner_text() == ODD
     assert (maps / places[3]).is_file()
@@ -383,7 +383,7 @@ def test_links_lead_to_the_map_the_layer_and_the_nearest(seen: Any, small: Atlas
     assert page.evaluate("document.activeElement.id") == "unit-name"
     page.go_back()
     stands(page, f"{ODD}:40")
-    assert "../" + page.locator("#to-map").get_attribute("href") == addresses.place_on_map(ODD, 40).replace("/", "/")
+    assert page.locator("#to-map").get_attribute("href") == f"index.html#unit={quote(f'{ODD}:40', safe='')}"
     page.locator("#to-map").click()
     until(page, "window.READY === true")
     assert page.input_value("#find") == f"{ODD}:40"
@@ -675,7 +675,7 @@ def test_opening_a_unit_is_quick_and_loads_its_own_files_alone(
     sizes, took = opened(seen, maps)
     with capsys.disabled():
         sys.stdout.write(f"\none unit: {sum(sizes.values()) / 1e3:.0f} KB {sizes}, painted after {took:.2f} s\n")
-    block = addresses.block_address(5, 6, 100 // BLOCK_UNITS)
+    block = urls.block_address(5, 6, 100 // BLOCK_UNITS)
     assert set(sizes) == {"unit.html", "assets/polyscan.css", "img/05/100.jpg", block}
     assert took < UNIT_SECONDS
 

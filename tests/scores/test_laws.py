@@ -78,9 +78,9 @@ def test_the_order_of_items_does_not_matter_given_the_partitions(name, n_blobs):
     sample = evidence.sample_of(evidence.blobs(n_blobs) if n_blobs else evidence.noise())
     other, order = permuted(sample)
     for k in range(1, max(2, sample.k_cap()) + 1):
-        other.partitions[k] = sample.clustering(k)._replace(labels=sample.clustering(k).labels[order])
+        other.clusterings.partitions[k] = sample.clustering(k)._replace(labels=sample.clustering(k).labels[order])
     for name_, split in (("halves", sample.halves), ("best_split", sample.best_split)):
-        other.__dict__[name_] = dataclasses.replace(split, labels=split.labels[:, order])
+        setattr(other.clusterings, name_, dataclasses.replace(split, labels=split.labels[:, order]))
     assert SCORES[name]()(other) == pytest.approx(SCORES[name]()(sample), abs=BY_PLACE.get(name, 1e-9))
 
 
@@ -95,7 +95,7 @@ def test_what_classes_and_clusters_are_called_does_not_matter(name, n_blobs):
     assert SCORES[name]()(other) == pytest.approx(SCORES[name]()(sample), abs=1e-12)
     # Clusters by other numbers, the random cuts by the same places.
     for name_, split in (("halves", sample.halves), ("best_split", sample.best_split)):
-        other.__dict__[name_] = dataclasses.replace(split, labels=split.labels.max() - split.labels)
+        setattr(other.clusterings, name_, dataclasses.replace(split, labels=split.labels.max() - split.labels))
     assert SCORES[name]()(other) == pytest.approx(SCORES[name]()(sample), abs=1e-12)
 
 

@@ -41,7 +41,7 @@ def test_prepared_samples_have_the_same_bits(k_rule):
         assert together.halves.labels.tobytes() == single.halves.labels.tobytes()
         assert together.best_split.labels.tobytes() == single.best_split.labels.tobytes()
         for k in {2, *range(1, single.k_cap(k_rule) + 1)}:
-            assert k in together.partitions
+            assert k in together.clusterings.partitions
             np.testing.assert_array_equal(together.clustering(k).labels, single.clustering(k).labels)
             assert together.clustering(k).sse == single.clustering(k).sse
     for name, score in SCORES.items():

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 import scipy.stats
+from stats.leave_one_out import Null, leave_one_out_p
 
-from polyscan.nulls.calibration import Calibration, Null, leave_one_out_p, match_radius, matched, off_range
+from polyscan.nulls.calibration import Calibration, match_radius, matched, off_range
 
 
 def generator(seed=0):

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from polyscan.nulls.calibration import Calibration, Null, leave_one_out_p
+from polyscan.nulls.calibration import Calibration
+from stats.leave_one_out import Null, leave_one_out_p
 from polyscan.nulls.null_sets import (
     LAYER_REACHES,
     LEVELS,
     allowed,
-    gaussian_vectors,
     neighbourhoods,
     one_exemplar_sets,
     random_sets,
@@ -108,27 +108,6 @@ def test_random_sets_favour_no_item():
     assert scipy.stats.chisquare(counts).pvalue > 0.01
 
 
-@pytest.mark.parametrize(("n", "d"), [(8, 20), (30, 5)])
-def test_gaussian_sets_have_the_set_s_mean_and_covariance(n, d):
-    vectors = embeddings(n, d)
-    sets = gaussian_vectors(vectors, count=6000, generator=generator())
-    assert sets.shape == (6000, n, min(n, d))
-    pooled = sets.reshape(-1, sets.shape[2])
-    expected = np.sort(np.linalg.eigvalsh(np.cov(vectors.astype(np.float64).T)))[::-1][: min(n, d)]
-    found = np.sort(np.linalg.eigvalsh(np.cov(pooled.T)))[::-1]
-    np.testing.assert_allclose(found, expected, atol=0.03 * expected[0])
-    assert np.linalg.norm(pooled.mean(axis=0)) == pytest.approx(np.linalg.norm(vectors.mean(axis=0)), rel=0.02)
-    # Items of one set are independent: products of different ones average to the squared mean.
-    products = np.einsum("sir,sjr->ij", sets, sets) / len(sets)
-    off = products[~np.eye(n, dtype=bool)]
-    np.testing.assert_allclose(off, (vectors.mean(axis=0) ** 2).sum(), atol=0.15 * np.diag(products).mean())
-
-
-def test_gaussian_sets_of_equal_vectors_are_that_vector():
-    sets = gaussian_vectors(np.full((4, 3), 2.0), count=2, generator=generator())
-    np.testing.assert_allclose(np.abs(sets), np.full((2, 4, 1), np.sqrt(12)))
-
-
 N, CLASSES = 24, 30
 
 
@@ -216,9 +195,3 @@ def test_reaches_come_in_equal_parts_and_in_no_order():
 def test_wrong_arguments_are_refused(maker, pool, n, count, message):
     with pytest.raises(ValueError, match=message):
         maker(pool, n, count=count, generator=generator())
-
-
-@pytest.mark.parametrize(("vectors", "count"), [(np.ones((1, 3)), 1), (np.full((3, 3), np.inf), 1), (np.eye(3), 0)])
-def test_wrong_arguments_of_gaussian_sets_are_refused(vectors, count):
-    with pytest.raises(ValueError, match="Gaussian sets need"):
-        gaussian_vectors(vectors, count=count, generator=generator())

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from polyscan.nulls.readouts import Activations, one_exemplar, plantable_pairs
+from polyscan.nulls.planting import plantable_pairs
+from polyscan.nulls.readouts import Activations, one_exemplar
 
 P, C = 400, 12
 

@@ -8,7 +8,7 @@ from sklearn.metrics import silhouette_score
 
 from polyscan.stats.splits import best_split, clarity, cosines, cut, gap, silhouette, two_means
 from polyscan.stats.splits.cosines import centred
-from polyscan.stats.splits.hartigan import moved
+from polyscan.stats.splits.hartigan import hartigan
 
 RESTARTS = 10
 
@@ -243,7 +243,7 @@ def test_runs_are_those_of_their_definition(k):
     x = units(np.concatenate([clouds(5, 18, 6), groups(3, (8, 6, 4), 6)[0]]))
     draws = uniforms(len(x), k, restarts=3)
     for sweeps in (1, 6):
-        runs = moved(centred(cosines(x)), k, draws, sweeps=sweeps)
+        runs = hartigan(centred(cosines(x)), k, draws, sweeps=sweeps)
         expected = [
             [literal_run(points, k, draw, sweeps) for draw in of_set] for points, of_set in zip(x, draws, strict=True)
         ]
@@ -254,7 +254,7 @@ def test_runs_are_those_of_their_definition(k):
 def test_the_sum_of_squares_never_rises_and_no_move_is_left(k):
     x = units(clouds(6, 30, 12))
     draws = uniforms(6, k, restarts=4)
-    by_sweeps = [moved(centred(cosines(x)), k, draws, sweeps=sweeps) for sweeps in (1, 2, 3, 40)]
+    by_sweeps = [hartigan(centred(cosines(x)), k, draws, sweeps=sweeps) for sweeps in (1, 2, 3, 40)]
     sse = np.array([[[literal_sse(x[s], runs[s, r]) for r in range(4)] for s in range(6)] for runs in by_sweeps])
     assert (np.diff(sse, axis=0) <= 1e-9).all()
     assert (np.diff(sse, axis=0) < -1e-3).any()
@@ -271,7 +271,7 @@ def test_no_cluster_runs_empty(k):
     x = [clouds(20, 12, 4), np.ones((2, 12, 4)), np.zeros((1, 12, 4)), corners @ np.eye(3, 4)]
     x.append(np.repeat(clouds(4, 2, 4), [11, 1], axis=1))
     products = centred(cosines(np.concatenate(x)))
-    runs = moved(products, k, uniforms(len(products), k))
+    runs = hartigan(products, k, uniforms(len(products), k))
     assert runs.shape == (len(products), RESTARTS, 12)
     assert (np.sort(runs, axis=-1)[:, :, [0, -1]] == [0, k - 1]).all()
     assert ((runs[..., None] == np.arange(k)).sum(axis=2) >= 1).all()
@@ -279,7 +279,7 @@ def test_no_cluster_runs_empty(k):
 
 @pytest.mark.parametrize("k", [2, 3, 5])
 def test_as_many_items_as_clusters_have_one_each(k):
-    runs = moved(centred(cosines(clouds(5, k, 4))), k, uniforms(5, k))
+    runs = hartigan(centred(cosines(clouds(5, k, 4))), k, uniforms(5, k))
     assert (np.sort(runs, axis=-1) == np.arange(k)).all()
 
 
@@ -502,7 +502,7 @@ def test_wrong_arguments_are_refused():
 )
 def test_wrong_arguments_of_runs_are_refused(shape, k, draws, sweeps, message):
     with pytest.raises(ValueError, match=message):
-        moved(np.zeros(shape), k, np.zeros(draws), sweeps=sweeps)
+        hartigan(np.zeros(shape), k, np.zeros(draws), sweeps=sweeps)
 
 
 def test_vectors_that_are_not_finite_are_refused():

@@ -10,13 +10,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from polyscan.maps.atlas import Elbow, NullPlace, NullSets, Plane, UnitCard
+from polyscan.maps.atlas import ElbowCurve, NullPlace, NullSets, Plane, UnitCard
 from polyscan.maps.figures.paper import ACCENT, CLUSTER_COLORS, CLUSTER_MARKS, QUARTILES, QUIET, RULE, SMALL, WIDTH
 from polyscan.maps.numbers import count_text, number_text
 
 LEFT, BELOW, ABOVE, BETWEEN = 0.48, 0.4, 0.24, 0.62  # inches
 THIRD = (WIDTH - LEFT - 2 * BETWEEN - 0.12) / 3
-Draw = Callable[[Axes], None]
+DrawChart = Callable[[Axes], None]
 
 
 def draw_charts(figure: Figure, card: UnitCard, null: NullSets | None, top: float, height: float) -> None:
@@ -29,7 +29,7 @@ def draw_charts(figure: Figure, card: UnitCard, null: NullSets | None, top: floa
         top: over the sheet's lower edge, in inches.
         height: of the charts with their words, in inches.
     """
-    charts: list[Draw] = []
+    charts: list[DrawChart] = []
     if card.null is not None and null is not None:
         charts.append(partial(draw_null, place=card.null, null=null))
     if card.elbow is not None:
@@ -69,7 +69,7 @@ def draw_null(axes: Axes, place: NullPlace, null: NullSets) -> None:
     headed(axes, f"{null.score} {number_text(place.value)}: {place.z:.1f} sd; {count_text(int(counts.sum()))} sets")
 
 
-def draw_elbow(axes: Axes, elbow: Elbow) -> None:
+def draw_elbow(axes: Axes, elbow: ElbowCurve) -> None:
     """Mean pairwise perceptual distance of the first 2, 3, ... visualizations."""
     count = np.arange(1, len(elbow.distances) + 1)
     axes.plot(

@@ -58,7 +58,7 @@ class UnitSample:
 
 
 @dataclass(frozen=True)
-class Row:
+class PanelRow:
     """One row of pictures: its mark and heading, how many it stands for, and the pictures, in groups set apart."""
 
     glyph: str
@@ -112,7 +112,7 @@ def draw_head(figure: Figure, title: str, sample: UnitSample) -> None:
     fitted(written(figure, EDGE, height - 0.345, " · ".join(words)), width - 2 * EDGE)
 
 
-def cluster_rows(card: UnitCard) -> Iterator[Row]:
+def cluster_rows(card: UnitCard) -> Iterator[PanelRow]:
     """A row for each cluster of exemplars, which wears its mark, and one for each other kind of evidence."""
     for panel in card.panels:
         groups = [cluster.tiles for cluster in panel.clusters if cluster.tiles]
@@ -121,12 +121,12 @@ def cluster_rows(card: UnitCard) -> Iterator[Row]:
                 if cluster.tiles:
                     words = exemplar_words(panel, place)
                     glyph, color = GLYPHS[place % 5], CLUSTER_COLORS[place % 5]
-                    yield Row(glyph, color, words, cluster.size, [cluster.tiles])
+                    yield PanelRow(glyph, color, words, cluster.size, [cluster.tiles])
         elif groups:
             words = f"{panel.size} {HEADINGS[panel.evidence]}"
             if len(panel.clusters) > 1:
                 words += f" in clusters of {', '.join(str(cluster.size) for cluster in panel.clusters)}"
-            yield Row("", INK, words, panel.size, groups)
+            yield PanelRow("", INK, words, panel.size, groups)
 
 
 def exemplar_words(panel: Panel, place: int) -> str:
@@ -153,7 +153,7 @@ def placed(groups: Sequence[Sequence[Tile]]) -> list[tuple[float, Tile]]:
     return found
 
 
-def draw_row(figure: Figure, row: Row, sheet: Image.Image | None, top: float, ending: str) -> None:
+def draw_row(figure: Figure, row: PanelRow, sheet: Image.Image | None, top: float, ending: str) -> None:
     """A heading, its pictures strongest first, and under each its activation."""
     x, y = EDGE, top - LABEL / 2 - 0.02
     if row.glyph:

@@ -17,6 +17,7 @@ from polyscan.nulls.kinds import CHANNELS, CONTROLS, KINDS, Plant, Sources, part
 from polyscan.nulls.null_sets import LAYER_REACHES, reaches
 from polyscan.nulls.readouts import Activations, OneExemplar, one_exemplar
 from polyscan.shards import seed
+from polyscan.stages.survey.geometry import Row
 from polyscan.stages.survey.sampling import PeakValues
 from polyscan.stats.whitening import Whitening
 from polyscan.units import virtual_layer
@@ -25,8 +26,6 @@ from polyscan.vision.readouts import Directions
 log = logging.getLogger("polyscan")
 
 LEAST_TOP = 20  # images that stand for a planted unit on the sample
-
-Row = dict[str, Any]
 
 
 class VirtualUnits:

@@ -2,7 +2,7 @@
 
 from polyscan.stats.significance.binomial import wilson_interval
 from polyscan.stats.significance.false_discovery import benjamini_hochberg, benjamini_yekutieli
-from polyscan.stats.significance.p_values import Tail, TailP, empirical_p, tail_p
+from polyscan.stats.significance.p_values import Side, Tail, TailP, empirical_p, tail_p
 from polyscan.stats.significance.resampling import (
     Correlation,
     Interval,
@@ -15,6 +15,7 @@ from polyscan.stats.significance.resampling import (
 __all__ = [
     "Correlation",
     "Interval",
+    "Side",
     "Tail",
     "TailP",
     "benjamini_hochberg",

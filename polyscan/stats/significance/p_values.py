@@ -7,7 +7,10 @@ from typing import Literal, NamedTuple
 import numpy as np
 from jaxtyping import Float, Float64
 
-Tail = Literal["upper", "lower"]
+Side = Literal["upper", "lower"]
+"""The side of a null on which a value is extreme."""
+Tail = Literal["upper", "lower", "none"]
+"""The side of a score on which evidence of several concepts lies; "none" where there is no such side."""
 
 _ENOUGH_BEYOND = 10
 """From as many null values beyond on, counting them is precise to a third."""
@@ -24,7 +27,7 @@ class TailP(NamedTuple):
     is_extrapolated: bool
 
 
-def empirical_p(value: float, null: Float[np.ndarray, " m"], *, tail: Tail = "upper") -> float:
+def empirical_p(value: float, null: Float[np.ndarray, " m"], *, tail: Side = "upper") -> float:
     """Chance to meet a null value at least as extreme as `value`, with `value` itself counted among the draws.
 
     p = (b + 1) / (m + 1), b the null values >= value (upper tail) or <= value (lower tail)
@@ -52,7 +55,7 @@ def empirical_p(value: float, null: Float[np.ndarray, " m"], *, tail: Tail = "up
     return (int(extreme.sum()) + 1) / (len(null) + 1)
 
 
-def tail_p(value: float, null: Float[np.ndarray, " m"], *, tail: Tail = "upper") -> TailP:
+def tail_p(value: float, null: Float[np.ndarray, " m"], *, tail: Side = "upper") -> TailP:
     """p-value below the 1 / (m + 1) that counting can reach, from a generalised Pareto tail.
 
     Where 10 null values or more are at least as extreme as `value`, p is `empirical_p`. Else, with t the 90 % quantile
@@ -98,7 +101,10 @@ def tail_p(value: float, null: Float[np.ndarray, " m"], *, tail: Tail = "upper")
 
 
 def _survival(distance: float, exceedances: Float64[np.ndarray, " n"]) -> float:
-    """Chance of an exceedance of `distance` or more, under the generalised Pareto distribution that fits them best."""
+    """Chance of an exceedance of `distance` or more, under the generalised Pareto distribution that fits them best.
+
+    Not `scipy.stats.genpareto.fit`: it has no bounds for the shape, and may end in a local optimum.
+    """
     mean = exceedances.mean()
     coarse = np.geomspace(1e-4, 1e2, 101) / mean  # shape / scale, in steps of 15 %
     likelihoods, _ = _likelihoods(coarse, exceedances)

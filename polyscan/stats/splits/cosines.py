@@ -7,7 +7,7 @@ from typing import Any
 import array_api_compat
 from jaxtyping import Float
 
-Array = Any  # numpy.ndarray, or torch.Tensor where a stage computes on a GPU
+from polyscan.stats.arrays import Array
 
 
 def cosines(x: Float[Array, "s n d"], origin: Float[Array, " d"] | None = None) -> Float[Array, "s n n"]:

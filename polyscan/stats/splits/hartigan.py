@@ -16,7 +16,7 @@ from typing import Any
 import array_api_compat
 from jaxtyping import Bool, Float, Int
 
-Array = Any  # numpy.ndarray, or torch.Tensor where a stage computes on a GPU
+from polyscan.stats.arrays import Array
 
 _LEAST_FALL = 1e-6
 """A move counts if the sum of squares falls by more; rounding leaves 1e-13, so no move is ever undone for its sake."""
@@ -24,7 +24,7 @@ _EQUAL = 1e-9
 """Squared distances up to this are rounding: such items are as near to one seed as to another."""
 
 
-def moved(
+def hartigan(
     products: Float[Array, "s n n"], k: int, uniforms: Float[Array, "s r k"], sweeps: int = 6
 ) -> Int[Array, "s r n"]:
     """Labels of `r` runs for each set, in [0, k - 1]; no cluster is empty.

@@ -10,12 +10,11 @@ from typing import Any
 import array_api_compat
 from jaxtyping import Bool, Float, Int
 
+from polyscan.stats.arrays import Array
 from polyscan.stats.clustering import renumbered
 from polyscan.stats.splits.cosines import centred, shape_of
-from polyscan.stats.splits.hartigan import moved
+from polyscan.stats.splits.hartigan import hartigan
 from polyscan.stats.splits.separation import silhouette, silhouettes
-
-Array = Any  # numpy.ndarray, or torch.Tensor where a stage computes on a GPU
 
 _ROUNDING = 1e-9
 """A share of n items is rounded up, but not because .07 * 100 is a little above 7 in binary."""
@@ -144,7 +143,7 @@ def _split(xp: Any, cosines: Array, k: int, uniforms: Array, least: int) -> tupl
     parts: list[tuple[Array, Array]] = []
     for start in range(0, max(1, s), step):
         some = cosines[start : start + step, :, :]
-        runs = moved(centred(some), k, uniforms[start : start + step, :, :])
+        runs = hartigan(centred(some), k, uniforms[start : start + step, :, :])
         parts.append(_clearest(xp, some, runs, k, least))
     labels, held = zip(*parts, strict=True)
     return xp.concat(labels, axis=0), xp.concat(held, axis=0)

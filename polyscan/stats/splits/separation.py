@@ -7,9 +7,8 @@ from typing import Any
 import array_api_compat
 from jaxtyping import Float, Int
 
+from polyscan.stats.arrays import Array
 from polyscan.stats.splits.cosines import shape_of
-
-Array = Any  # numpy.ndarray, or torch.Tensor where a stage computes on a GPU
 
 _ZERO_DISTANCE = 1e-12
 """A mean distance up to this counts as 0; rounding of cosines leaves 1e-15."""

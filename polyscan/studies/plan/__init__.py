@@ -2,29 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from polyscan.inputs import pinned_threads
 from polyscan.job import Job
-from polyscan.studies.plan.evidence import calibrate_row, embed_row, name_row, score_row
+from polyscan.pipeline import STAGES
+from polyscan.studies.plan.costs import Cost, cost_of
 from polyscan.studies.plan.measuring import watched
 from polyscan.studies.plan.outlook import Outlook
-from polyscan.studies.plan.passes import PlanRow, collect_row, combine_row, survey_row
-from polyscan.studies.plan.pictures import visualize_row
-from polyscan.studies.plan.seen import picture_row, show_row
+from polyscan.studies.plan.row import PlanRow
+from polyscan.studies.scanning import job_of
 
-ROWS: tuple[Callable[[Outlook], PlanRow], ...] = (
-    survey_row,
-    collect_row,
-    combine_row,
-    visualize_row,
-    embed_row,
-    calibrate_row,
-    score_row,
-    name_row,
-    picture_row,
-)
+REPORT = "report"
 
 
 @dataclass(frozen=True)
@@ -38,25 +28,32 @@ class Plan:
     maps: PlanRow
 
 
-def planned(job: Job) -> Plan:
-    """Measures one batch of each costly stage and multiplies.
+def plan(job: Job | str | Path) -> Plan:
+    """What a job would take: one batch of each costly stage is measured and multiplied.
 
     Shards and rows are what comes to pass if no unit is dead, no two units share a crop or a place, and every virtual
     unit that the job asks for can be made: upper bounds. Seconds, disk and memory are estimates. Memory is that of a
     worker: of this process at its peak while a batch is measured, and what grows with the job on top of it by
     arithmetic; so plan in a process that holds nothing else.
 
+    Args:
+        job: a job, a job file, or the name of one that comes with polyscan.
+
     Raises:
         PolyscanError: whatever is wrong with the job.
+        LookupError: if a stage has no cost.
     """
+    costs = [cost_of(stage.name) for stage in STAGES]
+    job = job_of(job)
     with pinned_threads(job):
         outlook = Outlook(job)
-        rows = [_with_peak(row_of, outlook) for row_of in ROWS if row_of is not visualize_row or job.visualize.enabled]
+        rows = [_with_peak(cost, outlook) for cost in costs]
+        maps = _with_peak(cost_of(REPORT), outlook)
     n_units = sum(layer.point.n_channels for layer in outlook.layers)
-    return Plan(len(outlook.layers), n_units, len(outlook.images), rows, _with_peak(show_row, outlook))
+    return Plan(len(outlook.layers), n_units, len(outlook.images), rows, maps)
 
 
-def _with_peak(row_of: Callable[[Outlook], PlanRow], outlook: Outlook) -> PlanRow:
+def _with_peak(cost: Cost, outlook: Outlook) -> PlanRow:
     with watched() as peak:
-        row = row_of(outlook)
+        row = cost(outlook)
     return replace(row, peak=peak)

@@ -24,6 +24,8 @@ from polyscan.vision.readouts import ReadPoint, chosen_layers
 MEASURED_SETS, WARMING_SETS = 64, 8
 ELBOW = 4 / 3
 """Images of a unit / `visualize.min_images`, as a guess: 11.2 / 6 on the digits, 6.2 / 6 on MobileNetV2 by LPIPS."""
+PARTS = {"null": 1, "control": 1, "sum": 1, "noisy": 1, "random": 1, "three": 3}
+"""Directions of a virtual unit by its role; 2 where it is not named."""
 PROOF = ("null", "control", "planted")
 """Virtual units that are visualized where a job asks for it."""
 

@@ -7,7 +7,7 @@ unit goes through, they go through, so the rates are those of the job's own netw
 from __future__ import annotations
 
 import json
-from typing import Any
+from pathlib import Path
 
 from polyscan import pipeline
 from polyscan.inputs import pinned_threads
@@ -15,6 +15,8 @@ from polyscan.job import Job
 from polyscan.maps import validation_page
 from polyscan.nulls.kinds import KINDS
 from polyscan.run import Run
+from polyscan.shards import Runner
+from polyscan.studies.scanning import job_of, runner_for
 from polyscan.studies.validate.labelled import labelled_rows
 from polyscan.studies.validate.measures import Measures, measures
 from polyscan.studies.validate.truth import planted_rows, purities
@@ -24,13 +26,21 @@ PLANTED = 80
 REPORT = "validation.json"
 
 
-def validate(job: Job, run: Run, runner: Any, *, watcher: pipeline.Watcher | None = None) -> Measures:
+def validate(
+    job: Job | str | Path,
+    run: str,
+    *,
+    on: str | None = None,
+    workers: int | None = None,
+    watcher: pipeline.Watcher | None = None,
+) -> Measures:
     """Scans the widened job into `run`, measures every score on it, and writes `validation.json` and a page.
 
     Args:
-        job: what is to be trusted.
-        run: a results folder of its own.
-        runner: where workers live.
+        job: what is to be trusted: a job, a job file, or the name of one that comes with polyscan.
+        run: a results folder of its own, at any address that fsspec knows.
+        on: `local` (this process) or `ray`; default: `ray` where RAY_ADDRESS is set, else `local`.
+        workers: Ray workers to ask for; default: the job's `workers.n`, else as many as fit.
         watcher: is told of every shard.
 
     Returns:
@@ -38,8 +48,15 @@ def validate(job: Job, run: Run, runner: Any, *, watcher: pipeline.Watcher | Non
         the layer `images` holds labelled sets of whole images.
 
     Raises:
-        PolyscanError: as `pipeline.scan`.
+        PolyscanError: see `polyscan.errors`.
     """
+    asked = job_of(job)
+    with runner_for(on, workers, asked.workers) as runner:
+        return measured(asked, Run(run), runner, watcher=watcher)
+
+
+def measured(job: Job, run: Run, runner: Runner, *, watcher: pipeline.Watcher | None = None) -> Measures:
+    """As `validate`, on a runner that is at hand."""
     wide = widened(job)
     pipeline.scan(wide, run, runner, watcher=watcher)
     with pinned_threads(wide):

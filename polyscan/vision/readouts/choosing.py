@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 import fnmatch
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from polyscan.errors import ModelError
+from polyscan.errors import ModelError, suggestion
 from polyscan.units import CALL_MARK, VIRTUAL_MARK, virtual_layer
 from polyscan.vision.readouts.points import ReadPoint
 from polyscan.vision.readouts.units import Readout
@@ -33,7 +32,7 @@ def choose(points: Sequence[ReadPoint], blocks: Sequence[str], layers: str | Seq
         fitting = special[word] if word in special else _fitting(word, names)
         if not fitting:
             what = "no blocks" if word == "blocks" else f'no layer "{word}"'
-            raise ModelError(f"{network} has {what}; {_nearest(word, names)}. `polyscan units` lists them all.")
+            raise ModelError(f"{network} has {what}; {suggestion(word, names)}. `polyscan units` lists them all.")
         chosen |= fitting
     if not chosen:
         raise ModelError(f"`layers` names none; {network} has {len(names)}: write all, blocks, a name or a glob")
@@ -50,7 +49,7 @@ def chosen_layers(names: Sequence[str], layers: str | Sequence[str]) -> set[str]
     for word in _words(layers):
         fitting = set(names) if word == "all" else _fitting(word, names)
         if not fitting:
-            raise ModelError(f'"{word}" fits no scanned layer; {_nearest(word, names)}')
+            raise ModelError(f'"{word}" fits no scanned layer; {suggestion(word, names)}')
         chosen |= fitting
     return chosen
 
@@ -61,13 +60,6 @@ def _words(layers: str | Sequence[str]) -> Sequence[str]:
 
 def _fitting(word: str, names: Sequence[str]) -> set[str]:
     return {name for name in names if name == word or fnmatch.fnmatchcase(name, word)}
-
-
-def _nearest(word: str, names: Sequence[str]) -> str:
-    near = difflib.get_close_matches(word, names, n=3)
-    if near:
-        return f"nearest: {', '.join(near)}"
-    return f"it has: {', '.join(names[:8])}{' ...' if len(names) > 8 else ''}"
 
 
 def numbered(points: Sequence[ReadPoint], names: set[str]) -> list[ReadPoint]:
@@ -90,7 +82,7 @@ def with_readouts(points: Sequence[ReadPoint], readouts: Mapping[str, Mapping[st
     names = [point.layer for point in points]
     for layer in readouts:
         if layer not in names:
-            raise ModelError(f'readouts are given for "{layer}", which is no chosen layer; {_nearest(layer, names)}')
+            raise ModelError(f'readouts are given for "{layer}", which is no chosen layer; {suggestion(layer, names)}')
     found: list[ReadPoint] = []
     for point in points:
         found.append(point)

@@ -1,4 +1,4 @@
-"""What units' pictures and the maps take."""
+"""What `picture` takes: one sprite a live unit."""
 
 from __future__ import annotations
 
@@ -6,20 +6,18 @@ import math
 
 from polyscan.scores.sample import MOST_PARTS
 from polyscan.studies.plan.outlook import Outlook
-from polyscan.studies.plan.passes import PlanRow
+from polyscan.studies.plan.row import PlanRow
 
 PIXEL_BYTES = 0.27
 """Of a pixel of a sprite, as JPEG keeps photos' thumbnails."""
-TILE_BYTES, PAGE_BYTES, COLUMN_BYTES, ASSET_BYTES = 6, 2000, 4 * 4 / 3, 1.1e6
-"""Of a tile's row on disk; of a unit's data beside its pictures; of one number of one unit on the map; of what pages
-share."""
-COLUMNS = 30
-PICTURING_S, DRAWING_S, READING_S = 4e-3, 1.6e-3, 0.05
-"""Of a unit's sprite; of a unit's data and pictures as the maps have them; of a shard that is read."""
+TILE_BYTES = 6
+"""Of a tile's row on disk."""
+PICTURING_S, READING_S = 4e-3, 0.05
+"""Of a unit's sprite, and of a shard that is read."""
 HELD = 200e6
 
 
-def picture_row(outlook: Outlook) -> PlanRow:
+def cost(outlook: Outlook) -> PlanRow:
     """One sprite a live unit: at most `crops`, and of each of five clusters `per_cluster`."""
     job = outlook.job
     sizes = [layer.point.n_channels for layer in outlook.layers]
@@ -28,19 +26,6 @@ def picture_row(outlook: Outlook) -> PlanRow:
     rows = (1 + _most_crops(outlook)) * sum(sizes) + _visualized(outlook) * _most_visualizations(outlook)
     seconds = sum(sizes) * PICTURING_S + shards * READING_S
     return PlanRow("picture", shards, rows * bool(tiles), sprite_bytes(outlook) + rows * TILE_BYTES, seconds, HELD)
-
-
-def show_row(outlook: Outlook) -> PlanRow:
-    """The maps: data and pictures of each unit, copied, and a script a column."""
-    job = outlook.job
-    units = sum(layer.point.n_channels for layer in outlook.layers)
-    shown = units
-    if job.show.pictures_per_layer is not None:
-        most = job.show.pictures_per_layer
-        shown = sum(min(layer.point.n_channels, most) for layer in outlook.layers)
-    pictures = sprite_bytes(outlook) * shown / max(1, units)
-    bytes_ = pictures + units * (PAGE_BYTES + 2 * COLUMNS * COLUMN_BYTES) + ASSET_BYTES
-    return PlanRow("show", 0, units, bytes_, units * DRAWING_S, HELD)
 
 
 def sprite_bytes(outlook: Outlook) -> float:

@@ -9,7 +9,7 @@ import numpy as np
 from polyscan.stages.visualize import ascent_of, ascent_settings
 from polyscan.studies.plan.measuring import seconds
 from polyscan.studies.plan.outlook import Outlook
-from polyscan.studies.plan.passes import PlanRow
+from polyscan.studies.plan.row import PlanRow
 from polyscan.vision.feature_visualization import canvas_px
 from polyscan.vision.readouts import ReadPoint
 
@@ -18,13 +18,15 @@ PNG_BYTES = 0.9
 """Of one byte of the picture."""
 
 
-def visualize_row(outlook: Outlook) -> PlanRow:
+def cost(outlook: Outlook) -> PlanRow:
     """A step is measured in a few layers, evenly over the depth, and interpolated between them.
 
     Rows are those of units none of which reaches its elbow before `max_images`; time and disk are those of units that
     reach it as early as most do. Batches are full whatever is left to do.
     """
     settings, preprocessing = outlook.job.visualize, outlook.reader.network.preprocessing
+    if not settings.enabled:
+        return PlanRow("visualize", 0, 0, 0.0, 0.0, 0.0)
     layers = [(layer.point, layer.n_visualized) for layer in outlook.layers if layer.n_visualized]
     measured = sorted({round(place) for place in np.linspace(0, len(layers) - 1, MEASURED_LAYERS)})
     steps = [_step_seconds(outlook, layers[place][0]) for place in measured]

@@ -1,0 +1,75 @@
+"""What is wrong with a job, in words: pydantic's findings as sentences with the key, the value and what is allowed."""
+
+from __future__ import annotations
+
+import difflib
+import re
+import reprlib
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, get_args
+
+from pydantic import BaseModel, ValidationError
+
+PLAIN = "Value error, input should"  # as pydantic's own sentences, which name neither key nor value
+BARE = re.compile(r"[\w\[\], .-]{1,60}", re.ASCII)
+
+
+def explained(error: ValidationError, content: Mapping[str, Any], model: type[BaseModel]) -> Iterator[str]:
+    """What is wrong, a line a fault: the key, the value got and what is allowed.
+
+    Args:
+        error: pydantic's own.
+        content: what was to be a job.
+        model: the class of jobs.
+    """
+    for fault in error.errors():
+        place = [str(part) for part in fault["loc"]]
+        key = ".".join(_word(part) for part in place)
+        if fault["type"] == "extra_forbidden":
+            yield f"unknown key `{key}`; {_hint(place, model)}"
+        elif fault["type"] == "missing":
+            yield f"`{key}` is missing; {_description(place, model) or 'the job needs it'}"
+        elif fault["type"] == "value_error" and not fault["msg"].startswith(PLAIN):
+            yield str(fault["msg"]).removeprefix("Value error, ")
+        else:
+            text = fault["msg"].removeprefix("Value error, ")
+            yield f"`{key}`: {text[0].lower()}{text[1:]}, got {_short(fault.get('input', content))}"
+
+
+def _word(part: str) -> str:
+    """A part of a key as TOML has it: quoted where it is no bare word, and never pages long."""
+    return part if BARE.fullmatch(part) else _short(part)
+
+
+def _short(value: object) -> str:
+    """A value as Python writes it, cut short wherever it is long or deep."""
+    brief = reprlib.Repr()
+    brief.maxlevel, brief.maxstring, brief.maxlong, brief.maxother = 3, 80, 40, 80
+    try:
+        return brief.repr(value)
+    except ValueError:  # Python refuses to write thousands of digits
+        return "a number of thousands of digits"
+
+
+def _hint(place: Sequence[str], model: type[BaseModel]) -> str:
+    """What an unknown key may have been meant to be."""
+    group = _group(place[:-1], model)
+    known = sorted(group.model_fields) if group else []
+    near = difflib.get_close_matches(place[-1], known, n=1)
+    return f'did you mean "{near[0]}"?' if near else f"known keys: {', '.join(known)}"
+
+
+def _group(place: Sequence[str], model: type[BaseModel]) -> type[BaseModel] | None:
+    for part in place:
+        found = model.model_fields.get(part)
+        kinds = [found.annotation, *get_args(found.annotation)] if found else []
+        inner = next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)), None)
+        if inner is None:
+            return None
+        model = inner
+    return model
+
+
+def _description(place: Sequence[str], model: type[BaseModel]) -> str:
+    group = _group(place[:-1], model)
+    return (group.model_fields[place[-1]].description or "") if group and place[-1] in group.model_fields else ""
