@@ -129,6 +129,15 @@ def _about_machine() -> dict[str, Any]:
     }
 
 
+def note_cpu(run: Run, cpu: str) -> list[str]:
+    """Records a kind of CPU that shards were done on; gives the kinds that were recorded before, without it."""
+    manifest = run.manifest()
+    known: list[str] = manifest.get("cpus", [])
+    if cpu not in known:
+        run.save_manifest({**manifest, "cpus": sorted({*known, cpu})})
+    return [kind for kind in known if kind != cpu]
+
+
 # ---- fingerprints ----------------------------------------------------------------------------------------------------
 
 

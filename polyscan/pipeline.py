@@ -163,6 +163,7 @@ def complete(
     if pending or run.ledger.planned(stage.name) != len(shards):
         run.ledger.note_plan(stage.name, len(shards))
     failures: dict[int, Failure] = {}
+    cpus: set[str] = set()
     run.ledger.clear_running(stage.name)  # what a driver left behind that was killed
     try:
         for _ in range(TRIES):
@@ -171,6 +172,7 @@ def complete(
                 for outcome in outcomes:
                     watcher.outcome(outcome)
                     _note(outcome, run, failures)
+                    _note_cpu(outcome, run, cpus)
             pending = [failure.shard for failure in failures.values() if not failure.is_final]
     finally:
         run.ledger.clear_running(stage.name)
@@ -207,6 +209,21 @@ def _note(outcome: Outcome, run: Run, failures: dict[int, Failure]) -> None:
         log.warning("%s %d/%d: its failure can't be filed: %s", shard.stage, shard.index, shard.count, error)
     if outcome.is_job_error:
         raise JobError(outcome.cause)
+
+
+def _note_cpu(outcome: Outcome, run: Run, noted: set[str]) -> None:
+    """Records each kind of CPU in `run.json`, and says where a run has shards of several kinds."""
+    if not isinstance(outcome, Receipt) or outcome.cpu is None or outcome.cpu in noted:
+        return
+    noted.add(outcome.cpu)
+    others = manifest.note_cpu(run, outcome.cpu)
+    if others:
+        log.warning(
+            "%s: shards are done on %s, others were on %s: exemplars are the same, other numbers agree up to rounding",
+            run.address,
+            outcome.cpu,
+            ", ".join(others),
+        )
 
 
 def in_process(make_work: Callable[[], Work], shards: Sequence[Shard], resources: Resources) -> Generator[Outcome]:

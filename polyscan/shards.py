@@ -103,12 +103,14 @@ class Receipt:
         rows: over all its files.
         seconds: from its beginning to its filing.
         batch: the batch sizes it was done with, by setting, where memory ran out at the job's own.
+        cpu: the kind of CPU that it was done on; None where no record tells.
     """
 
     shard: Shard
     rows: int
     seconds: float
     batch: Mapping[str, int] | None = None
+    cpu: str | None = None
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import importlib
 import time
 import traceback
@@ -10,13 +9,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import torch
-
 from polyscan.errors import JobError
 from polyscan.inputs import pinned_threads
 from polyscan.job import Job
 from polyscan.run import Done, Run
 from polyscan.shards import Failure, Outcome, Receipt, Shard, Work
+from polyscan.vision.devices import cpu_kind
+from polyscan.vision.memory import free_memory, is_out_of_memory
 
 
 @dataclass
@@ -63,7 +62,7 @@ class ShardWorker:
         except Exception as error:  # whatever a shard stumbles over, its siblings go on
             cause = str(error) if isinstance(error, JobError) else f"{type(error).__name__}: {error}"
             return Failure(shard, cause, traceback.format_exc(), is_job_error=isinstance(error, JobError))
-        return Receipt(shard, done.rows, done.seconds, done.batch)
+        return Receipt(shard, done.rows, done.seconds, done.batch, done.cpu)
 
     def _traced(self, shard: Shard, run: Run) -> Done:
         """Does a shard, and leaves a trace for `status` while it is at work."""
@@ -81,12 +80,13 @@ class ShardWorker:
                 columns = self._computed(shard, run)
                 break
             except RuntimeError as error:
-                if not _is_out_of_memory(error) or not self._halve():
+                if not is_out_of_memory(error) or not self._halve():
                     raise
             # Not before here are the error's frames gone, and with them what filled the memory.
-            _free_memory()
+            free_memory()
         seconds = time.perf_counter() - started
-        return run.write(shard, columns, fingerprint=self.fingerprint, seconds=seconds, batch=self._batch)
+        fingerprint, batch = self.fingerprint, self._batch
+        return run.write(shard, columns, fingerprint=fingerprint, seconds=seconds, batch=batch, cpu=cpu_kind())
 
     def _computed(self, shard: Shard, run: Run) -> Mapping[str, Any]:
         with pinned_threads(self.job):
@@ -107,15 +107,3 @@ def with_batches(job: Job, sizes: Mapping[str, int]) -> Job:
     """The job with other batch sizes, by setting, as in `{"collect.batch": 16}`."""
     groups = {name.removesuffix(".batch"): size for name, size in sizes.items()}
     return job.model_copy(update={g: getattr(job, g).model_copy(update={"batch": n}) for g, n in groups.items()})
-
-
-def _is_out_of_memory(error: RuntimeError) -> bool:
-    """Whether a GPU's memory ran out: in torch's own allocator, or in one of its libraries."""
-    words = ("CUDA error: out of memory", "CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED")
-    return isinstance(error, torch.cuda.OutOfMemoryError) or any(word in str(error) for word in words)
-
-
-def _free_memory() -> None:
-    gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()

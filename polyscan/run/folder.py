@@ -87,6 +87,7 @@ class Run:
         fingerprint: str,
         seconds: float,
         batch: Mapping[str, int] | None = None,
+        cpu: str | None = None,
     ) -> Done:
         """Writes a shard's tables, then its done record.
 
@@ -96,6 +97,7 @@ class Run:
             fingerprint: of its stage.
             seconds: that it took.
             batch: its batch sizes by setting, where they are not the job's; kept in the record and in every part.
+            cpu: the kind of CPU that it was done on; kept in the record alone.
         """
         about = {"fingerprint": fingerprint, "shard": shard.name, **({"batch": dict(batch)} if batch else {})}
         parts = tuple(self._write_part(name, shard, table_columns, about) for name, table_columns in columns.items())
@@ -110,6 +112,7 @@ class Run:
             seconds=seconds,
             at=time.time(),
             batch=dict(batch) if batch else None,
+            cpu=cpu,
         )
         self.ledger.record(done)
         return done

@@ -40,6 +40,7 @@ class Done:
         seconds: from its beginning to its filing.
         at: when it was filed, in seconds since 1970; None in records of 0.1.0.
         batch: batch sizes by setting, where memory ran out at the job's own: equal to others' up to rounding.
+        cpu: kind of the CPU that did it; None in records of 0.1.0.
     """
 
     stage: str
@@ -52,6 +53,7 @@ class Done:
     seconds: float
     at: float | None = None
     batch: dict[str, int] | None = None
+    cpu: str | None = None
 
     @property
     def rows(self) -> int:

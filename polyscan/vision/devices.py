@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import platform
+
 import torch
 
 from polyscan.errors import ModelError
@@ -39,6 +41,15 @@ def prepare_device(device: torch.device) -> None:
     torch.backends.cuda.matmul.allow_tf32 = False
     torch.backends.cudnn.deterministic = True
     torch.backends.cudnn.benchmark = False
+
+
+def cpu_kind() -> str:
+    """The kind of CPU that this process computes on: CPUs of one kind give the same bits.
+
+    >>> cpu_kind()  # doctest: +SKIP
+    'x86_64 AVX512'
+    """
+    return f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}"
 
 
 def arithmetic() -> dict[str, bool]:

@@ -77,7 +77,7 @@ def spearman(x: Shaped[np.ndarray, " n"], y: Shaped[np.ndarray, " n"]) -> float:
     Raises:
         ValueError: if x and y differ in length or hold NaN.
 
-    Ranks are scipy's. The correlation is not `scipy.stats.spearmanr`, which loads and computes a p that no caller wants.
+    Ranks are scipy's; the correlation is not `scipy.stats.spearmanr`, which also computes a p that no caller wants.
 
     Source: Spearman 1904, "The proof and measurement of association between two things".
 

@@ -1,0 +1,172 @@
+"""Commands that ask questions of whole runs: validate, show, figure, compare, robustness."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.table import Column, Table
+from rich.text import Text
+
+from polyscan.cli.console import (
+    ImagesOption,
+    JobArgument,
+    NetworkOption,
+    OnOption,
+    QuietOption,
+    SetOption,
+    WorkersOption,
+    app,
+    out,
+    overrides,
+)
+from polyscan.cli.progress import watching
+from polyscan.cli.words import share_words
+from polyscan.errors import JobError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from polyscan.studies.robustness import Finding
+
+
+@app.command()
+def validate(
+    job: JobArgument = None,
+    run: Annotated[str, typer.Option(help="a results folder of its own")] = "",
+    network: NetworkOption = None,
+    images: ImagesOption = None,
+    on: OnOption = None,
+    workers: WorkersOption = None,
+    sets: SetOption = None,
+    quiet: QuietOption = False,
+) -> None:
+    """Measure how far a job's numbers can be trusted, on units and sets of known truth."""
+    from polyscan.run import Run
+    from polyscan.studies.scanning import filled_job
+    from polyscan.studies.validate import REPORT
+    from polyscan.studies.validate import validate as measured
+
+    if not run:
+        raise JobError("`--run` is missing: where the results go, as in --run runs/digits-validation")
+    asked = filled_job(job, network, images, overrides(sets))
+    with watching(quiet=quiet) as watcher:
+        measures = measured(asked, run, on=on, workers=workers, watcher=watcher)
+    out.print(_rates_table(measures["separation"]))
+    out.print(f"{Run(run).address}/{REPORT}")
+    out.print(f"{Run(run).address}/maps/validation.html")
+
+
+def _rates_table(measured: Mapping[str, Mapping[str, Mapping[str, float]]]) -> Table:
+    """Each layer's rates; `measured` is measure -> layer -> type of unit -> number."""
+    table = Table("layer", "one concept called several", "planted pairs found", "right number of clusters")
+    for layer in measured["n"]:
+        numbers = [
+            measured.get(measure, {}).get(layer, {}).get(kind)
+            for measure, kind in (("fpr_05", "control"), ("power_05", "planted"), ("k_exact", "planted"))
+        ]
+        if any(number is not None for number in numbers):
+            table.add_row(layer, *("" if number is None else f"{number:.2f}" for number in numbers))
+    return table
+
+
+@app.command()
+def show(
+    run: Annotated[str, typer.Argument(help="the results folder")],
+    sets: SetOption = None,
+    serve: Annotated[bool, typer.Option("--serve", help="serve the maps on 127.0.0.1 until interrupted")] = False,
+    port: Annotated[int, typer.Option(help="port for --serve; 0: any free one")] = 0,
+) -> None:
+    """Draw the maps again, or serve them without drawing all of them."""
+    from polyscan.studies import showing
+
+    if not serve:
+        out.print(f"{showing.redraw(run, overrides(sets))}/maps/index.html")
+        return
+    with showing.served(run, port, overrides(sets)) as url:
+        out.print(f"{url} (Ctrl-C ends it)")
+        showing.wait()
+
+
+@app.command()
+def figure(
+    run: Annotated[str, typer.Argument(help="the folder of a finished run")],
+    what: Annotated[str, typer.Argument(help="map, depth-trend, layer or unit")],
+    name: Annotated[str | None, typer.Argument(help="the layer, or the unit as LAYER:CHANNEL")] = None,
+    to: Annotated[str, typer.Option("--out", help="the file: .pdf, .svg or .png; of a unit also .html")] = "",
+    score: Annotated[
+        str | None, typer.Option(help="a column of the map; default: its first one, for depth-trend all")
+    ] = None,
+) -> None:
+    """Draw a figure of a run for a paper."""
+    from polyscan.studies.figure import figure as drawn
+
+    out.print(drawn(run, what, name, out=to, score=score), markup=False)
+
+
+@app.command()
+def compare(
+    runs: Annotated[list[str], typer.Argument(help="folders of finished runs; the others are compared with the first")],
+    metric: Annotated[str | None, typer.Option(help="a CSV file: run,accuracy or the like, one line a run")] = None,
+    to: Annotated[str, typer.Option("--out", help="where to; default: comparison beside the first run")] = "",
+    same_training: Annotated[
+        bool | None,
+        typer.Option(
+            "--same-training/--different-trainings",
+            help="whether units correspond one by one; default: only where run.json tells",
+            show_default=False,
+        ),
+    ] = None,
+) -> None:
+    """Compare trainings, architectures or a series of checkpoints, layer by layer and over layers."""
+    from polyscan.studies import compare as study
+
+    compared = study.compare(runs, metric=metric, out=to or None, same_training=same_training)
+    head, rows = study.table_of(compared.comparison)
+    table = Table(*(Column(Text(word), overflow="fold") for word in head))
+    for row in rows:
+        table.add_row(*map(Text, row))
+    out.print(table)
+    for sentence in (*compared.comparison.statements, *compared.comparison.warnings):
+        out.print(sentence, markup=False)
+    out.print(f"{compared.address}/index.html", markup=False)
+
+
+@app.command()
+def robustness(
+    run: Annotated[str, typer.Argument(help="the folder of a finished run")],
+    embedder: Annotated[
+        list[str] | None, typer.Option(help="another embed.model, as open_clip:MODEL/WEIGHTS; may be repeated")
+    ] = None,
+    rescan: Annotated[bool, typer.Option("--rescan", help="the whole scan again with another seed, too")] = False,
+    on: OnOption = None,
+    workers: WorkersOption = None,
+    quiet: QuietOption = False,
+) -> None:
+    """Score a finished run again under other settings and tell how far its units' numbers agree."""
+    from polyscan.pipeline import Silence
+    from polyscan.studies import robustness as study
+
+    with watching(quiet=quiet) as watcher:
+        report = study.robustness(
+            run, embedders=embedder or (), rescan=rescan, on=on, workers=workers, watcher=watcher or Silence()
+        )
+    out.print(_agreement_table(report.findings))
+    for finding in report.findings:
+        note = f" ({finding.note})" if finding.note else ""
+        out.print(f"{finding.variant.name}: {finding.variant.question}{note}", markup=False)
+    for skipped in report.skipped:
+        out.print(f"no {skipped.name}: {skipped.reason}", markup=False)
+    out.print(f"{report.address}/robustness.json")
+
+
+def _agreement_table(findings: Sequence[Finding]) -> Table:
+    table = Table(
+        Column("variant", overflow="fold"), "rho gap", "rho separation", "rho PSI", "verdicts agree", "kappa", "units"
+    )
+    for finding in findings:
+        agreement = finding.overall
+        rhos = (share_words(agreement.rho[name].rho) for name in ("gap", "separation", "psi"))
+        shares = (share_words(agreement.verdicts.share), share_words(agreement.several.kappa))
+        table.add_row(finding.variant.name, *rhos, *shares, f"{agreement.units:,}")
+    return table
