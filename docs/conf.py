@@ -13,10 +13,13 @@ project = "polyscan"
 author = "The polyscan authors"
 copyright = "the polyscan authors, Apache License 2.0"
 
-extensions = ["myst_parser"]
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 exclude_patterns = ["generated/**"]  # pages take these in by their include lines
 myst_heading_anchors = 3
 nitpicky = True
+nitpick_ignore_regex = [("py:.*", ".*")]  # types of other packages, which have no pages here
+autodoc_member_order = "bysource"
+autodoc_preserve_defaults = True
 
 html_theme = "furo"
 html_title = "polyscan"
