@@ -6,7 +6,7 @@
 >>> results.top(5)                                        # doctest: +SKIP
 >>> results.unit("conv2:3")                               # doctest: +SKIP
 
-A job is a file, the name of one that comes with polyscan, or made of keywords:
+A job is a TOML file, the name of a job that comes with polyscan, or a `Job` built from keywords:
 
 >>> job = polyscan.Job(network={"name": "torchvision:resnet18", "weights": "DEFAULT"}, images={"source": "photos"})
 >>> polyscan.plan(job)                                    # doctest: +SKIP
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Job", "__version__", "compare", "figure", "open_run", "plan", "robustness", "scan", "validate"]
 
-_HOMES = {
+_MODULES = {
     "Job": "polyscan.job",
     "compare": "polyscan.studies.compare",
     "figure": "polyscan.studies.figure",
@@ -44,12 +44,12 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    """Loads a public name when it is first asked for: `import polyscan` alone loads neither torch nor Ray."""
+    """Imports a public name on first use, so that `import polyscan` alone loads neither torch nor Ray."""
     if name == "__version__":
         return importlib.import_module("importlib.metadata").version("polyscan")
-    if name not in _HOMES:
+    if name not in _MODULES:
         raise AttributeError(f"module 'polyscan' has no attribute '{name}'")
-    return getattr(importlib.import_module(_HOMES[name]), name)
+    return getattr(importlib.import_module(_MODULES[name]), name)
 
 
 def __dir__() -> list[str]:

@@ -1,4 +1,4 @@
-"""`python -m polyscan` is the command line."""
+"""Runs the command line: `python -m polyscan` is the same as `polyscan`."""
 
 from polyscan.cli import main
 

@@ -129,7 +129,7 @@ def test_damage_is_found_by_verify_and_a_failed_shard_by_status(
         (["--set", "visualize={distance='lpips:resnet'}"], "allowed: lpips:alex|vgg|squeeze"),
         (["--set", "embed.model=clip"], 'embedder "clip" is none'),
         (["--set", "device=cuda:7"], "cuda"),
-        (["--set", "collect"], '--set "collect" sets nothing'),
+        (["--set", "collect"], '--set "collect" is not key=value'),
         (["--redo", "collecting"], '--redo "collecting" names no stage'),
         (["--on", "slurm"], '`on` must be "local" or "ray", got "slurm"'),
         (["--workers", "0"], "`workers` must be at least 1, got 0"),

@@ -70,7 +70,7 @@ def shuffled(frame: pd.DataFrame) -> pd.DataFrame:
     return frame.sample(frac=1, random_state=3)
 
 
-def sides_of(*addresses: str) -> list[ComparedRun]:
+def runs_of(*addresses: str) -> list[ComparedRun]:
     return opened(addresses)
 
 
@@ -109,7 +109,7 @@ def test_a_planted_difference_is_found_with_its_sign(copied: Any, same_training:
     low, high = copied("low"), copied("high", raised)
     up = compare([low, high], same_training=same_training).comparison
     down = compare([high, low], same_training=same_training).comparison
-    for found, sign, word in ((up, 1, "more in high than in low"), (down, -1, "less in low than in high")):
+    for found, sign, word in ((up, 1, "higher in high than in low"), (down, -1, "lower in low than in high")):
         gaps = differences(found, "gap")
         assert [each.mean for each in gaps] == pytest.approx([sign * PLANTED] * len(gaps))
         assert all(each.is_paired == same_training for each in gaps)
@@ -140,7 +140,7 @@ def test_the_order_of_rows_in_the_map_changes_nothing(copied: Any) -> None:
 
 
 def test_a_layers_mean_and_controls_are_those_of_the_front_page(copied: Any, wide_results: Results) -> None:
-    (one, _) = sides_of(copied("one"), copied("two"))
+    (one, _) = runs_of(copied("one"), copied("two"))
     frame = wide_results.map
     cells = cells_of(one, common_columns([one]))
     rows = calibrated_rows(toy.stored_job(wide_results), wide_results.run)
@@ -221,11 +221,11 @@ def test_a_claim_needs_the_interval_and_one_sign_all_along() -> None:
             {},
             "no difference between A and B is claimed (mean difference +0.5, 95 % interval −0.1 to +1.1 over 6 layers",
         ),
-        ({"low": 0.1, "is_claimed": True}, "more in B than in A by 0.5 on average (95 % interval +0.1 to +1.1"),
-        ({"mean": -0.5, "low": -1, "high": -0.1, "is_claimed": True}, "less in B than in A by 0.5"),
-        ({"low": 0.1, "without_ends": -0.2}, "−0.2 without the first and the last one, which is not the same sign)"),
-        ({"low": 0.1, "own_units": -0.3}, "−0.3 with each run's own live units, which is not the same sign)"),
-        ({"n": 2}, "2 layers have numbers and the same name in both, and 3 are needed"),
+        ({"low": 0.1, "is_claimed": True}, "higher in B than in A by 0.5 on average (95 % interval +0.1 to +1.1"),
+        ({"mean": -0.5, "low": -1, "high": -0.1, "is_claimed": True}, "lower in B than in A by 0.5"),
+        ({"low": 0.1, "without_ends": -0.2}, "−0.2 without the first and the last one, which differs in sign)"),
+        ({"low": 0.1, "own_units": -0.3}, "−0.3 with all live units of each run, which differs in sign)"),
+        ({"n": 2}, "only 2 layers of the same name have numbers in both, and 3 are needed"),
     ],
 )
 def test_the_sentence_follows_the_numbers(changes: dict[str, Any], says: str) -> None:
@@ -252,15 +252,15 @@ def test_the_interval_of_rho_covers_the_true_one_in_95_percent() -> None:
 # ---- which units correspond ----------------------------------------------------------------------------------------
 
 
-def told(side: ComparedRun, name: str, weights: str, digest: str) -> ComparedRun:
-    return replace(side, manifest={**side.manifest, "network": {"name": name, "weights": weights, "digest": digest}})
+def told(run: ComparedRun, name: str, weights: str, digest: str) -> ComparedRun:
+    return replace(run, manifest={**run.manifest, "network": {"name": name, "weights": weights, "digest": digest}})
 
 
 @pytest.mark.parametrize(
     ("first", "other", "asked", "holds", "says"),
     [
         (("a", "w.pt", "1"), ("a", "w.pt", "1"), None, True, "the same weights"),
-        (("a", "w/epoch_1.pt", "1"), ("a", "w/epoch_20.pt", "2"), None, True, "nothing but the step"),
+        (("a", "w/epoch_1.pt", "1"), ("a", "w/epoch_20.pt", "2"), None, True, "only in the training step"),
         (("a", "w/epoch_1.pt", "1"), ("b", "w/epoch_20.pt", "2"), None, False, "--same-training"),
         (("a", "seed_1/epoch_1.pt", "1"), ("a", "seed_2/epoch_1.pt", "2"), None, False, "--same-training"),
         (("a", "seed_1.pt", "1"), ("a", "seed_2.pt", "2"), None, False, "does not record"),
@@ -273,8 +273,8 @@ def told(side: ComparedRun, name: str, weights: str, digest: str) -> ComparedRun
 def test_units_are_compared_only_where_it_is_known_that_they_correspond(
     copied: Any, first: Any, other: Any, asked: bool | None, holds: bool, says: str
 ) -> None:
-    sides = sides_of(copied("one"), copied("two"))
-    found = correspondence(told(sides[0], *first), told(sides[1], *other), asked)
+    runs = runs_of(copied("one"), copied("two"))
+    found = correspondence(told(runs[0], *first), told(runs[1], *other), asked)
     assert (found.holds, says in found.why) == (holds, True), found.why
 
 
@@ -289,7 +289,7 @@ def test_other_architectures_are_not_compared_unit_by_unit_and_the_page_says_why
     assert "only wide has a layer fine, so channels can&#39;t correspond" in page
     assert {mean.place for mean in found.means if mean.run == 1} == {0.0, 0.5, 1.0}
     assert {each.layer for each in found.differences} == {"head"}, "the one name that both have"
-    assert all("1 layer has numbers" in sentence for sentence in found.statements)
+    assert all("1 layer of the same name has numbers" in sentence for sentence in found.statements)
     assert "images.digest" in {row.name for row in found.differing}
     assert "images" in found.warnings[0]
     with pytest.raises(JobError, match=r"--same-training says .* but only wide has a layer fine"):
@@ -318,7 +318,7 @@ def test_verdicts_that_change_are_counted_and_units_that_change_most_come_first(
 
 
 def test_what_differs_is_listed_and_what_only_costs_time_is_not(copied: Any) -> None:
-    one, two = sides_of(copied("one"), copied("two"))
+    one, two = runs_of(copied("one"), copied("two"))
     manifest = json.loads(json.dumps(two.manifest))
     manifest["images"]["digest"] = "0" * 64
     for entry in manifest["stages"].values():
@@ -345,7 +345,7 @@ def test_refusals(copied: Any, tmp_path: Path) -> None:
     with pytest.raises(TableError, match="no score in common"):
         compare([one, copied("other", lambda frame: frame[keep])])
     foreign = copied("foreign", lambda frame: frame.assign(layer=frame["layer"] + "?"))
-    with pytest.raises(TableError, match="its table `layers` has not"):
+    with pytest.raises(TableError, match="its table `layers` does not have"):
         compare([one, foreign])
     assert not (tmp_path / "comparison").exists(), "nothing is written of what is refused"
 
@@ -356,7 +356,7 @@ METRICS = [
     ("run,a,a\none,1,1\ntwo,1,1\n", "every name once"),
     ("run,a\none,1\n", "no line for the run .*two"),
     ("run,a\none,1\ntwo,2\nthree,3\n", "'three', which is not compared"),
-    ("run,a\none,1\none,2\n", "once more"),
+    ("run,a\none,1\none,2\n", "names the run .* again"),
     ("run,a\none,1\ntwo,\n", "line 3 .* has no value for a"),
     ("run,a\none,1\ntwo,high\n", "line 3 .* has 'high' for a; allowed are finite numbers"),
     ("run,a\none,1\ntwo,nan\n", "has 'nan' for a"),
@@ -366,22 +366,22 @@ METRICS = [
 
 @pytest.mark.parametrize(("text", "says"), METRICS)
 def test_a_wrong_metric_file_is_refused_with_its_line(copied: Any, tmp_path: Path, text: str, says: str) -> None:
-    sides = sides_of(copied("one"), copied("two"))
+    runs = runs_of(copied("one"), copied("two"))
     (tmp_path / "m.csv").write_text(text)
     with pytest.raises(JobError, match=says):
-        metrics_of(str(tmp_path / "m.csv"), sides)
+        metrics_of(str(tmp_path / "m.csv"), runs)
     with pytest.raises(JobError, match="there is no such file"):
-        metrics_of(str(tmp_path / "none.csv"), sides)
+        metrics_of(str(tmp_path / "none.csv"), runs)
 
 
 def test_runs_are_named_in_the_metric_file_by_address_folder_or_place(copied: Any, tmp_path: Path) -> None:
     one, two = copied("one"), copied("two")
-    sides = sides_of(one, two, two)
+    runs = runs_of(one, two, two)
     (tmp_path / "m.csv").write_text(f"\ufeffrun, step ,accuracy\n2,20,.5\n{one}/,10,.25\n\n3,30,.75\n")
-    assert metrics_of(str(tmp_path / "m.csv"), sides) == {"step": [10, 20, 30], "accuracy": [0.25, 0.5, 0.75]}
+    assert metrics_of(str(tmp_path / "m.csv"), runs) == {"step": [10, 20, 30], "accuracy": [0.25, 0.5, 0.75]}
     (tmp_path / "m.csv").write_text("run,a\none,1\ntwo,2\n3,3\n")
-    with pytest.raises(JobError, match="2 runs are called so; say which by the place, 2 or 3"):
-        metrics_of(str(tmp_path / "m.csv"), sides)
+    with pytest.raises(JobError, match="2 runs have this name; give the place instead: 2 or 3"):
+        metrics_of(str(tmp_path / "m.csv"), runs)
 
 
 # ---- files and the command -----------------------------------------------------------------------------------------
@@ -443,7 +443,7 @@ def test_the_command_prints_a_table_and_the_page(command: Any, copied: Any, tmp_
     assert "0.3000 [0.3000 to 0.3000]" in out
     for layer in ("fine", "coarse", "head"):
         assert layer in out
-    assert "more in [red] than in one by 0.3 on average" in out
+    assert "higher in [red] than in one by 0.3 on average" in out
     assert json.loads((tmp_path / "comparison" / "comparison.json").read_text())["metrics"] == {"accuracy": [0.5, 0.75]}
     status, _, err = command(one)
     assert (status, "two runs or more" in err) == (2, True)
@@ -463,7 +463,7 @@ def test_checkpoints_of_one_training_are_known_by_their_names(tmp_path: Path, no
         job = toy.job(tmp_path / "images", network__weights=weights, visualize__enabled=False, embed__crops=False)
         polyscan.scan(job, str(tmp_path / f"run_{epoch}"))
     found = compare([str(tmp_path / "run_1"), str(tmp_path / "run_2")]).comparison
-    assert "nothing but the step of a training" in found.pairings[0].why
+    assert "only in the training step" in found.pairings[0].why
     table = found.pairings[0].table
     assert table is not None
     assert table.n == sum(run.n_units for run in found.runs) / 2

@@ -306,15 +306,15 @@ def test_a_score_may_be_chosen(command, toy_results: Results, tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("network", "--out", "x.pdf"), '"network" is no figure; there are: map, depth-trend, layer, unit'),
-        (("map",), "`figure map` makes pdf, svg, png; `--out` is missing"),
-        (("map", "--out", "x.gif"), '`figure map` makes pdf, svg, png; "x.gif" ends in none of these'),
-        (("map", "--out", "x.html"), '"x.html" ends in none of these'),
-        (("map", "paint", "--out", "x.pdf"), 'is of the whole run and takes no name, got "paint"'),
-        (("layer", "--out", "x.pdf"), "`figure layer` needs to know which"),
+        (("network", "--out", "x.pdf"), 'unknown figure "network"; there are: map, depth-trend, layer, unit'),
+        (("map",), "`figure map` writes pdf, svg, png; `--out` is missing"),
+        (("map", "--out", "x.gif"), '`figure map` writes pdf, svg, png; "x.gif" has another ending'),
+        (("map", "--out", "x.html"), '"x.html" has another ending'),
+        (("map", "paint", "--out", "x.pdf"), 'shows the whole run and takes no name, got "paint"'),
+        (("layer", "--out", "x.pdf"), "`figure layer` needs the name of a layer"),
         (("layer", "pain", "--out", "x.pdf"), 'has no layer "pain"; nearest: paint'),
-        (("unit", "paint", "--out", "x.pdf"), '"paint" names no unit; write LAYER:CHANNEL'),
-        (("unit", "paint:99", "--out", "x.pdf"), "has no unit paint:99; paint has the units 0 to"),
+        (("unit", "paint", "--out", "x.pdf"), '"paint" is not the name of a unit; write LAYER:CHANNEL'),
+        (("unit", "paint:99", "--out", "x.pdf"), "has no unit paint:99; paint has units 0 to"),
         (("map", "--score", "claritty", "--out", "x.pdf"), "the map has no score `claritty`; nearest: clarity"),
     ],
 )

@@ -190,7 +190,7 @@ def test_the_variants_of_a_job(pictures: Path) -> None:
         ({"collect__k": 41, "embed__n_exemplars": 30}, {}, "n-half", "half of 30"),
         ({"score__restarts": 3}, {}, "restarts", "itself has 3 k-means starts"),
         ({}, {"has_p": False}, "match", "no unit of the run has a p"),
-        ({}, {"embedders": ["penultimate"]}, "embedder-penultimate", "is the run's own embedder"),
+        ({}, {"embedders": ["penultimate"]}, "embedder-penultimate", "is the embedder of the run itself"),
     ],
 )
 def test_a_variant_that_can_not_be_is_skipped_with_a_sentence(
@@ -597,7 +597,7 @@ def test_the_command_prints_a_row_a_variant_and_what_was_skipped(
         assert numbers == [*(f"{value:.2f}" for value in values), numbers[4], str(its.units)]
         assert numbers[4] == ("-" if its.several.kappa is None else f"{its.several.kappa:.2f}")
         assert f"{finding.variant.name}: {finding.variant.question}" in out
-    assert "no n-half: half of 8 exemplars is 4" in out
+    assert "skipped n-half: half of 8 exemplars is 4" in out
     assert out.splitlines()[-1] == f"{address}/robustness.json"
 
 
@@ -645,7 +645,7 @@ def test_a_run_of_other_images_is_refused_and_can_be_mended(finished: Path, pict
     picture = next((pictures / "red").iterdir())
     away = picture.rename(pictures.parent / picture.name)
     try:
-        with pytest.raises(JobError, match=r"was made of other things than there are now \(images: .*; restore them"):
+        with pytest.raises(JobError, match=r"have changed since it was made \(images: .*; restore them"):
             robustness(str(finished))
     finally:
         away.rename(picture)

@@ -136,9 +136,9 @@ def test_the_command_tells_it(run: Run, monkeypatch: pytest.MonkeyPatch, capsys:
     (line,) = (line for line in out.splitlines() if line.strip("│ ").startswith("collect "))
     cells = [cell.strip() for cell in line.strip("│").split("│")]
     assert cells == ["collect", "4", "10", "2", "1", "3", "0", "40 s"]
-    assert "collect: 6 shards, 30 items a minute; 60 s left" in out
+    assert "collect: 6 shards, 30 items per minute; 60 s left" in out
     assert "shard 7 of collect: no memory [at all]" in out
-    assert "shard 6 of collect: at work on node-7 (process 99) for 60 min, longer than its deadline of 30 min" in out
+    assert "shard 6 of collect: running on node-7 (process 99) for 60 min, longer than its deadline of 30 min" in out
 
 
 # ---- a scan --------------------------------------------------------------------------------------------------------

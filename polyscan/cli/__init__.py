@@ -1,4 +1,4 @@
-"""The command line: words to calls; parses, prints, exits.
+"""The command line: parses arguments, calls the package, prints results and sets the exit status.
 
 Exit status: 0 all done; 2 the job or the command is wrong, or the run folder can't be written; 3 some shards failed,
 or `status` found failures or damage; 130 interrupted.
@@ -18,30 +18,35 @@ from polyscan.errors import PolyscanError, ShardError
 
 __all__ = ["app", "main"]
 
-INTERRUPTED = 130
+WRONG, SHARDS_FAILED, INTERRUPTED = 2, 3, 130
 COMMANDS = (scanning, studying)
-"""Where the commands are; each adds its own to `app` when it is loaded."""
+"""The modules that hold the commands; each adds its commands to `app` when it is imported."""
 
 
 def main() -> None:
-    """The console script: runs a command and turns errors into exit codes."""
+    """Runs a command and ends the process with its exit status; this is the console script."""
     logging.basicConfig(level=logging.WARNING, format="%(name)s: %(message)s", stream=sys.stderr)
-    try:
-        status: Any = app(standalone_mode=False)  # gives back the status of a typer.Exit, or None
-    except ShardError as error:
-        tell(f"{error}\nIts siblings are done; fix the cause and run the same command again to resume.")
-        sys.exit(3)
-    except PolyscanError as error:
-        tell(str(error))
-        sys.exit(2)
-    except (KeyboardInterrupt, typer.Abort):
-        status = INTERRUPTED
-    except Exception as error:
-        usage: Any = error  # typer brings its own copy of click or uses the real one, so the class has no one address
-        if not hasattr(usage, "format_message"):
-            raise
-        usage.show()
-        status = usage.exit_code
+    status = _exit_status()
     if status == INTERRUPTED:
         tell("interrupted; run the same command again to resume")
     sys.exit(status or 0)
+
+
+def _exit_status() -> Any:
+    """Runs the command in `sys.argv`, prints its errors and returns its exit status; None if all is done."""
+    try:
+        return app(standalone_mode=False)  # the status of a typer.Exit, or None
+    except ShardError as error:
+        tell(f"{error}\nThe other shards are done; fix the cause and run the same command again to resume.")
+        return SHARDS_FAILED
+    except PolyscanError as error:
+        tell(str(error))
+        return WRONG
+    except (KeyboardInterrupt, typer.Abort):
+        return INTERRUPTED
+    except Exception as error:
+        usage: Any = error  # typer brings a copy of click or uses the installed one, so the class can't be imported
+        if not hasattr(usage, "format_message"):
+            raise
+        usage.show()
+        return usage.exit_code

@@ -1,4 +1,4 @@
-"""What all commands share: where they print, and the arguments that several of them take."""
+"""What the commands share: where they print, and the arguments that several of them take."""
 
 from __future__ import annotations
 
@@ -20,26 +20,32 @@ app = typer.Typer(
 out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 
-JobArgument = Annotated[str | None, typer.Argument(help="a job file; default: the digits that come with polyscan")]
-NetworkOption = Annotated[str | None, typer.Option(help="torchvision:NAME, timm:NAME or module:callable")]
-ImagesOption = Annotated[str | None, typer.Option(help="class folder, Parquet, torchvision:NAME or sklearn:digits")]
+JobArgument = Annotated[
+    str | None, typer.Argument(help="a job file, or the name of a job that comes with polyscan; default: digits")
+]
+NetworkOption = Annotated[str | None, typer.Option(help="the network: torchvision:NAME, timm:NAME or module:callable")]
+ImagesOption = Annotated[
+    str | None, typer.Option(help="the images: a class folder, Parquet, torchvision:NAME or sklearn:digits")
+]
 WorkersOption = Annotated[
-    int | None, typer.Option(help="Ray workers to ask for; default: the job's workers.n, else as many as fit")
+    int | None, typer.Option(help="number of Ray workers; default: workers.n of the job, else as many as fit")
 ]
 SetOption = Annotated[
-    list[str] | None, typer.Option("--set", help="a setting of the job, as collect.k=64; may be repeated")
+    list[str] | None, typer.Option("--set", help="override a job setting, as in --set collect.k=64; may be repeated")
 ]
-OnOption = Annotated[str | None, typer.Option(help="local or ray; default: ray where RAY_ADDRESS is set")]
-QuietOption = Annotated[bool, typer.Option("--quiet", help="no progress")]
+OnOption = Annotated[
+    str | None, typer.Option(help="where to run: local or ray; default: ray if RAY_ADDRESS is set, else local")
+]
+QuietOption = Annotated[bool, typer.Option("--quiet", help="show no progress")]
 
 
 def overrides(sets: list[str] | None) -> dict[str, Any]:
-    """`collect.k=64` as a key and a TOML value; what is no TOML is a string."""
+    """The keys and values of arguments such as `collect.k=64`; a value that is not TOML is taken as a string."""
     values: dict[str, Any] = {}
-    for word in sets or []:
-        key, equals, text = word.partition("=")
+    for setting in sets or []:
+        key, equals, text = setting.partition("=")
         if not equals or not key:
-            raise JobError(f'--set "{word}" sets nothing; write key=value, as in --set collect.k=64')
+            raise JobError(f'--set "{setting}" is not key=value; write it as in --set collect.k=64')
         try:
             values[key.strip()] = tomllib.loads(f"value = {text}")["value"]
         except tomllib.TOMLDecodeError:
@@ -48,6 +54,6 @@ def overrides(sets: list[str] | None) -> dict[str, Any]:
 
 
 def tell(text: str) -> None:
-    """Prints to standard error; a log on a full disk ends no scan."""
+    """Prints to standard error; if that fails, as on a full disk, the command goes on."""
     with suppress(OSError):
         err.print(text, markup=False)

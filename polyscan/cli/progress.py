@@ -1,4 +1,4 @@
-"""Progress on a terminal, or in plain lines where there is none."""
+"""Progress of a scan: bars on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Bars:
         self.task: Any = None
 
     def begin(self, stage: str, *, done: int, total: int) -> None:
-        """A stage begins."""
+        """Shows that a stage begins."""
         self.stage, self.done, self.total = stage, done, total
         if self.progress is not None:
             self.task = self.progress.add_task(stage, completed=done, total=total)
@@ -29,7 +29,7 @@ class Bars:
             tell(f"{stage}: {done} of {total} shards done before" if done else f"{stage}: {shards_words(total)}")
 
     def outcome(self, outcome: object) -> None:
-        """A shard of it is done or has failed."""
+        """Counts a shard of the stage if it is done; a failed one does not count."""
         from polyscan.shards import Receipt
 
         if not isinstance(outcome, Receipt):
@@ -43,7 +43,7 @@ class Bars:
 
 @contextmanager
 def watching(*, quiet: bool) -> Generator[Bars | None]:
-    """What shows progress while it is open; None where nothing is to be shown."""
+    """Yields what shows the progress, or None if `quiet`."""
     if quiet:
         yield None
     elif err.is_terminal:

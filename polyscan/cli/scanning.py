@@ -36,14 +36,14 @@ if TYPE_CHECKING:
 @app.command()
 def scan(
     job: JobArgument = None,
-    run: Annotated[str, typer.Option(help="the results folder; a run that was begun is brought to its end")] = "",
+    run: Annotated[str, typer.Option(help="the results folder; an unfinished run in it is continued")] = "",
     network: NetworkOption = None,
     images: ImagesOption = None,
     on: OnOption = None,
     workers: WorkersOption = None,
-    redo: Annotated[str | None, typer.Option(help="a stage to make anew, with all that follows")] = None,
+    redo: Annotated[str | None, typer.Option(help="a stage to run again, with all later stages")] = None,
     verify: Annotated[
-        bool, typer.Option("--verify", help="read every part that was done before; on a local disk always")
+        bool, typer.Option("--verify", help="read and check all earlier results; always done on a local disk")
     ] = False,
     sets: SetOption = None,
     quiet: QuietOption = False,
@@ -52,22 +52,31 @@ def scan(
     from polyscan.studies import scanning
 
     if not run:
-        raise JobError("`--run` is missing: where the results go, as in --run runs/digits")
-    asked = scanning.filled_job(job, network, images, overrides(sets))
-    if not quiet and scanning.runner_name(on) == "local" and (cores := os.cpu_count() or 1) > asked.threads:
-        tell(f"one worker of {asked.threads} thread(s) on {cores} cores; --on ray uses them all, with the same results")
+        raise JobError("`--run` is missing; give a folder for the results, as in --run runs/digits")
+    full_job = scanning.filled_job(job, network, images, overrides(sets))
+    if not quiet and scanning.runner_name(on) == "local":
+        _suggest_ray(full_job.threads)
     with watching(quiet=quiet) as watcher:
-        results = scanning.scan(asked, run, on=on, workers=workers, redo=redo, verify=verify or None, watcher=watcher)
+        results = scanning.scan(
+            full_job, run, on=on, workers=workers, redo=redo, verify=verify or None, watcher=watcher
+        )
     frame = results.map
     out.print(f"{len(frame)} units in {frame['layer'].nunique()} layers, {int(frame['is_dead'].sum())} dead")
     out.print(f"{results.run.address}/maps/index.html")
+
+
+def _suggest_ray(threads: int) -> None:
+    """Says that cores are idle, where one local worker has fewer threads than there are cores."""
+    cores = os.cpu_count() or 1
+    if cores > threads:
+        tell(f"running one worker with {threads} thread(s) on {cores} cores; --on ray uses all, with the same results")
 
 
 @app.command()
 def plan(
     job: JobArgument = None, network: NetworkOption = None, images: ImagesOption = None, sets: SetOption = None
 ) -> None:
-    """Layers, units, shards, and an estimate of time, memory and disk, before anything runs."""
+    """Count layers, units and shards and estimate time, memory and disk, before anything runs."""
     from polyscan.studies.plan import plan as planned
     from polyscan.studies.scanning import filled_job
 
@@ -75,9 +84,11 @@ def plan(
     out.print(f"{plan_.n_layers} layers, {plan_.n_units:,} units, {plan_.n_images:,} images")
     out.print(_plan_table([*plan_.rows, plan_.maps]))
     out.print(
-        "Time is measured on one batch each and multiplied; memory is one worker's at its peak. Both, and disk, are"
+        "Time, memory and disk are estimates: time is extrapolated from one measured batch of each stage, and memory"
     )
-    out.print("estimates; shards and rows are upper bounds: dead units and crops that units share make a run smaller.")
+    out.print(
+        "is the peak of one worker. Shards and rows are upper bounds: dead units and shared crops make a run smaller."
+    )
 
 
 def _plan_table(rows: Sequence[PlanRow]) -> Table:
@@ -85,8 +96,8 @@ def _plan_table(rows: Sequence[PlanRow]) -> Table:
     heads = ("stage", "shards", "rows", "disk", "memory", *(["GPU memory"] if on_gpu else []), "time on one worker")
     table = Table(*heads)
     for row in rows:
-        held = [row.memory, row.gpu_memory] if on_gpu else [row.memory]
-        memory = ["?" if each is None else bytes_words(each) for each in held]
+        peaks = [row.memory, row.gpu_memory] if on_gpu else [row.memory]
+        memory = ["?" if peak is None else bytes_words(peak) for peak in peaks]
         counts = (f"{row.shards:,}", f"{row.rows:,}", bytes_words(row.bytes))
         table.add_row(row.stage, *counts, *memory, time_words(row.seconds))
     disk, seconds = sum(row.bytes for row in rows), sum(row.seconds for row in rows)
@@ -98,27 +109,28 @@ def _plan_table(rows: Sequence[PlanRow]) -> Table:
 def units(
     job: JobArgument = None, network: NetworkOption = None, images: ImagesOption = None, sets: SetOption = None
 ) -> None:
-    """The layers and how many units each has."""
+    """List the layers and the number of units of each."""
     from polyscan.inputs import open_reader
     from polyscan.studies.scanning import filled_job
 
     reader = open_reader(filled_job(job, network, images or ("unused" if network else None), overrides(sets)))
     table = Table("depth", "layer", "units", "map", "receptive field", "read")
-    for p in reader.points:
-        field = "whole image" if p.field is None else f"{p.field[0].field:.0f} px"
-        table.add_row(str(p.depth), p.layer, str(p.n_channels), f"{p.map_size[0]}x{p.map_size[1]}", field, p.readout)
+    for point in reader.points:
+        field = "whole image" if point.field is None else f"{point.field[0].field:.0f} px"
+        size = f"{point.map_size[0]}x{point.map_size[1]}"
+        table.add_row(str(point.depth), point.layer, str(point.n_channels), size, field, point.readout)
     out.print(table)
-    out.print(f"{len(reader.points)} layers, {sum(p.n_channels for p in reader.points):,} units")
+    out.print(f"{len(reader.points)} layers, {sum(point.n_channels for point in reader.points):,} units")
     if not reader.is_traced:
-        out.print(f"The network can't be traced ({reader.untraced_because}): modules are read at their own outputs.")
+        out.print(f"The network can't be traced ({reader.untraced_because}), so each module is read at its output.")
 
 
 @app.command()
 def status(
     run: Annotated[str, typer.Argument(help="the results folder")],
-    verify: Annotated[bool, typer.Option("--verify", help="read every part and compare its sha256")] = False,
+    verify: Annotated[bool, typer.Option("--verify", help="read every part and check its sha256")] = False,
 ) -> None:
-    """What is done, at work, missing and failed, how fast it goes; works from any machine that sees the run."""
+    """Show what is done, running and failed in a run, and how fast it goes; needs only the results folder."""
     from polyscan.studies.status import status_of
 
     rows = status_of(run)
@@ -127,7 +139,7 @@ def status(
         if row.rate is not None and row.total != row.done:
             left = "" if row.seconds_left is None else f"; {time_words(row.seconds_left)} left"
             shards, items = (rate_words(rate) for rate in (row.rate.shards_per_minute, row.rate.items_per_minute))
-            out.print(f"{row.stage}: {shards} shards, {items} items a minute{left}")
+            out.print(f"{row.stage}: {shards} shards, {items} items per minute{left}")
     for row in rows:
         _print_troubles(row)
     faults = _verified(run) if verify else []
@@ -147,26 +159,26 @@ def _status_table(rows: Sequence[StageStatus]) -> Table:
 
 
 def _print_troubles(row: StageStatus) -> None:
-    """Shards of a stage that failed, and those that take too long."""
+    """Prints the shards of a stage that failed, and those that take too long."""
     for failure in row.failures:
         out.print(f"shard {failure['index']} of {row.stage}: {failure['cause']}", markup=False)
     for late in row.stale:
         out.print(
-            f"shard {late.trace.index} of {row.stage}: at work on {late.trace.host} (process {late.trace.pid}) for "
-            f"{time_words(late.seconds)}, longer than its deadline of {time_words(late.deadline_s)}: its worker hangs, "
-            "or is gone with its scan",
+            f"shard {late.trace.index} of {row.stage}: running on {late.trace.host} (process {late.trace.pid}) for "
+            f"{time_words(late.seconds)}, longer than its deadline of {time_words(late.deadline_s)}: its worker hangs "
+            "or has died",
             markup=False,
         )
 
 
 def _verified(address: str) -> list[Fault]:
-    """Reads every part and says what is not as it was written."""
+    """Reads every part and prints which ones are missing or not as they were written."""
     from polyscan.run import Run
 
     run = Run(address)
     faults = run.ledger.verify()
     for fault in faults:
         out.print(str(fault), markup=False)
-    cure = "; the same `polyscan scan` mends it (on an object store with --verify)" if faults else ""
-    out.print(f"{run.ledger.checked}{cure}")
+    repair = "; the same `polyscan scan` repairs it (on an object store with --verify)" if faults else ""
+    out.print(f"{run.ledger.checked}{repair}")
     return faults

@@ -1,4 +1,4 @@
-"""Commands that ask questions of whole runs: validate, show, figure, compare, robustness."""
+"""Commands that study whole runs: validate, show, figure, compare, robustness."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 @app.command()
 def validate(
     job: JobArgument = None,
-    run: Annotated[str, typer.Option(help="a results folder of its own")] = "",
+    run: Annotated[str, typer.Option(help="a new results folder for the validation")] = "",
     network: NetworkOption = None,
     images: ImagesOption = None,
     on: OnOption = None,
@@ -41,25 +41,25 @@ def validate(
     sets: SetOption = None,
     quiet: QuietOption = False,
 ) -> None:
-    """Measure how far a job's numbers can be trusted, on units and sets of known truth."""
+    """Measure a job's error rates and power on units and image sets whose truth is known."""
     from polyscan.run import Run
     from polyscan.studies.scanning import filled_job
     from polyscan.studies.validate import REPORT
     from polyscan.studies.validate import validate as measured
 
     if not run:
-        raise JobError("`--run` is missing: where the results go, as in --run runs/digits-validation")
-    asked = filled_job(job, network, images, overrides(sets))
+        raise JobError("`--run` is missing; give a folder for the results, as in --run runs/digits-validation")
+    full_job = filled_job(job, network, images, overrides(sets))
     with watching(quiet=quiet) as watcher:
-        measures = measured(asked, run, on=on, workers=workers, watcher=watcher)
+        measures = measured(full_job, run, on=on, workers=workers, watcher=watcher)
     out.print(_rates_table(measures["separation"]))
     out.print(f"{Run(run).address}/{REPORT}")
     out.print(f"{Run(run).address}/maps/validation.html")
 
 
 def _rates_table(measured: Mapping[str, Mapping[str, Mapping[str, float]]]) -> Table:
-    """Each layer's rates; `measured` is measure -> layer -> type of unit -> number."""
-    table = Table("layer", "one concept called several", "planted pairs found", "right number of clusters")
+    """The rates of each layer; `measured` is measure -> layer -> type of unit -> number."""
+    table = Table("layer", "single-concept called several", "planted pairs found", "right number of clusters")
     for layer in measured["n"]:
         numbers = [
             measured.get(measure, {}).get(layer, {}).get(kind)
@@ -75,16 +75,16 @@ def show(
     run: Annotated[str, typer.Argument(help="the results folder")],
     sets: SetOption = None,
     serve: Annotated[bool, typer.Option("--serve", help="serve the maps on 127.0.0.1 until interrupted")] = False,
-    port: Annotated[int, typer.Option(help="port for --serve; 0: any free one")] = 0,
+    port: Annotated[int, typer.Option(help="port for --serve; 0: any free port")] = 0,
 ) -> None:
-    """Draw the maps again, or serve them without drawing all of them."""
+    """Draw the maps of a run again, or serve them in a browser without drawing every page."""
     from polyscan.studies import showing
 
     if not serve:
         out.print(f"{showing.redraw(run, overrides(sets))}/maps/index.html")
         return
     with showing.served(run, port, overrides(sets)) as url:
-        out.print(f"{url} (Ctrl-C ends it)")
+        out.print(f"{url} (Ctrl-C to stop)")
         showing.wait()
 
 
@@ -93,9 +93,9 @@ def figure(
     run: Annotated[str, typer.Argument(help="the folder of a finished run")],
     what: Annotated[str, typer.Argument(help="map, depth-trend, layer or unit")],
     name: Annotated[str | None, typer.Argument(help="the layer, or the unit as LAYER:CHANNEL")] = None,
-    to: Annotated[str, typer.Option("--out", help="the file: .pdf, .svg or .png; of a unit also .html")] = "",
+    to: Annotated[str, typer.Option("--out", help="the output file: .pdf, .svg or .png; for a unit also .html")] = "",
     score: Annotated[
-        str | None, typer.Option(help="a column of the map; default: its first one, for depth-trend all")
+        str | None, typer.Option(help="a column of the map; default: the first, or all for depth-trend")
     ] = None,
 ) -> None:
     """Draw a figure of a run for a paper."""
@@ -106,24 +106,28 @@ def figure(
 
 @app.command()
 def compare(
-    runs: Annotated[list[str], typer.Argument(help="folders of finished runs; the others are compared with the first")],
-    metric: Annotated[str | None, typer.Option(help="a CSV file: run,accuracy or the like, one line a run")] = None,
-    to: Annotated[str, typer.Option("--out", help="where to; default: comparison beside the first run")] = "",
+    runs: Annotated[list[str], typer.Argument(help="folders of finished runs; each is compared with the first")],
+    metric: Annotated[
+        str | None, typer.Option(help="a CSV file that begins with a line such as run,accuracy; then a line per run")
+    ] = None,
+    to: Annotated[
+        str, typer.Option("--out", help="the output folder; default: `comparison` next to the first run")
+    ] = "",
     same_training: Annotated[
         bool | None,
         typer.Option(
             "--same-training/--different-trainings",
-            help="whether units correspond one by one; default: only where run.json tells",
+            help="whether channel i of a layer is the same unit in all runs; default: only if run.json shows it",
             show_default=False,
         ),
     ] = None,
 ) -> None:
-    """Compare trainings, architectures or a series of checkpoints, layer by layer and over layers."""
+    """Compare runs of several trainings, architectures or checkpoints, layer by layer and over layers."""
     from polyscan.studies import compare as study
 
     compared = study.compare(runs, metric=metric, out=to or None, same_training=same_training)
     head, rows = study.table_of(compared.comparison)
-    table = Table(*(Column(Text(word), overflow="fold") for word in head))
+    table = Table(*(Column(Text(title), overflow="fold") for title in head))
     for row in rows:
         table.add_row(*map(Text, row))
     out.print(table)
@@ -136,14 +140,15 @@ def compare(
 def robustness(
     run: Annotated[str, typer.Argument(help="the folder of a finished run")],
     embedder: Annotated[
-        list[str] | None, typer.Option(help="another embed.model, as open_clip:MODEL/WEIGHTS; may be repeated")
+        list[str] | None,
+        typer.Option(help="another embed.model to try, as in open_clip:MODEL/WEIGHTS; may be repeated"),
     ] = None,
-    rescan: Annotated[bool, typer.Option("--rescan", help="the whole scan again with another seed, too")] = False,
+    rescan: Annotated[bool, typer.Option("--rescan", help="also repeat the whole scan with another seed")] = False,
     on: OnOption = None,
     workers: WorkersOption = None,
     quiet: QuietOption = False,
 ) -> None:
-    """Score a finished run again under other settings and tell how far its units' numbers agree."""
+    """Score a finished run again under other settings and report how well the results agree."""
     from polyscan.pipeline import Silence
     from polyscan.studies import robustness as study
 
@@ -156,7 +161,7 @@ def robustness(
         note = f" ({finding.note})" if finding.note else ""
         out.print(f"{finding.variant.name}: {finding.variant.question}{note}", markup=False)
     for skipped in report.skipped:
-        out.print(f"no {skipped.name}: {skipped.reason}", markup=False)
+        out.print(f"skipped {skipped.name}: {skipped.reason}", markup=False)
     out.print(f"{report.address}/robustness.json")
 
 

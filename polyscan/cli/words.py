@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 def share_words(value: float | None) -> str:
-    """Two digits after the point.
+    """Two digits after the decimal point; `-` for None.
 
     >>> share_words(0.987), share_words(None)
     ('0.99', '-')
@@ -13,7 +13,7 @@ def share_words(value: float | None) -> str:
 
 
 def bytes_words(n: float) -> str:
-    """Bytes in the unit that suits them.
+    """Bytes in a unit of fitting size.
 
     >>> bytes_words(1234), bytes_words(5.6e9)
     ('1 kB', '5.6 GB')
@@ -37,7 +37,7 @@ def time_words(seconds: float) -> str:
 
 
 def rate_words(value: float) -> str:
-    """Three figures of it, or all before the point.
+    """Three significant digits, or all digits before the decimal point.
 
     >>> rate_words(0.12345), rate_words(86.44), rate_words(12345.6)
     ('0.123', '86.4', '12,346')

@@ -1,1 +1,1 @@
-"""Questions asked of jobs and whole runs, one file each."""
+"""Studies of jobs and whole runs: scanning, plan, status, show, figure, validate, compare, robustness."""

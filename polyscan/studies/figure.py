@@ -25,22 +25,22 @@ from polyscan.storage import Storage
 
 NAMED = ("layer", "unit")
 HEAD_LINE = ("psi", "separation", "gap", "p", "q", "n_clusters")
-PAGE = "html"  # of a unit: its page in one file
+PAGE = "html"  # the ending of a unit's page in one file
 KINDS = ("map", "depth-trend", *NAMED)
 
 
 def figure(address: str, kind: str, name: str | None = None, *, out: str, score: str | None = None) -> str:
-    """Draws one figure of a finished run and writes it; gives back where.
+    """Draws one figure of a finished run, writes it and returns its address.
 
     Args:
         address: the run's folder.
         kind: one of `KINDS`.
-        name: the layer, or the unit as LAYER:CHANNEL; None for the other kinds.
-        out: the file, whose ending says what it is; any address that fsspec knows.
-        score: a column of the map; default: the first one, for the depth trend all.
+        name: the layer, or the unit as LAYER:CHANNEL; None for kinds that show the whole run.
+        out: the file, at any address that fsspec knows; its ending chooses the format.
+        score: a column of the map; default: the first column, or all for the depth trend.
 
     Raises:
-        JobError: if the kind, name, score or ending is none, or the file can't be written.
+        JobError: if the kind, name, score or ending is unknown, or the file can't be written.
         TableError: if there is no run, or it is not finished.
     """
     ending = checked(kind, name, out)
@@ -59,28 +59,28 @@ def figure(address: str, kind: str, name: str | None = None, *, out: str, score:
 
 
 def checked(kind: str, name: str | None, out: str) -> str:
-    """The file's ending, once all that can be told without the run is known to be right.
+    """The ending of the file; checks all arguments that can be checked without the run.
 
     Raises:
-        JobError: naming what is wrong, what is allowed and what to do.
+        JobError: if the kind, the name or the ending is wrong.
     """
     if kind not in KINDS:
-        raise JobError(f'"{kind}" is no figure; there are: {", ".join(KINDS)}, as in `polyscan figure RUN map`')
+        raise JobError(f'unknown figure "{kind}"; there are: {", ".join(KINDS)}, as in `polyscan figure RUN map`')
     if kind in NAMED and not name:
         example = "layer4.1.conv2" if kind == "layer" else "layer4.1.conv2:17"
-        raise JobError(f"`figure {kind}` needs to know which: as in `polyscan figure RUN {kind} {example}`")
+        raise JobError(f"`figure {kind}` needs the name of a {kind}, as in `polyscan figure RUN {kind} {example}`")
     if kind not in NAMED and name:
-        raise JobError(f'`figure {kind}` is of the whole run and takes no name, got "{name}"; leave it out')
+        raise JobError(f'`figure {kind}` shows the whole run and takes no name, got "{name}"; leave it out')
     ending = PurePath(out).suffix.lower().removeprefix(".")
     allowed = (*ENDINGS, PAGE) if kind == "unit" else ENDINGS
     if ending not in allowed:
-        got = f'"{out}" ends in none of these' if out else "`--out` is missing"
-        raise JobError(f"`figure {kind}` makes {', '.join(allowed)}; {got}. Name a file, as in --out {kind}.pdf")
+        problem = f'"{out}" has another ending' if out else "`--out` is missing"
+        raise JobError(f"`figure {kind}` writes {', '.join(allowed)}; {problem}. Name a file, as in --out {kind}.pdf")
     return ending
 
 
 def saved(out: str, content: bytes) -> str:
-    """Writes the file, and its folder where there is none; gives back its address.
+    """Writes the file, creating its folder if needed, and returns its address.
 
     Raises:
         JobError: if it can't be written.
@@ -97,11 +97,11 @@ def saved(out: str, content: bytes) -> str:
 
 
 class Drawing:
-    """What the figures of one run are drawn from.
+    """Draws the figures of one run.
 
     Args:
-        results: of a finished run.
-        ending: of the file.
+        results: the results of a finished run.
+        ending: the ending of the file, which chooses the format.
     """
 
     def __init__(self, results: Results, ending: str) -> None:
@@ -113,10 +113,10 @@ class Drawing:
         self.atlas: Atlas = atlas_of(self.job, self.run, self.frame, self.calibrated)
 
     def column(self, score: str | None) -> MapColumn:
-        """The column of that name; the map's first one by default.
+        """The column of that name; by default the first column of the map.
 
         Raises:
-            JobError: if the map has none such.
+            JobError: if the map has no such column.
         """
         known = {column.name: column for column in self.atlas.columns}
         if score is None and known:
@@ -126,7 +126,7 @@ class Drawing:
         return known[score]
 
     def trend(self, score: str | None) -> bytes:
-        """The depth trend of one column, or of all."""
+        """The depth trend of one column, or of all columns."""
         names = [column.name for column in self.atlas.columns] if score is None else [self.column(score).name]
         try:
             return trend_figure(self.atlas, names, self.ending)
@@ -134,7 +134,7 @@ class Drawing:
             raise JobError(f"no depth trend can be drawn: {error}. Are all units dead?") from error
 
     def layer(self, name: str, score: str | None) -> bytes:
-        """One layer."""
+        """The figure of one layer."""
         self.require_layer(name)
         column = self.column(score)
         rows = self.frame[self.frame["layer"] == name]
@@ -157,41 +157,45 @@ class Drawing:
             ) from None
 
     def unit(self, name: str) -> bytes:
-        """One unit, called LAYER:CHANNEL."""
+        """The figure of one unit, named LAYER:CHANNEL, or its page."""
         layer, channel = self.require_unit(name)
         if self.ending == PAGE:
             return one_file(self.atlas, layer, channel)
         gallery = self.atlas.gallery
         card = next(card for card in gallery.cards(layer) if card.channel == channel)
         row = self.frame[(self.frame["layer"] == layer) & (self.frame["channel"] == channel)].iloc[0]
+        verdict = "dead" if bool(row["is_dead"]) else str(row.get("verdict", "")).replace("_", " ")
+        sprite = gallery.sprite(layer, channel) if card.sprite is not None else None
+        sample = UnitSample(card, self.head_line(row), verdict, sprite, gallery.null(layer))
+        return unit_figure(self.atlas.title, sample, self.ending)
+
+    def head_line(self, row: pd.Series) -> list[tuple[str, str]]:
+        """The labels and texts of a unit's main numbers, without those that it does not have."""
         known = {column.name: column for column in self.atlas.columns}
         shown = [known[name] for name in HEAD_LINE if name in known] or list(self.atlas.columns[:5])
         scored = [column for column in shown if np.isfinite(row[column.name])]
-        numbers = [(column.label, number_text(float(row[column.name]), column.kind)) for column in scored]
-        verdict = "dead" if bool(row["is_dead"]) else str(row.get("verdict", "")).replace("_", " ")
-        sprite = gallery.sprite(layer, channel) if card.sprite is not None else None
-        return unit_figure(
-            self.atlas.title, UnitSample(card, numbers, verdict, sprite, gallery.null(layer)), self.ending
-        )
+        return [(column.label, number_text(float(row[column.name]), column.kind)) for column in scored]
 
     def require_unit(self, name: str) -> tuple[str, int]:
-        """The layer and the channel of a unit that the run has.
+        """The layer and the channel of a unit.
 
         Raises:
-            JobError: if it has none such.
+            JobError: if the run has no such unit.
         """
         layer, colon, number = name.rpartition(":")
         if not colon or not (number.isascii() and number.isdigit()):
-            raise JobError(f'"{name}" names no unit; write LAYER:CHANNEL, as in {self.atlas.layers[0].name}:0')
+            raise JobError(
+                f'"{name}" is not the name of a unit; write LAYER:CHANNEL, as in {self.atlas.layers[0].name}:0'
+            )
         self.require_layer(layer)
         channels = self.frame["channel"][self.frame["layer"] == layer]
         if int(number) not in set(channels):
-            words = f"has the units {channels.min()} to {channels.max()}" if len(channels) else "has no unit"
-            raise JobError(f"{self.run.address} has no unit {name}; {layer} {words}")
+            held = f"units {channels.min()} to {channels.max()}" if len(channels) else "no unit"
+            raise JobError(f"{self.run.address} has no unit {name}; {layer} has {held}")
         return layer, int(number)
 
     def null(self, layer: str, score: str) -> np.ndarray:
-        """The score of the null sets that the layer's units are compared with; empty where there are none."""
+        """The scores of the null sets that the layer's units are compared with; empty if there are none."""
         if not self.job.calibrate.nulls:
             return np.empty(0)
         main = self.job.calibrate.nulls[0]
@@ -201,17 +205,21 @@ class Drawing:
         return self.run.read("nulls", ["value"], where=where)["value"].to_numpy(np.float64)
 
     def controls(self, layer: str, score: str) -> np.ndarray:
-        """The score of the layer's one-concept controls; `p` is the separation's."""
+        """The scores of the layer's single-concept controls; `p` is that of the separation."""
         rows = self.calibrated[self.calibrated["is_main"] & (self.calibrated["role"] == "control")]
         rows = rows[rows["parent"] == layer]
         rows = rows[rows["score"] == ("separation" if score == "p" else score)]
         return rows["p" if score == "p" else "value"].to_numpy(np.float64)
 
     def require_layer(self, name: str) -> None:
-        """Raises a JobError if the run has no layer of that name."""
+        """Checks that the run has a layer of that name.
+
+        Raises:
+            JobError: if it has none.
+        """
         known = [layer.name for layer in self.atlas.layers]
         if name not in known:
             raise JobError(
                 f'{self.run.address} has no layer "{name}"; {suggestion(name, known)}. '
-                f"Its {len(known)} layers are on {self.run.address}/maps/index.html, first {known[0]}"
+                f"{self.run.address}/maps/index.html shows all {len(known)} layers; the first is {known[0]}"
             )

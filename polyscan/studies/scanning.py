@@ -1,4 +1,4 @@
-"""A scan from a few words: finds the job, picks the runner, brings the run to its end."""
+"""A scan from a few arguments: loads the job, chooses the runner and completes the run."""
 
 from __future__ import annotations
 
@@ -31,52 +31,51 @@ def scan(
     verify: bool | None = None,
     watcher: pipeline.Watcher | None = None,
 ) -> Results:
-    """Scans a network and gives back the run; a run that was begun is brought to its end.
+    """Scans a network and returns its results; an unfinished run is continued.
 
     Args:
         job: a job, a job file, or the name of one that comes with polyscan.
         run: the results folder, at any address that fsspec knows.
         on: `local` (this process) or `ray`; default: `ray` where RAY_ADDRESS is set, else `local`.
-        workers: Ray workers to ask for; default: the job's `workers.n`, else as many as fit.
-        redo: a stage to make anew, with all that follows.
-        verify: whether every part that was done before is read, else its size alone tells; default: on a local disk.
-        watcher: is told of every shard.
+        workers: number of Ray workers; default: the job's `workers.n`, else as many as fit.
+        redo: a stage to run again, with all later stages.
+        verify: whether every earlier part is read and checked, or only its size; default: read on a local disk.
+        watcher: is notified of every shard.
 
     Raises:
         PolyscanError: see `polyscan.errors`.
     """
-    asked = job_of(job)
-    folder = Run(run)
-    with runner_for(on, workers, asked.workers) as runner:
-        pipeline.scan(asked, folder, runner, redo=redo, verify=verify, watcher=watcher)
+    job, folder = job_of(job), Run(run)
+    with runner_for(on, workers, job.workers) as runner:
+        pipeline.scan(job, folder, runner, redo=redo, verify=verify, watcher=watcher)
     return Results(run)
 
 
 def job_of(job: Job | str | Path) -> Job:
-    """A job as it is, read from a file, or by the name of one that comes with polyscan.
+    """The job itself, read from its file if it is given by a path or by the name of a job of polyscan.
 
     Raises:
-        JobError: if there is no such file, or it says anything that is not a job.
+        JobError: if there is no such file, or it is not a valid job.
     """
     return job if isinstance(job, Job) else jobs.load(job_file(str(job)))
 
 
 def runner_name(on: str | None) -> str:
-    """The runner that is meant: `ray` where RAY_ADDRESS is set, else `local`, unless it is named."""
+    """The runner to use: `on` if it is given, else `ray` if RAY_ADDRESS is set, else `local`."""
     return on or ("ray" if os.environ.get("RAY_ADDRESS") else "local")
 
 
 @contextmanager
 def runner_for(on: str | None, workers: int | None, settings: WorkersSettings | None = None) -> Generator[Runner]:
-    """The runner of that name, connected while it is used.
+    """The runner of that name, connected while the context is open.
 
     Args:
         on: see `scan`.
-        workers: how many Ray workers, before what the job says.
-        settings: the job's; default: the defaults.
+        workers: number of Ray workers; overrides the job's `workers.n`.
+        settings: the job's `workers` settings; None for the defaults.
 
     Raises:
-        JobError: if there is none of that name, or Ray is asked for and not installed.
+        JobError: if there is no runner of that name, or Ray is not installed.
     """
     on = runner_name(on)
     if on not in ("local", "ray"):
@@ -96,7 +95,7 @@ def runner_for(on: str | None, workers: int | None, settings: WorkersSettings | 
 
 
 def job_file(name: str) -> Path:
-    """The job file of that path, or the one of that name that comes with polyscan.
+    """The job file at that path, or the job of that name that comes with polyscan.
 
     Raises:
         JobError: if there is neither.
@@ -104,26 +103,26 @@ def job_file(name: str) -> Path:
     path = Path(name)
     if path.exists():
         return path
-    ours = jobs_folder() / f"{path.stem}.toml"
-    if path.parent in (Path(), Path("jobs")) and ours.exists():
-        return ours
+    bundled = jobs_folder() / f"{path.stem}.toml"
+    if path.parent in (Path(), Path("jobs")) and bundled.exists():
+        return bundled
     known = ", ".join(sorted(file.stem for file in jobs_folder().glob("*.toml")))
-    raise JobError(f"no job file at {name}; give a .toml file, or one that comes with polyscan: {known}")
+    raise JobError(f"no job file at {name}; give a .toml file, or the name of a job that comes with polyscan: {known}")
 
 
 def jobs_folder() -> Path:
-    """The jobs that come with polyscan: inside the installed package, or beside it in a checkout."""
+    """The folder of the jobs that come with polyscan: in the installed package, or next to it in a checkout."""
     package = Path(polyscan.__file__).parent
     return package / "jobs" if (package / "jobs").is_dir() else package.parent / "jobs"
 
 
 def filled_job(path: str | None, network: str | None, images: str | None, overrides: Mapping[str, Any]) -> Job:
-    """The job of a command: a file, the embedded default, or one filled in from a network and images.
+    """The job of a command: a file, the default job, or one filled in from a network and images.
 
     Raises:
-        JobError: if only one of network and images is given without a file.
+        JobError: if the network or the images are given without the other and without a file.
     """
-    given = {key: value for key, value in (("network.name", network), ("images.source", images)) if value}
-    if path is None and given:
-        return jobs.fill({**given, **overrides})
-    return jobs.load(job_file(path or DEFAULT_JOB), {**given, **overrides})
+    inputs = {key: value for key, value in (("network.name", network), ("images.source", images)) if value}
+    if path is None and inputs:
+        return jobs.fill({**inputs, **overrides})
+    return jobs.load(job_file(path or DEFAULT_JOB), {**inputs, **overrides})

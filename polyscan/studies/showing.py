@@ -1,4 +1,4 @@
-"""Drawing a finished run again, and serving its maps to this machine."""
+"""Draws the maps of a finished run again, or serves them on this machine."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def redraw(address: str, overrides: Mapping[str, Any]) -> str:
 
     Raises:
         TableError: if there is no run, or a stage of it is not done.
-        JobError: if an override is no drawing setting, or the run's folder can't be written.
+        JobError: if an override is not a drawing setting, or the run's folder can't be written.
     """
     run = finished(address, overrides)
     with writing(run.address):
@@ -35,30 +35,32 @@ def redraw(address: str, overrides: Mapping[str, Any]) -> str:
 
 
 def finished(address: str, overrides: Mapping[str, Any]) -> Run:
-    """The run, if all that is drawn from is done.
+    """The run, once it is known to be finished.
 
     Raises:
         TableError: if there is no run, or a stage of it is not done.
-        JobError: if an override is no drawing setting.
+        JobError: if an override is not a drawing setting.
     """
     run = Results(address).run
     foreign = [key for key in overrides if not key.startswith("show.")]
     if foreign:
-        raise JobError(f"`show` only draws: {', '.join(foreign)} would need a new scan; allowed: show.*")
+        raise JobError(
+            f"`show` only draws: {', '.join(foreign)} would need a new scan; allowed are settings of [show]: show.*"
+        )
     require_finished(run, [stage.name for stage in STAGES])
     return run
 
 
 @contextmanager
 def served(address: str, port: int, overrides: Mapping[str, Any]) -> Generator[str]:
-    """Serves the maps on 127.0.0.1 while it is open; gives the address of the front page.
+    """Serves the maps on 127.0.0.1 while the context is open; yields the address of the front page.
 
-    Nothing is written but `map.parquet`: each page, block and sprite is made when it is asked for, and is what `redraw`
-    would have written, to the byte.
+    Only `map.parquet` is written. Each page, block and sprite is made on request, with the same bytes that `redraw`
+    would write.
 
     Raises:
         TableError: if there is no run, or a stage of it is not done.
-        JobError: if an override is no drawing setting.
+        JobError: if an override is not a drawing setting.
     """
     run = finished(address, overrides)
     site = Site(report.drawn_atlas(stored_job(run, overrides), run))
@@ -73,16 +75,16 @@ def served(address: str, port: int, overrides: Mapping[str, Any]) -> Generator[s
 
 
 class _Pages(BaseHTTPRequestHandler):
-    """Answers with the files of a site, to this machine alone."""
+    """Answers requests for the files of a site, from this machine only."""
 
     def __init__(self, site: Site, lock: threading.Lock, *args: Any) -> None:
         self.site = site
-        self.lock = lock  # a layer's units are read once for all who ask
+        self.lock = lock  # so that requests at the same time read a layer's units once
         super().__init__(*args)
 
-    def do_GET(self) -> None:  # the base class names it so
-        """One file, or 404."""
-        # A page of elsewhere whose name was made to point here may not read a run.
+    def do_GET(self) -> None:  # the name is that of the base class
+        """Sends one file, or 404 if there is no such file."""
+        # Against DNS rebinding: a foreign page whose host name points to 127.0.0.1 may not read a run.
         if self.headers.get("Host", "").partition(":")[0] not in ("127.0.0.1", "localhost"):
             return self.send_error(403)
         name = unquote(urlsplit(self.path).path).removeprefix("/") or "index.html"
@@ -98,10 +100,10 @@ class _Pages(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(content)
 
-    def log_message(self, format: str, *args: Any) -> None:  # the base class names it so
-        """Says nothing."""
+    def log_message(self, format: str, *args: Any) -> None:  # the name is that of the base class
+        """Logs nothing."""
 
 
 def wait() -> None:
-    """Until interrupted."""
+    """Blocks until the process is interrupted."""
     threading.Event().wait()

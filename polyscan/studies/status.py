@@ -1,4 +1,4 @@
-"""How far a run is, from its folder alone: by done records, failures, and the traces of what is at work."""
+"""The progress of a run, read from its folder alone: done records, failures, and traces of running shards."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from polyscan.run.records import Done, Running
 from polyscan.scheduling import adaptive_deadline_s
 
 FEWEST = 20
-"""Rates are of so many shards that were done last, or of two for each that is at work, where that is more."""
+"""A rate counts this many of the last shards done, or two for each running shard, if that is more."""
 
 
 @dataclass(frozen=True)
 class Throughput:
-    """How fast a stage goes: what its last shards took, all workers together."""
+    """How fast a stage goes: the rate of its last shards, all workers together."""
 
     shards_per_minute: float
     items_per_minute: float
@@ -28,7 +28,7 @@ class Throughput:
 
 @dataclass(frozen=True)
 class Stale:
-    """A shard that has been at work for longer than its deadline: its worker hangs, or is gone with its driver."""
+    """A shard that has been running for longer than its deadline: its worker hangs or has died."""
 
     trace: Running
     seconds: float
@@ -37,19 +37,19 @@ class Stale:
 
 @dataclass(frozen=True)
 class StageStatus:
-    """One stage.
+    """The progress of one stage.
 
     Args:
         stage: its name.
         done: shards that are done.
-        total: of how many; None before it began.
-        rows: of the shards that are done.
-        seconds: of work on them.
-        failures: records of those that failed.
-        running: traces of those that are at work.
-        stale: those of longer than their deadline.
-        halved: how many were done with smaller batches, because memory ran out.
-        rate: of the last ones; None while there are too few to tell.
+        total: all its shards; None before the stage began.
+        rows: rows of the shards that are done.
+        seconds: worker time of the shards that are done.
+        failures: records of the shards that failed.
+        running: traces of the shards that are running in time.
+        stale: shards that are running for longer than their deadline.
+        halved: how many shards were done with smaller batches, because memory ran out.
+        rate: of the last shards; None while there are too few to tell.
     """
 
     stage: str
@@ -65,14 +65,14 @@ class StageStatus:
 
     @property
     def seconds_left(self) -> float | None:
-        """At the present rate; None where nothing is at work or nobody can tell."""
+        """Time left at the present rate; None if no shard is running or the rate is unknown."""
         if self.total is None or self.rate is None or not self.running:
             return None
         return 60.0 * (self.total - self.done) / self.rate.shards_per_minute
 
 
 def status_of(address: str) -> list[StageStatus]:
-    """Each stage's status.
+    """The status of each stage.
 
     Raises:
         TableError: if there is no run at this address.
@@ -83,24 +83,20 @@ def status_of(address: str) -> list[StageStatus]:
 
 
 def _deadline_s(run: Run) -> float | None:
-    """The job's own, if it has one."""
+    """The deadline in the job file; None if it has none."""
     try:
         deadline_s = tomllib.loads(run.storage.read("job.toml").decode())["workers"]["deadline_s"]
-    except (FileNotFoundError, ValueError, LookupError, TypeError):  # none was set, or the file is damaged
+    except (FileNotFoundError, ValueError, LookupError, TypeError):  # no deadline, or the file is damaged
         return None
     return deadline_s if isinstance(deadline_s, int | float) else None
 
 
 def _stage_status(run: Run, stage: str, deadline_s: float | None) -> StageStatus:
-    traces = run.ledger.running(stage)  # before the done records, or what ends meanwhile would be in neither
+    traces = run.ledger.running(stage)  # read before the done records: a shard that ends in between is in one of them
     done = run.ledger.done(stage)
     slowest_s = max((record.seconds for record in done.values()), default=0.0)
-    deadline_s = deadline_s or adaptive_deadline_s(slowest_s)
-    now = time.time()
-    traces = [trace for trace in traces if trace.index not in done]
-    stale = [Stale(trace, now - trace.since, deadline_s) for trace in traces if now - trace.since > deadline_s]
-    late = {each.trace.index for each in stale}
-    running = [trace for trace in traces if trace.index not in late]
+    unfinished = [trace for trace in traces if trace.index not in done]
+    running, stale = _split_by_deadline(unfinished, deadline_s or adaptive_deadline_s(slowest_s))
     return StageStatus(
         stage=stage,
         done=len(done),
@@ -115,23 +111,31 @@ def _stage_status(run: Run, stage: str, deadline_s: float | None) -> StageStatus
     )
 
 
+def _split_by_deadline(traces: Sequence[Running], deadline_s: float) -> tuple[list[Running], list[Stale]]:
+    """The shards that are running in time, and those that are running for longer than the deadline."""
+    now = time.time()
+    stale = [Stale(trace, now - trace.since, deadline_s) for trace in traces if now - trace.since > deadline_s]
+    stale_shards = {shard.trace.index for shard in stale}
+    return [trace for trace in traces if trace.index not in stale_shards], stale
+
+
 def throughput_of(done: Sequence[Done], *, since: float | None, n_running: int) -> Throughput | None:
     """The rate of the shards that were done last.
 
     Args:
         done: records of a stage, in any order.
-        since: when work on it last began; what was done before is not counted, unless nothing was done after.
-        n_running: shards at work.
+        since: when work on the stage last began; earlier shards are not counted, unless no shard was done since.
+        n_running: how many shards are running.
     """
     timed = sorted(
-        ((record.at, record) for record in done if record.at is not None), key=lambda each: (each[0], each[1].index)
+        ((record.at, record) for record in done if record.at is not None), key=lambda pair: (pair[0], pair[1].index)
     )
-    timed = [each for each in timed if since is None or each[0] >= since] or timed
+    timed = [pair for pair in timed if since is None or pair[0] >= since] or timed
     last = timed[-max(FEWEST, 2 * n_running) :]
     if not last:
         return None
-    before = timed[: -len(last)]
-    begin = before[-1][0] if before else min(at - record.seconds for at, record in last)
+    earlier = timed[: -len(last)]
+    begin = earlier[-1][0] if earlier else min(at - record.seconds for at, record in last)
     minutes = (last[-1][0] - begin) / 60.0
     if minutes <= 0.0:
         return None

@@ -1,6 +1,6 @@
-"""Runs side by side: trainings, architectures, or a series of checkpoints, layer by layer and over layers.
+"""Compares runs of several trainings, architectures or checkpoints, layer by layer and over layers.
 
-Only tables of finished runs are read; nothing is scanned or scored again.
+It reads only tables of finished runs; nothing is scanned or scored again.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ FOLDER = "comparison"
 
 @dataclass(frozen=True)
 class Compared:
-    """What came of it, and where it was written."""
+    """A comparison, and the address of the folder that it was written to."""
 
     address: str
     comparison: Comparison
@@ -59,27 +59,27 @@ def compare(
     Args:
         addresses: two runs or more.
         metric: a CSV file with numbers of each run.
-        out: where to; default: `comparison` beside the first run.
-        same_training: whether channels of runs with the same layers correspond; default: only where it is known.
+        out: the output folder; default: `comparison` next to the first run.
+        same_training: whether channels of runs with the same layers correspond; default: only if it is known.
 
     Raises:
-        JobError: if there are fewer than two runs, the CSV is wrong, or runs can't be checkpoints as the user says.
-        TableError: if one is no run, has no map, or no score is common to all.
-        StoreError: if an address is none, or an object store refuses.
+        JobError: if there are fewer than two runs, the CSV is wrong, or runs can't be of one training as the user says.
+        TableError: if an address holds no run or no map, or no score is common to all.
+        StoreError: if an address is invalid, or an object store refuses.
     """
-    sides = opened(addresses)
-    found = comparison_of(sides, metrics_of(metric, sides) if metric else {}, same_training)
-    storage = Storage(out or beside(addresses[0]))
-    # The new files are written over the old ones, the page last: it never points at what is not there.
-    for name, content in comparison_files(found):
+    runs = opened(addresses)
+    comparison = comparison_of(runs, metrics_of(metric, runs) if metric else {}, same_training)
+    storage = Storage(out or default_folder(addresses[0]))
+    # Old files are overwritten, and the page is written last, so that it never refers to missing files.
+    for name, content in comparison_files(comparison):
         storage.put(name, content)
-    return Compared(storage.address, found)
+    return Compared(storage.address, comparison)
 
 
-def beside(address: str) -> str:
-    """The default folder: `comparison` in the first run's parent.
+def default_folder(address: str) -> str:
+    """The default output folder: `comparison` in the parent folder of the first run.
 
-    >>> beside("runs/a/"), beside("a"), beside("s3://bucket/runs/a")
+    >>> default_folder("runs/a/"), default_folder("a"), default_folder("s3://bucket/runs/a")
     ('runs/comparison', 'comparison', 's3://bucket/runs/comparison')
     """
     parent, slash, _ = address.rstrip("/").rpartition("/")
@@ -87,132 +87,154 @@ def beside(address: str) -> str:
 
 
 def comparison_of(
-    sides: Sequence[ComparedRun], metrics: Mapping[str, Sequence[float]], same_training: bool | None
+    runs: Sequence[ComparedRun], metrics: Mapping[str, Sequence[float]], same_training: bool | None
 ) -> Comparison:
-    """All numbers and words of a comparison; the first side is what the others are compared with."""
-    columns = common_columns(sides)
-    first, others = sides[0], sides[1:]
-    correspondences = [correspondence(first, other, same_training) for other in others]
-    cells = [cells_of(side, columns) for side in sides]
-    is_one_network = all(list(side.widths) == list(first.widths) for side in others)
-    rows = differing(sides)
-    differences, overalls = _all_differences(sides, cells, columns, correspondences)
+    """All numbers and sentences of a comparison; each run is compared with the first."""
+    columns = common_columns(runs)
+    correspondences = [correspondence(runs[0], other, same_training) for other in runs[1:]]
+    cells = [cells_of(run, columns) for run in runs]
+    rows = differing(runs)
+    differences, overalls = _all_differences(runs, cells, columns, correspondences)
     return Comparison(
-        title=_title(sides),
-        runs=[_facts(side) for side in sides],
-        statements=list(_statements(sides, columns, overalls)),
+        title=_title(runs),
+        runs=[_facts(run) for run in runs],
+        statements=list(_statements(runs, columns, overalls)),
         warnings=list(warnings(rows)),
         differing=rows,
         columns=columns,
-        layers=list(first.widths) if is_one_network else [],
-        means=[row for side, its in zip(sides, cells, strict=True) for row in _mean_rows(side, its)],
-        network=[row for side, its in zip(sides, cells, strict=True) for row in _network_rows(side, its, columns)],
+        layers=_layers_of_all(runs),
+        means=[row for run, of_run in zip(runs, cells, strict=True) for row in _mean_rows(run, of_run)],
+        network=[row for run, of_run in zip(runs, cells, strict=True) for row in _network_rows(run, of_run, columns)],
         differences=differences,
         overall=overalls,
-        pairings=[
-            Pairing(side.place, tie.why, unit_table(first, side, columns) if tie.holds else None)
-            for side, tie in zip(others, correspondences, strict=True)
-        ],
+        pairings=list(_pairings(runs, columns, correspondences)),
         metrics={name: metrics[name] for name in order_of(metrics)},
-        notes=list(notes(sides, columns)),
+        notes=list(notes(runs, columns)),
         seed=SEED,
         draws=DRAWS,
     )
 
 
+def _layers_of_all(runs: Sequence[ComparedRun]) -> list[str]:
+    """The layers in forward order, if all runs have the same; else empty."""
+    first = list(runs[0].widths)
+    return first if all(list(run.widths) == first for run in runs[1:]) else []
+
+
+def _pairings(
+    runs: Sequence[ComparedRun], columns: Sequence[MapColumn], correspondences: Sequence[Correspondence]
+) -> Iterator[Pairing]:
+    """For each run but the first, whether its units correspond to those of the first, and their comparison."""
+    for run, correspondence_ in zip(runs[1:], correspondences, strict=True):
+        table = unit_table(runs[0], run, columns) if correspondence_.holds else None
+        yield Pairing(run.place, correspondence_.why, table)
+
+
 def _all_differences(
-    sides: Sequence[ComparedRun],
+    runs: Sequence[ComparedRun],
     cells: Sequence[Cells],
     columns: Sequence[MapColumn],
     correspondences: Sequence[Correspondence],
 ) -> tuple[list[LayerDifference], list[OverallDifference]]:
-    """Of each run from the first one: layer by layer, and over layers."""
+    """The differences of each run from the first: layer by layer, and over layers."""
     scales = {
-        column.name: pooled_sd([cell for its in cells for key, cell in its.items() if key[0] == column.name])
+        column.name: pooled_sd([cell for of_run in cells for key, cell in of_run.items() if key[0] == column.name])
         for column in columns
     }
     differences: list[LayerDifference] = []
     overalls: list[OverallDifference] = []
-    for side, its, tie in zip(sides[1:], cells[1:], correspondences, strict=True):
-        found = _differences(sides[0], cells[0], its, columns, tie)
+    for run, of_run, correspondence_ in zip(runs[1:], cells[1:], correspondences, strict=True):
+        of_columns = _differences(runs[0], cells[0], of_run, columns, correspondence_)
         for column in columns:
-            by_layer = found[column.name]
-            differences += _layer_rows(side, column, by_layer, scales[column.name])
+            by_layer = of_columns[column.name]
+            differences += _layer_rows(run, column, by_layer, scales[column.name])
             if by_layer:
-                overalls.append(_overall_row(side, column, cells[0], its, by_layer))
+                overalls.append(_overall_row(run, column, cells[0], of_run, by_layer))
     return differences, overalls
 
 
 def _differences(
-    first: ComparedRun, here: Cells, there: Cells, columns: Sequence[MapColumn], tie: Correspondence
+    first: ComparedRun,
+    first_cells: Cells,
+    other_cells: Cells,
+    columns: Sequence[MapColumn],
+    correspondence_: Correspondence,
 ) -> dict[str, dict[str, Difference]]:
-    """By column and layer, in the first run's forward order; layers are matched by name."""
-    found: dict[str, dict[str, Difference]] = {column.name: {} for column in columns}
-    for layer in first.widths:  # layer by layer: all columns have the same units drawn again
+    """By column and layer, in the forward order of the first run; layers are matched by name."""
+    differences: dict[str, dict[str, Difference]] = {column.name: {} for column in columns}
+    for layer in first.widths:  # layer by layer, because all columns of a layer use the same resampled units
         for column in columns:
-            a, b = here.get((column.name, layer)), there.get((column.name, layer))
-            if a and b and (its := difference(a, b, is_paired=tie.holds)):
-                found[column.name][layer] = its
-    return found
+            a, b = first_cells.get((column.name, layer)), other_cells.get((column.name, layer))
+            if a and b and (change := difference(a, b, is_paired=correspondence_.holds)):
+                differences[column.name][layer] = change
+    return differences
 
 
 def _layer_rows(
-    side: ComparedRun, column: MapColumn, found: Mapping[str, Difference], sd: float
+    run: ComparedRun, column: MapColumn, by_layer: Mapping[str, Difference], sd: float
 ) -> Iterator[LayerDifference]:
-    for layer, its in found.items():
-        # All units alike: no difference is one in standard deviations, any other can't be told in them.
-        in_sd = its.interval.mean / sd if sd > 0 else 0.0 if its.interval.mean == 0 else float("nan")
-        yield LayerDifference(side.place, column.name, layer, its.n, *its.interval, its.is_paired, in_sd)
+    for layer, change in by_layer.items():
+        mean = change.interval.mean
+        # If all units are equal, sd is 0: no difference is 0 sd, and any other can't be given in sd.
+        in_sd = mean / sd if sd > 0 else 0.0 if mean == 0 else float("nan")
+        yield LayerDifference(run.place, column.name, layer, change.n, *change.interval, change.is_paired, in_sd)
 
 
 def _overall_row(
-    side: ComparedRun, column: MapColumn, here: Cells, there: Cells, found: Mapping[str, Difference]
+    run: ComparedRun,
+    column: MapColumn,
+    first_cells: Cells,
+    other_cells: Cells,
+    by_layer: Mapping[str, Difference],
 ) -> OverallDifference:
-    own = [there[column.name, layer].interval.mean - here[column.name, layer].interval.mean for layer in found]
-    its = overall(list(found.values()), own)
-    return OverallDifference(side.place, column.name, its.n, *its.interval, its.inner, its.own, its.is_claimed)
+    own = [
+        other_cells[column.name, layer].interval.mean - first_cells[column.name, layer].interval.mean
+        for layer in by_layer
+    ]
+    mean = overall(list(by_layer.values()), own)
+    return OverallDifference(run.place, column.name, mean.n, *mean.interval, mean.inner, mean.own, mean.is_claimed)
 
 
 def _statements(
-    sides: Sequence[ComparedRun], columns: Sequence[MapColumn], overalls: Sequence[OverallDifference]
+    runs: Sequence[ComparedRun], columns: Sequence[MapColumn], overalls: Sequence[OverallDifference]
 ) -> Iterator[str]:
-    found = {(row.run, row.column): row for row in overalls}
-    for side in sides[1:]:
+    rows = {(row.run, row.column): row for row in overalls}
+    for run in runs[1:]:
         for column in spoken_of(columns):
-            yield statement(column, sides[0].name, side.name, found.get((side.place, column.name)))
+            yield statement(column, runs[0].name, run.name, rows.get((run.place, column.name)))
 
 
-def _mean_rows(side: ComparedRun, cells: Cells) -> Iterator[LayerMean]:
-    places = {layer.name: at for at, layer in enumerate(side.layers)}
-    last = max(1, len(side.layers) - 1)
+def _mean_rows(run: ComparedRun, cells: Cells) -> Iterator[LayerMean]:
+    depths = {layer.name: depth for depth, layer in enumerate(run.layers)}
+    last = max(1, len(run.layers) - 1)
     for (column, layer), cell in cells.items():
-        at = places[layer]
-        yield LayerMean(side.place, column, layer, at, at / last, len(cell.values), *cell.interval)
+        depth = depths[layer]
+        yield LayerMean(run.place, column, layer, depth, depth / last, len(cell.values), *cell.interval)
 
 
-def _network_rows(side: ComparedRun, cells: Cells, columns: Sequence[MapColumn]) -> Iterator[NetworkMean]:
+def _network_rows(run: ComparedRun, cells: Cells, columns: Sequence[MapColumn]) -> Iterator[NetworkMean]:
     for column in columns:
-        mine = [cell for key, cell in cells.items() if key[0] == column.name]
-        if mine:
-            yield NetworkMean(side.place, column.name, len(mine), *network_mean(mine))
+        of_column = [cell for key, cell in cells.items() if key[0] == column.name]
+        if of_column:
+            yield NetworkMean(run.place, column.name, len(of_column), *network_mean(of_column))
 
 
-def _title(sides: Sequence[ComparedRun]) -> str:
-    names = [side.name for side in sides]
+def _title(runs: Sequence[ComparedRun]) -> str:
+    names = [run.name for run in runs]
     return " · ".join(names) if len(names) <= 3 else f"{names[0]} · {names[1]} ... {names[-1]} ({len(names)} runs)"
 
 
-def _facts(side: ComparedRun) -> RunFacts:
-    network, images = side.manifest.get("network", {}), side.manifest.get("images", {})
+def _facts(run: ComparedRun) -> RunFacts:
+    network, images = run.manifest.get("network", {}), run.manifest.get("images", {})
     return RunFacts(
-        name=side.name,
-        address=side.address,
+        name=run.name,
+        address=run.address,
         network=str(network.get("name", ABSENT)),
         weights=str(network.get("weights", "")),
-        digest=side.digest[:12],
+        digest=run.digest[:12],
         images=f"{images.get('source', ABSENT)}, {images.get('n', ABSENT)}",
-        embedder=str(side.manifest.get("embedder", {}).get("name", ABSENT)),
-        n_layers=len(side.layers),
-        n_units=len(side.frame),
-        n_dead=int(side.frame["is_dead"].sum()),
+        embedder=str(run.manifest.get("embedder", {}).get("name", ABSENT)),
+        n_layers=len(run.layers),
+        n_units=len(run.frame),
+        n_dead=int(run.frame["is_dead"].sum()),
     )

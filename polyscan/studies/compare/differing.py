@@ -1,4 +1,4 @@
-"""What the runs were made of, and whether their channels correspond: only as far as `run.json` and `layers` tell."""
+"""How the inputs and settings of runs differ, and whether their channels correspond, from `run.json` and `layers`."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ ABSENT = "not recorded"
 COST = frozenset(
     ("batch", "images_per_shard", "units_per_shard", "sets_per_shard", "crops_per_shard", "thumbnail_px", "compile")
 )
-"""Settings that change how long a scan takes and no number."""
+"""Settings that change only how long a scan takes, not its numbers."""
 IDENTITY = frozenset(("network.name", "network.weights"))
-"""What is compared rather than in the way of comparing."""
+"""Settings that name what is compared, and so are not listed as differences."""
 SPOILS = {
     "images": "images",
     "embedder": "embedders",
@@ -29,74 +29,85 @@ SPOILS = {
     "scores": "scores",
     "network": "networks' inputs or layers",
 }
-"""First word of a setting, and what differs by it such that numbers are not of the same scale."""
+"""First part of a setting -> what differs if the setting does, so that numbers are on different scales."""
 STEP = re.compile(r"(?<![a-z])(global[-_]?step|epoch|step|iteration|iter|checkpoint|ckpt)([-_=.]?)\d+", re.IGNORECASE)
 
 
 class Correspondence(NamedTuple):
-    """Whether units of two runs correspond, and how that is known, as a sentence."""
+    """Whether units of two runs correspond, and a sentence that says how this is known."""
 
     holds: bool
     why: str
 
 
 def correspondence(first: ComparedRun, other: ComparedRun, same_training: bool | None) -> Correspondence:
-    """Whether channel i of a layer of the one is what became of channel i of the other.
+    """Whether channel i of a layer is the same unit in both runs, at two points of one training.
 
-    `run.json` has the network's name and its weights' name and digest, and nothing of how they were trained. So it is
-    known only where weights are one and the same, or where the user or the weights' names say so.
+    `run.json` has the network's name and the name and digest of its weights, but nothing about their training. So it is
+    known only if the weights are the same, or if the user or the names of the weights say so.
 
     Raises:
-        JobError: if the user says that they correspond, and layers differ.
+        JobError: if the user says that units correspond, but the layers differ.
     """
     names = f"{first.name} and {other.name}"
-    unlike = _unlike(first, other)
-    if same_training is False:
+    unlike = _layer_difference(first, other)
+    if same_training is not None:
+        return _by_option(names, unlike, same_training)
+    if unlike:
+        return Correspondence(False, f"Units of {names} are not compared: {unlike}, so channels can't correspond.")
+    return _by_weights(first, other)
+
+
+def _by_option(names: str, unlike: str, same_training: bool) -> Correspondence:
+    """What the user says; refused if units are said to correspond although layers differ."""
+    if not same_training:
         return Correspondence(
             False, f"Units of {names} are not compared: --different-trainings says that they don't correspond."
         )
-    if unlike and same_training:
+    if unlike:
         raise JobError(
             f"--same-training says that {names} are checkpoints of one training, but {unlike}; leave it out, or "
-            "compare runs of one network's same layers"
-        )
-    if unlike:
-        return Correspondence(False, f"Units of {names} are not compared: {unlike}, so channels can't correspond.")
-    if same_training:
-        return Correspondence(
-            True, f"Units of {names} are compared one by one, because --same-training says that they may be."
-        )
-    if first.digest and first.digest == other.digest:
-        return Correspondence(True, f"Units of {names} are compared one by one: both runs have the same weights.")
-    networks = [str(side.manifest.get("network", {}).get("name", ABSENT)) for side in (first, other)]
-    weights = [str(side.manifest.get("network", {}).get("weights", "")) for side in (first, other)]
-    if networks[0] == networks[1] and _is_series(*weights):
-        return Correspondence(
-            True,
-            f"Units of {names} are compared one by one: their weights' names differ in nothing but the step of a "
-            "training. If they are of two trainings all the same, --different-trainings leaves this out.",
+            "compare runs whose layers are the same"
         )
     return Correspondence(
-        False,
-        f"Units of {names} are not compared: layers and widths are the same, but run.json does not record whether one "
-        "network is a checkpoint of the other's training, and channel 3 of one training has nothing to do with channel "
-        "3 of another. If they are of one training, --same-training compares them.",
+        True, f"Units of {names} are compared one by one, because --same-training says that they correspond."
     )
 
 
-def _unlike(first: ComparedRun, other: ComparedRun) -> str:
-    """The first layer that is not the same in both; empty where all are."""
-    here, there = first.widths, other.widths
-    for layer in [*here, *there]:
-        if layer not in there or layer not in here:
-            return f"only {first.name if layer in here else other.name} has a layer {layer}"
-        if here[layer] != there[layer]:
-            return f"layer {layer} has {here[layer]} units in {first.name} and {there[layer]} in {other.name}"
+def _by_weights(first: ComparedRun, other: ComparedRun) -> Correspondence:
+    """What the digests and the names of the weights show."""
+    names = f"{first.name} and {other.name}"
+    if first.digest and first.digest == other.digest:
+        return Correspondence(True, f"Units of {names} are compared one by one: both runs have the same weights.")
+    networks = [str(run.manifest.get("network", {}).get("name", ABSENT)) for run in (first, other)]
+    weights = [str(run.manifest.get("network", {}).get("weights", "")) for run in (first, other)]
+    if networks[0] == networks[1] and _is_series(*weights):
+        return Correspondence(
+            True,
+            f"Units of {names} are compared one by one: the names of their weights differ only in the training step. "
+            "If they come from different trainings, --different-trainings leaves this out.",
+        )
+    return Correspondence(
+        False,
+        f"Units of {names} are not compared: their layers are the same, but run.json does not record whether both "
+        "networks come from one training, and channel 3 of one training has nothing to do with channel 3 of another. "
+        "If they do, --same-training compares their units.",
+    )
+
+
+def _layer_difference(first: ComparedRun, other: ComparedRun) -> str:
+    """The first layer that differs between the runs, in words; empty if all layers are the same."""
+    for layer in [*first.widths, *other.widths]:
+        if layer not in other.widths or layer not in first.widths:
+            return f"only {first.name if layer in first.widths else other.name} has a layer {layer}"
+        n_first, n_other = first.widths[layer], other.widths[layer]
+        if n_first != n_other:
+            return f"layer {layer} has {n_first} units in {first.name} and {n_other} in {other.name}"
     return ""
 
 
 def _is_series(first: str, other: str) -> bool:
-    """Whether two names of weights differ in the number of a step alone.
+    """Whether two names of weights differ only in the number of a training step.
 
     >>> _is_series("w/epoch_1.pt", "w/epoch_20.pt"), _is_series("seed_1.pt", "seed_2.pt")
     (True, False)
@@ -104,19 +115,19 @@ def _is_series(first: str, other: str) -> bool:
     return first != other and STEP.sub(r"\1\2#", first) == STEP.sub(r"\1\2#", other)
 
 
-def differing(sides: Sequence[ComparedRun]) -> list[Differing]:
-    """Every input and setting that is not the same in all runs, what spoils the comparison first."""
-    facts = [dict(_facts(side.manifest)) for side in sides]
+def differing(runs: Sequence[ComparedRun]) -> list[Differing]:
+    """Every input and setting that is not the same in all runs; first those that put numbers on different scales."""
+    facts = [dict(_facts(run.manifest)) for run in runs]
     rows: list[Differing] = []
-    for name in dict.fromkeys(name for each in facts for name in each):
-        values = [each.get(name, ABSENT) for each in facts]
+    for name in dict.fromkeys(name for of_run in facts for name in of_run):
+        values = [of_run.get(name, ABSENT) for of_run in facts]
         if len(set(values)) > 1:
             rows.append(Differing(name, values, SPOILS.get(name.partition(".")[0], "")))
     return sorted(rows, key=lambda row: not row.spoils)
 
 
 def _facts(manifest: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Inputs, settings that change numbers, and the version."""
+    """The inputs, the settings that change numbers, and the version of polyscan."""
     network = manifest.get("network", {}).get("digest")
     images, embedder = manifest.get("images", {}), manifest.get("embedder", {})
     for name in ("source", "n", "digest"):
@@ -134,7 +145,7 @@ def _facts(manifest: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def _flat(settings: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:
-    """Leaves by dotted keys, sorted."""
+    """The values of nested settings, by dotted keys in sorted order."""
     for key in sorted(settings):
         value = settings[key]
         if isinstance(value, Mapping) and value:

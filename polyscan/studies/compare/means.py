@@ -1,18 +1,19 @@
 """Means of layers and of networks, and their differences, each with a 95 % interval.
 
-Law: every draw is seeded by what it is for, its layer and the run's place, so the order of rows changes nothing.
-All columns of a layer have the same units drawn again.
+Law: every draw is seeded by its purpose, its layer and the place of the run, so the order of rows changes nothing.
+All columns of a layer use the same resampled units.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 from jaxtyping import Float64, Int64
 from scipy.special import stdtrit
 
@@ -24,7 +25,7 @@ from polyscan.studies.compare.runs import EXCESS, SHARES, ComparedRun, Values
 SEED = 0
 DRAWS = 1000
 LEAST_LAYERS = 3
-"""With fewer common layers nothing would be left without the first and the last one."""
+"""With fewer common layers, no layer would be left without the first and the last."""
 _ENDS = (0.025, 0.975)
 
 Draws = Float64[np.ndarray, " draws"]
@@ -35,11 +36,11 @@ class Cell:
     """One column of one layer of one run.
 
     Args:
-        key: column, layer and the run's place; its draws are seeded by the last two.
-        channels: of the units that have the number.
+        key: column, layer and the place of the run; the last two seed the draws.
+        channels: the units that have the number.
         values: their numbers.
-        controls: numbers of the layer's controls, whose mean is taken off; empty where nothing is.
-        draws: the mean with units, and controls, drawn again.
+        controls: numbers of the layer's controls, whose mean is subtracted; empty if none is.
+        draws: the mean with units, and controls, resampled.
         interval: the mean and its interval.
     """
 
@@ -52,7 +53,7 @@ class Cell:
 
 
 class Difference(NamedTuple):
-    """Mean of a run less that of the first one, in one layer; `n` units of the run, or pairs."""
+    """Mean of a run minus that of the first run, in one layer; `n` is the number of units of the run, or of pairs."""
 
     interval: Interval
     n: int
@@ -63,11 +64,11 @@ class Overall(NamedTuple):
     """Mean of the layers' differences with Student's interval over layers.
 
     Args:
-        interval: NaN ends for fewer than two layers.
-        n: layers.
-        inner: the same mean without the first and the last layer; NaN where none is left.
-        own: the same mean with each run's own live units; it differs where only units live in both were compared.
-        is_claimed: whether the interval excludes 0 and all three have one sign.
+        interval: the mean and its interval; the ends are NaN for fewer than two layers.
+        n: number of layers.
+        inner: the mean without the first and the last layer; NaN if no layer is left.
+        own: the mean with all live units of each run; it differs if only units that live in both were compared.
+        is_claimed: whether the interval excludes 0 and the three means have the same sign.
     """
 
     interval: Interval
@@ -80,29 +81,34 @@ class Overall(NamedTuple):
 Cells = Mapping[tuple[str, str], Cell]
 
 
-def cells_of(side: ComparedRun, columns: Sequence[MapColumn]) -> dict[tuple[str, str], Cell]:
-    """Every column of every layer that has one unit or more with the number; by column and layer."""
-    found: dict[tuple[str, str], Cell] = {}
-    layers = {str(layer): rows for layer, rows in side.frame.groupby("layer", sort=False)}
-    for layer in side.layers:
-        if layer.name not in layers:
+def cells_of(run: ComparedRun, columns: Sequence[MapColumn]) -> dict[tuple[str, str], Cell]:
+    """Every column of every layer in which at least one unit has the number; by column and layer."""
+    cells: dict[tuple[str, str], Cell] = {}
+    rows = {str(layer): units for layer, units in run.frame.groupby("layer", sort=False)}
+    for layer in run.layers:
+        if layer.name in rows:
+            cells |= _cells_of_layer(run, layer.name, rows[layer.name], columns)
+    order = [(column.name, layer.name) for column in columns for layer in run.layers]
+    return {key: cells[key] for key in order if key in cells}
+
+
+def _cells_of_layer(
+    run: ComparedRun, layer: str, units: pd.DataFrame, columns: Sequence[MapColumn]
+) -> Iterator[tuple[tuple[str, str], Cell]]:
+    """The cells of one layer, by column and layer; `dead_share` counts all units, every other column the live ones."""
+    live = units[~units["is_dead"]]
+    for column in columns:
+        score = EXCESS.get(column.name)
+        controls = run.controls.get((layer, score)) if score else np.empty(0)
+        if controls is None:
             continue
-        every = layers[layer.name]
-        live = every[~every["is_dead"]]
-        for column in columns:
-            score = EXCESS.get(column.name)
-            controls = side.controls.get((layer.name, score)) if score else np.empty(0)
-            if controls is None:
-                continue
-            rows = every if column.name == "dead_share" else live
-            values = rows[score or column.name].to_numpy(np.float64)
-            channels = rows["channel"].to_numpy(np.int64)
-            known = np.isfinite(values)
-            if known.any():
-                key = (column.name, layer.name, side.place)
-                found[column.name, layer.name] = _cell(key, channels[known], values[known], controls)
-    order = [(column.name, layer.name) for column in columns for layer in side.layers]
-    return {key: found[key] for key in order if key in found}
+        rows = units if column.name == "dead_share" else live
+        values = rows[score or column.name].to_numpy(np.float64)
+        channels = rows["channel"].to_numpy(np.int64)
+        known = np.isfinite(values)
+        if known.any():
+            key = (column.name, layer, run.place)
+            yield (column.name, layer), _cell(key, channels[known], values[known], controls)
 
 
 def _cell(key: tuple[str, str, int], channels: Int64[np.ndarray, " u"], values: Values, controls: Values) -> Cell:
@@ -117,14 +123,14 @@ def _cell(key: tuple[str, str, int], channels: Int64[np.ndarray, " u"], values: 
 
 
 def resampled(values: Values, seed: int) -> Draws:
-    """Means of bootstrap samples of the values."""
+    """The means of bootstrap samples of the values."""
     mean = values.mean()
     return mean + _times_drawn(len(values), seed) @ (values - mean) / len(values)
 
 
 @lru_cache(maxsize=4)
 def _times_drawn(n: int, seed: int) -> Float64[np.ndarray, "draws n"]:
-    """Kept, since to draw takes many times longer than to add up: a layer's columns come one after the other."""
+    """Cached for the columns of a layer, which come one after the other: drawing takes much longer than adding up."""
     return times_drawn(n, generator=np.random.default_rng(seed), draws=DRAWS)
 
 
@@ -139,7 +145,7 @@ def _interval(mean: float, draws: Draws) -> Interval:
 
 
 def network_mean(cells: Sequence[Cell]) -> Interval:
-    """Mean of the layers' means; units are drawn again within their layers.
+    """Mean of the layers' means; units are resampled within their layers.
 
     Raises:
         ValueError: if there is no layer.
@@ -151,11 +157,11 @@ def network_mean(cells: Sequence[Cell]) -> Interval:
 
 
 def difference(first: Cell, other: Cell, *, is_paired: bool) -> Difference | None:
-    """The other less the first. None where pairs are asked for and no unit has the number in both.
+    """The other minus the first; None if pairs are asked for and no unit has the number in both.
 
-    Pairs: units drawn again together, over those that have the number in both. Else both sides are drawn again by
-    themselves. Shares that are not paired: Newcombe's interval, which is not of length 0 where no
-    unit of a layer counts.
+    With pairs, the differences of units that have the number in both are resampled. Without, both runs are resampled
+    independently. Shares without pairs get Newcombe's interval, which has a length above 0 even if the share is 0 in
+    both.
 
     Source: Newcombe 1998, "Interval estimation for the difference between independent proportions", method 10.
     """
@@ -170,30 +176,30 @@ def difference(first: Cell, other: Cell, *, is_paired: bool) -> Difference | Non
 
 
 def _paired(first: Cell, other: Cell) -> Difference | None:
-    _, here, there = np.intersect1d(first.channels, other.channels, return_indices=True)
-    if not len(here):
+    _, in_first, in_other = np.intersect1d(first.channels, other.channels, return_indices=True)
+    if not len(in_first):
         return None
-    changes = other.values[there] - first.values[here]
+    changes = other.values[in_other] - first.values[in_first]
     draws, mean = resampled(changes, _seed("changes of", other.key)), float(changes.mean())
-    # Controls are readouts of each run's own exemplars: no pairs, unless they are one and the same.
+    # Each run has controls of its own, which are not paired; equal ones cancel.
     if not np.array_equal(first.controls, other.controls):
-        sides = [resampled(cell.controls, _seed("controls of", cell.key)) for cell in (first, other)]
-        draws = draws - (sides[1] - sides[0])
+        controls = [resampled(cell.controls, _seed("controls of", cell.key)) for cell in (first, other)]
+        draws = draws - (controls[1] - controls[0])
         mean -= float(other.controls.mean() - first.controls.mean())
-    return Difference(_interval(mean, draws), len(here), True)
+    return Difference(_interval(mean, draws), len(in_first), True)
 
 
 def overall(differences: Sequence[Difference], own: Sequence[float]) -> Overall:
-    """Over common layers in forward order.
+    """The mean difference over common layers, in forward order.
 
     Args:
-        differences: one a layer.
-        own: the same of each run's own live units.
+        differences: one per layer.
+        own: the differences with all live units of each run.
 
     Source of the interval: Student 1908, "The probable error of a mean". Resampling so few layers would give
     intervals that are too narrow: with 5 layers of Gaussian differences around 0, 15 % would exclude it.
     """
-    means = np.array([each.interval.mean for each in differences])
+    means = np.array([difference.interval.mean for difference in differences])
     n, mean = len(means), float(means.mean()) if len(means) else math.nan
     inner = float(means[1:-1].mean()) if n >= LEAST_LAYERS else math.nan
     own_mean = float(np.mean(own)) if n else math.nan
@@ -204,6 +210,6 @@ def overall(differences: Sequence[Difference], own: Sequence[float]) -> Overall:
 
 
 def pooled_sd(cells: Sequence[Cell]) -> float:
-    """Standard deviation of the column over all units of all runs; 0 where all are alike or there is none."""
+    """Standard deviation of a column over all units of all runs; 0 if all are equal or there is no unit."""
     values = np.concatenate([cell.values for cell in cells]) if cells else np.zeros(1)
     return float(values.std())

@@ -1,4 +1,4 @@
-"""A run as it is compared: its map, its real layers in forward order, its controls and what it was made of."""
+"""A run as it is compared: its map, its real layers in forward order, its controls and its manifest."""
 
 from __future__ import annotations
 
@@ -21,33 +21,35 @@ from polyscan.units import REAL, Layer
 Values = Float64[np.ndarray, " u"]
 
 EXCESS = {"gap_excess": "gap", "separation_excess": "separation"}
-"""Columns that are a score less the mean of the layer's one-concept controls, and which score."""
+"""Columns that are a score minus the mean of the layer's single-concept controls, and that score."""
 SHARES = ("several_share", "q05_share", "dead_share")
 LEVEL = 0.05
 DERIVED = (
-    MapColumn("gap_excess", "gap less controls", "mean gap of the units less that of the layer's one-concept controls"),
-    MapColumn("separation_excess", "separation less controls", "the same of the separation"),
+    MapColumn(
+        "gap_excess", "gap less controls", "mean gap of the units minus that of the layer's single-concept controls"
+    ),
+    MapColumn("separation_excess", "separation less controls", "the same for the separation"),
     MapColumn("several_share", "called several", "share of judged units (one or several) that are called several"),
-    MapColumn("q05_share", "q < .05", "share of units with a q whose q is below .05"),
-    MapColumn("dead_share", "dead", "share of all units that never say anything"),
+    MapColumn("q05_share", "q < .05", "share of units with q below .05, among units that have a q"),
+    MapColumn("dead_share", "dead", "share of all units that are dead"),
 )
 NEEDED = ("layer", "channel", "is_dead")
 
 
 @dataclass(frozen=True, eq=False)
 class ComparedRun:
-    """One run.
+    """One run of a comparison.
 
     Args:
-        name: what the page calls it; no two runs have the same one.
-        address: as it was given.
-        place: 0 for the run that the others are compared with.
+        name: its name on the page; no two runs have the same name.
+        address: as the user wrote it.
+        place: its place among the runs; 0 for the run that the others are compared with.
         manifest: content of `run.json`.
         layers: its real layers in forward order.
-        spaces: by layer, where its evidence is compared: `image`, `own` or `next`.
+        spaces: by layer, the space in which its evidence is compared: `image`, `own` or `next`.
         frame: its map in unit order, with the shares as numbers.
-        controls: values of the layer's controls by layer and score; empty where they can't be read.
-        columns: what it has numbers of.
+        controls: values of the controls by layer and score; empty if the run has no scores.
+        columns: the columns that it has numbers in.
     """
 
     name: str
@@ -62,12 +64,12 @@ class ComparedRun:
 
     @property
     def digest(self) -> str:
-        """That of the network's weights; empty where `run.json` does not tell."""
+        """The digest of the network's weights; empty if `run.json` does not record it."""
         return str(self.manifest.get("network", {}).get("digest", ""))
 
     @property
     def widths(self) -> dict[str, int]:
-        """Units of each layer, by its name."""
+        """Number of units of each layer, by its name."""
         return {layer.name: layer.n_units for layer in self.layers}
 
 
@@ -76,19 +78,21 @@ def opened(addresses: Sequence[str]) -> list[ComparedRun]:
 
     Raises:
         JobError: if there are fewer than two.
-        TableError: if one holds no run, or has no map, layers or columns that can be compared.
+        TableError: if an address holds no run, or its map can't be compared.
     """
     if len(addresses) < 2:
         raise JobError(
-            f"`compare` needs two runs or more, got {len(addresses)}; name their folders, as in "
+            f"`compare` needs two runs or more, got {len(addresses)}; give their folders, as in "
             "polyscan compare runs/a runs/b"
         )
     names = names_of(addresses)
-    return [_side(name, address, place) for place, (name, address) in enumerate(zip(names, addresses, strict=True))]
+    return [
+        _compared_run(name, address, place) for place, (name, address) in enumerate(zip(names, addresses, strict=True))
+    ]
 
 
 def names_of(addresses: Sequence[str]) -> list[str]:
-    """The last folder of each address; where two have the same, more of the address or its place is added.
+    """The last folder of each address; if two are the same, more of the address or its place is added.
 
     >>> names_of(["runs/a/", "runs/b"]), names_of(["x/run", "y/run"]), names_of(["a", "a"])
     (['a', 'b'], ['x/run', 'y/run'], ['a (1)', 'a (2)'])
@@ -103,23 +107,14 @@ def names_of(addresses: Sequence[str]) -> list[str]:
     return [f"{name} ({place})" if counts[name] > 1 else name for place, name in enumerate(names, start=1)]
 
 
-def _side(name: str, address: str, place: int) -> ComparedRun:
+def _compared_run(name: str, address: str, place: int) -> ComparedRun:
     results = Results(address)
-    frame, run = results.map, results.run
-    if missing := [column for column in NEEDED if column not in frame]:
-        raise TableError(
-            f"{run.address}/map.parquet has no column {', '.join(missing)}; `polyscan show {run.address}` draws it anew"
-        )
+    run, frame = results.run, results.map
     table = run.layer_table()
     real = table[table["role"] == REAL]
-    order = {str(layer): at for at, layer in enumerate(real["layer"])}
-    if strangers := sorted(set(map(str, frame["layer"])) - set(order)):
-        raise TableError(
-            f"{run.address}/map.parquet has layer {strangers[0]!r}, its table `layers` has not; "
-            f"`polyscan show {run.address}` draws the map anew"
-        )
-    frame = frame.assign(at=frame["layer"].map(order)).sort_values(["at", "channel"], kind="stable")
-    frame = _with_shares(frame.drop(columns="at").reset_index(drop=True))
+    layers = [str(layer) for layer in real["layer"]]
+    _check_map(run, frame, layers)
+    frame = _with_shares(_in_unit_order(frame, layers))
     controls = _controls(run)
     return ComparedRun(
         name,
@@ -134,8 +129,29 @@ def _side(name: str, address: str, place: int) -> ComparedRun:
     )
 
 
+def _check_map(run: Run, frame: pd.DataFrame, layers: Sequence[str]) -> None:
+    """Refuses a map that lacks needed columns or has layers that the run does not have."""
+    if missing := [column for column in NEEDED if column not in frame]:
+        raise TableError(
+            f"{run.address}/map.parquet has no column {', '.join(missing)}; `polyscan show {run.address}` writes it "
+            "again"
+        )
+    if strangers := sorted(set(map(str, frame["layer"])) - set(layers)):
+        raise TableError(
+            f"{run.address}/map.parquet has layer {strangers[0]!r}, which its table `layers` does not have; "
+            f"`polyscan show {run.address}` writes the map again"
+        )
+
+
+def _in_unit_order(frame: pd.DataFrame, layers: Sequence[str]) -> pd.DataFrame:
+    """The map sorted by layer, in forward order, and channel."""
+    depths = {layer: depth for depth, layer in enumerate(layers)}
+    frame = frame.assign(at=frame["layer"].map(depths)).sort_values(["at", "channel"], kind="stable")
+    return frame.drop(columns="at").reset_index(drop=True)
+
+
 def _with_shares(frame: pd.DataFrame) -> pd.DataFrame:
-    """What is counted as 0 and 1, with no number for a unit that does not count."""
+    """The map with the columns of shares: 1 or 0 for each unit, NaN for units that the share leaves out."""
     shares = {"dead_share": frame["is_dead"].astype(np.float64)}
     if "verdict" in frame:
         several = frame["verdict"].str.startswith("several").fillna(False)
@@ -148,9 +164,10 @@ def _with_shares(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _controls(run: Run) -> dict[tuple[str, str], Values]:
-    """Values of each layer's one-concept controls, in the main space and beside the first null.
+    """Values of each layer's single-concept controls, in the main space and against the first null.
 
-    `run.json` tells which these are: a job file of another version need not be read. None where the run has no scores.
+    The tables show which these are, so the job file, which may be of another version, is not read. Empty if the run has
+    no scores.
     """
     if not run.parts("scores"):
         return {}
@@ -165,7 +182,7 @@ def _controls(run: Run) -> dict[tuple[str, str], Values]:
 
 
 def _columns(frame: pd.DataFrame, controls: Mapping[tuple[str, str], Values]) -> Iterator[MapColumn]:
-    """What is derived first, then the front page's columns in its order."""
+    """The derived columns, then the columns of the front page in its order."""
     with_controls = {score for _, score in controls if score in frame}
     for column in DERIVED:
         if column.name in frame or EXCESS.get(column.name) in with_controls:
@@ -173,18 +190,18 @@ def _columns(frame: pd.DataFrame, controls: Mapping[tuple[str, str], Values]) ->
     yield from columns_of(frame)
 
 
-def common_columns(sides: Sequence[ComparedRun]) -> list[MapColumn]:
-    """What all runs have numbers of, in the first one's order.
+def common_columns(runs: Sequence[ComparedRun]) -> list[MapColumn]:
+    """The columns that all runs have numbers in, in the order of the first run.
 
     Raises:
-        TableError: if that is no score.
+        TableError: if no score is among them.
     """
-    names = set.intersection(*({column.name for column in side.columns} for side in sides))
-    common = [column for column in sides[0].columns if column.name in names]
+    names = set.intersection(*({column.name for column in run.columns} for run in runs))
+    common = [column for column in runs[0].columns if column.name in names]
     if all(column.name in SHARES for column in common):
-        has = "; ".join(f"{side.name} has {', '.join(column.name for column in side.columns)}" for side in sides)
+        held = "; ".join(f"{run.name} has {', '.join(column.name for column in run.columns)}" for run in runs)
         raise TableError(
-            f"the runs have no score in common ({has}); runs are compared by columns that all of them have: scan them "
+            f"the runs have no score in common ({held}), and only scores that all runs have can be compared; scan them "
             "with the same [scores]"
         )
     return common

@@ -1,4 +1,4 @@
-"""The table that the terminal shows: a line a layer."""
+"""The table that the terminal shows: one line per layer."""
 
 from __future__ import annotations
 
@@ -10,22 +10,15 @@ SHOWN = "gap"
 
 
 def table_of(comparison: Comparison) -> tuple[list[str], list[list[str]]]:
-    """Head and rows: each layer's mean gap, run by run, then each run less the first one with its interval.
+    """Head and rows: the mean gap of each layer in each run, then each run minus the first with its interval.
 
-    Without a gap it is the first score that all runs have.
+    Without a gap, the first score that all runs have is shown.
     """
-    names = [column.name for column in comparison.columns]
-    scores = [name for name in names if not name.endswith("_share")] or [SHARE]
-    column = SHOWN if SHOWN in names else scores[0]
-    label = next(each.label for each in comparison.columns if each.name == column)
-    first, *others = [run.name for run in comparison.runs]
+    column, label = _shown(comparison)
     means = {(row.layer, row.run): row for row in comparison.means if row.column == column}
     differences = {(row.layer, row.run): row for row in comparison.differences if row.column == column}
     layers = dict.fromkeys(row.layer for row in comparison.means)
     runs = range(len(comparison.runs))
-    over = [", units live in both" if pairing.table else "" for pairing in comparison.pairings]
-    less = [f"{name} less {first}{which}" for name, which in zip(others, over, strict=True)]
-    head = ["layer", *(f"{label}, {name}" for name in (first, *others)), *less]
     rows = [
         [
             layer,
@@ -34,12 +27,27 @@ def table_of(comparison: Comparison) -> tuple[list[str], list[list[str]]]:
         ]
         for layer in layers
     ]
-    return head, rows
+    return _head(comparison, label), rows
 
 
-def _mean(found: LayerMean | None) -> str:
-    return number_text(found.mean) if found else NONE
+def _shown(comparison: Comparison) -> tuple[str, str]:
+    """The name and the label of the column that is shown."""
+    labels = {column.name: column.label for column in comparison.columns}
+    scores = [name for name in labels if not name.endswith("_share")] or [SHARE]
+    column = SHOWN if SHOWN in labels else scores[0]
+    return column, labels[column]
 
 
-def _difference(found: LayerDifference | None) -> str:
-    return interval_text(found.mean, found.low, found.high) if found else NONE
+def _head(comparison: Comparison, label: str) -> list[str]:
+    first, *others = [run.name for run in comparison.runs]
+    units = [", units live in both" if pairing.table else "" for pairing in comparison.pairings]
+    differences = [f"{name} less {first}{which}" for name, which in zip(others, units, strict=True)]
+    return ["layer", *(f"{label}, {name}" for name in (first, *others)), *differences]
+
+
+def _mean(mean: LayerMean | None) -> str:
+    return number_text(mean.mean) if mean else NONE
+
+
+def _difference(difference: LayerDifference | None) -> str:
+    return interval_text(difference.mean, difference.low, difference.high) if difference else NONE

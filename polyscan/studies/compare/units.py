@@ -1,4 +1,4 @@
-"""Two runs whose channels correspond, unit by unit: what changed most, verdicts, and ranks."""
+"""Two runs whose channels correspond, unit by unit: largest changes, verdicts and ranks."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from typing import Any, cast
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float64
 
 from polyscan.maps.atlas import MapColumn
 from polyscan.maps.comparison import Changed, Rho, UnitTable, Verdicts
@@ -17,33 +16,33 @@ from polyscan.studies.compare.runs import EXCESS, SHARES, ComparedRun
 
 MOST_SHOWN = 20
 FEWEST = 10
-"""Units of a layer whose own rho counts in the median over layers; fewest for an interval, too."""
+"""Fewest units of a layer whose rho counts in the median over layers, and fewest units for an interval."""
 RANKED = ("gap", "separation", "psi")
 KEY = ["layer", "channel"]
 _Z95 = 1.959963984540054
 
 
 def unit_table(first: ComparedRun, other: ComparedRun, columns: Sequence[MapColumn]) -> UnitTable:
-    """Everything that is told of single units.
+    """All that the page shows about single units.
 
     Raises:
         pandas.errors.MergeError: if a unit has two rows in a map.
     """
-    every = first.frame.merge(other.frame, on=KEY, suffixes=("", "_there"), validate="one_to_one")
-    both = every[~every["is_dead"] & ~every["is_dead_there"]]
+    all_units = first.frame.merge(other.frame, on=KEY, suffixes=("", "_there"), validate="one_to_one")
+    both = all_units[~all_units["is_dead"] & ~all_units["is_dead_there"]]
     labels = {column.name: column.label for column in columns}
     names = [column.name for column in columns if column.name not in (*SHARES, *EXCESS)]
     return UnitTable(
-        len(every),
+        len(all_units),
         len(both),
         {labels[name]: list(_changed(both, name)) for name in RANKED if name in labels},
-        _verdicts(every),
+        _verdicts(all_units),
         [rho for name in names if (rho := _rho(both, name, labels[name])) is not None],
     )
 
 
 def _changed(both: pd.DataFrame, name: str) -> Iterator[Changed]:
-    """Units whose number changed most, ties in unit order; those that did not change are left out."""
+    """The units whose number changed most, ties in unit order; units that did not change are left out."""
     change = (both[f"{name}_there"] - both[name]).to_numpy(np.float64)
     sizes = np.abs(change)
     known = np.flatnonzero(np.isfinite(sizes) & (sizes > 0))
@@ -58,35 +57,36 @@ def _changed(both: pd.DataFrame, name: str) -> Iterator[Changed]:
         yield Changed(unit, pair(name), float(change[at]), pair("p"), pair("q"), verdict)
 
 
-def _verdicts(every: pd.DataFrame) -> Verdicts | None:
-    """How many units of each verdict have which one in the other run; None where one run has none."""
-    if "verdict" not in every or "verdict_there" not in every:
+def _verdicts(all_units: pd.DataFrame) -> Verdicts | None:
+    """How many units of each verdict have which verdict in the other run; None if a run has no verdicts."""
+    if "verdict" not in all_units or "verdict_there" not in all_units:
         return None
-    here, there = (every[name].replace("", "no null").str.replace("_", " ") for name in ("verdict", "verdict_there"))
-    words = sorted(set(here) | set(there))
-    counts = pd.crosstab(here, there).reindex(index=words, columns=words, fill_value=0)
-    return Verdicts(words, counts.to_numpy().tolist())
+    first, other = (
+        all_units[name].replace("", "no null").str.replace("_", " ") for name in ("verdict", "verdict_there")
+    )
+    verdicts = sorted(set(first) | set(other))
+    counts = pd.crosstab(first, other).reindex(index=verdicts, columns=verdicts, fill_value=0)
+    return Verdicts(verdicts, counts.to_numpy().tolist())
 
 
 def _rho(both: pd.DataFrame, name: str, label: str) -> Rho | None:
-    """Over all units, and the median of the layers' own; None where no unit has the number in both."""
+    """Rho over all units, and its median over layers; None if no unit has the number in both runs."""
     pairs = both.dropna(subset=[name, f"{name}_there"])
     if pairs.empty:
         return None
-    rho = _of(pairs, name)
+    rho = _spearman(pairs, name)
     low, high = spearman_interval(rho, len(pairs))
-    own = [_of(rows, name) for _, rows in pairs.groupby("layer", sort=False) if len(rows) >= FEWEST]
-    own = [each for each in own if not math.isnan(each)]
-    return Rho(name, label, rho, low, high, len(pairs), float(np.median(own)) if own else math.nan)
+    by_layer = [_spearman(rows, name) for _, rows in pairs.groupby("layer", sort=False) if len(rows) >= FEWEST]
+    defined = [value for value in by_layer if not math.isnan(value)]
+    return Rho(name, label, rho, low, high, len(pairs), float(np.median(defined)) if defined else math.nan)
 
 
-def _of(pairs: pd.DataFrame, name: str) -> float:
-    sides: list[Float64[np.ndarray, " u"]] = [pairs[each].to_numpy(np.float64) for each in (name, f"{name}_there")]
-    return spearman(sides[0], sides[1])
+def _spearman(pairs: pd.DataFrame, name: str) -> float:
+    return spearman(pairs[name].to_numpy(np.float64), pairs[f"{name}_there"].to_numpy(np.float64))
 
 
 def spearman_interval(rho: float, n: int) -> tuple[float, float]:
-    """95 % interval of Spearman's rho of n pairs; NaN where there is no rho, or fewer than 10 pairs.
+    """95 % interval of Spearman's rho of n pairs; NaN if rho is NaN or there are fewer than 10 pairs.
 
     tanh(atanh(rho) -+ 1.96 sqrt((1 + rho^2 / 2) / (n - 3)))
 

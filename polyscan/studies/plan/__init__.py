@@ -1,4 +1,4 @@
-"""What a job would take, before anything runs: rows and disk by arithmetic, time and memory from a measured batch."""
+"""Estimates what a job takes before it runs: rows and disk by arithmetic, time and memory from measured batches."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ REPORT = "report"
 
 @dataclass(frozen=True)
 class Plan:
-    """The whole job: a row for each stage, and one for the maps that are drawn in the end."""
+    """The estimate of a whole job: a row for each stage, and one for the maps that are drawn at the end."""
 
     n_layers: int
     n_units: int
@@ -29,18 +29,18 @@ class Plan:
 
 
 def plan(job: Job | str | Path) -> Plan:
-    """What a job would take: one batch of each costly stage is measured and multiplied.
+    """Estimates what a job takes: one batch of each costly stage is measured and extrapolated.
 
-    Shards and rows are what comes to pass if no unit is dead, no two units share a crop or a place, and every virtual
-    unit that the job asks for can be made: upper bounds. Seconds, disk and memory are estimates. Memory is that of a
-    worker: of this process at its peak while a batch is measured, and what grows with the job on top of it by
-    arithmetic; so plan in a process that holds nothing else.
+    Shards and rows are upper bounds: they hold if no unit is dead, no two units share a crop or a place, and every
+    virtual unit that the job asks for can be made. Seconds, disk and memory are estimates. Memory is that of one
+    worker: the peak of this process while a batch is measured, plus what grows with the job, by arithmetic. So plan in
+    a process that holds nothing else.
 
     Args:
         job: a job, a job file, or the name of one that comes with polyscan.
 
     Raises:
-        PolyscanError: whatever is wrong with the job.
+        PolyscanError: if anything is wrong with the job.
         LookupError: if a stage has no cost.
     """
     costs = [cost_of(stage.name) for stage in STAGES]

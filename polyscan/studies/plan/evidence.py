@@ -1,8 +1,9 @@
-"""How many distinct crops and places a job's evidence has, and what a worker holds of it."""
+"""How many distinct crops and places a job's evidence has, and how much of it a worker holds."""
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -15,50 +16,68 @@ from polyscan.studies.plan.outlook import LayerOutlook, Outlook
 from polyscan.vision.readouts import ReadPoint
 
 SALIENT = 0.6
-"""Distinct places of peaks / as many as there were if they fell anywhere: readouts like the same places."""
+"""Distinct places of peaks / their number if peaks fell on random places: readouts prefer the same places."""
 READ_HELD = 200e6
-"""Bytes that reading tables takes, however small they are."""
-FILING_S, READING_S = 4e-6, 0.3
-"""Of a row that is made and filed, and of a shard of units or null sets whose evidence is read."""
+"""Bytes of memory to read tables, however small they are."""
+WRITING_S, READING_S = 4e-6, 0.3
+"""Seconds to make and write a row, and to read the evidence of a shard of units or null sets."""
 
 
 class Count(NamedTuple):
-    """How many there are: at most, and as expected if peaks fell on any place alike."""
+    """How many there are: at most, and as expected if peaks fall on all places with equal probability."""
 
     most: float
     expected: float
 
 
 def distinct_crops(outlook: Outlook) -> tuple[Count, Count]:
-    """How many are embedded, and how many are shown.
+    """How many distinct crops are embedded, and how many are shown.
 
-    Those of real units are shown; virtual units' are embedded where they are compared. Where a field is the whole
-    image, so is its crop, whatever the layer: there are no more than images.
+    Crops of real units are shown; crops of virtual units are embedded where they are compared. Where the receptive
+    field is the whole image, so is the crop, whatever the layer: there are no more of these than images.
     """
-    n_images, n = len(outlook.images), outlook.n
-    input_px = outlook.reader.network.preprocessing.input_px
-    embedded, shown = [0.0, 0.0], [0.0, 0.0]
-    whole = whole_shown = 0.0
+    embedded, shown = (_CropTally(len(outlook.images)) for _ in range(2))
     for layer in outlook.layers:
+        n_real = layer.point.n_channels * outlook.n
         is_compared = layer.space == "image"
-        real = layer.point.n_channels * n
-        drawn = layer.n_units * n if is_compared else real * outlook.job.embed.crops
-        seen = real * (outlook.job.embed.thumbnail_px > 0)
-        of_part, of_whole = box_shares(layer.point, input_px)
-        whole, whole_shown = whole + drawn * of_whole, whole_shown + seen * of_whole
-        for found, draws in ((embedded, drawn), (shown, seen)):
-            found[0] += min(draws, len(of_part) * n_images)
-            found[1] += distinct(draws, of_part, n_images)
-    all_of_it = np.ones(1)
-    whole = math.inf if outlook.has_pool else whole
-    return (
-        Count(embedded[0] + min(whole, n_images), embedded[1] + distinct(whole, all_of_it, n_images)),
-        Count(shown[0] + min(whole_shown, n_images), shown[1] + distinct(whole_shown, all_of_it, n_images)),
-    )
+        of_part, of_whole = box_shares(layer.point, outlook.reader.network.preprocessing.input_px)
+        embedded.add(layer.n_units * outlook.n if is_compared else n_real * outlook.job.embed.crops, of_part, of_whole)
+        shown.add(n_real * (outlook.job.embed.thumbnail_px > 0), of_part, of_whole)
+    if outlook.has_pool:
+        embedded.whole = math.inf
+    return embedded.count(), shown.count()
+
+
+@dataclass
+class _CropTally:
+    """Counts distinct crops layer by layer; crops that are whole images are counted once for all layers.
+
+    Args:
+        n_images: number of images.
+        most: crops that show part of an image, at most.
+        expected: the same, as expected.
+        whole: how many times a whole image is drawn.
+    """
+
+    n_images: int
+    most: float = 0.0
+    expected: float = 0.0
+    whole: float = 0.0
+
+    def add(self, draws: float, of_part: np.ndarray, of_whole: float) -> None:
+        """Adds the crops of one layer, drawn with these shares of parts and of the whole image."""
+        self.whole += draws * of_whole
+        self.most += min(draws, len(of_part) * self.n_images)
+        self.expected += distinct(draws, of_part, self.n_images)
+
+    def count(self) -> Count:
+        """All crops so far."""
+        expected_whole = distinct(self.whole, np.ones(1), self.n_images)
+        return Count(self.most + min(self.whole, self.n_images), self.expected + expected_whole)
 
 
 def box_shares(point: ReadPoint, input_px: int) -> tuple[np.ndarray, float]:
-    """Shares of a map's places that see each part of the image, and of those that see all of it."""
+    """Shares of a map's places by the part of the image that they see, and the share that sees the whole image."""
     if point.field is None:
         return np.empty(0), 1.0
     y, x = np.divmod(np.arange(point.map_size[0] * point.map_size[1]), point.map_size[1])
@@ -70,7 +89,7 @@ def box_shares(point: ReadPoint, input_px: int) -> tuple[np.ndarray, float]:
 
 
 def distinct(draws: float, shares: np.ndarray, n_images: int) -> float:
-    """How many kinds are met, on average, in so many draws of an image and, by these shares, of a part of it.
+    """Expected number of distinct crops in that many draws of an image and, with these shares, of a part of it.
 
     >>> round(distinct(2, np.ones(1), 2), 2)
     1.5
@@ -81,7 +100,7 @@ def distinct(draws: float, shares: np.ndarray, n_images: int) -> float:
 
 
 def distinct_places(outlook: Outlook, layer: LayerOutlook) -> Count:
-    """Distinct places of peaks: no more than there are images and positions."""
+    """Distinct places of peaks: at most the number of images times positions."""
     places, draws = layer.point.map_size[0] * layer.point.map_size[1], layer.n_units * outlook.n
     cells = places * len(outlook.images)
     return Count(min(draws, cells), SALIENT * distinct(draws, np.full(places, 1 / places), len(outlook.images)))
@@ -93,7 +112,7 @@ def compared_by_features(outlook: Outlook) -> list[LayerOutlook]:
 
 
 def evidence_held(outlook: Outlook) -> float:
-    """Bytes of the vectors that a worker keeps: of one layer's features, as read and in order, and of crops' parts."""
+    """Bytes of the vectors in a worker's memory: the features of one layer, read and sorted, and parts of crops."""
     width, job = outlook.embedding_width, outlook.job
     by_layer = (8 * layer.width * distinct_places(outlook, layer).expected for layer in compared_by_features(outlook))
     features = max(by_layer, default=0.0)

@@ -1,4 +1,4 @@
-"""What a piece of work takes here: its seconds, and the most memory that this process holds meanwhile."""
+"""Measures a piece of work: its seconds, and the peak memory of this process while it runs."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from statistics import median
 import torch
 
 STATUS, FORGET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
-PEAK_ANEW = "5"
-"""What Linux takes as a wish that the peak be counted from now on."""
+RESET_PEAK = "5"
+"""Written to `FORGET`, it makes Linux count the peak memory from now on."""
 CALLS, ENOUGH_S = 3, 2.0
 clock: Callable[[], float] = time.perf_counter
-"""What seconds are read from. `benchmarks.plan_vs_scan` puts the process's own there, to leave out others' work."""
+"""The clock of all measurements; `benchmarks.plan_vs_scan` sets it to the CPU time of this process."""
 
 
 def seconds(work: Callable[[], object]) -> float:
-    """Of a call behind the first one, which warms up: the middle of three, or of fewer where they take long."""
+    """Seconds of a call: the median of three, or of fewer if they take long, after a first call to warm up."""
     work()
-    taken: list[float] = []
-    while not taken or (len(taken) < CALLS and sum(taken) < ENOUGH_S):
-        taken.append(once(work))
-    return median(taken)
+    durations: list[float] = []
+    while not durations or (len(durations) < CALLS and sum(durations) < ENOUGH_S):
+        durations.append(once(work))
+    return median(durations)
 
 
 def once(work: Callable[[], object]) -> float:
@@ -38,12 +38,12 @@ def once(work: Callable[[], object]) -> float:
 
 @dataclass
 class Peak:
-    """The most memory held while something was watched, in bytes.
+    """The peak memory while something ran, in bytes.
 
     Args:
-        process: of the whole process, with all that it has loaded; None where the system does not tell (it is read as
-            Linux counts it).
-        gpu: of it on the GPU; None without one.
+        process: memory of the whole process, with all that it has loaded; None if the system does not report it (Linux
+            does).
+        gpu: its memory on the GPU; None without a GPU.
     """
 
     process: float | None = None
@@ -52,21 +52,21 @@ class Peak:
 
 @contextmanager
 def watched() -> Generator[Peak]:
-    """Gives what the body took, once it is over."""
-    can_tell = _forgotten()
+    """Yields the peak memory of the body, which is filled in at its end."""
+    is_known = _peak_reset()
     if torch.cuda.is_initialized():
         torch.cuda.reset_peak_memory_stats()
     peak = Peak()
     yield peak
-    peak.process = _resident_peak() if can_tell else None
+    peak.process = _resident_peak() if is_known else None
     peak.gpu = float(torch.cuda.max_memory_allocated()) if torch.cuda.is_initialized() else None
 
 
-def _forgotten() -> bool:
-    """Whether the peak so far could be forgotten, and with it what freed memory the allocator has kept."""
+def _peak_reset() -> bool:
+    """Resets the peak and releases memory that the allocator keeps; whether the system can do so."""
     try:
         ctypes.CDLL(None).malloc_trim(0)
-        FORGET.write_text(PEAK_ANEW, encoding="ascii")
+        FORGET.write_text(RESET_PEAK, encoding="ascii")
     except (AttributeError, OSError, TypeError):  # another C library, another system
         return False
     return STATUS.exists()

@@ -1,4 +1,4 @@
-"""What a job asks for, counted before anything runs: layers, their virtual units, the spaces of their evidence."""
+"""What a job asks for, counted before anything runs: layers, their virtual units and the spaces of their evidence."""
 
 from __future__ import annotations
 
@@ -23,25 +23,25 @@ from polyscan.vision.readouts import ReadPoint, chosen_layers
 
 MEASURED_SETS, WARMING_SETS = 64, 8
 ELBOW = 4 / 3
-"""Images of a unit / `visualize.min_images`, as a guess: 11.2 / 6 on the digits, 6.2 / 6 on MobileNetV2 by LPIPS."""
+"""Estimate of a unit's images / `visualize.min_images`: 11.2 / 6 on the digits, 6.2 / 6 on MobileNetV2 by LPIPS."""
 PARTS = {"null": 1, "control": 1, "sum": 1, "noisy": 1, "random": 1, "three": 3}
-"""Directions of a virtual unit by its role; 2 where it is not named."""
-PROOF = ("null", "control", "planted")
-"""Virtual units that are visualized where a job asks for it."""
+"""Directions of a virtual unit, by its role; 2 for roles that are not listed."""
+VISUALIZED_ROLES = ("null", "control", "planted")
+"""Roles of virtual units that are visualized if the job asks for it."""
 
 
 @dataclass(frozen=True)
 class LayerOutlook:
-    """One scanned layer: its virtual units, and where its evidence is compared.
+    """One scanned layer: its virtual units, and the space of its evidence.
 
     Args:
         point: where it is read.
-        virtual: how many units each of its virtual layers has, at most, by role.
+        virtual: number of units of each of its virtual layers, at most, by role.
         space: `image`, `own` or `next`.
-        source: the layer whose features are looked at in the space `next`, else itself.
-        width: numbers of one vector in its space.
-        n_visualized: its units that are visualized, at most.
-        n_null_visualized: how many of them are null readouts.
+        source: the layer whose features are compared: the next one in the space `next`, else itself.
+        width: length of a vector in its space.
+        n_visualized: number of its units that are visualized, at most.
+        n_null_visualized: how many of these are null readouts.
     """
 
     point: ReadPoint
@@ -54,20 +54,20 @@ class LayerOutlook:
 
     @property
     def n_units(self) -> int:
-        """Units that are scanned."""
+        """Number of units that are scanned, with virtual ones."""
         return self.point.n_channels + sum(self.virtual.values())
 
     @property
     def scored(self) -> list[int]:
-        """Sizes of the layers that `score` scores: its own, and all virtual ones but the null."""
+        """Sizes of the layers that `score` scores: the layer itself, and its virtual layers except the null."""
         return [self.point.n_channels, *(n for role, n in self.virtual.items() if role != "null")]
 
 
 class Outlook:
-    """A job's inputs, opened, and what they make of its settings.
+    """A job with its inputs opened, and the counts and measurements that its estimates are made from.
 
     Raises:
-        PolyscanError: whatever is wrong with the job.
+        PolyscanError: if anything is wrong with the job.
     """
 
     def __init__(self, job: Job) -> None:
@@ -85,24 +85,24 @@ class Outlook:
     def _layers(self) -> Iterator[LayerOutlook]:
         settings, points = self.job.visualize, self.reader.points
         names = [point.layer for point in points]
-        wanted = chosen_layers(names, settings.layers) if settings.enabled else set[str]()
+        visualized = chosen_layers(names, settings.layers) if settings.enabled else set[str]()
         for point in points:
             virtual = virtual_units(self.job, point)
             space, source = self._space(point)
             width = self.embedding_width if space == "image" else source.n_channels
-            real, null = 0, 0
-            if point.layer in wanted:
-                proof = {role: min(settings.virtual_units, virtual.get(role, 0)) for role in PROOF}
-                real = min(settings.units_per_layer or point.n_channels, point.n_channels) + sum(proof.values())
-                null = proof["null"]
-            yield LayerOutlook(point, virtual, space, source, width, real, null)
+            n_visualized, n_null = 0, 0
+            if point.layer in visualized:
+                of_roles = {role: min(settings.virtual_units, virtual.get(role, 0)) for role in VISUALIZED_ROLES}
+                n_real = min(settings.units_per_layer or point.n_channels, point.n_channels)
+                n_visualized, n_null = n_real + sum(of_roles.values()), of_roles["null"]
+            yield LayerOutlook(point, virtual, space, source, width, n_visualized, n_null)
 
     def _space(self, point: ReadPoint) -> tuple[str, ReadPoint]:
         points = self.reader.points
         input_px = self.reader.network.preprocessing.input_px
-        found = compared(point, points, wanted=self.job.survey.space, input_px=input_px)
-        space = str(found["space"])
-        return space, next(p for p in points if p.layer == found["next"]) if space == "next" else point
+        comparison = compared(point, points, wanted=self.job.survey.space, input_px=input_px)
+        space = str(comparison["space"])
+        return space, next(p for p in points if p.layer == comparison["next"]) if space == "next" else point
 
     @property
     def has_pool(self) -> bool:
@@ -111,19 +111,19 @@ class Outlook:
 
     @property
     def n_pooled_nulls(self) -> int:
-        """Nulls whose sets are drawn from the pool."""
+        """Number of nulls whose sets are drawn from the pool."""
         return sum(name != "layer" for name in self.job.calibrate.nulls) if self.has_pool else 0
 
     # ---- measured --------------------------------------------------------------------------------------------------
 
     @cached_property
     def embedding_width(self) -> int:
-        """Numbers of an embedding."""
+        """Length of an embedding."""
         return self.embedder(self._blank(1)).shape[1]
 
     @cached_property
     def embedding_seconds(self) -> float:
-        """Of one crop."""
+        """Seconds to embed one crop."""
         crops = self._blank(self.job.embed.batch)
         return seconds(lambda: self.embedder(crops)) / len(crops)
 
@@ -133,52 +133,52 @@ class Outlook:
 
     @cached_property
     def unit_cost(self) -> SetCost:
-        """What scoring a unit's exemplars takes."""
+        """Cost of scoring the exemplars of a unit."""
         return self._set_cost(self.n_scored, self.job.score_functions())
 
     @cached_property
     def null_cost(self) -> SetCost:
-        """The same of a null set, of which a score without a tail is not asked."""
+        """Cost of scoring a null set, for which scores without a tail are not computed."""
         return self._set_cost(self.n_scored, self.calibrated)
 
     @cached_property
     def picture_cost(self) -> SetCost:
-        """What scoring a unit's visualizations takes."""
+        """Cost of scoring the visualizations of a unit."""
         return self._set_cost(self.n_pictures, self.job.score_functions())
 
     def _set_cost(self, n: int, scores: Mapping[str, Score]) -> SetCost:
         return SetCost.measured(self.job, n, [*(layer.width for layer in self.layers), self.embedding_width], scores)
 
     def pass_seconds(self, read: Callable[[Tensor], None]) -> float:
-        """Of one batch of images: fetched, decoded, made inputs and read."""
+        """Seconds to load, decode and preprocess one batch of images and to read the network on it."""
         size = self.job.collect.batch
-        wanted = range(min(size, len(self.images)))
+        indices = range(min(size, len(self.images)))
 
         def one_batch() -> None:
-            for batch in batches(self.reader.network, self.images, wanted, size):
+            for batch in batches(self.reader.network, self.images, indices, size):
                 read(batch.inputs)
 
         return seconds(one_batch)
 
 
 def virtual_units(job: Job, point: ReadPoint) -> dict[str, int]:
-    """Virtual units of a layer by role, at most: plants need controls, and these need readouts."""
+    """Virtual units of a layer by role, at most; planted units need controls, and controls need readouts."""
     survey = job.survey
     n_controls = survey.controls if survey.readouts else 0
-    found = {"null": survey.readouts, "control": n_controls}
-    found |= {kind: survey.planted if n_controls else 0 for kind in survey.plants}
-    found |= {"down": point.n_channels if survey.sign == "both" else 0}
-    return {role: n for role, n in found.items() if n}
+    counts = {"null": survey.readouts, "control": n_controls}
+    counts |= {kind: survey.planted if n_controls else 0 for kind in survey.plants}
+    counts |= {"down": point.n_channels if survey.sign == "both" else 0}
+    return {role: n for role, n in counts.items() if n}
 
 
 @dataclass(frozen=True, eq=False)
 class SetCost:
-    """What scoring one set takes and gives.
+    """Time to score one set, and the number of its values.
 
     Args:
-        widths: numbers of a vector, narrowest and widest space.
-        seconds: of a set in each of them.
-        n_values: scores and parts of a set.
+        widths: lengths of a vector in the narrowest and the widest space.
+        seconds: time to score a set at each of these widths.
+        n_values: number of scores and parts of scores of a set.
     """
 
     widths: list[int]
@@ -186,30 +186,30 @@ class SetCost:
     n_values: int
 
     def of(self, width: int) -> float:
-        """Seconds at that width, on the straight line between the measured ones."""
+        """Seconds at that width, interpolated linearly between the measured widths."""
         return float(np.interp(width, self.widths, self.seconds))
 
     @classmethod
     def measured(cls, job: Job, n: int, widths: Iterable[int], scores: Mapping[str, Score]) -> SetCost:
-        """From sets of n vectors of noise, on which clusterings converge as slowly as on any."""
+        """Measures it on sets of n noise vectors, on which clustering converges slowly."""
         widths = set(widths)
         ends = sorted({min(widths), max(widths)})
         generator = np.random.default_rng(0)
         n_values = _scored(scores, list(_noise(job, n, ends[0], WARMING_SETS, generator)))
         sets = [list(_noise(job, n, width, MEASURED_SETS, generator)) for width in ends]
-        taken = [once(partial(_scored, scores, samples)) / MEASURED_SETS for samples in sets]
-        return cls(ends, taken, n_values)
+        durations = [once(partial(_scored, scores, samples)) / MEASURED_SETS for samples in sets]
+        return cls(ends, durations, n_values)
 
 
 def _scored(scores: Mapping[str, Score], samples: Sequence[Sample]) -> int:
-    """How many values a set gets."""
+    """Scores all samples; the number of values of a set."""
     prepare(samples)
     return max(sum(1 for _ in values_of(scores, sample)) for sample in samples)
 
 
 def _noise(job: Job, n: int, width: int, count: int, generator: np.random.Generator) -> Iterator[Sample]:
-    """Random vectors of two classes, seen through random axes, as many as there ever are."""
-    seen = generator.standard_normal((width, min(width, COMPONENTS))).astype(np.float32)
+    """Random vectors of two classes, whitened with as many random axes as a scan uses at most."""
+    axes = generator.standard_normal((width, min(width, COMPONENTS))).astype(np.float32)
     for seed in range(count):
         yield Sample(
             generator.standard_normal((n, width)).astype(np.float32),
@@ -219,7 +219,7 @@ def _noise(job: Job, n: int, width: int, count: int, generator: np.random.Genera
             max_clusters=job.score.max_clusters,
             restarts=job.score.restarts,
             seed=seed,
-            whitening=Whitening(np.zeros(width, dtype=np.float32), seen),
+            whitening=Whitening(np.zeros(width, dtype=np.float32), axes),
             labels=np.arange(n, dtype=np.int64) % 2,
             prototypes=Concepts(generator.standard_normal((2, width)), np.arange(2), ["0", "1"]),
         )

@@ -1,4 +1,4 @@
-"""A row of a plan: what one stage takes."""
+"""A row of a plan: the estimate of one stage."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from polyscan.studies.plan.measuring import Peak
 
 @dataclass(frozen=True)
 class PlanRow:
-    """One stage.
+    """The estimate of one stage.
 
     Args:
         stage: its name.
-        shards: how many, at most.
-        rows: of all its tables, at most.
-        bytes: on disk.
-        seconds: of one worker.
-        held: bytes that a worker holds because there is so much to do: what grows with images, units and k.
+        shards: number of shards, at most.
+        rows: rows of all its tables, at most.
+        bytes: size on disk.
+        seconds: time of one worker.
+        held: bytes in a worker's memory that grow with the images, the units and k.
         gpu_held: the same on a GPU.
-        peak: what this process held while one batch or set of it was measured, network and all.
+        peak: peak memory of this process while one batch or set was measured, with the network.
     """
 
     stage: str
@@ -33,10 +33,10 @@ class PlanRow:
 
     @property
     def memory(self) -> float | None:
-        """Most bytes that a worker holds; None where the system does not tell."""
+        """Peak memory of a worker, in bytes; None if the system does not report it."""
         return None if self.peak.process is None else self.peak.process + self.held
 
     @property
     def gpu_memory(self) -> float | None:
-        """Most bytes on its GPU; None without one."""
+        """Peak memory on its GPU, in bytes; None without a GPU."""
         return None if self.peak.gpu is None else self.peak.gpu + self.gpu_held

@@ -1,7 +1,7 @@
-"""The same finished run under other settings, each in RUN/variants/<name>/, and how far its units' numbers agree.
+"""Scores a finished run again under other settings, each in RUN/variants/<name>/, and measures how far they agree.
 
-A variant is an ordinary run that takes over every stage that would come out the same, so only what differs is computed.
-The maps that are compared are both made from tables by the same code, now.
+A variant is an ordinary run that reuses every stage that would come out the same, so only what differs is computed.
+Both maps of a comparison are made from tables, by the present version of the code.
 """
 
 from __future__ import annotations
@@ -33,15 +33,15 @@ NAMES = tuple(stage.name for stage in STAGES)
 
 @dataclass(frozen=True)
 class Finding:
-    """What came of one variant.
+    """The result of one variant.
 
     Args:
         variant: its settings.
-        taken_over: the stages that it shares with the run.
-        note: what its numbers can't tell; may be empty.
-        overall: all units.
+        taken_over: the stages that are reused from the run.
+        note: what its numbers can't show; may be empty.
+        overall: agreement over all units.
         within_layers: median rho over layers, by number.
-        layers: each by its name, in forward order.
+        layers: agreement in each layer, by name, in forward order.
     """
 
     variant: Variant
@@ -54,14 +54,14 @@ class Finding:
 
 @dataclass(frozen=True)
 class Report:
-    """All variants of a run."""
+    """The results of all variants of a run."""
 
     address: str
     findings: list[Finding]
     skipped: list[Skipped]
 
     def to_json(self) -> str:
-        """Content of `robustness.json`: the same keys in the same order, whatever was found."""
+        """The content of `robustness.json`: always the same keys in the same order."""
         variants = [
             {
                 "name": finding.variant.name,
@@ -71,11 +71,11 @@ class Report:
                 "note": finding.note,
                 "overall": asdict(finding.overall),
                 "within_layers": finding.within_layers,
-                "layers": [{"layer": layer, **asdict(its)} for layer, its in finding.layers.items()],
+                "layers": [{"layer": layer, **asdict(agreement)} for layer, agreement in finding.layers.items()],
             }
             for finding in self.findings
         ]
-        content = {"about": ABOUT, "variants": variants, "skipped": [asdict(each) for each in self.skipped]}
+        content = {"about": ABOUT, "variants": variants, "skipped": [asdict(skipped) for skipped in self.skipped]}
         return json.dumps(content, indent=2, allow_nan=False) + "\n"
 
 
@@ -88,46 +88,57 @@ def robustness(
     workers: int | None = None,
     watcher: Watcher | None = None,
 ) -> Report:
-    """Brings every variant of a finished run to its end, compares each with the run, and writes `robustness.json`.
+    """Completes every variant of a finished run, compares each with the run, and writes `robustness.json`.
 
     Args:
         address: the run.
         embedders: further `embed.model`s, a variant each.
-        rescan: whether the whole scan is made again with another seed.
+        rescan: whether to repeat the whole scan with another seed.
         on: `local` or `ray`, as for a scan.
-        workers: Ray workers, as for a scan.
-        watcher: is told of every shard.
+        workers: number of Ray workers, as for a scan.
+        watcher: is notified of every shard.
 
     Raises:
         TableError: if there is no run, or it is not finished.
-        JobError: if the run was made by another version, or of other inputs than there are now.
-        ModelError: if an embedder is none.
+        JobError: if the run was made by another version of polyscan, or its inputs have changed since.
+        ModelError: if an embedder is unknown.
         ShardError: if a shard of a variant failed three times; what is done is kept.
     """
     base = Results(address).run
-    require_finished(base, NAMES)
-    job = stored_job(base)
-    _refuse_other_version(job, base)
-    base.files.require_writable()
+    job = _checked_job(base)
     with pinned_threads(job):
         frame = unit_map(job, base)
     has_p = "p" in frame and bool(frame["p"].notna().any())
-    asked = list(variants_of(job, embedders=embedders, rescan=rescan, has_p=has_p))
+    variants = list(variants_of(job, embedders=embedders, rescan=rescan, has_p=has_p))
     with runner_for(on, workers, job.workers) as runner:
-        # All before the first one works: what is wrong with any is said before anything runs.
-        prepared = [PreparedVariant.prepared(variant, base) for variant in asked if isinstance(variant, Variant)]
-        findings = [bench.finding(frame, base, runner, watcher or Silence()) for bench in prepared]
-    report = Report(base.address, findings, [each for each in asked if isinstance(each, Skipped)])
+        # All variants are prepared before the first one runs, so that errors come early.
+        prepared = [PreparedVariant.prepared(variant, base) for variant in variants if isinstance(variant, Variant)]
+        findings = [variant.finding(frame, base, runner, watcher or Silence()) for variant in prepared]
+    report = Report(base.address, findings, [variant for variant in variants if isinstance(variant, Skipped)])
     base.storage.put("robustness.json", report.to_json().encode())
     return report
 
 
-# ---- a variant made ------------------------------------------------------------------------------------------------
+def _checked_job(base: Run) -> Job:
+    """The job of a run that is finished, made by this version and writable.
+
+    Raises:
+        TableError: if the run is not finished.
+        JobError: if it was made by another version, or its folder can't be written.
+    """
+    require_finished(base, NAMES)
+    job = stored_job(base)
+    _refuse_other_version(job, base)
+    base.files.require_writable()
+    return job
+
+
+# ---- one variant ---------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class PreparedVariant:
-    """A variant with its run, settled and ready to be brought to its end."""
+    """A variant with its run, whose manifest is written; ready to be completed."""
 
     variant: Variant
     job: Job
@@ -136,32 +147,35 @@ class PreparedVariant:
 
     @classmethod
     def prepared(cls, variant: Variant, base: Run) -> PreparedVariant:
-        """Settles the variant's manifest; what was made of a base that has changed since is forgotten.
+        """Writes the manifest of the variant; drops stages that were made from a base that has changed since.
 
         Raises:
-            JobError: if weights or images are not those that the base was made of.
-            ModelError: if its embedder is none.
+            JobError: if weights or images are not those that the base was made from.
+            ModelError: if its embedder is unknown.
         """
         run = Run(f"{base.address}/variants/{variant.name}")
         job = stored_job(base, variant.changes)
-        its_own = {"embedder"} if variant.changes_embedder else set[str]()
-        fingerprints = pipeline.settle(job, run, redo=_outdated(job, run, base, its_own))
-        before, now = ({k: v for k, v in inputs_of(each).items() if k not in its_own} for each in (base, run))
-        if found := list(differences(before, now)):
+        changed_inputs = {"embedder"} if variant.changes_embedder else set[str]()
+        fingerprints = pipeline.settle(job, run, redo=_outdated(job, run, base, changed_inputs))
+        before, now = (
+            {name: digest for name, digest in inputs_of(each).items() if name not in changed_inputs}
+            for each in (base, run)
+        )
+        if changes := list(differences(before, now)):
             raise JobError(
-                f"{base.address} was made of other things than there are now ({'; '.join(found)}), so its variants "
-                "would differ in these, too; restore them, or make the run anew: polyscan scan ... --redo survey"
+                f"the inputs of {base.address} have changed since it was made ({'; '.join(changes)}), so its variants "
+                "would differ in these, too; restore them, or run it again: polyscan scan ... --redo survey"
             )
         return cls(variant, job, run, fingerprints)
 
     def finding(self, frame: pd.DataFrame, base: Run, runner: Runner, watcher: Watcher) -> Finding:
-        """Does what the base has not done in the same way, writes the variant's map, and compares it.
+        """Computes the stages that can't be reused from the base, writes the variant's map, and compares it.
 
         Args:
             frame: the base's map.
-            base: what is taken over from.
-            runner: where workers live.
-            watcher: is told of every shard.
+            base: the run whose stages are reused.
+            runner: runs the shards.
+            watcher: is notified of every shard.
         """
         taken_over = reuse(base, self.run, NAMES)
         for stage in STAGES:
@@ -170,8 +184,8 @@ class PreparedVariant:
         with pinned_threads(self.job):
             other = report.write_map(self.job, self.run)
         layers = {
-            str(layer): compared(mine, other[other["layer"] == layer])
-            for layer, mine in frame.groupby("layer", sort=False)
+            str(layer): compared(rows, other[other["layer"] == layer])
+            for layer, rows in frame.groupby("layer", sort=False)
         }
         note = _note(base) if self.variant.changes_embedder else ""
         return Finding(self.variant, taken_over, note, compared(frame, other), within_layers(layers), layers)
@@ -179,7 +193,7 @@ class PreparedVariant:
 
 @dataclass(frozen=True)
 class _Labelled:
-    """Tells of a variant's stages under its name, and not of those that are taken over."""
+    """Reports the stages of a variant under its name, without those that are reused."""
 
     name: str
     watcher: Watcher
@@ -192,31 +206,35 @@ class _Labelled:
         self.watcher.outcome(outcome)
 
 
-def _outdated(job: Job, run: Run, base: Run, its_own: set[str]) -> str | None:
-    """The first stage of a variant that is not what it would be made of the base as it is now."""
-    kept = {name: digest for name, digest in inputs_of(run).items() if name in its_own}
+def _outdated(job: Job, run: Run, base: Run, changed_inputs: set[str]) -> str | None:
+    """The first stage of an earlier variant that would come out differently with the base as it is now."""
+    kept = {name: digest for name, digest in inputs_of(run).items() if name in changed_inputs}
     return _first_other(job, run, {**inputs_of(base), **kept})
 
 
 def _refuse_other_version(job: Job, base: Run) -> None:
-    """A base that this version would not make: its variants would differ by more than their settings."""
+    """Refuses a run of another version: its variants would differ by more than their settings.
+
+    Raises:
+        JobError: if this version would make one of its stages differently.
+    """
     if stage := _first_other(job, base, inputs_of(base)):
         raise JobError(
-            f"{base.address} was made by another version of polyscan, whose `{stage}` is not today's; make it anew "
-            f"first: polyscan scan {base.address}/job.toml --run {base.address} --redo {stage}"
+            f"{base.address} was made by another version of polyscan, whose `{stage}` is not that of this version; run "
+            f"it again first: polyscan scan {base.address}/job.toml --run {base.address} --redo {stage}"
         )
 
 
 def _first_other(job: Job, run: Run, inputs: Mapping[str, str]) -> str | None:
-    """The first stage of a run that is not what this job makes of these inputs."""
+    """The first stage of a run whose fingerprint is not that of this job with these inputs."""
     known = run.manifest().get("stages", {})
-    wanted = manifest.stage_entries(STAGES, job, inputs)
-    names = (name for name in NAMES if name in known and known[name]["fingerprint"] != wanted[name]["fingerprint"])
+    present = manifest.stage_entries(STAGES, job, inputs)
+    names = (name for name in NAMES if name in known and known[name]["fingerprint"] != present[name]["fingerprint"])
     return next(names, None)
 
 
 def _note(base: Run) -> str:
-    """An embedder has no say where units are compared in the network's own features."""
+    """How many units another embedder affects; empty if all."""
     layers = base.layer_table()
     real = layers[layers["role"] == REAL]
     n_embedded, n_units = int(real["n_units"][real["space"] == "image"].sum()), int(real["n_units"].sum())

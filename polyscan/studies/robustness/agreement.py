@@ -1,4 +1,4 @@
-"""Two maps of the same units, number by number and verdict by verdict."""
+"""Agreement of two maps of the same units: ranks of their numbers, and verdicts."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ NUMBERS = ("gap", "separation", "p", "psi", "semanticity", "clarity")
 """Columns of the map whose ranks over units are compared."""
 
 FEWEST_UNITS = 10
-"""Units of a layer whose own rho counts in the median over layers."""
+"""A layer with fewer units does not count in the median of rho over layers."""
 
 ABOUT = {
     "units": "units (layer and channel) that are live in both runs",
-    "rho": "Spearman's rank correlation over those of them that have the number in both; null where a side is constant",
-    "verdicts": "share with the same verdict, and Cohen's kappa, among those that have a verdict in both",
-    "several": "the same for one or several alone, among those judged in both; kappa is 0 for what chance gives, 1 for "
-    "agreement throughout, and null where both runs give all of them the same answer",
-    "overall": "over all layers: whatever layers differ in raises rho, whether or not units agree within them",
-    "within_layers": f"median of the layers' own rho, over layers in which at least {FEWEST_UNITS} units have the "
-    "number in both; null where there is none",
+    "rho": "Spearman's rank correlation over live units that have the number in both runs; null if constant in one",
+    "verdicts": "share with the same verdict, and Cohen's kappa, among units that have a verdict in both runs",
+    "several": "the same for one against several, among units that are judged in both runs; kappa is 0 for agreement "
+    "by chance, 1 for full agreement, and null if both runs give every unit the same answer",
+    "overall": "over all layers: differences between layers raise rho, whether or not units agree within them",
+    "within_layers": f"median over layers of rho within the layer, over layers in which at least {FEWEST_UNITS} units "
+    "have the number in both runs; null if there is no such layer",
 }
-"""What the numbers of a comparison are, as `robustness.json` says it."""
+"""What the numbers of a comparison mean; written into `robustness.json`."""
 
 
 @dataclass(frozen=True)
 class RankAgreement:
-    """Spearman's rho, None where there is none, and over how many units."""
+    """Spearman's rho and the number of units; None if rho is undefined."""
 
     rho: float | None
     units: int
@@ -40,7 +40,7 @@ class RankAgreement:
 
 @dataclass(frozen=True)
 class Agreement:
-    """Share of units that are told the same, of how many; Cohen's kappa, None where all have one answer."""
+    """Share of units with the same answer, Cohen's kappa (None if all have one answer), and the number of units."""
 
     share: float | None
     kappa: float | None
@@ -49,7 +49,7 @@ class Agreement:
 
 @dataclass(frozen=True)
 class MapAgreement:
-    """Two maps, unit by unit: see `ABOUT`."""
+    """How far two maps agree; see `ABOUT`."""
 
     units: int
     rho: dict[str, RankAgreement]
@@ -58,7 +58,7 @@ class MapAgreement:
 
 
 def compared(base: pd.DataFrame, variant: pd.DataFrame) -> MapAgreement:
-    """Two maps, matched by layer and channel, over the units that are live in both.
+    """How far two maps agree, over the units that are live in both, matched by layer and channel.
 
     Raises:
         pandas.errors.MergeError: if a unit has two rows in a map.
@@ -67,40 +67,40 @@ def compared(base: pd.DataFrame, variant: pd.DataFrame) -> MapAgreement:
     >>> compared(one, one).rho["gap"]
     RankAgreement(rho=1.0, units=2)
     """
-    here, there = (frame[~frame["is_dead"]] for frame in (base, variant))
-    both = here.merge(there, on=["layer", "channel"], suffixes=("", "_there"), validate="one_to_one")
+    base_live, variant_live = (frame[~frame["is_dead"]] for frame in (base, variant))
+    both = base_live.merge(variant_live, on=["layer", "channel"], suffixes=("", "_there"), validate="one_to_one")
     verdicts, several = _verdicts(both)
     return MapAgreement(len(both), {name: _rank_correlation(both, name) for name in NUMBERS}, verdicts, several)
 
 
 def within_layers(layers: Mapping[str, MapAgreement]) -> dict[str, float | None]:
-    """Median over layers of their own rho, by number; None where no layer has enough units."""
+    """For each number, the median over layers of rho within the layer; None if no layer has enough units."""
     medians: dict[str, float | None] = {}
     for name in NUMBERS:
-        own = (layer.rho[name] for layer in layers.values())
-        rhos = [each.rho for each in own if each.rho is not None and each.units >= FEWEST_UNITS]
+        by_layer = [layer.rho[name] for layer in layers.values()]
+        rhos = [rank.rho for rank in by_layer if rank.rho is not None and rank.units >= FEWEST_UNITS]
         medians[name] = _rounded(float(np.median(rhos))) if rhos else None
     return medians
 
 
 def _rank_correlation(both: pd.DataFrame, name: str) -> RankAgreement:
-    if f"{name}_there" not in both:  # one of the runs has no such number
+    if f"{name}_there" not in both:  # one of the runs does not have this number
         return RankAgreement(None, 0)
     pairs = both[[name, f"{name}_there"]].dropna().to_numpy(np.float64)
     return RankAgreement(_rounded(spearman(pairs[:, 0], pairs[:, 1])), len(pairs))
 
 
 def _verdicts(both: pd.DataFrame) -> tuple[Agreement, Agreement]:
-    """Of the verdicts as they are, and of one or several."""
+    """Agreement of the verdicts as they are, and of one against several."""
     if "verdict_there" not in both:  # one of the runs has no null
         return Agreement(None, None, 0), Agreement(None, None, 0)
-    told = both[(both["verdict"] != "") & (both["verdict_there"] != "")]
-    sides = [told["verdict"], told["verdict_there"]]
-    several = [_is_several(side) for side in sides]
-    is_judged = np.logical_and(*(is_ | (side == "one").to_numpy() for is_, side in zip(several, sides, strict=True)))
+    with_both = both[(both["verdict"] != "") & (both["verdict_there"] != "")]
+    base, variant = with_both["verdict"], with_both["verdict_there"]
+    base_several, variant_several = _is_several(base), _is_several(variant)
+    is_judged = (base_several | (base == "one").to_numpy()) & (variant_several | (variant == "one").to_numpy())
     return (
-        _agreement(*(side.to_numpy(np.str_) for side in sides)),
-        _agreement(*(is_[is_judged] for is_ in several)),
+        _agreement(base.to_numpy(np.str_), variant.to_numpy(np.str_)),
+        _agreement(base_several[is_judged], variant_several[is_judged]),
     )
 
 
@@ -108,18 +108,18 @@ def _is_several(verdicts: pd.Series) -> Bool[np.ndarray, " u"]:
     return verdicts.str.startswith("several").to_numpy(np.bool_)
 
 
-def _agreement(here: np.ndarray, there: np.ndarray) -> Agreement:
-    """Kappa after Cohen 1960, "A coefficient of agreement for nominal scales"."""
+def _agreement(base: np.ndarray, variant: np.ndarray) -> Agreement:
+    """Share of equal answers and kappa, after Cohen 1960, "A coefficient of agreement for nominal scales"."""
     from sklearn.metrics import cohen_kappa_score  # noqa: PLC0415  # seconds that no other command needs
 
-    if not len(here):
+    if not len(base):
         return Agreement(None, None, 0)
-    answers = np.union1d(here, there)
-    # With one answer only, chance alone agrees always, and kappa is 0 / 0.
-    kappa = _rounded(float(cohen_kappa_score(here, there))) if len(answers) > 1 else None
-    return Agreement(_rounded(float((here == there).mean())), kappa, len(here))
+    answers = np.union1d(base, variant)
+    # With one answer only, agreement by chance is certain, and kappa is 0 / 0.
+    kappa = _rounded(float(cohen_kappa_score(base, variant))) if len(answers) > 1 else None
+    return Agreement(_rounded(float((base == variant).mean())), kappa, len(base))
 
 
 def _rounded(value: float) -> float | None:
-    """Six digits, so that a sum in another order is the same text; None for NaN."""
+    """Rounded to six digits, so that a sum in another order gives the same text; None for NaN."""
     return None if np.isnan(value) else round(float(value), 6)

@@ -1,4 +1,4 @@
-"""Which other settings a run is tried under: each a variant of its own job, or a sentence why there is none."""
+"""The variants of a run: its job with a few other settings each, or the reason why a variant is skipped."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ class Variant:
     """A run that differs from another in a few settings.
 
     Args:
-        name: its folder below `variants/`.
+        name: its folder in `variants/`.
         question: what it changes, in words.
-        changes: dotted keys of the job to their values; None is a setting left out.
+        changes: dotted keys of the job and their values; None removes a setting.
     """
 
     name: str
@@ -32,13 +32,13 @@ class Variant:
 
     @property
     def changes_embedder(self) -> bool:
-        """Whether its evidence is compared in another space."""
+        """Whether its evidence is compared in the space of another embedder."""
         return "embed.model" in self.changes
 
 
 @dataclass(frozen=True)
 class Skipped:
-    """A variant that a run can't have, and why."""
+    """A variant that does not apply to a run, and why."""
 
     name: str
     reason: str
@@ -47,18 +47,18 @@ class Skipped:
 def variants_of(
     job: Job, *, embedders: Sequence[str] = (), rescan: bool = False, has_p: bool = True
 ) -> Iterator[Variant | Skipped]:
-    """What a finished run is compared with, cheapest first.
+    """The variants that a finished run is compared with, cheapest first.
 
     Args:
-        job: the run's own.
-        embedders: further ones, a variant each.
-        rescan: whether the whole scan is made again with another seed.
+        job: the job of the run.
+        embedders: further embedders, a variant each.
+        rescan: whether to repeat the whole scan with another seed.
         has_p: whether units of the run have a p.
     """
     yield _fewer_exemplars(job)
     yield _fewer_restarts(job)
     yield Variant("seed", "other k-means starts and pooled null sets", {"score.seed": job.score.seed + 1})
-    yield _other_match(job) if has_p else Skipped("match", "no unit of the run has a p, so nothing is matched")
+    yield _other_match(job) if has_p else Skipped("match", "no unit of the run has a p, so no null sets are matched")
     for model in dict.fromkeys(embedders):
         yield _other_embedder(job, model)
     if rescan:
@@ -69,33 +69,35 @@ def _fewer_exemplars(job: Job) -> Variant | Skipped:
     n = job.n_scored
     half = n // 2
     if half < FEWEST_EXEMPLARS:
-        return Skipped("n-half", f"half of {n} exemplars is {half}; with fewer than {FEWEST_EXEMPLARS} little is found")
-    return Variant("n-half", f"{half} exemplars a unit instead of {n}", {"score.n_exemplars": half})
+        return Skipped(
+            "n-half", f"half of {n} exemplars is {half}; with fewer than {FEWEST_EXEMPLARS} too little is found"
+        )
+    return Variant("n-half", f"{half} exemplars per unit instead of {n}", {"score.n_exemplars": half})
 
 
 def _fewer_restarts(job: Job) -> Variant | Skipped:
-    own = job.score.restarts
-    if own == RESTARTS:
+    restarts = job.score.restarts
+    if restarts == RESTARTS:
         return Skipped("restarts", f"the run itself has {RESTARTS} k-means starts")
-    return Variant("restarts", f"{RESTARTS} k-means starts instead of {own}", {"score.restarts": RESTARTS})
+    return Variant("restarts", f"{RESTARTS} k-means starts instead of {restarts}", {"score.restarts": RESTARTS})
 
 
 def _other_match(job: Job) -> Variant:
-    own = job.calibrate.match
-    other = next(match for match in MATCHES if match != own)
-    return Variant("match", f"null sets matched by `{other}` instead of `{own}`", {"calibrate.match": other})
+    present = job.calibrate.match
+    other = next(match for match in MATCHES if match != present)
+    return Variant("match", f"null sets matched by `{other}` instead of `{present}`", {"calibrate.match": other})
 
 
 def _other_embedder(job: Job, model: str) -> Variant | Skipped:
     name = f"embedder-{_folder_name(model)}"
     if model == job.embed.model:
-        return Skipped(name, f"{model} is the run's own embedder")
-    # The side of the input belongs to the model: another one takes its own.
+        return Skipped(name, f"{model} is the embedder of the run itself")
+    # The input size belongs to the model: another model takes its default.
     return Variant(name, f"evidence embedded by {model}", {"embed.model": model, "embed.input_px": None})
 
 
 def _folder_name(model: str) -> str:
-    """A model and its weights as one word; weights that are a path, by a digest of it."""
+    """A model and its weights as a folder name; a path to weights is replaced by its digest."""
     network, _, weights = model.partition("/")
     if "/" in weights or len(weights) > LONGEST:
         weights = hashlib.sha256(weights.encode()).hexdigest()[:8]

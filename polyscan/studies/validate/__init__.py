@@ -1,7 +1,7 @@
-"""validate: how far a job's numbers can be trusted, measured on units and sets of known truth.
+"""validate: error rates and power of a job's scores, measured on units and image sets whose truth is known.
 
-A run of its own: the job with every kind of planted unit and many more controls, through the ordinary stages. What a
-unit goes through, they go through, so the rates are those of the job's own network, images, spaces and nulls.
+It scans the job into a separate run, with every kind of planted unit and many more controls, through the ordinary
+stages. They are treated exactly as real units, so the rates hold for the job's network, images, spaces and nulls.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ def validate(
     """Scans the widened job into `run`, measures every score on it, and writes `validation.json` and a page.
 
     Args:
-        job: what is to be trusted: a job, a job file, or the name of one that comes with polyscan.
-        run: a results folder of its own, at any address that fsspec knows.
+        job: a job, a job file, or the name of one that comes with polyscan.
+        run: a results folder for the validation alone, at any address that fsspec knows.
         on: `local` (this process) or `ray`; default: `ray` where RAY_ADDRESS is set, else `local`.
-        workers: Ray workers to ask for; default: the job's `workers.n`, else as many as fit.
-        watcher: is told of every shard.
+        workers: number of Ray workers; default: the job's `workers.n`, else as many as fit.
+        watcher: is notified of every shard.
 
     Returns:
         `{score: {"auroc" | "fpr_05" | "power_05" | "k_exact" | "purity" | "fdr_10" | "n": {layer: {type: number}}}}`;
@@ -50,26 +50,27 @@ def validate(
     Raises:
         PolyscanError: see `polyscan.errors`.
     """
-    asked = job_of(job)
-    with runner_for(on, workers, asked.workers) as runner:
-        return measured(asked, Run(run), runner, watcher=watcher)
+    job = job_of(job)
+    with runner_for(on, workers, job.workers) as runner:
+        return measured(job, Run(run), runner, watcher=watcher)
 
 
 def measured(job: Job, run: Run, runner: Runner, *, watcher: pipeline.Watcher | None = None) -> Measures:
-    """As `validate`, on a runner that is at hand."""
+    """Does the work of `validate` on an open runner."""
     wide = widened(job)
     pipeline.scan(wide, run, runner, watcher=watcher)
     with pinned_threads(wide):
         rows = planted_rows(run)
-        found = measures(rows, labelled_rows(wide, run), purities(run, rows))
-    run.storage.put(REPORT, json.dumps(found, indent=1, sort_keys=True).encode())
+        measured_rates = measures(rows, labelled_rows(wide, run), purities(run, rows))
+    run.storage.put(REPORT, json.dumps(measured_rates, indent=1, sort_keys=True).encode())
     kinds = {name: (kind.concepts, kind.meaning) for name, kind in KINDS.items()}
-    run.storage.put("maps/validation.html", validation_page(found, kinds, title=wide.show.title or wide.network.name))
-    return found
+    page = validation_page(measured_rates, kinds, title=wide.show.title or wide.network.name)
+    run.storage.put("maps/validation.html", page)
+    return measured_rates
 
 
 def widened(job: Job) -> Job:
-    """The job with enough units of known truth to measure rates, and nothing that they do not need."""
+    """The job with enough planted units and controls to measure rates, and without stages that they do not need."""
     survey = job.survey.model_copy(
         update={
             "controls": max(job.survey.controls, CONTROLS),

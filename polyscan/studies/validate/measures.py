@@ -1,4 +1,4 @@
-"""What is measured of each score on units and sets of known truth."""
+"""Error rates, power and purity of each score, on units and image sets whose truth is known."""
 
 from __future__ import annotations
 
@@ -25,35 +25,35 @@ ALL_LAYERS = "all layers"
 def measures(planted: pd.DataFrame, labelled: pd.DataFrame, purities: pd.DataFrame) -> Measures:
     """All measures of all scores.
 
-    auroc: of planted units against the layer's controls (of sets of several classes against single ones), by how far
-    each lies beyond its null. fpr_05, power_05: share with p <= .05 among units of one and of several concepts.
-    k_exact: share with the right number of clusters among those found. purity: mean share of items in their cluster's
-    commonest source. fdr_10: false share of what BH at .1 finds where 10 % are planted, of each layer by itself and, as
-    in a scan, of all layers at once (`all layers`). n: units of each type.
+    auroc: planted units against the layer's controls (sets of several classes against sets of one class), ranked by
+    how far each lies beyond its null. fpr_05, power_05: share with p <= .05 among units of one and of several concepts.
+    k_exact: share with the right number of clusters among units with p <= .05. purity: mean share of items in their
+    cluster's commonest source. fdr_10: false discovery rate of BH at .1 where 10 % of units are planted, for each layer
+    alone and, as in a scan, for all layers at once (`all layers`). n: number of units of each type.
 
     Args:
-        planted: rows of `planted_rows`.
-        labelled: rows of `labelled_rows`.
-        purities: rows of `purities`.
+        planted: from `planted_rows`.
+        labelled: from `labelled_rows`.
+        purities: from `purities`.
     """
     rows = pd.concat([planted, labelled], ignore_index=True) if len(labelled) else planted
-    found: Measures = {}
-    for score, its in rows.groupby("score"):
-        mine = its.assign(beyond=_beyond(its, str(score)))
-        if mine["beyond"].isna().all():
+    numbers: Measures = {}
+    for score, group in rows.groupby("score"):
+        of_score = group.assign(beyond=_beyond(group, str(score)))
+        if of_score["beyond"].isna().all():
             continue
-        for measure, layer, kind, value in _of_score(mine):
-            found.setdefault(str(score), {}).setdefault(measure, {}).setdefault(layer, {})[kind] = value
-    gate = found.setdefault(GATE, {})
+        for measure, layer, kind, value in _of_score(of_score):
+            numbers.setdefault(str(score), {}).setdefault(measure, {}).setdefault(layer, {})[kind] = value
+    gate = numbers.setdefault(GATE, {})
     for (layer, kind), value in _k_exact(rows).items():
         gate.setdefault("k_exact", {}).setdefault(layer, {})[kind] = value
     for (layer, kind), value in purities.groupby(["layer", "type"])["purity"].mean().items():  # pyright: ignore
         gate.setdefault("purity", {}).setdefault(str(layer), {})[str(kind)] = float(value)
-    return found
+    return numbers
 
 
 def _beyond(rows: pd.DataFrame, score: str) -> pd.Series:
-    """How far beyond its null each unit lies, in the null's sd, or its value where there is none; large: several."""
+    """Distance of each unit beyond its null, in sd of the null, or its value without a null; large means several."""
     sign = -1.0 if score in SCORES and (SCORES[score].tail == "lower" or score.endswith("_p")) else 1.0
     if rows["null_sd"].isna().all():
         return sign * rows["value"]
@@ -61,23 +61,24 @@ def _beyond(rows: pd.DataFrame, score: str) -> pd.Series:
 
 
 def _of_score(rows: pd.DataFrame) -> Iterator[tuple[str, str, str, float]]:
-    """(measure, layer, type, number) of one score."""
-    for layer, mine in rows.groupby("layer"):
-        one = mine[mine["type"].isin(["control", "one class"])]
-        for kind, its in mine.groupby("type"):
-            about = (str(layer), str(kind))
-            p = its["p"].dropna()
-            yield "n", *about, float(len(its))
+    """(measure, layer, type, number) for one score."""
+    for layer, of_layer in rows.groupby("layer"):
+        one = of_layer[of_layer["type"].isin(["control", "one class"])]
+        for kind, units in of_layer.groupby("type"):
+            place = (str(layer), str(kind))
+            p = units["p"].dropna()
+            is_several = units["concepts"].iloc[0] > 1
+            yield "n", *place, float(len(units))
             if len(p):
-                yield "fpr_05" if its["concepts"].iloc[0] <= 1 else "power_05", *about, float((p <= LEVEL).mean())
-            if its["concepts"].iloc[0] > 1 and len(one) and not np.isnan(value := _auroc(one, its)):
-                yield "auroc", *about, value
-        yield from _false_share(mine, str(layer))
+                yield "power_05" if is_several else "fpr_05", *place, float((p <= LEVEL).mean())
+            if is_several and len(one) and not np.isnan(value := _auroc(one, units)):
+                yield "auroc", *place, value
+        yield from _false_share(of_layer, str(layer))
     yield from _false_share(rows[rows["type"].isin(["control", "planted"])], ALL_LAYERS)
 
 
 def _false_share(rows: pd.DataFrame, layer: str) -> Iterator[tuple[str, str, str, float]]:
-    """Where there are enough units of one concept, and planted ones."""
+    """`fdr_10`, if there are enough single-concept and planted units."""
     one, plants = (
         rows.loc[rows["type"].isin(kinds), "p"].dropna().to_numpy(np.float64)
         for kinds in (["control", "one class"], ["planted"])
@@ -92,30 +93,30 @@ def _auroc(one: pd.DataFrame, several: pd.DataFrame) -> float:
     values = pd.concat([one["beyond"], several["beyond"]]).to_numpy(np.float64)
     truth = np.repeat([0, 1], [len(one), len(several)])
     is_known = np.isfinite(values)
-    if len(np.unique(truth[is_known])) < 2:  # a curve needs both
+    if len(np.unique(truth[is_known])) < 2:  # the curve needs both classes
         return float("nan")
     return float(roc_auc_score(truth[is_known], values[is_known]))
 
 
 def _fdr(one: Float64[np.ndarray, " u"], planted: Float64[np.ndarray, " v"]) -> float:
-    """Mean share of false findings by BH at .1, over subsamples of the plants that make them a tenth of all."""
-    wanted = round(len(one) * PLANTED_SHARE / (1 - PLANTED_SHARE))
-    if not wanted or len(planted) < wanted:
+    """Mean false discovery rate of BH at .1, over subsamples of planted units that make up a tenth of all units."""
+    n_planted = round(len(one) * PLANTED_SHARE / (1 - PLANTED_SHARE))
+    if not n_planted or len(planted) < n_planted:
         return float("nan")
     generator = np.random.default_rng(0)
     false: list[float] = []
     for _ in range(SUBSAMPLES):
-        p = np.concatenate([one, generator.choice(planted, size=wanted, replace=False)])
+        p = np.concatenate([one, generator.choice(planted, size=n_planted, replace=False)])
         is_found = benjamini_hochberg(p) <= FDR
         false.append(float(is_found[: len(one)].sum() / max(1, is_found.sum())))
     return float(np.mean(false))
 
 
 def _k_exact(rows: pd.DataFrame) -> dict[tuple[str, str], float]:
-    """Share of the right number of clusters among the units found, by layer and type."""
+    """Share with the right number of clusters among units of several concepts with p <= .05, by layer and type."""
     key = ["layer", "type", "channel"]
-    found = rows[(rows["score"] == GATE) & (rows["p"] <= LEVEL) & (rows["concepts"] > 1)][[*key, "concepts"]]
+    called = rows[(rows["score"] == GATE) & (rows["p"] <= LEVEL) & (rows["concepts"] > 1)][[*key, "concepts"]]
     counted = rows[rows["score"] == "silhouette_k"][[*key, "value"]]
-    both = found.merge(counted, on=key)
+    both = called.merge(counted, on=key)
     shares = (both["value"] == both["concepts"]).groupby([both["layer"], both["type"]]).mean()
     return {(str(layer), str(kind)): float(share) for (layer, kind), share in shares.items()}  # pyright: ignore

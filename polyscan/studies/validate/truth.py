@@ -1,4 +1,4 @@
-"""Units of known truth in a run: their rows, and which source each of their exemplars came from."""
+"""Units of known truth in a run: their scores, and the source of each of their exemplars."""
 
 from __future__ import annotations
 
@@ -25,43 +25,48 @@ def planted_rows(run: Run) -> pd.DataFrame:
 
 
 def purities(run: Run, rows: pd.DataFrame) -> pd.DataFrame:
-    """Purity of the best clusters of each planted unit that is found: `layer`, `type`, `channel`, `purity`.
+    """Purity of the best clusters of each planted unit with p <= .05: `layer`, `type`, `channel`, `purity`.
 
     purity = sum over clusters of the items of its commonest source / items
     """
-    found = rows[(rows["score"] == "separation") & (rows["p"] <= 0.05) & (rows["concepts"] > 1)]
+    called = rows[(rows["score"] == "separation") & (rows["p"] <= 0.05) & (rows["concepts"] > 1)]
     sources = run.read("readouts", ["layer", "channel", "part", "source", "source_layer"])
-    made: list[dict[str, object]] = []
-    for (layer, kind, virtual), units in found.groupby(["layer", "type", "virtual"]):
-        clusters = run.read("clusters", ["channel", "item", "cluster", "evidence"], where={"layer": str(virtual)})
-        clusters = clusters[clusters["evidence"] == "exemplars"]
-        exemplars = run.read("exemplars", ["channel", "rank", *PLACE], where={"layer": str(virtual)})
-        mine = sources[sources["layer"] == virtual]
-        if mine["part"].max() == 0:
+    pure_shares: list[dict[str, object]] = []
+    for (layer, kind, virtual), units in called.groupby(["layer", "type", "virtual"]):
+        parts = sources[sources["layer"] == virtual]
+        if parts["part"].max() == 0:
             continue  # a sum has no exemplars of one source
-        of_sources = run.read("exemplars", ["channel", *PLACE], where={"layer": str(mine["source_layer"].iloc[0])})
+        exemplars = _clustered_exemplars(run, str(virtual))
+        of_sources = run.read("exemplars", ["channel", *PLACE], where={"layer": str(parts["source_layer"].iloc[0])})
         for channel in units["channel"]:
-            its = exemplars[exemplars["channel"] == channel].rename(columns={"rank": "item"})
-            its = its.merge(clusters[clusters["channel"] == channel], on=["channel", "item"])
-            source = source_of(its, of_sources, mine[mine["channel"] == channel]["source"].to_list())
-            made.append(
-                {"layer": layer, "type": kind, "channel": channel, "purity": purity(its["cluster"].to_numpy(), source)}
-            )
-    return pd.DataFrame(made, columns=["layer", "type", "channel", "purity"])
+            of_unit = exemplars[exemplars["channel"] == channel]
+            source = source_of(of_unit, of_sources, parts[parts["channel"] == channel]["source"].to_list())
+            share = purity(of_unit["cluster"].to_numpy(), source)
+            pure_shares.append({"layer": layer, "type": kind, "channel": channel, "purity": share})
+    return pd.DataFrame(pure_shares, columns=["layer", "type", "channel", "purity"])
+
+
+def _clustered_exemplars(run: Run, layer: str) -> pd.DataFrame:
+    """The exemplars of a layer's units with their clusters: `channel`, `item`, `image`, `y`, `x`, `cluster`."""
+    clusters = run.read("clusters", ["channel", "item", "cluster", "evidence"], where={"layer": layer})
+    clusters = clusters[clusters["evidence"] == "exemplars"]
+    exemplars = run.read("exemplars", ["channel", "rank", *PLACE], where={"layer": layer})
+    return exemplars.rename(columns={"rank": "item"}).merge(clusters, on=["channel", "item"])
 
 
 def source_of(exemplars: pd.DataFrame, of_sources: pd.DataFrame, sources: list[int]) -> Int64[np.ndarray, " n"]:
-    """Which part each exemplar of a `max` came from, -1 where it can't be told.
+    """Which part each exemplar of a `max` came from, -1 where that is unknown.
 
-    The strongest images of a maximum are among the strongest of its parts, at the same place: so the part is the one
-    that has this image at this place among its own. Where two have it they peak together, and the first is named.
+    The strongest images of a maximum are among the strongest images of its parts, at the same place. So the part is the
+    one whose exemplars include this image at this place. If two parts have it, they peak together, and the first is
+    given.
     """
-    found = np.full(len(exemplars), -1, dtype=np.int64)
+    origins = np.full(len(exemplars), -1, dtype=np.int64)
     keys = pd.MultiIndex.from_frame(exemplars[PLACE])
     for part, source in reversed(list(enumerate(sources))):
         own = of_sources[of_sources["channel"] == source]
-        found[keys.isin(pd.MultiIndex.from_frame(own[PLACE]))] = part
-    return found
+        origins[keys.isin(pd.MultiIndex.from_frame(own[PLACE]))] = part
+    return origins
 
 
 def purity(clusters: Int64[np.ndarray, " n"], sources: Int64[np.ndarray, " n"]) -> float:

@@ -1,6 +1,6 @@
-"""What each stage takes: one file a verb, found by the verb's name; `report` is what drawing takes.
+"""The estimated cost of each stage: one file per stage, found by the stage's name; `report` is the cost of the maps.
 
-Each gives one function, `cost(outlook) -> PlanRow`.
+Each file has one function, `cost(outlook) -> PlanRow`.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ Cost = Callable[[Outlook], PlanRow]
 
 
 def cost_of(stage: str) -> Cost:
-    """The cost of the stage of that name.
+    """The cost function of the stage of that name.
 
     Raises:
-        LookupError: if its file is missing, so that no plan leaves a stage out in silence.
+        LookupError: if its file is missing, so that no plan silently leaves out a stage.
     """
     name = f"{__name__}.{stage}"
     try:

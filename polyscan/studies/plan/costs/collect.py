@@ -1,4 +1,4 @@
-"""What `collect` takes: one pass over all images, read by real units and virtual ones."""
+"""The cost of `collect`: one pass over all images, with real and virtual units."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from polyscan.vision.peaks import LayerPeakTally
 from polyscan.vision.readouts import Directions, Downward, Largest, Peaks, Reader, Readout
 
 CANDIDATE_BYTES, MOMENT_BYTES = 8, 80
-"""Of one row on disk."""
+"""Bytes of one row of `candidates` and `moments` on disk."""
 CANDIDATE_HELD, TALLIED_HELD = 160, 40
-"""Bytes in memory for a candidate of a shard (tallied twice over, as a row, and as that is filed), and for the tally
-alone, which is on the GPU where there is one."""
+"""Bytes in memory of a candidate of a shard (in the tally, as a row and as it is written), and in the tally alone,
+which is on the GPU if there is one."""
 
 
 def cost(outlook: Outlook) -> PlanRow:
-    """Real units and virtual ones, which are measured with random weights."""
+    """Real and virtual units; virtual ones are measured with random weights."""
     job, n_images = outlook.job, len(outlook.images)
     shards = math.ceil(n_images / job.collect.images_per_shard)
     moments = shards * sum(layer.n_units for layer in outlook.layers)
@@ -32,7 +32,7 @@ def cost(outlook: Outlook) -> PlanRow:
 
 
 def _collecting_seconds(outlook: Outlook) -> float:
-    """Of one batch, sorted into the strongest at once, which is sorting more often than it takes."""
+    """Seconds of one batch, ranked after each batch; a scan ranks less often."""
     names = [layer.point.layer for layer in outlook.layers]
     reader = Reader(outlook.reader.network, names, dict(zip(names, map(_readouts, outlook.layers), strict=True)))
     device, k = reader.network.device, outlook.job.collect.k
@@ -46,12 +46,12 @@ def _collecting_seconds(outlook: Outlook) -> float:
 
 
 def _readouts(layer: LayerOutlook) -> dict[str, Readout]:
-    """Directions of noise, as many as the layer's virtual units have."""
-    found: dict[str, Readout] = {}
+    """Random directions, as many as the virtual units of the layer have."""
+    readouts: dict[str, Readout] = {}
     generator = torch.Generator().manual_seed(0)
     for role, n in layer.virtual.items():
         parts = PARTS.get(role, 2)
         weights = torch.randn(n * parts, layer.point.n_channels, generator=generator)
         directions = Directions(weights, torch.zeros(len(weights)))
-        found[role] = Downward() if role == "down" else Largest(directions, parts) if parts > 1 else directions
-    return found
+        readouts[role] = Downward() if role == "down" else Largest(directions, parts) if parts > 1 else directions
+    return readouts

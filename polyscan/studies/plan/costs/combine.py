@@ -1,4 +1,4 @@
-"""What `combine` takes: each unit's top k of those of all shards."""
+"""The cost of `combine`: merging the exemplars of all shards into the top k of each unit."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from polyscan.studies.plan.outlook import Outlook
 from polyscan.studies.plan.row import PlanRow
 
 EXEMPLAR_BYTES, UNIT_BYTES = 15, 80
-"""Of one row on disk."""
+"""Bytes of one row of `exemplars` and `units` on disk."""
 MERGING_S, OPENING_S, FILE_S = 1.5e-6, 0.015, 2.5e-3
-"""Of one candidate that is read and ranked, of a shard, and of each of `collect`'s parts that it opens."""
+"""Seconds to read and rank a candidate, to begin a shard, and to open one of the parts of `collect`."""
 RANKED_HELD = 200
-"""Bytes in memory for a candidate that is ranked."""
+"""Bytes in memory of a candidate that is ranked."""
 
 
 def cost(outlook: Outlook) -> PlanRow:
-    """Each unit's top k of those of all shards."""
+    """The top k of each unit, from the candidates of all shards."""
     job = outlook.job
     sizes = [n for layer in outlook.layers for n in (layer.point.n_channels, *layer.virtual.values())]
     shards = sum(math.ceil(n / UNITS_PER_SHARD) for n in sizes)

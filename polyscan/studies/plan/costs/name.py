@@ -1,4 +1,4 @@
-"""What `name` takes: names of each cluster, and of all exemplars."""
+"""The cost of `name`: naming clusters and exemplars."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from polyscan.studies.plan.outlook import Outlook
 from polyscan.studies.plan.row import PlanRow
 
 NAME_BYTES = 6
-"""Of one row on disk."""
+"""Bytes of one row on disk."""
 NAMING_S = 3e-3
-"""Of a unit."""
+"""Seconds per unit."""
 
 
 def cost(outlook: Outlook) -> PlanRow:
-    """Names of each cluster, and of all exemplars."""
+    """Names of each cluster, and of all exemplars of a unit."""
     sizes = [layer.point.n_channels for layer in outlook.layers]
     rows = sum(sizes) * NAMES * (1 + MOST_PARTS)
     shards = sum(math.ceil(n / outlook.job.score.units_per_shard) for n in sizes)

@@ -1,4 +1,4 @@
-"""What `picture` takes: one sprite a live unit."""
+"""The cost of `picture`: one sprite for each live unit."""
 
 from __future__ import annotations
 
@@ -9,16 +9,17 @@ from polyscan.studies.plan.outlook import Outlook
 from polyscan.studies.plan.row import PlanRow
 
 PIXEL_BYTES = 0.27
-"""Of a pixel of a sprite, as JPEG keeps photos' thumbnails."""
+"""Bytes per pixel of a sprite, for photos as JPEG."""
 TILE_BYTES = 6
-"""Of a tile's row on disk."""
+"""Bytes of a tile's row on disk."""
 PICTURING_S, READING_S = 4e-3, 0.05
-"""Of a unit's sprite, and of a shard that is read."""
+"""Seconds to draw a sprite, and to read a shard."""
 HELD = 200e6
+"""Bytes in memory."""
 
 
 def cost(outlook: Outlook) -> PlanRow:
-    """One sprite a live unit: at most `crops`, and of each of five clusters `per_cluster`."""
+    """One sprite per live unit, of at most `crops` tiles and `per_cluster` more for each of five clusters."""
     job = outlook.job
     sizes = [layer.point.n_channels for layer in outlook.layers]
     tiles = sum(sizes) * _crops(outlook) + _visualized(outlook) * job.picture.visualizations
@@ -29,7 +30,7 @@ def cost(outlook: Outlook) -> PlanRow:
 
 
 def sprite_bytes(outlook: Outlook) -> float:
-    """Of all sprites."""
+    """Bytes of all sprites on disk."""
     job = outlook.job
     units = sum(layer.point.n_channels for layer in outlook.layers)
     crops = units * _crops(outlook) * job.embed.thumbnail_px**2
@@ -38,27 +39,27 @@ def sprite_bytes(outlook: Outlook) -> float:
 
 
 def _crops(outlook: Outlook) -> int:
-    """Of each unit."""
+    """Tiles of the strongest crops of a unit."""
     job = outlook.job
     return min(job.picture.crops, outlook.n) if job.embed.thumbnail_px else 0
 
 
 def _most_crops(outlook: Outlook) -> int:
-    """Of a unit whose clusters' strongest are none of its own."""
+    """Tiles of a unit, if none of the strongest crops of its clusters is among its own strongest."""
     job = outlook.job
     most = job.picture.crops + MOST_PARTS * job.picture.per_cluster if job.picture.crops else 0
     return min(most, outlook.n) * (job.embed.thumbnail_px > 0)
 
 
 def _most_visualizations(outlook: Outlook) -> int:
-    """The strongest, one of each cluster, and those begun from exemplars."""
+    """Tiles of visualizations: the strongest, one of each cluster, and those started from exemplars."""
     job = outlook.job
     if not job.picture.visualizations:
         return 0
-    begun = min(job.picture.visualizations, job.visualize.data_starts)
-    return min(job.picture.visualizations + job.score.max_clusters, job.visualize.max_images) + begun
+    from_exemplars = min(job.picture.visualizations, job.visualize.data_starts)
+    return min(job.picture.visualizations + job.score.max_clusters, job.visualize.max_images) + from_exemplars
 
 
 def _visualized(outlook: Outlook) -> int:
-    """Real units that are visualized."""
+    """Number of units that are visualized, without null readouts."""
     return sum(layer.n_visualized - layer.n_null_visualized for layer in outlook.layers)

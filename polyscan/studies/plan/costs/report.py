@@ -1,4 +1,4 @@
-"""What the report takes: data and pictures of each unit, copied, and a script a column."""
+"""The cost of the maps: data and pictures of each unit, and one script per column."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from polyscan.studies.plan.outlook import Outlook
 from polyscan.studies.plan.row import PlanRow
 
 PAGE_BYTES, COLUMN_BYTES, ASSET_BYTES = 2000, 4 * 4 / 3, 1.1e6
-"""Of a unit's data without its pictures; of one number of one unit on the map; of what pages share."""
+"""Bytes of a unit's data without pictures, of one number of a unit on the map, and of the files that pages share."""
 COLUMNS = 30
 DRAWING_S = 1.6e-3
-"""Of a unit's data and pictures as the maps have them."""
+"""Seconds per unit."""
 
 
 def cost(outlook: Outlook) -> PlanRow:
-    """The maps: data and pictures of each unit, copied, and a script a column."""
+    """Data and copied pictures of each unit, and one script per column."""
     job = outlook.job
     units = sum(layer.point.n_channels for layer in outlook.layers)
     shown = units

@@ -1,37 +1,69 @@
-"""What `score` takes: real units, controls and planted ones; real ones again where their crops are embedded, too."""
+"""The cost of `score`: scoring real units, controls and planted units."""
 
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
-from polyscan.studies.plan.evidence import FILING_S, READING_S, evidence_held
-from polyscan.studies.plan.outlook import Outlook
+from polyscan.studies.plan.evidence import READING_S, WRITING_S, evidence_held
+from polyscan.studies.plan.outlook import LayerOutlook, Outlook
 from polyscan.studies.plan.row import PlanRow
 
 SCORE_BYTES, MATCH_BYTES, CLUSTER_BYTES = 24, 80, 3
-"""Of one row on disk."""
+"""Bytes of one row of `scores`, `matches` and `clusters` on disk."""
 PSI = ("labels", "words")
 PSI_ROWS = 4
 
 
+class _ScoreCounts(NamedTuple):
+    """What is scored in one layer, and the rows that it gives.
+
+    Args:
+        units: real units, controls and planted units.
+        crops: real units that are scored again with embedded crops.
+        visualized: units that are scored with their visualizations.
+        scores: rows of `scores`.
+        matches: rows of `matches`.
+        clusters: rows of `clusters`.
+    """
+
+    units: int
+    crops: int
+    visualized: int
+    scores: int
+    matches: int
+    clusters: int
+
+
 def cost(outlook: Outlook) -> PlanRow:
-    """Real units, controls and planted ones; real ones again where their crops are embedded beside features."""
-    job, cost = outlook.job, outlook.unit_cost
+    """Real units, controls and planted units; real units again if their crops are embedded in addition to features."""
+    unit_cost = outlook.unit_cost
     shards = rows = 0
     bytes_ = time_ = 0.0
     for layer in outlook.layers:
-        units = sum(layer.scored)
-        beside = layer.point.n_channels if job.embed.crops and layer.space != "image" else 0
-        pictured = layer.n_visualized - layer.n_null_visualized
-        nulls = int("null" in layer.virtual and "layer" in job.calibrate.nulls)
-        nulls += outlook.n_pooled_nulls if layer.space == "image" else 0
-        per_unit = cost.n_values + max(0, nulls - 1) * len(outlook.calibrated) + nulls * (1 + len(PSI) * PSI_ROWS)
-        scores = units * per_unit + beside * cost.n_values + pictured * per_unit
-        matches = (units + pictured) * nulls
-        clusters = (units + beside) * outlook.n + pictured * job.visualize.max_images
-        shards += sum(math.ceil(n / job.score.units_per_shard) for n in layer.scored)
-        rows += scores + matches + clusters
-        bytes_ += scores * SCORE_BYTES + matches * MATCH_BYTES + clusters * CLUSTER_BYTES
-        time_ += units * cost.of(layer.width) + beside * cost.of(outlook.embedding_width)
-        time_ += pictured * outlook.picture_cost.of(outlook.embedding_width) if pictured else 0.0
-    return PlanRow("score", shards, rows, bytes_, time_ + rows * FILING_S + shards * READING_S, evidence_held(outlook))
+        counts = _counts(outlook, layer)
+        shards += sum(math.ceil(n / outlook.job.score.units_per_shard) for n in layer.scored)
+        rows += counts.scores + counts.matches + counts.clusters
+        bytes_ += counts.scores * SCORE_BYTES + counts.matches * MATCH_BYTES + counts.clusters * CLUSTER_BYTES
+        time_ += counts.units * unit_cost.of(layer.width) + counts.crops * unit_cost.of(outlook.embedding_width)
+        time_ += counts.visualized * outlook.picture_cost.of(outlook.embedding_width) if counts.visualized else 0.0
+    time_ += rows * WRITING_S + shards * READING_S
+    return PlanRow("score", shards, rows, bytes_, time_, evidence_held(outlook))
+
+
+def _counts(outlook: Outlook, layer: LayerOutlook) -> _ScoreCounts:
+    job, n_values = outlook.job, outlook.unit_cost.n_values
+    units = sum(layer.scored)
+    crops = layer.point.n_channels if job.embed.crops and layer.space != "image" else 0
+    visualized = layer.n_visualized - layer.n_null_visualized
+    nulls = int("null" in layer.virtual and "layer" in job.calibrate.nulls)
+    nulls += outlook.n_pooled_nulls if layer.space == "image" else 0
+    per_unit = n_values + max(0, nulls - 1) * len(outlook.calibrated) + nulls * (1 + len(PSI) * PSI_ROWS)
+    return _ScoreCounts(
+        units,
+        crops,
+        visualized,
+        scores=units * per_unit + crops * n_values + visualized * per_unit,
+        matches=(units + visualized) * nulls,
+        clusters=(units + crops) * outlook.n + visualized * job.visualize.max_images,
+    )

@@ -1,4 +1,4 @@
-"""What `visualize` takes."""
+"""The cost of `visualize`: gradient ascent for the visualized units."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from polyscan.vision.readouts import ReadPoint
 
 MEASURED_LAYERS = 5
 PNG_BYTES = 0.9
-"""Of one byte of the picture."""
+"""Bytes of a PNG per byte of its pixels."""
 
 
 def cost(outlook: Outlook) -> PlanRow:
-    """A step is measured in a few layers, evenly over the depth, and interpolated between them.
+    """The time of a step is measured in a few layers, evenly over the depth, and interpolated between them.
 
-    Rows are those of units none of which reaches its elbow before `max_images`; time and disk are those of units that
-    reach it as early as most do. Batches are full whatever is left to do.
+    Rows assume that no unit reaches its elbow before `max_images`; time and disk assume that units reach it as early as
+    most do. The last batch of a shard is as large as the others.
     """
     settings, preprocessing = outlook.job.visualize, outlook.reader.network.preprocessing
     if not settings.enabled:
@@ -31,7 +31,7 @@ def cost(outlook: Outlook) -> PlanRow:
     measured = sorted({round(place) for place in np.linspace(0, len(layers) - 1, MEASURED_LAYERS)})
     steps = [_step_seconds(outlook, layers[place][0]) for place in measured]
     step = np.interp(range(len(layers)), measured, steps)
-    time_ = settings.steps * sum(_images_made(outlook, n) * each for (_, n), each in zip(layers, step, strict=True))
+    time_ = settings.steps * sum(_n_images(outlook, n) * step_s for (_, n), step_s in zip(layers, step, strict=True))
     sides = [canvas_px(point, preprocessing, ascent_settings(settings)) for point, _ in layers]
     pixels = sum(n * outlook.n_pictures * side**2 for (_, n), side in zip(layers, sides, strict=True))
     bytes_ = pixels * preprocessing.channels * PNG_BYTES
@@ -41,8 +41,8 @@ def cost(outlook: Outlook) -> PlanRow:
     return PlanRow("visualize", shards, rows, bytes_, float(time_), float(held))
 
 
-def _images_made(outlook: Outlook, n_units: int) -> int:
-    """For so many units of a layer, shard by shard, in full batches."""
+def _n_images(outlook: Outlook, n_units: int) -> int:
+    """Images that are made for that many units of a layer, shard by shard, in full batches."""
     settings = outlook.job.visualize
     whole, rest = divmod(n_units, settings.units_per_shard)
     return sum(
@@ -52,7 +52,7 @@ def _images_made(outlook: Outlook, n_units: int) -> int:
 
 
 def _step_seconds(outlook: Outlook, point: ReadPoint) -> float:
-    """Of one step of one image."""
+    """Seconds of one step of one image."""
     one = outlook.job.visualize.model_copy(update={"steps": 1})
     ascent = ascent_of(one, outlook.reader, point)
     return seconds(lambda: ascent([0] * one.batch, list(range(one.batch)))) / one.batch
