@@ -224,7 +224,7 @@ class Stage:
 def stages() -> list[Stage]:
     """All of them."""
     from polyscan.studies.plan.evidence import READING_S
-    from polyscan.studies.plan.passes import FILE_S
+    from polyscan.studies.plan.costs.combine import FILE_S
 
     n = counts()
     decode = 1 / rate("decode")
@@ -317,8 +317,9 @@ def _pool_words(image_layers: int) -> str:
 
 def rooms() -> list[tuple[str, str, float]]:
     """What is held and filed: name, how it comes about, bytes."""
-    from polyscan.studies.plan.evidence import EXEMPLAR_HELD
-    from polyscan.studies.plan.passes import CANDIDATE_BYTES, CANDIDATE_HELD, EXEMPLAR_BYTES, RANKED_HELD, TALLIED_HELD
+    from polyscan.studies.plan.costs.collect import CANDIDATE_BYTES, CANDIDATE_HELD, TALLIED_HELD
+    from polyscan.studies.plan.costs.combine import EXEMPLAR_BYTES, RANKED_HELD
+    from polyscan.studies.plan.costs.embed import EXEMPLAR_HELD
 
     n = counts()
     shards = math.ceil(N_IMAGES / IMAGES_PER_SHARD)
@@ -389,7 +390,7 @@ def measured() -> Iterator[tuple[str, float]]:
     from polyscan.studies.plan import measuring
     from polyscan.studies.plan.measuring import once
     from polyscan.studies.plan.outlook import SetCost
-    from polyscan.studies.plan.passes import algebra
+    from polyscan.studies.plan.costs.survey import algebra
     from polyscan.vision.networks import NetworkRequest, load_network
 
     measuring.clock = time.process_time

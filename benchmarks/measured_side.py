@@ -12,7 +12,7 @@ from benchmarks.stages import do
 from polyscan.job import Job
 from polyscan.run import Run
 from polyscan.shards import Outcome, Resources, Shard, Work
-from polyscan.studies.plan import measuring, planned
+from polyscan.studies.plan import measuring, plan
 from polyscan.studies.plan.measuring import watched
 
 
@@ -28,8 +28,8 @@ def foretold(job: Job) -> dict[str, Any]:
     """The plan in CPU seconds, and how long planning took."""
     measuring.clock = time.process_time
     started = time.perf_counter()
-    plan = planned(job)
-    rows = {row.stage: asdict(row) | {"peak_mib": row.memory and row.memory / 2**20} for row in plan.rows}
+    outlined = plan(job)
+    rows = {row.stage: asdict(row) | {"peak_mib": row.memory and row.memory / 2**20} for row in outlined.rows}
     return {"clock_seconds": time.perf_counter() - started, "rows": rows}
 
 

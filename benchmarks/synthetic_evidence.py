@@ -41,8 +41,10 @@ def per_item(place: Place, channels: np.ndarray, n_items: int) -> dict[str, np.n
 
 
 def named(place: Place, channel: np.ndarray) -> dict[str, np.ndarray]:
-    """Layer and channel of rows."""
-    return {"layer": words(place.name, len(channel)), "channel": channel}
+    """Layer, its parent, its role and the channel of rows."""
+    n = len(channel)
+    about = {"layer": words(place.name, n), "parent": words(place.parent, n), "role": words(place.role, n)}
+    return {**about, "channel": channel}
 
 
 def words(word: str, n: int) -> np.ndarray:
@@ -85,7 +87,7 @@ def labels(truth: Truth) -> np.ndarray:
 
 def exemplars(plan: Plan, place: Place, truth: Truth) -> Columns:
     """K images of each live unit of a real layer: of the class of the exemplar's cluster, or of the one class."""
-    if place.role:
+    if not place.is_real:
         return empty("exemplars")
     rng, channels = generator(plan, place, "exemplars"), np.flatnonzero(~truth.is_dead)
     rows = per_item(place, channels, K)
@@ -96,8 +98,7 @@ def exemplars(plan: Plan, place: Place, truth: Truth) -> Columns:
     largest = np.asarray(units(plan, place, truth)["max"])[channels]
     zeros, side = np.zeros(n, dtype=np.int32), np.full(n, 64, dtype=np.int32)
     return {
-        "layer": rows["layer"],
-        "channel": rows["channel"],
+        **named(place, rows["channel"]),
         "rank": rows["item"],
         "image": image,
         "activation": (largest[:, None] * np.linspace(1, 0.6, K)).reshape(-1),
@@ -113,7 +114,7 @@ def exemplars(plan: Plan, place: Place, truth: Truth) -> Columns:
 
 def visualizations(plan: Plan, place: Place, truth: Truth, png: bytes) -> Columns:
     """Six of each live unit of a real layer, all of them the same picture."""
-    if place.role:
+    if not place.is_real:
         return empty("visualizations")
     rng, channels = generator(plan, place, "visualizations"), np.flatnonzero(~truth.is_dead)
     rows = per_item(place, channels, VISUALIZATIONS)
@@ -144,7 +145,7 @@ def nulls(plan: Plan, place: Place, *, null: str = "layer") -> Columns:
     values = np.stack([gap, rng.uniform(0.1, 0.5, NULLS), clarity], axis=1)
     n = values.size
     return {
-        "layer": words(place.name.partition("@")[0] if null == "layer" else "", n),
+        "layer": words(place.parent if null == "layer" else "", n),
         "null": words(null, n),
         "evidence": words("exemplars", n),
         "space": words(space_name(place.space), n),
@@ -154,6 +155,11 @@ def nulls(plan: Plan, place: Place, *, null: str = "layer") -> Columns:
         "score": np.tile(np.array(["gap", "cut", "clarity"], dtype=object), NULLS),
         "value": values.reshape(-1),
     }
+
+
+def is_main(place: Place, evidence: str, space: str) -> bool:
+    """Whether rows are of the evidence that a layer is judged by."""
+    return evidence == "exemplars" and space == space_name(place.space)
 
 
 Row = tuple[str, bool, np.ndarray, np.ndarray, np.ndarray, np.ndarray]
@@ -224,6 +230,7 @@ def long_rows(place: Place, channels: np.ndarray, rows: Sequence[Row], evidence:
         "evidence": words(evidence, n * many),
         "space": words(space, n * many),
         "null": np.tile(np.array([null if one[1] else "" for one in rows], dtype=object), n),
+        "is_main": np.full(n * many, null == "layer" and is_main(place, evidence, space)),
         "score": np.tile(np.array([one[0] for one in rows], dtype=object), n),
         **dict(zip(("value", "null_mean", "null_sd", "p"), stacked, strict=True)),
         "is_extrapolated": np.zeros(n * many, dtype=bool),
@@ -235,7 +242,7 @@ def scores(plan: Plan, place: Place, truth: Truth) -> Columns:
     channels = np.flatnonzero(truth.is_scored)
     main = main_rows(plan, place, truth)
     parts = [long_rows(place, channels, main, "exemplars", space_name(place.space), "layer")]
-    if not place.role:
+    if place.is_real:
         if place.space == "image":
             beside = [one for one in main if one[1]]
             parts.append(long_rows(place, channels, beside, "exemplars", EMBEDDER, "embedding"))
@@ -273,7 +280,7 @@ def matches(plan: Plan, place: Place, truth: Truth) -> Columns:
 
 def centres(plan: Plan, place: Place, truth: Truth) -> Columns:
     """Directions that lie nearer to each other in deeper layers."""
-    if place.role:
+    if not place.is_real:
         return empty("centres")
     channels, rng = np.flatnonzero(~truth.is_dead), generator(plan, place, "centres")
     vectors = rng.normal(size=(len(channels), AXES)) + depth_of(plan, place.place) * rng.normal(size=AXES)
@@ -284,7 +291,7 @@ def centres(plan: Plan, place: Place, truth: Truth) -> Columns:
 
 def clusters(plan: Plan, place: Place, truth: Truth) -> Columns:
     """Clusters of exemplars where they are compared, with a plane; in the embedder's space; of visualizations."""
-    if place.role:
+    if not place.is_real:
         return empty("clusters")
     channels, rng = np.flatnonzero(~truth.is_dead), generator(plan, place, "clusters")
     best = labels(truth)[channels]
@@ -310,7 +317,8 @@ def cluster_rows(
     x, y = plane or (nowhere, nowhere)
     bic = np.where((best == 0) & (np.arange(best.shape[1]) % 3 == 2), best.max() + 1 if n else 0, best)
     cluster = {"cluster": best.reshape(-1), "cluster_bic": bic.reshape(-1).astype(np.int32)}
-    return rows | {"evidence": words(evidence, n), "space": words(space, n), **cluster, "x": x, "y": y}
+    about = {"evidence": words(evidence, n), "space": words(space, n)}
+    return rows | about | {"is_main": np.full(n, is_main(place, evidence, space)), **cluster, "x": x, "y": y}
 
 
 # ---- name ----------------------------------------------------------------------------------------------------------

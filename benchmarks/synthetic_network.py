@@ -8,6 +8,8 @@ from typing import Literal
 
 import numpy as np
 
+from polyscan.units import REAL, parent_and_role, virtual_layer
+
 Trend = Literal["up", "down", "none", "dead-only"]
 EMBEDDER = "torchvision:resnet18/IMAGENET1K_V1"
 NULLS, CONTROLS, PLANTED = 200, 40, 40
@@ -45,13 +47,23 @@ class Plan:
 
 @dataclass(frozen=True)
 class Place:
-    """One layer, real or virtual: its parent's place, its name, role ("" for a real one), units and space."""
+    """One layer, real or virtual: its parent's place, its name, role, units and space."""
 
     place: int
     name: str
     role: str
     n_units: int
     space: str
+
+    @property
+    def is_real(self) -> bool:
+        """Whether its units are channels of the network."""
+        return self.role == REAL
+
+    @property
+    def parent(self) -> str:
+        """The layer that it is read from."""
+        return parent_and_role(self.name)[0]
 
 
 def widths(plan: Plan) -> list[int]:
@@ -107,8 +119,8 @@ def places(plan: Plan) -> list[Place]:
     roles = {"null": NULLS, "control": CONTROLS, "planted": PLANTED}
     for place, (name, width) in enumerate(zip(names(plan), widths(plan), strict=True)):
         space = "next" if place < 0.8 * plan.layers else "image" if place == plan.layers - 1 else "own"
-        made.append(Place(place, name, "", width, space))
-        made += [Place(place, f"{name}@{role}", role, n, space) for role, n in roles.items()]
+        made.append(Place(place, name, REAL, width, space))
+        made += [Place(place, virtual_layer(name, role), role, n, space) for role, n in roles.items()]
     return made
 
 
@@ -119,7 +131,7 @@ def depth_of(plan: Plan, place: int) -> float:
 
 def generator(plan: Plan, place: Place, purpose: str) -> np.random.Generator:
     """The random numbers of one layer for one purpose."""
-    words = [plan.seed, place.place, *purpose.encode(), *place.role.encode()]
+    words = [plan.seed, place.place, *purpose.encode(), *("" if place.is_real else place.role).encode()]
     return np.random.default_rng(words)
 
 
@@ -147,7 +159,7 @@ class Truth:
     def of(cls, plan: Plan, place: Place, n_classes: int) -> Truth:
         """The truth of one layer; virtual units are alive, controls of one concept, planted pairs of two."""
         rng, n = generator(plan, place, "truth"), place.n_units
-        is_real = not place.role
+        is_real = place.is_real
         is_dead = (rng.random(n) < DEAD_SHARE) & is_real & (n > 1)
         if is_real and place.place == dead_place(plan):
             is_dead[:] = True

@@ -24,7 +24,8 @@ from benchmarks import synthetic_pictures as pictures
 from benchmarks.synthetic_network import CONTROLS, EMBEDDER, NULLS, PLANTED, Place, Plan, Trend, Truth, places
 from polyscan import job as jobs
 from polyscan.job import Job
-from polyscan.pipeline import STAGES, stage_entries
+from polyscan.manifest import stage_entries
+from polyscan.pipeline import STAGES
 from polyscan.run import Run
 from polyscan.shards import Shard, split, split_ranges
 from polyscan.tables import TABLES, Columns
@@ -57,7 +58,12 @@ def job_of(plan: Plan) -> Job:
 class Draft(Run):
     """A run that a power cut may take: it can be made again."""
 
+    def __init__(self, address: str) -> None:
+        super().__init__(address)
+        self.files.put = self.put
+
     def put(self, name: str, content: bytes) -> None:
+        """Writes a file without waiting for the disk."""
         self.storage.put(name, content, is_durable=False)
 
 
@@ -71,7 +77,7 @@ def write(folder: str | Path, plan: Plan) -> Run:
     if run.manifest():
         raise ValueError(f"{run.address} holds a run; give a new folder, or delete it")
     inputs = {name: f"invented {name}" for name in ("network", "images", "distance", "embedder")}
-    entries = stage_entries(job, inputs)
+    entries = stage_entries(STAGES, job, inputs)
     run.save_manifest({**about(job, inputs), "stages": entries})
     run.put("job.toml", job.to_toml().encode())
     made = places(plan)
@@ -195,11 +201,11 @@ def collected(shard: Shard) -> dict[str, Columns]:
 def layer_rows(made: Sequence[Place]) -> Columns:
     """The table `layers`."""
     n, ones = len(made), np.ones(len(made))
-    parents = [one.name.partition("@")[0] for one in made]
     real = [one.name for one in made if one.is_real]
     return {
         "layer": [one.name for one in made],
-        "parent": parents,
+        "parent": [one.parent for one in made],
+        "role": [one.role for one in made],
         "depth": [one.place for one in made],
         "n_units": [one.n_units for one in made],
         **{name: [14] * n for name in ("map_y", "map_x")},

@@ -143,7 +143,7 @@ def test_a_layers_mean_and_controls_are_those_of_the_front_page(copied: Any, wid
     (one, _) = sides_of(copied("one"), copied("two"))
     frame = wide_results.map
     cells = cells_of(one, common_columns([one]))
-    rows = calibrated_rows(toy.stored_job(wide_results), wide_results.run)
+    rows = calibrated_rows(wide_results.run)
     for layer in one.widths:
         live = frame[(frame["layer"] == layer) & ~frame["is_dead"]]
         control = rows[(rows["prefix"] == "") & (rows["layer"] == f"{layer}@control") & (rows["score"] == "gap")]

@@ -96,7 +96,9 @@ def test_only_units_knows_how_a_virtual_layer_is_written() -> None:
         for path, tree in modules()
         if path.relative_to(PACKAGE).as_posix() not in OTHER_SENSES
         for node in ast.walk(tree)
-        if isinstance(node, ast.Constant) and isinstance(node.value, str) and re.fullmatch(rf"{VIRTUAL_MARK}\w*", node.value)
+        if isinstance(node, ast.Constant)
+        and isinstance(node.value, str)
+        and re.fullmatch(rf"{VIRTUAL_MARK}\w*", node.value)
     ]
     assert guilty == []
 

@@ -162,7 +162,14 @@ def test_a_card_shows_the_crops_by_cluster_strongest_first(toy_results: Results)
 def clusters(labels: list[int], bic: list[int], space: str = "own") -> pd.DataFrame:
     n = len(labels)
     return pd.DataFrame(
-        {"evidence": "exemplars", "space": space, "item": range(n), "cluster": labels, "cluster_bic": bic}
+        {
+            "evidence": "exemplars",
+            "space": space,
+            "is_main": space == "own",
+            "item": range(n),
+            "cluster": labels,
+            "cluster_bic": bic,
+        }
     )
 
 
@@ -174,7 +181,7 @@ def test_exemplars_are_grouped_as_the_unit_is_called(n_clusters: float, ranks: l
     """By the best clusters where it is called several, in one where it is not, by BIC's where nothing is called."""
     both = pd.concat([clusters([0, 1, 1, 1, 0], [0, 0, 0, 2, 1]), clusters([0] * 5, [0] * 5, "clip")])
     exemplars = pd.DataFrame({"rank": [4, 3, 2, 1, 0]})
-    groups = unit_card.grouped(pd.Series({"n_clusters": n_clusters}), exemplars, both, "own")
+    groups = unit_card.grouped(pd.Series({"n_clusters": n_clusters}), exemplars, both)
     assert [sorted(rows["rank"]) for rows in groups] == [sorted(each) for each in ranks]
     assert all(rows["rank"].is_monotonic_increasing for rows in groups)
 

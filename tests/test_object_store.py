@@ -29,9 +29,9 @@ from polyscan.images.source import Picture, Reject
 from polyscan.job import Job
 from polyscan.results import Results
 from polyscan.run import Run
-from polyscan.run.reuse import adopt
+from polyscan.run.reuse import reuse
 from polyscan.shards import Shard
-from polyscan.storage import Storage, masked
+from polyscan.storage import Storage, masked, store_errors
 from polyscan.studies import showing
 from polyscan.studies.status import status_of
 
@@ -102,7 +102,7 @@ def few_stages(monkeypatch: pytest.MonkeyPatch, reference: Path) -> dict[str, st
     files = {part.file for stage in FIRST for record in whole.ledger.done(stage).values() for part in record.parts}
     expected = {name: sha for name, sha in hashes(whole.address).items() if name in files}
     monkeypatch.setattr(pipeline, "STAGES", pipeline.STAGES[: len(FIRST)])
-    monkeypatch.setattr(pipeline.show, "draw", lambda *_: None)
+    monkeypatch.setattr(pipeline.report, "draw", lambda *_: None)
     return expected
 
 
@@ -185,7 +185,7 @@ def test_status_verify_reuse_and_show_work_at_an_address(
     other.save_manifest(run.manifest())
     stages = [stage.name for stage in pipeline.STAGES]
     store.requests()
-    assert adopt(run, other, stages) == stages
+    assert reuse(run, other, stages) == stages
     copied = [request for request in store.requests() if request.verb == "PUT"]
     assert copied
     assert all(request.copy_of for request in copied), "a part went through this machine"
@@ -254,17 +254,17 @@ def test_what_another_process_files_is_seen_at_once(store: Store, tmp_path: Path
     shards = [Shard("combine", index, 2, index, index + 1) for index in range(2)]
     elsewhere = Run(str(tmp_path))
     here = Run(f"s3://{BUCKET}/seen")
-    assert here.missing(shards, "f") == shards
+    assert here.ledger.missing(shards, "f") == shards
     columns = {"exemplars": _empty("exemplars"), "units": _empty("units")}
     for n, shard in enumerate(shards, 1):
         elsewhere.write(shard, columns, fingerprint="f", seconds=0.0)
         store.upload(tmp_path, "seen")
-        assert here.done_record(shard) == elsewhere.done_record(shard)
-        assert here.missing(shards, "f") == shards[n:]
+        assert here.ledger.done_record(shard) == elsewhere.ledger.done_record(shard)
+        assert here.ledger.missing(shards, "f") == shards[n:]
     store.put("seen/running/combine/x.json", b'{"index": 0, "host": "h", "pid": 1, "since": 0}')
-    assert len(here.running("combine")) == 1
-    here.clear_running("combine")
-    assert here.running("combine") == []
+    assert len(here.ledger.running("combine")) == 1
+    here.ledger.clear_running("combine")
+    assert here.ledger.running("combine") == []
     assert Storage(f"s3://{BUCKET}/seen").files("running") == []
 
 

@@ -62,7 +62,7 @@ class Small:
 @pytest.fixture(scope="module", autouse=True)
 def _no_maps() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pipeline.show, "draw", lambda *_: None)
+        patch.setattr(pipeline.report, "draw", lambda *_: None)
         yield
 
 

@@ -9,7 +9,7 @@ import toy
 
 from polyscan.pipeline import STAGES
 from polyscan.results import Results
-from polyscan.studies.plan import planned
+from polyscan.studies.plan import plan
 from polyscan.studies.plan.outlook import Outlook
 from polyscan.studies.status import status_of
 
@@ -21,7 +21,7 @@ UNITS_OF_TOY, UNITS_OF_WIDE = 12, 46
 def test_no_stage_makes_more_than_was_foretold(fixture: str, request: pytest.FixtureRequest) -> None:
     results: Results = request.getfixturevalue(fixture)
     job = toy.stored_job(results)
-    foretold = {row.stage: row for row in planned(job).rows}
+    foretold = {row.stage: row for row in plan(job).rows}
     done = {row.stage: row for row in status_of(results.run.address) if row.rows or row.done}
     assert set(foretold) == set(done)
     for stage, row in done.items():
@@ -34,7 +34,7 @@ def test_no_stage_makes_more_than_was_foretold(fixture: str, request: pytest.Fix
 
 def test_the_wide_toy_fills_its_survey_and_collect_to_the_row(wide_results: Results) -> None:
     """Of the wide toy every virtual unit can be made, and thinned readouts alone have fewer candidates."""
-    foretold = {row.stage: row.rows for row in planned(toy.stored_job(wide_results)).rows}
+    foretold = {row.stage: row.rows for row in plan(toy.stored_job(wide_results)).rows}
     tables = wide_results.run.read
     layers = tables("layers")
     per_shard = 2 * int(layers["n_units"].sum())
@@ -45,15 +45,15 @@ def test_the_wide_toy_fills_its_survey_and_collect_to_the_row(wide_results: Resu
 
 
 def test_counts_are_of_real_units(tmp_path: Path) -> None:
-    plan = planned(toy.job(tmp_path / "images", visualize__enabled=False))
-    assert (plan.n_layers, plan.n_units, plan.n_images) == (3, UNITS_OF_TOY, toy.N_IMAGES)
-    assert [row.stage for row in plan.rows] == [stage.name for stage in STAGES if stage.name != "visualize"]
+    outlined = plan(toy.job(tmp_path / "images", visualize__enabled=False))
+    assert (outlined.n_layers, outlined.n_units, outlined.n_images) == (3, UNITS_OF_TOY, toy.N_IMAGES)
+    assert [row.stage for row in outlined.rows] == [stage.name for stage in STAGES if stage.name != "visualize"]
 
 
 def rows_of(tmp_path: Path, **changes: object) -> dict[str, int]:
     """Foretold rows by stage."""
-    plan = planned(toy.job(tmp_path / "images", visualize__enabled=False, **changes))
-    return {row.stage: row.rows for row in plan.rows}
+    outlined = plan(toy.job(tmp_path / "images", visualize__enabled=False, **changes))
+    return {row.stage: row.rows for row in outlined.rows}
 
 
 def test_a_job_without_readouts_has_no_null_and_no_virtual_unit(tmp_path: Path) -> None:
@@ -82,7 +82,7 @@ def test_the_pool_is_embedded_only_where_a_layer_is_compared_there(tmp_path: Pat
 
 def test_visualized_virtual_units_are_counted(tmp_path: Path) -> None:
     def shards(**changes: object) -> int:
-        return next(row.shards for row in planned(toy.job(tmp_path / "images", **changes)).rows
+        return next(row.shards for row in plan(toy.job(tmp_path / "images", **changes)).rows
                     if row.stage == "visualize")  # fmt: skip
 
     # `paint` and `mix`, 5 and 4 units, 2 a shard; then 3 each of null, control and planted for either.

@@ -12,7 +12,7 @@ import toy
 
 from polyscan import cli
 from polyscan.results import Results
-from polyscan.studies.plan import measuring, planned
+from polyscan.studies.plan import measuring, plan
 from polyscan.studies.plan.evidence import box_shares, distinct
 from polyscan.studies.plan.measuring import once, seconds, watched
 from polyscan.studies.plan.outlook import Outlook
@@ -75,7 +75,7 @@ def test_where_the_system_does_not_tell_there_is_no_memory(
     toy_results: Results, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(measuring, "FORGET", tmp_path / "no" / "such" / "file")
-    assert all(row.memory is None for row in planned(toy.stored_job(toy_results)).rows)
+    assert all(row.memory is None for row in plan(toy.stored_job(toy_results)).rows)
 
 
 def test_the_command_shows_memory_or_that_it_is_not_known(
@@ -122,7 +122,7 @@ def test_a_long_call_is_timed_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def held(tmp_path: Path, **changes: object) -> dict[str, float]:
     """Bytes held by stage."""
-    rows = planned(toy.job(tmp_path / "images", visualize__enabled=False, **changes)).rows
+    rows = plan(toy.job(tmp_path / "images", visualize__enabled=False, **changes)).rows
     if measuring.FORGET.exists():
         assert all(row.memory is not None and row.memory > row.held for row in rows)
     return {row.stage: row.held for row in rows}

@@ -47,7 +47,7 @@ def scanned(job: Job, address: Path, *, redo: str | None = None) -> list[str]:
 def _no_maps() -> Iterator[None]:
     """What is resumed are stages; drawing takes longer than all of them here."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pipeline.show, "draw", lambda *_: None)
+        patch.setattr(pipeline.report, "draw", lambda *_: None)
         yield
 
 

@@ -364,7 +364,7 @@ def small_job(pictures: Path, **settings: object) -> Job:
 
 def scanned(job: Job, address: Path, *, redo: str | None = None) -> Run:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pipeline.show, "draw", lambda *_: None)  # takes longer than all stages here
+        patch.setattr(pipeline.report, "draw", lambda *_: None)  # takes longer than all stages here
         pipeline.scan(job, Run(str(address)), pipeline.in_process, redo=redo)
     return Run(str(address))
 
@@ -479,7 +479,7 @@ def test_the_same_settings_are_taken_over_whole_and_give_the_same_map(
     pipeline.settle(job, variant)
     assert reuse(Run(str(address)), variant, NAMES) == list(NAMES)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pipeline.show, "draw", lambda *_: None)
+        patch.setattr(pipeline.report, "draw", lambda *_: None)
         pipeline.scan(job, variant, pipeline.in_process, watcher=ledger)
     assert ledger.done == []
     assert tables_of(tmp_path / "twin") == tables_of(address)

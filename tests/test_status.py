@@ -158,7 +158,7 @@ def looking(monkeypatch: pytest.MonkeyPatch, look: Callable[[Run], None]) -> Non
         return does
 
     monkeypatch.setattr(pipeline.collect, "Worker", make)
-    monkeypatch.setattr(pipeline.show, "draw", lambda *_: None)
+    monkeypatch.setattr(pipeline.report, "draw", lambda *_: None)
 
 
 def test_a_shard_leaves_a_trace_while_it_is_at_work_and_none_behind(

@@ -161,7 +161,7 @@ def test_on_the_toy_one_thing_is_rarely_called_several_and_pairs_are_found(
     monkeypatch.setattr(labelled, "SETS", 20)
     run = Run(str(tmp_path / "run"))
     with scanning.runner_for("local", None) as runner:
-        found = validate.validate(toy.wide_job(tmp_path / "images"), run, runner, watcher=pipeline.Silence())
+        found = validate.measured(toy.wide_job(tmp_path / "images"), run, runner, watcher=pipeline.Silence())
     gate = found[GATE]
     layers = set(run.layer_table()["parent"])
     assert layers <= {*gate["n"], "head"}

@@ -568,7 +568,7 @@ def test_only_so_many_units_have_pictures_where_so_many_are_wanted(toy_results: 
     job = toy.stored_job(toy_results)
     for most in (0, 2):
         few = job.model_copy(update={"show": job.show.model_copy(update={"pictures_per_layer": most})})
-        atlas = atlas_of(few, toy_results.run, toy_results.map, calibrated_rows(few, toy_results.run))
+        atlas = atlas_of(few, toy_results.run, toy_results.map, calibrated_rows(toy_results.run))
         for layer in atlas.layers:
             pictured = [card for card in atlas.gallery.cards(layer.name) if card.sprite is not None]
             assert len(pictured) <= most
@@ -605,7 +605,7 @@ def test_every_score_of_the_registry_can_colour_the_map(wide_results: Results) -
         toy.stored_job(wide_results),
         wide_results.run,
         wide_results.map,
-        calibrated_rows(toy.stored_job(wide_results), wide_results.run),
+        calibrated_rows(wide_results.run),
     )
     columns = {column.name: column for column in atlas.columns}
     assert set(columns) >= set(SCORES) - {"distinctness_words"}
