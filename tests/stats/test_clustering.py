@@ -181,7 +181,9 @@ def test_the_best_run_with_clusters_large_enough_wins(k, least):
         labels, sse, held = best_run(points, k, draws[i], least)
         assert result.held[i] == held
         assert result.labels[i].tolist() == labels.tolist()
-        assert result.sse[i] == sse
+        # One run or five is another shape of matrix product, so other kernels of the BLAS: equal up to the order of
+        # sums, which is 4e-15 on AVX2 and nothing on AVX-512.
+        assert result.sse[i] == pytest.approx(sse, rel=1e-12)
 
 
 def test_stragglers_are_no_cluster_where_a_run_without_them_exists():
