@@ -151,8 +151,9 @@ def test_more_restarts_are_never_worse():
     x = correlated(10, 40, 16)
     few = kmeans(gram(x), 6, uniforms=uniforms(10, 6)[:, :2])
     many = kmeans(gram(x), 6, uniforms=uniforms(10, 6))
-    assert (many.sse <= few.sse).all()
-    assert (many.sse < few.sse).any()
+    # Two runs or ten are two shapes of matrix product: the same run's sum may differ by the order of its terms.
+    assert (many.sse <= few.sse * (1 + 1e-12)).all()
+    assert (many.sse < few.sse * (1 - 1e-3)).any()
 
 
 def with_stragglers(n_sets, n, d, n_stragglers, seed=0):
