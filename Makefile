@@ -39,8 +39,8 @@ test-portable: env
 
 # Workers, nodes and drivers killed, disks filled, files damaged: all cells, with a table at the end.
 test-faults: env
-	$(ONE_THREAD) $(BIN)/python -m pytest -q -m 'faults or not faults' tests/faults tests/test_object_store.py \
-		tests/test_nodes.py tests/test_ray_runner.py tests/test_submit.py
+	$(ONE_THREAD) $(BIN)/python -m pytest -q -m 'faults or not faults' tests/faults tests/storage/test_object_store.py \
+		tests/test_nodes.py tests/test_ray_runner.py tests/jobs/test_submit.py
 
 # The pages of a run of 30,000 units in a real browser, and every page kind by axe-core.
 test-pages: env

@@ -232,7 +232,7 @@ def test_too_few_readable_images_is_an_error_of_the_job(tmp_path: Path) -> None:
 
 def test_a_layer_to_visualize_that_is_not_scanned_is_told_before_anything_runs(tmp_path: Path) -> None:
     job = toy.job(tmp_path / "images", network__layers=["paint"], visualize__layers=["mix"])
-    with pytest.raises(ModelError, match='"mix" fits no scanned layer; it has: paint'):
+    with pytest.raises(ModelError, match='"mix" fits no scanned layer; there are: paint'):
         polyscan.scan(job, str(tmp_path / "run"))
     assert not (tmp_path / "run" / "done").exists()
 

@@ -18,7 +18,7 @@ from typing import Literal
 
 import pytest
 
-from benchmarks.schedule_many import Steady
+from benchmarks.scaling.schedule_many import Steady
 from polyscan.errors import JobError
 from polyscan.scheduling import (
     DEATHS,

@@ -5,10 +5,10 @@ from __future__ import annotations
 import itertools
 import os
 import sys
-from pathlib import Path
 
 import pytest
 import torch
+from places import REPOSITORY
 from safetensors.torch import save_file
 from torch import nn
 
@@ -248,7 +248,7 @@ def test_devices():
 
 
 def test_this_repositorys_own_networks():
-    jobs = Path(__file__).resolve().parents[2] / "jobs"
+    jobs = REPOSITORY / "jobs"
     path = jobs / "lenet5_digits.safetensors"
     if not path.exists():
         pytest.skip("no jobs/lenet5_digits.safetensors in this checkout")
