@@ -55,7 +55,7 @@ def test_every_stage_is_a_verb_with_its_two_names_and_its_tables_have_schemas() 
 
 
 def test_a_stage_without_a_cost_is_an_error() -> None:
-    with pytest.raises(LookupError, match="stage `polish` has no cost.*write polyscan/studies/plan/costs/polish.py"):
+    with pytest.raises(LookupError, match=r"stage `polish` has no cost.*write polyscan/studies/plan/costs/polish\.py"):
         cost_of("polish")
 
 

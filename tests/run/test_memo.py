@@ -22,6 +22,6 @@ def test_a_value_is_made_once_and_the_oldest_goes_first() -> None:
 
 def test_none_and_empty_values_are_kept_too() -> None:
     made: list[str] = []
-    memo = Memo(lambda key: made.append(key))
+    memo = Memo(made.append)
     assert memo("a") is memo("a") is None
     assert made == ["a"]

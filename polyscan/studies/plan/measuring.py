@@ -17,7 +17,7 @@ PEAK_ANEW = "5"
 """What Linux takes as a wish that the peak be counted from now on."""
 CALLS, ENOUGH_S = 3, 2.0
 clock: Callable[[], float] = time.perf_counter
-"""What seconds are read from. `benchmarks.scaling.plan_vs_scan` puts the process's own there, to leave out others' work."""
+"""What seconds are read from. The benchmark `plan_vs_scan` puts the CPU time of the process there."""
 
 
 def seconds(work: Callable[[], object]) -> float:
