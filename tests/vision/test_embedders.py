@@ -195,7 +195,9 @@ def test_a_network_without_a_vector_is_refused(network_of):
         def forward(self, x):
             return self.mix(x[:, None])
 
-    with pytest.raises(ModelError, match="gives no vector before its last layer"):
+    with pytest.raises(
+        ModelError, match=r"gives \(2, 1, 3, 16, 16\) for 2 images of 16 px, where it must give one vector an image"
+    ):
         load_embedder(
             EmbedderRequest("penultimate", scanned=lambda: network_of(Maps()), folder="", input_px=None, device=CPU)
         )
@@ -211,3 +213,54 @@ def test_the_text_tower_gives_words_the_space_of_images():
     assert first.shape[1] == embedder(np.zeros((1, side, side, 3), dtype=np.uint8)).shape[1]
     np.testing.assert_allclose(first[1], again[0], rtol=1e-4, atol=1e-5)
     assert not np.allclose(first[0], first[1])
+
+
+OWN = """
+import torch
+from torch import nn
+
+
+class MeanColour(nn.Module):
+    def forward(self, images):
+        return images.mean(dim=(2, 3))
+
+
+class Maps(nn.Module):
+    def forward(self, images):
+        return images
+
+
+def words():
+    return "no module"
+"""
+
+
+def own(name, folder, input_px=8):
+    (folder / "ownspace.py").write_text(OWN)
+    request = EmbedderRequest(
+        f"ownspace:{name}", scanned=pytest.fail, folder=str(folder), input_px=input_px, device=CPU
+    )
+    return load_embedder(request)
+
+
+def test_own_code_is_an_embedder(tmp_path):
+    embedder = own("MeanColour", tmp_path)
+    assert embedder.name == "ownspace:MeanColour"
+    assert embedder.preprocessing.input_px == 8
+    grey = np.full((2, 8, 8, 3), 255, dtype=np.uint8)
+    grey[1] = 0
+    np.testing.assert_allclose(embedder(grey), [[1, 1, 1], [-1, -1, -1]], atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("name", "input_px", "says"),
+    [
+        ("MeanColour", None, "set `embed.input_px`"),
+        ("Maps", 8, "where it must give one vector an image"),
+        ("words", 8, "gave a str; it must give a torch.nn.Module"),
+        ("Missing", 8, "has no function `Missing`; it has: .*MeanColour"),
+    ],
+)
+def test_own_code_that_is_no_embedder_is_refused(tmp_path, name, input_px, says):
+    with pytest.raises(ModelError, match=says):
+        own(name, tmp_path, input_px)
