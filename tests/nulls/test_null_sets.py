@@ -8,7 +8,7 @@ from stats.leave_one_out import Null, leave_one_out_p
 from polyscan.nulls.calibration import Calibration
 from polyscan.nulls.null_sets import (
     LAYER_REACHES,
-    LEVELS,
+    POOLED,
     allowed,
     neighbourhoods,
     one_exemplar_sets,
@@ -162,10 +162,10 @@ def test_random_sets_as_the_null_have_seen_nothing_as_tight_as_a_class():
 
 
 def test_every_null_has_its_measured_level():
-    assert set(LEVELS) == {"layer", "embedding", "random", "neighbourhoods", "gaussian"}
-    for sentence in LEVELS.values():
-        assert "as the null: at p <= .05" in sentence
-        assert "%" in sentence
+    assert {name for name, null in POOLED.items() if null.holds_level} == {"embedding"}
+    for null in POOLED.values():
+        assert "as the null: at p <= .05" in null.level
+        assert "%" in null.level
 
 
 @pytest.mark.parametrize(("pool", "expected"), [(600, (1, 1)), (1199, (1, 1)), (1200, (1, 1, 2)), (2400, (1, 1, 2, 4))])
