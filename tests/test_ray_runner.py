@@ -214,7 +214,9 @@ def test_work_that_cannot_be_made_anywhere_is_an_error_with_its_cause(ray_sessio
     def broken() -> Any:
         raise OSError("nothing to import here")
 
-    with pytest.raises(JobError, match="3 workers in a row ended before they came up: OSError: nothing to import here"):
+    with pytest.raises(
+        JobError, match="3 consecutive workers ended before they came up: OSError: nothing to import here"
+    ):
         list(ray_runner(WorkerPolicy(1))(broken, split("collect", 2, 1), Resources()))
 
 

@@ -134,7 +134,7 @@ def test_redo_makes_a_stage_and_what_follows_anew_and_nothing_else(whole: tuple[
     scanned(other, tmp_path / "run", redo="embed")
     after = hashes(str(tmp_path / "run"))
     assert {name.split("/")[0] for name in before if after[name] != before[name]} >= {"thumbnails"}
-    with pytest.raises(JobError, match=r'--redo "embedd" names no stage; stages: survey, collect'):
+    with pytest.raises(JobError, match=r'unknown stage "embedd" after --redo; stages: survey, collect'):
         scanned(job, tmp_path / "run", redo="embedd")
 
 

@@ -613,7 +613,7 @@ def test_an_unfinished_run_is_refused(finished: Path, capsys: pytest.CaptureFixt
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (["--embedder", "clip"], 'embedder "clip" is none; write torchvision:NAME/WEIGHTS'),
+        (["--embedder", "clip"], 'unknown embedder "clip"; write torchvision:NAME/WEIGHTS'),
         (["--on", "slurm"], '`on` must be "local" or "ray", got "slurm"'),
         (["--workers", "0"], "`workers` must be at least 1, got 0"),
     ],
@@ -650,6 +650,6 @@ def test_a_run_of_other_images_is_refused_and_can_be_mended(finished: Path, pict
     finally:
         away.rename(picture)
     assert not list(finished.glob("variants/*/done"))
-    with pytest.raises(ModelError, match='embedder "clip" is none'):  # it gets past the images, and no further
+    with pytest.raises(ModelError, match='unknown embedder "clip"'):  # it gets past the images, and no further
         robustness(str(finished), embedders=["clip"])
     assert Run(f"{finished}/variants/seed").manifest()["images"]["n"] == toy.N_IMAGES

@@ -241,7 +241,7 @@ def test_the_digest_is_of_the_weights_alone():
 def test_devices():
     assert pick_device("cpu") == CPU
     assert pick_device("auto").type == ("cuda" if torch.cuda.is_available() else "cpu")
-    with pytest.raises(ModelError, match='`device` "gpu" is none; allowed: auto, cpu, cuda'):
+    with pytest.raises(ModelError, match='unknown `device` "gpu"; allowed: auto, cpu, cuda'):
         pick_device("gpu")
     with pytest.raises(ModelError, match=r'"cuda:99", but this machine has \d+ CUDA GPUs; use "auto" or "cpu"'):
         pick_device("cuda:99")

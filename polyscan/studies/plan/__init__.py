@@ -47,7 +47,7 @@ def plan(job: Job | str | Path) -> Plan:
     job = job_of(job)
     with pinned_threads(job):
         outlook = Outlook(job)
-        rows = [row for cost in costs if (row := _with_peak(cost, outlook)).shards]
+        rows = [_with_peak(cost, outlook) for cost in costs]
         maps = _with_peak(cost_of(REPORT), outlook)
     n_units = sum(layer.point.n_channels for layer in outlook.layers)
     return Plan(len(outlook.layers), n_units, len(outlook.images), rows, maps)
