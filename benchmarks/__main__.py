@@ -1,4 +1,4 @@
-"""`python -m benchmarks [NAME ...]`: measures, fingerprints a table, writes `build/bench.json`.
+"""`python -m benchmarks [NAME ...]`: measures, prints a table, writes `build/bench.json`.
 
 Law: a number in the table was measured in this call; what could not be measured is named with its reason.
 """
@@ -74,7 +74,7 @@ def outcomes(names: list[str] | tuple[str, ...]) -> Iterator[tuple[str, Outcome]
     from benchmarks.race import Outcome, Skipped
 
     for name in names:
-        module = importlib.import_module(f"benchmarks.{name}")
+        module = importlib.import_module(f"benchmarks.races.{name}")
         load = os.getloadavg()[0]
         sys.stderr.write(f"{name} (load average before it: {load:.2f})\n")
         try:

@@ -1,4 +1,4 @@
-"""What the races run on: real weights and images of `../shared/data`, never downloaded in their place."""
+"""What the races run on: real weights and images out of POLYSCAN_TEST_DATA, never downloaded in their place."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from polyscan.vision.devices import pick_device
 from polyscan.vision.networks import Network, NetworkRequest, load_network
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-DATA = REPOSITORY.parent / "shared" / "data"
+DATA = Path(os.environ.get("POLYSCAN_TEST_DATA") or REPOSITORY.parent / "shared" / "data").resolve()
+"""Real weights and images: POLYSCAN_TEST_DATA, by default ../shared/data."""
 BUILD = REPOSITORY / "build"
 TRUNK_WEIGHTS = "weights/resnet18-trunk-conv1-to-layer3-imagenet.safetensors"
 TRUNK_LAYERS = {"layer1": "layer1.1", "layer2": "layer2.1", "layer3": "layer3.1"}
@@ -29,7 +30,7 @@ def held(path: str) -> Path:
         Skipped: if it is not here.
     """
     if not (DATA / path).exists():
-        raise Skipped(f"../shared/data/{path} is not on this machine")
+        raise Skipped(f"{path} is not in {DATA}; set POLYSCAN_TEST_DATA to where the shared test data lie")
     return DATA / path
 
 

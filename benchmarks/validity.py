@@ -33,7 +33,7 @@ from polyscan.scores.score import values_of
 from polyscan.shards import seed
 from polyscan.stats.significance import spearman
 from polyscan.studies import scanning
-from polyscan.studies.validate import validate
+from polyscan.studies.validate import measured
 
 RUNS = BUILD / "validity"
 TINY = "images/tiny_imagenet_train_10000.parquet"
@@ -78,7 +78,7 @@ def main(names: list[str]) -> None:
             continue
         run = Run(str(RUNS / name.replace(" ", "-")))
         with scanning.runner_for("ray", None) as runner:
-            found[name] = validate(job_of(entry), run, runner)
+            found[name] = measured(job_of(entry), run, runner)
         if name == next(iter(ENTRIES)):
             found["p under the null itself"] = uniformity(job_of(entry), run)
         _write(target, found)

@@ -192,8 +192,10 @@ def _refuse_other_settings(run: Run, manifest: Mapping[str, Any], entries: Mappi
             continue
         changed = [*differences(before["settings"], entry["settings"]), *differences(before["inputs"], entry["inputs"])]
         what = "; ".join(changed) or "another version of its tables"
+        made_by = manifest.get("versions", {}).get("polyscan")
+        by = "" if made_by in (None, version("polyscan")) else f" by polyscan {made_by}"
         raise JobError(
-            f"{run.address} was made with other settings (`{stage}` {before['fingerprint'][:4]}, here "
+            f"{run.address} was made{by} with other settings (`{stage}` {before['fingerprint'][:4]}, here "
             f"{entry['fingerprint'][:4]}: {what}). Use a new --run, restore them, or make it anew with --redo {stage}."
         )
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from places import ABSENT, DATA, TESTS
 
 import polyscan
 from polyscan.results import Results
@@ -18,18 +19,15 @@ os.environ.setdefault("RAY_AUTH_MODE", "disabled")
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
 
-REPOSITORY = Path(__file__).parent.parent
-SHARED = REPOSITORY.parent / "shared" / "data"
-
 torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """Real weights and images, where the checkout has them beside it."""
-    if not SHARED.is_dir():
-        pytest.skip("the shared test data (real weights and images) is not beside this checkout")
-    return SHARED
+    if not DATA.is_dir():
+        pytest.skip(ABSENT)
+    return DATA
 
 
 @pytest.fixture
@@ -44,7 +42,7 @@ def torch_home(shared_data: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def ray_session() -> Iterator[None]:
     """One embedded Ray of two CPUs for the whole session."""
     ray = pytest.importorskip("ray")
-    paths = os.pathsep.join([str(REPOSITORY / "tests"), os.environ.get("PYTHONPATH", "")])
+    paths = os.pathsep.join([str(TESTS), os.environ.get("PYTHONPATH", "")])
     ray.init(
         num_cpus=2,
         include_dashboard=False,

@@ -104,7 +104,7 @@ def main(folder: Path, images: str) -> None:
     from polyscan.ray_runner import connected, ray_runner
 
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
-    pipeline.show.draw = lambda *_: None  # type: ignore[assignment]
+    pipeline.report.draw = lambda *_: None  # type: ignore[assignment]
     signs = folder / "signs"
     signs.mkdir()
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "object_store_memory": STORE})

@@ -10,11 +10,12 @@ from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
+from places import REPOSITORY
+
 from polyscan.pipeline import STAGES
 from polyscan.units import VIRTUAL_MARK
 
-ROOT = Path(__file__).parent.parent
-PACKAGE = ROOT / "polyscan"
+PACKAGE = REPOSITORY / "polyscan"
 SHORT_LINES, MEDIAN_LINES, FILE_LINES, PIPELINE_LINES, FIRST_SCREEN = 16, 8, 400, 250, 50
 TWICE = {"Worker"}
 """Class names that may stand in several files: each stage has a `Worker`, by the contract of stages."""
@@ -41,14 +42,14 @@ def body_lines(node: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
 
 def layers_of_contract() -> list[str]:
     """The lines of the contract that puts the rooms in order, `__main__` aside."""
-    config = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    config = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))
     contracts = config["tool"]["importlinter"]["contracts"]
     (layers,) = (contract["layers"] for contract in contracts if contract["type"] == "layers")
     return [line for line in layers if line != "__main__"]
 
 
 def test_the_sketch_of_the_rooms_is_the_contract() -> None:
-    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    text = (REPOSITORY / "docs" / "architecture.md").read_text(encoding="utf-8")
     rooms = text.split("## Rooms", 1)[1]
     sketch = rooms.split("```text\n", 1)[1].split("```", 1)[0].splitlines()
     assert sketch == layers_of_contract()
@@ -57,7 +58,7 @@ def test_the_sketch_of_the_rooms_is_the_contract() -> None:
 
 
 def test_the_line_in_the_docs_is_the_line_of_the_pipeline() -> None:
-    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    text = (REPOSITORY / "docs" / "architecture.md").read_text(encoding="utf-8")
     line = text.split("```text\n", 1)[1].split("(", 1)[0].strip()
     assert line.split(" -> ") == [stage.name for stage in STAGES]
 
@@ -86,24 +87,26 @@ def test_one_class_name_has_one_meaning() -> None:
     for path, tree in modules():
         for node in tree.body:
             if isinstance(node, ast.ClassDef):
-                homes[node.name].append(str(path.relative_to(ROOT)))
+                homes[node.name].append(str(path.relative_to(REPOSITORY)))
     assert {name: where for name, where in homes.items() if len(where) > 1 and name not in TWICE} == {}
 
 
 def test_only_units_knows_how_a_virtual_layer_is_written() -> None:
     guilty = [
-        f"{path.relative_to(ROOT)}:{node.lineno}"
+        f"{path.relative_to(REPOSITORY)}:{node.lineno}"
         for path, tree in modules()
         if path.relative_to(PACKAGE).as_posix() not in OTHER_SENSES
         for node in ast.walk(tree)
-        if isinstance(node, ast.Constant) and isinstance(node.value, str) and re.fullmatch(rf"{VIRTUAL_MARK}\w*", node.value)
+        if isinstance(node, ast.Constant)
+        and isinstance(node.value, str)
+        and re.fullmatch(rf"{VIRTUAL_MARK}\w*", node.value)
     ]
     assert guilty == []
 
 
 def test_public_things_are_documented() -> None:
     silent = [
-        f"{path.relative_to(ROOT)}: {name}"
+        f"{path.relative_to(REPOSITORY)}: {name}"
         for path, tree in modules()
         for name, node in public_definitions(tree)
         if ast.get_docstring(node) is None and not is_override(node)

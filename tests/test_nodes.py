@@ -28,7 +28,7 @@ pytest.importorskip("ray")
 def test_a_node_that_joins_gets_work_and_one_that_is_lost_loses_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pipeline.show, "draw", lambda *_: None)
+    monkeypatch.setattr(pipeline.report, "draw", lambda *_: None)
     reference = Run(str(tmp_path / "reference"))
     pipeline.scan(toy.job(tmp_path / "images", **nodes.CHANGES), reference, pipeline.in_process)
     tests = Path(__file__).parent

@@ -13,8 +13,8 @@ import toy
 from sabotage import sabotaged
 
 import polyscan
-from polyscan import pipeline
-from polyscan.errors import JobError, ModelError, ShardError
+from polyscan import manifest, pipeline
+from polyscan.errors import JobError, ModelError, ShardError, TableError
 from polyscan.results import Results
 from polyscan.run import Run
 from polyscan.shards import Failure, Shard
@@ -133,9 +133,9 @@ def test_results_are_read_as_people_would(results: Results) -> None:
     assert "top" not in results.tables()
     assert "paint:1" in str(results.unit("paint", 1).unit)
     assert "12 units in 3 layers" in results._repr_html_()
-    with pytest.raises(polyscan.results.results.TableError, match="no column `beauty`"):
+    with pytest.raises(TableError, match="no column `beauty`"):
         results.top(by="beauty")
-    with pytest.raises(polyscan.results.results.TableError, match="no unit paint:9"):
+    with pytest.raises(TableError, match="no unit paint:9"):
         results.unit("paint", 9)
 
 
@@ -174,7 +174,8 @@ def test_a_real_error_in_a_worker_is_named_with_its_traceback(tmp_path: Path) ->
     run = Run(str(tmp_path / "run"))
     fingerprints = pipeline.settle(job, run)
     # `survey` and `collect` have not been done, so the worker finds no layers.
-    outcome = worker_of("combine", job, run, fingerprints["combine"]).work(Shard("combine", 0, 1, 0, 5))
+    (combine,) = (stage for stage in pipeline.STAGES if stage.name == "combine")
+    outcome = pipeline.shard_worker(combine, job, run, fingerprints["combine"]).work(Shard("combine", 0, 1, 0, 5))
     assert isinstance(outcome, Failure)
     assert "Traceback" in outcome.traceback
 
@@ -231,7 +232,7 @@ def test_too_few_readable_images_is_an_error_of_the_job(tmp_path: Path) -> None:
 
 def test_a_layer_to_visualize_that_is_not_scanned_is_told_before_anything_runs(tmp_path: Path) -> None:
     job = toy.job(tmp_path / "images", network__layers=["paint"], visualize__layers=["mix"])
-    with pytest.raises(ModelError, match='"mix" fits no scanned layer; it has: paint'):
+    with pytest.raises(ModelError, match='"mix" fits no scanned layer; there are: paint'):
         polyscan.scan(job, str(tmp_path / "run"))
     assert not (tmp_path / "run" / "done").exists()
 
@@ -250,7 +251,8 @@ def test_a_source_without_a_readable_image_is_named(tmp_path: Path) -> None:
 def test_another_input_is_another_fingerprint_of_all_that_reads_it(tmp_path: Path, name: str, first: str) -> None:
     job = toy.job(tmp_path / "images")
     inputs = dict.fromkeys(("network", "images", "distance", "embedder"), "one")
-    before, after = pipeline.stage_entries(job, inputs), pipeline.stage_entries(job, {**inputs, name: "two"})
+    before = manifest.stage_entries(pipeline.STAGES, job, inputs)
+    after = manifest.stage_entries(pipeline.STAGES, job, {**inputs, name: "two"})
     line = [stage.name for stage in pipeline.STAGES]
     assert line[:7] == ["survey", "collect", "combine", "visualize", "embed", "calibrate", "score"]
     assert {stage for stage in before if before[stage] != after[stage]} == set(line[line.index(first) :])
@@ -276,8 +278,8 @@ def test_another_setting_is_another_fingerprint_from_its_stage_on(
     tmp_path: Path, changes: dict[str, object], first: str | None
 ) -> None:
     inputs = dict.fromkeys(("network", "images", "distance", "embedder"), "one")
-    before = pipeline.stage_entries(toy.job(tmp_path / "images"), inputs)
-    after = pipeline.stage_entries(toy.job(tmp_path / "images", **changes), inputs)
+    before = manifest.stage_entries(pipeline.STAGES, toy.job(tmp_path / "images"), inputs)
+    after = manifest.stage_entries(pipeline.STAGES, toy.job(tmp_path / "images", **changes), inputs)
     line = [stage.name for stage in pipeline.STAGES]
     changed = {stage for stage in line if before[stage]["fingerprint"] != after[stage]["fingerprint"]}
     assert changed == (set(line[line.index(first) :]) if first else set())

@@ -39,7 +39,7 @@ Reference = tuple[Path, dict[str, str]]
 def _no_maps() -> Iterator[None]:
     """What runs elsewhere are stages; drawing takes longer than all of them here."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pipeline.show, "draw", lambda *_: None)
+        patch.setattr(pipeline.report, "draw", lambda *_: None)
         yield
 
 
@@ -214,7 +214,9 @@ def test_work_that_cannot_be_made_anywhere_is_an_error_with_its_cause(ray_sessio
     def broken() -> Any:
         raise OSError("nothing to import here")
 
-    with pytest.raises(JobError, match="3 workers in a row ended before they came up: OSError: nothing to import here"):
+    with pytest.raises(
+        JobError, match="3 consecutive workers ended before they came up: OSError: nothing to import here"
+    ):
         list(ray_runner(WorkerPolicy(1))(broken, split("collect", 2, 1), Resources()))
 
 
@@ -417,7 +419,7 @@ def test_ctrl_c_ends_the_driver_and_its_workers_with_130_and_the_same_command_re
     assert err.strip().splitlines()[-1] == "interrupted; run the same command again to resume"
     assert "Traceback" not in err
     # A worker that Ray is about to end may leave a last trace behind the driver's back; nobody is at work for long.
-    until(lambda: not Run(str(run)).others([stage.name for stage in pipeline.STAGES]), "a worker is at work")
+    until(lambda: not Run(str(run)).ledger.others([stage.name for stage in pipeline.STAGES]), "a worker is at work")
     before = {path: path.stat().st_mtime_ns for path in (run / "done").rglob("*.json")}
     subprocess.run(command, env=environment, check=True, cwd=tmp_path, timeout=180)
     assert {path: path.stat().st_mtime_ns for path in before} == before

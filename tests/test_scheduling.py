@@ -18,7 +18,7 @@ from typing import Literal
 
 import pytest
 
-from benchmarks.schedule_many import Steady
+from benchmarks.scaling.schedule_many import Steady
 from polyscan.errors import JobError
 from polyscan.scheduling import (
     DEATHS,
@@ -365,7 +365,7 @@ def test_a_worker_that_dies_before_it_is_ready_is_replaced() -> None:
 
 def test_workers_that_all_die_before_they_are_ready_are_an_error() -> None:
     pool = FakePool(Machine(5), birth=lambda _: -1.0)
-    with pytest.raises(JobError, match=r"5 workers in a row ended before they came up: told to"):
+    with pytest.raises(JobError, match=r"5 consecutive workers ended before they came up: told to"):
         list(schedule(pool, split("collect", 10, 1), WorkerPolicy()))
     assert len(pool.workers) <= 5 + DEATHS
 

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from polyscan.errors import JobError
 from polyscan.job.explaining import explained
+from polyscan.nulls.null_sets import LAYER_NULL, POOLED
 from polyscan.scores import SCORES
 from polyscan.scores.score import Score
 
@@ -160,7 +161,7 @@ class EmbedSettings(Settings):
 class CalibrateSettings(Settings):
     """What scores are compared with."""
 
-    nulls: tuple[Literal["layer", "embedding", "random", "neighbourhoods"], ...] = Field(
+    nulls: tuple[str, ...] = Field(
         ("layer", "embedding"),
         description="`layer`: the layer's one-exemplar readouts; `embedding`: the same of embeddings, where evidence "
         "is the whole image; others, which do not keep their level: `random`, `neighbourhoods`",
@@ -170,6 +171,15 @@ class CalibrateSettings(Settings):
     )
     embedding_sets: int = Field(1600, ge=20, description="sets of the embedding null")
     sets_per_shard: int = Field(100, ge=1, description="null sets per shard")
+
+    @field_validator("nulls")
+    @classmethod
+    def _known_nulls(cls, nulls: tuple[str, ...]) -> tuple[str, ...]:
+        known = (LAYER_NULL, *POOLED)
+        for name in nulls:
+            if name not in known:
+                raise ValueError(f'unknown null "{name}"; allowed: {", ".join(known)}')
+        return nulls
 
 
 class ScoreSettings(Settings):

@@ -1,39 +1,19 @@
 """Sets of images that a unit of one concept could have produced, made from embeddings alone.
 
 The null of a layer is made of readouts that go through the scan (see `readouts`). Those here are a second opinion on
-whole-image evidence (`one_exemplar_sets`) and, by name, what others use and what does not hold its level: `LEVELS` says
-how often each calls a set of one concept several.
+whole-image evidence (`one_exemplar_sets`) and, by name, what others use and what does not hold its level: `POOLED` says
+how often each calls a set of one concept several. To add one: a function here, an entry in POOLED.
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from jaxtyping import Float, Float32, Float64, Int64
 
 from polyscan.stats.neighbors import nearest
-
-LEVELS: dict[str, str] = {
-    "layer": (
-        "One-exemplar readouts of the layer as the null: at p <= .05 it calls 2 to 9 % of one-concept sets several."
-    ),
-    "embedding": (
-        "One-exemplar readouts of the embeddings as the null: at p <= .05 it calls 1 to 6 % of single classes and up "
-        "to 3 % of neighbourhoods several. Its pool must be all scanned images: of 20,000, pools of 6,000, 3,000 and "
-        "1,500 gave 18, 21 and 29 % instead of 6 %. For crops it gave 55 to 83 %."
-    ),
-    "random": (
-        "Random images as the null: at p <= .05 the silhouette calls 90 to 98 % of one-concept sets several, the gap "
-        "67 to 84 % in deep layers."
-    ),
-    "neighbourhoods": (
-        "Neighbourhoods matched on mean cosine as the null: at p <= .05 it calls 20 to 53 % of single classes several."
-    ),
-    "gaussian": (
-        "Covariance-matched Gaussian sets as the null: at p <= .05 it calls 12 % of one-concept sets several and finds "
-        "next to no set of two; with a shrunk covariance it calls all several."
-    ),
-}
-"""What each null was measured to call several among sets of one concept: our own study, for warnings."""
 
 LAYER_REACHES = (1, 1, 2, 4)
 """m: a set of a layer's null is drawn from its readout's top m n, m taking turns. Most sets are plain tops, as units'
@@ -114,9 +94,9 @@ def one_exemplar_sets(
 
 
 def random_sets(
-    pool: Float[np.ndarray, "p d"], n: int, *, count: int, generator: np.random.Generator
+    pool: Float[np.ndarray, "p d"], n: int, *, count: int, generator: np.random.Generator, threads: int = 1
 ) -> Int64[np.ndarray, "count n"]:
-    """Random items, which is no null of one concept: see `LEVELS`.
+    """Random items, which is no null of one concept: see `POOLED`.
 
     Raises:
         ValueError: as `one_exemplar_sets`.
@@ -136,7 +116,7 @@ def neighbourhoods(
 ) -> Int64[np.ndarray, "count n"]:
     """A random item and n - 1 of its m n nearest by cosine, itself among them; m takes turns over `reaches`.
 
-    Balls have no shape: a unit's set, cut out by a direction, is less round and looks split against them. See `LEVELS`.
+    Balls have no shape: a unit's set, cut out by a direction, is less round and looks split against them. See `POOLED`.
 
     Raises:
         ValueError: as `one_exemplar_sets`.
@@ -218,3 +198,60 @@ def _top(answers: Float64[np.ndarray, " p"], size: int) -> Int64[np.ndarray, " s
 def _drawn(top: Int64[np.ndarray, " k"], n: int, m: int, generator: np.random.Generator) -> Int64[np.ndarray, " n"]:
     """The first of the top and n - 1 of the next m n - 1."""
     return np.concatenate([top[:1], generator.choice(top[1 : m * n], size=n - 1, replace=False)])
+
+
+class Draw(Protocol):
+    """Draws null sets from the embeddings of all images: see `one_exemplar_sets` for what it takes and gives."""
+
+    def __call__(
+        self,
+        pool: Float[np.ndarray, "p d"],
+        n: int,
+        *,
+        count: int,
+        generator: np.random.Generator,
+        threads: int = 1,
+    ) -> Int64[np.ndarray, "count n"]:
+        """`count` sets of n rows of the pool."""
+        ...
+
+
+@dataclass(frozen=True)
+class PooledNull:
+    """A null that is drawn from the pool of all images.
+
+    Args:
+        draw: gives its sets.
+        holds_level: whether it calls sets of one concept several about as often as it should.
+        level: what it was measured to call several among sets of one concept: our own study, for warnings.
+    """
+
+    draw: Draw
+    holds_level: bool
+    level: str
+
+
+POOLED: dict[str, PooledNull] = {
+    "embedding": PooledNull(
+        one_exemplar_sets,
+        True,
+        "One-exemplar readouts of the embeddings as the null: at p <= .05 it calls 1 to 6 % of single classes and up "
+        "to 3 % of neighbourhoods several. Its pool must be all scanned images: of 20,000, pools of 6,000, 3,000 and "
+        "1,500 gave 18, 21 and 29 % instead of 6 %. For crops it gave 55 to 83 %.",
+    ),
+    "random": PooledNull(
+        random_sets,
+        False,
+        "Random images as the null: at p <= .05 the silhouette calls 90 to 98 % of one-concept sets several, the gap "
+        "67 to 84 % in deep layers.",
+    ),
+    "neighbourhoods": PooledNull(
+        neighbourhoods,
+        False,
+        "Neighbourhoods matched on mean cosine as the null: at p <= .05 it calls 20 to 53 % of single classes several.",
+    ),
+}
+"""The registry of nulls that are drawn from embeddings, by their name in `calibrate.nulls`."""
+LAYER_NULL = "layer"
+"""The name of the null that is not drawn but scanned: the layer's one-exemplar readouts. At p <= .05 it calls 2 to 9 %
+of one-concept sets several."""

@@ -6,13 +6,14 @@ import base64
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from html import escape
+from importlib.metadata import version
 from typing import Any
 
 import pandas as pd
 
 from polyscan import job as jobs
 from polyscan import tables
-from polyscan.errors import TableError
+from polyscan.errors import JobError, TableError
 from polyscan.job import Job
 from polyscan.run import Run
 from polyscan.tables import TABLES
@@ -210,4 +211,13 @@ def stored_job(run: Run, overrides: Mapping[str, Any] | None = None) -> Job:
     Raises:
         JobError: if it is damaged, was written by another version, or an override is not a setting.
     """
-    return jobs.parse(run.storage.read("job.toml"), f"{run.address}/job.toml", overrides)
+    try:
+        return jobs.parse(run.storage.read("job.toml"), f"{run.address}/job.toml", overrides)
+    except JobError as error:
+        made_by, here = run.manifest().get("versions", {}).get("polyscan"), version("polyscan")
+        if made_by is None or made_by == here:
+            raise
+        raise JobError(
+            f"{run.address} was made by polyscan {made_by}, this is {here}, which can't read its job file "
+            f"({str(error).partition(chr(10))[0]}). Use polyscan {made_by}, or scan again into a new folder."
+        ) from error

@@ -16,7 +16,7 @@ from polyscan.errors import JobError
 from polyscan.evidence import EvidenceReader, Subject, has_pool, whole_images
 from polyscan.inputs import reaches
 from polyscan.job import Job
-from polyscan.nulls.null_sets import LEVELS, neighbourhoods, one_exemplar_sets, random_sets
+from polyscan.nulls.null_sets import LAYER_NULL, POOLED
 from polyscan.run import Run
 from polyscan.scores.sample import Sample, prepare
 from polyscan.scores.score import values_of
@@ -25,8 +25,6 @@ from polyscan.tables import Columns
 from polyscan.units import Layer
 
 log = logging.getLogger("polyscan")
-
-HOLDING = ("layer", "embedding")  # the nulls that keep their level
 
 NullRow = tuple[Any, ...]
 
@@ -42,12 +40,12 @@ def shards(job: Job, run: Run) -> list[Shard]:
 
 def null_layers(job: Job, run: Run) -> list[Layer]:
     """The virtual layers whose units' evidence is the layer null."""
-    return [layer for layer in run.layers() if layer.role == "null"] if "layer" in job.calibrate.nulls else []
+    return [layer for layer in run.layers() if layer.role == "null"] if LAYER_NULL in job.calibrate.nulls else []
 
 
 def _pooled(job: Job, run: Run) -> list[str]:
     """Nulls that are drawn from embeddings of whole images."""
-    wanted = [name for name in job.calibrate.nulls if name != "layer"]
+    wanted = [name for name in job.calibrate.nulls if name in POOLED]
     return wanted if has_pool(job, run) else []
 
 
@@ -65,9 +63,9 @@ class Worker:
         sizes = [*(layer.n_units for layer in self.layers), *(job.calibrate.embedding_sets for _ in self.pooled)]
         self.starts = [0, *accumulate(sizes)]
         self._sets: dict[str, Int64[np.ndarray, "sets n"]] = {}
-        for name in job.calibrate.nulls:
-            if name not in HOLDING:
-                log.warning("calibrate.nulls names `%s`. %s", name, LEVELS[name])
+        for name in self.pooled:
+            if not POOLED[name].holds_level:
+                log.warning("calibrate.nulls names `%s`. %s", name, POOLED[name].level)
 
     def __call__(self, shard: Shard) -> dict[str, Columns]:
         """Every score on a range of null sets."""
@@ -90,7 +88,7 @@ class Worker:
         prepare(subject.sample for subject in subjects)
         for subject in subjects:
             number = subject.channel
-            about = (layer.parent, "layer", subject.evidence, subject.space, number, int(reach[number]))
+            about = (layer.parent, LAYER_NULL, subject.evidence, subject.space, number, int(reach[number]))
             yield from ((*about, name, value) for name, value in values_of(self.scores, subject.sample))
 
     def _of_pool(self, null: str, sets: range) -> Iterator[NullRow]:
@@ -122,12 +120,8 @@ class Worker:
     def _drawn(self, null: str) -> Int64[np.ndarray, "sets n"]:
         """All sets of a null that is drawn from the pool."""
         generator = np.random.default_rng(seed(self.job.seed, f"{null} sets", index=self.job.score.seed))
-        n = self.evidence.n
-        count = self.job.calibrate.embedding_sets
+        count, threads = self.job.calibrate.embedding_sets, self.job.threads
         try:
-            if null == "embedding":
-                return one_exemplar_sets(self._vectors, n, count=count, generator=generator, threads=self.job.threads)
-            draw = {"random": random_sets, "neighbourhoods": neighbourhoods}[null]
-            return draw(self._vectors, n, count=count, generator=generator)
+            return POOLED[null].draw(self._vectors, self.evidence.n, count=count, generator=generator, threads=threads)
         except ValueError as error:
             raise JobError(f"calibrate.nulls: `{null}` can't be drawn: {error}") from error

@@ -211,7 +211,7 @@ def _filter(where: Filter | None, schema: pa.Schema) -> Any:
 def _fits(field: Any, condition: Condition, type_: Any) -> Any:
     if isinstance(condition, range):
         return (field >= condition.start) & (field < condition.stop)
-    if isinstance(condition, str | int):
+    if isinstance(condition, str | int | np.integer):
         return field == condition
     return field.isin(pa.array(condition, type=type_))  # of an empty list Arrow could not tell the type
 

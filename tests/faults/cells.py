@@ -57,7 +57,7 @@ def undisturbed(folder: Path) -> Reference:
     (folder / "job.toml").write_text(job.to_toml())
     pipeline.scan(job, Run(str(folder / "run")), pipeline.in_process)
     reference = Reference(job, folder / "job.toml", folder / "run", hashes(str(folder / "run")))
-    assert len(Run(str(folder / "run")).done(STAGE)) == N_SHARDS
+    assert len(Run(str(folder / "run")).ledger.done(STAGE)) == N_SHARDS
     assert not doubled(Run(str(folder / "run")))
     return reference
 
@@ -71,11 +71,11 @@ def assert_same(run: Path, reference: Reference) -> None:
     here, there = Run(str(run)), Run(str(reference.address))
     for stage in pipeline.STAGES:
         assert _rows(here, stage.name) == _rows(there, stage.name)
-        assert not here.failures(stage.name), "a failure that has passed is no failure"
+        assert not here.ledger.failures(stage.name), "a failure that has passed is no failure"
     assert not doubled(here)
     assert not here.storage.files("running")
     assert not left_aside(run)
-    assert not here.verify()
+    assert not here.ledger.verify()
 
 
 def _rows(run: Run, stage: str) -> dict[int, int]:

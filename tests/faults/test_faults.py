@@ -133,11 +133,11 @@ def test_shard_that_always_raises(
     assert ended.status == 3, ended.err
     assert f"shard 3 of `{STAGE}` failed: ArithmeticError: sabotage of shard 3" in ended.err
     assert len(strikes(tmp_path / "s")) == pipeline.TRIES
-    (filed,) = Run(str(run)).failures(STAGE)
+    (filed,) = Run(str(run)).ledger.failures(STAGE)
     assert filed["traceback"].startswith("Traceback")
     assert 'raise ArithmeticError(f"sabotage' in filed["traceback"]
-    assert sorted(Run(str(run)).done(STAGE)) == [n for n in range(N_SHARDS) if n != 3]
-    assert not Run(str(run)).done("calibrate"), "a later stage has begun"
+    assert sorted(Run(str(run)).ledger.done(STAGE)) == [n for n in range(N_SHARDS) if n != 3]
+    assert not Run(str(run)).ledger.done("calibrate"), "a later stage has begun"
     assert command("status", run).status == 3
     struck(f"raised {pipeline.TRIES} times")
     before = times(run)
@@ -249,7 +249,7 @@ def test_ctrl_c_ends_driver_and_workers(
     assert ended.err.strip().splitlines()[-1] == "interrupted; run the same command again to resume"
     workers = begun_by(tmp_path / "s")
     until(lambda: not any(map(is_alive, workers)), "workers outlive their driver")
-    assert not Run(str(run)).running(STAGE), "a worker that outlives its driver by a moment may leave a trace"
+    assert not Run(str(run)).ledger.running(STAGE), "a worker that outlives its driver by a moment may leave a trace"
     struck(f"{len(workers)} workers ended")
     before = times(run)
     assert command.scan(reference, run).status == 0
@@ -293,7 +293,7 @@ def test_second_driver_joins_late(
     saboteur = {"folder": tmp_path / "s", "stage": STAGE, "index": 9, "fault": "wait"}
     with driver(reference, run, "--quiet", **saboteur) as process:
         until_in(process, lambda: strikes(tmp_path / "s"), "no shard was held")
-        until_in(process, lambda: Run(str(run)).running(STAGE), "it leaves no trace")
+        until_in(process, lambda: Run(str(run)).ledger.running(STAGE), "it leaves no trace")
         ended = command.scan(reference, run)
         (tmp_path / "s" / "go").touch()
         first = finished(process)
@@ -445,15 +445,15 @@ def test_damage_on_an_object_store(reference: Reference, tmp_path: Path, command
     content[len(content) // 2] ^= 1
     store.storage.put(parts[4].file, bytes(content))
     store.storage.put(parts[6].file, store.storage.read(parts[6].file)[:-1])
-    shards = [record.shard for _, record in sorted(store.done(STAGE).items())]
-    fingerprint = store.done(STAGE)[0].fingerprint
-    assert [shard.index for shard in store.missing(shards, fingerprint)] == [6]
-    assert [shard.index for shard in store.missing(shards, fingerprint, verify=True)] == [4, 6]
+    shards = [record.shard for _, record in sorted(store.ledger.done(STAGE).items())]
+    fingerprint = store.ledger.done(STAGE)[0].fingerprint
+    assert [shard.index for shard in store.ledger.missing(shards, fingerprint)] == [6]
+    assert [shard.index for shard in store.ledger.missing(shards, fingerprint, verify=True)] == [4, 6]
     words = ("scan", reference.job_file, "--run", store.address, "--quiet")
     assert command(*words, runner=pipeline.in_process).status == 0
-    assert [fault.shard for fault in store.verify()] == [4]
+    assert [fault.shard for fault in store.ledger.verify()] == [4]
     assert command(*words, "--verify", runner=pipeline.in_process).status == 0
-    assert store.verify() == []
+    assert store.ledger.verify() == []
     assert {name: Run(store.address).storage.read(name) for name in reference.expected} == {
         name: disk_.storage.read(name) for name in reference.expected
     }

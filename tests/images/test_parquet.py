@@ -11,12 +11,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from places import ABSENT, DATA
 
 from polyscan.errors import ImagesError
 from polyscan.images import ImageOptions, ImageSource, Picture, Reject, open_images
 from polyscan.images.parquet import WINDOW
 
-SHARED = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "images"
 Encode = Callable[..., bytes]
 Paint = Callable[..., np.ndarray]
 
@@ -360,9 +360,9 @@ def test_any_address_reads_the_same(tmp_path: Path, contents: list[bytes], memor
     ],
 )
 def test_shared_sets(name: str, n_images: int, n_classes: int, side: int) -> None:
-    path = SHARED / f"{name}.parquet"
+    path = DATA / "images" / f"{name}.parquet"
     if not path.exists():
-        pytest.skip(f"{name}.parquet is not beside this checkout (../shared/data/images)")
+        pytest.skip(ABSENT)
     source = opened(path)
     assert len(source) == n_images
     truth = pq.read_table(path, columns=["label", "label_name", "file_name"])

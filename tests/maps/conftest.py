@@ -11,8 +11,8 @@ import pandas as pd
 import pytest
 from maps.seeing import Seen, launched, looking
 
-from benchmarks.synthetic_network import Plan, names
-from benchmarks.synthetic_run import write
+from benchmarks.synthetic.network import Plan, names
+from benchmarks.synthetic.run import write
 from polyscan import report
 from polyscan.maps.urls import layer_addresses
 from polyscan.run import Run

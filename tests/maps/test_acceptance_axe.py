@@ -12,7 +12,7 @@ from maps.conftest import Drawn
 from maps.planted_comparison import comparison, written
 from maps.seeing import NEEDS_BROWSER, Seen, until
 
-from benchmarks.synthetic_network import ALL_DEAD, ODD_NAMES
+from benchmarks.synthetic.network import ALL_DEAD, ODD_NAMES
 from polyscan.maps import validation_page
 from polyscan.maps.one_file import one_file
 from polyscan.report import drawn_atlas

@@ -15,7 +15,7 @@ import pytest
 from maps.conftest import Drawn
 from maps.seeing import NEEDS_BROWSER, Seen, until
 
-from benchmarks.synthetic_network import ALL_DEAD, ODD_NAMES
+from benchmarks.synthetic.network import ALL_DEAD, ODD_NAMES
 from polyscan.maps.one_file import one_file
 from polyscan.report import drawn_atlas
 from polyscan.studies.showing import served, stored_job

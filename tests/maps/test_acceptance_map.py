@@ -15,7 +15,7 @@ import pytest
 from maps.conftest import Drawn
 from maps.seeing import NEEDS_BROWSER, POINT_OF, TIMED, Seen, until
 
-from benchmarks.synthetic_network import ALL_DEAD, dead_place, widest_place, widths
+from benchmarks.synthetic.network import ALL_DEAD, dead_place, widest_place, widths
 from polyscan.maps.numbers import number_text
 
 pytestmark = [*NEEDS_BROWSER, pytest.mark.pages]

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.synthetic_network import Plan, Trend
-from benchmarks.synthetic_run import job_of, write
+from benchmarks.synthetic.network import Plan, Trend
+from benchmarks.synthetic.run import job_of, write
 from polyscan.maps import Atlas
 from polyscan.report.contents import atlas_of
 from polyscan.report.statements import statements

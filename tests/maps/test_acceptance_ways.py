@@ -14,7 +14,7 @@ import pytest
 from maps.conftest import Drawn
 from maps.seeing import NEEDS_BROWSER, POINT_OF, Seen, until
 
-from benchmarks.synthetic_network import ODD_NAMES, ONE_UNIT
+from benchmarks.synthetic.network import ODD_NAMES, ONE_UNIT
 
 pytestmark = [*NEEDS_BROWSER, pytest.mark.pages]
 See = Callable[..., Seen]

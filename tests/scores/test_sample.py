@@ -55,8 +55,8 @@ def test_scores_ask_for_no_clustering_that_prepare_did_not_make(name, monkeypatc
     prepare(samples)
     for clusters in ("kmeans", "splits.two_means", "splits.best_split"):
         monkeypatch.setattr(f"polyscan.scores.sample.{clusters}", None)
-    # The certificate parts the items by itself, in folds.
-    monkeypatch.setattr("polyscan.scores.dip_test.certificate", lambda *_, **__: 0.5)
+    # The dip test parts the items by itself, in folds.
+    monkeypatch.setattr("polyscan.scores.dip_test.dip_test", lambda *_, **__: 0.5)
     for sample in samples:
         SCORES[name]()(sample)
 

@@ -101,7 +101,7 @@ def test_the_default_nulls_do_not_warn(toy_results: Results, caplog: pytest.LogC
 
 
 def test_an_unknown_null_is_refused_by_the_job(tmp_path: Path) -> None:
-    with pytest.raises(JobError, match="'embedding', 'random' or 'neighbourhoods', got 'gauss'"):
+    with pytest.raises(JobError, match='unknown null "gauss"; allowed: layer, embedding, random, neighbourhoods'):
         toy.job(tmp_path / "images", calibrate__nulls=["layer", "gauss"])
 
 

@@ -222,7 +222,7 @@ def test_every_kind_of_planted_units_can_be_made(tmp_path: Path, kind: str) -> N
 
 
 def test_an_unknown_kind_of_planted_units_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(JobError, match=r"survey.plants names .*planned.*, which are no kinds; .*planted, planted80"):
+    with pytest.raises(JobError, match=r"unknown kinds .*planned.* in `survey.plants`; allowed: planted, planted80"):
         surveyed(tmp_path, survey__plants=["planned"])
 
 

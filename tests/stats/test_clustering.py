@@ -151,8 +151,9 @@ def test_more_restarts_are_never_worse():
     x = correlated(10, 40, 16)
     few = kmeans(gram(x), 6, uniforms=uniforms(10, 6)[:, :2])
     many = kmeans(gram(x), 6, uniforms=uniforms(10, 6))
-    assert (many.sse <= few.sse).all()
-    assert (many.sse < few.sse).any()
+    # Two runs or ten are two shapes of matrix product: the same run's sum may differ by the order of its terms.
+    assert (many.sse <= few.sse * (1 + 1e-12)).all()
+    assert (many.sse < few.sse * (1 - 1e-3)).any()
 
 
 def with_stragglers(n_sets, n, d, n_stragglers, seed=0):
@@ -181,7 +182,9 @@ def test_the_best_run_with_clusters_large_enough_wins(k, least):
         labels, sse, held = best_run(points, k, draws[i], least)
         assert result.held[i] == held
         assert result.labels[i].tolist() == labels.tolist()
-        assert result.sse[i] == sse
+        # One run or five is another shape of matrix product, so other kernels of the BLAS: equal up to the order of
+        # sums, which is 4e-15 on AVX2 and nothing on AVX-512.
+        assert result.sse[i] == pytest.approx(sse, rel=1e-12)
 
 
 def test_stragglers_are_no_cluster_where_a_run_without_them_exists():

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from places import ABSENT, DATA
 from torch import Tensor, nn
 
 from polyscan.vision.networks import Network
 from polyscan.vision.preprocessing import Preprocessing
 
 CPU = torch.device("cpu")
-DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 
 
 @pytest.fixture
@@ -38,6 +38,6 @@ def torch_home(monkeypatch: pytest.MonkeyPatch) -> Path:
     """The folder of stand-in pretrained weights beside the checkout, as TORCH_HOME."""
     folder = DATA / "torch_home"
     if not folder.is_dir():
-        pytest.skip("no ../shared/data/torch_home beside this checkout: pretrained trunks are not there")
+        pytest.skip(ABSENT)
     monkeypatch.setenv("TORCH_HOME", str(folder))
     return folder

@@ -9,7 +9,7 @@ import torchvision.models as zoo
 from torch import nn
 
 from polyscan.errors import ModelError
-from polyscan.vision.embedders import load_embedder, penultimate
+from polyscan.vision.embedders import EmbedderRequest, load_embedder, penultimate
 
 CPU = torch.device("cpu")
 
@@ -99,7 +99,9 @@ def test_a_module_without_layers_has_none():
 
 def test_the_scanned_networks_own_space(network_of):
     network = network_of(LeNet(), side=28, channels=1)
-    embedder = load_embedder("penultimate", scanned=lambda: network, folder="", input_px=None, device=CPU)
+    embedder = load_embedder(
+        EmbedderRequest("penultimate", scanned=lambda: network, folder="", input_px=None, device=CPU)
+    )
     views = crops(5, 28, 1)
     vectors = embedder(views)
     assert vectors.shape == (5, 84)
@@ -111,7 +113,9 @@ def test_the_scanned_networks_own_space(network_of):
 
 def test_padding_and_batching_do_not_change_vectors(network_of):
     embedder = load_embedder(
-        "penultimate", scanned=lambda: network_of(zoo.resnet18(), side=64), folder="", input_px=None, device=CPU
+        EmbedderRequest(
+            "penultimate", scanned=lambda: network_of(zoo.resnet18(), side=64), folder="", input_px=None, device=CPU
+        )
     )
     views = crops(7, 64)
     together = embedder(views)
@@ -130,7 +134,9 @@ def test_padding_and_batching_do_not_change_vectors(network_of):
 
 def test_pretrained_mobilenet(torch_home):
     embedder = load_embedder(
-        "torchvision:mobilenet_v2/IMAGENET1K_V1", scanned=pytest.fail, folder="", input_px=96, device=CPU
+        EmbedderRequest(
+            "torchvision:mobilenet_v2/IMAGENET1K_V1", scanned=pytest.fail, folder="", input_px=96, device=CPU
+        )
     )
     assert embedder.preprocessing.input_px == 96
     assert embedder.preprocessing.resize_px == 110
@@ -141,26 +147,32 @@ def test_pretrained_mobilenet(torch_home):
 
 
 def test_open_clip_with_random_weights():
-    embedder = load_embedder("open_clip:ViT-S-32-alt/random", scanned=pytest.fail, folder="", input_px=None, device=CPU)
+    embedder = load_embedder(
+        EmbedderRequest("open_clip:ViT-S-32-alt/random", scanned=pytest.fail, folder="", input_px=None, device=CPU)
+    )
     assert embedder.preprocessing.input_px == 224
     assert embedder.preprocessing.interpolation == "bicubic"
     views = crops(3, 224)
     vectors = embedder(views)
     assert vectors.shape == (3, 256)
     assert vectors.dtype == np.float32
-    again = load_embedder("open_clip:ViT-S-32-alt/random", scanned=pytest.fail, folder="", input_px=224, device=CPU)
+    again = load_embedder(
+        EmbedderRequest("open_clip:ViT-S-32-alt/random", scanned=pytest.fail, folder="", input_px=224, device=CPU)
+    )
     assert again.digest == embedder.digest  # random, and the same on every worker
     np.testing.assert_allclose(again(views[:1]), vectors[:1], rtol=1e-4, atol=1e-5)
     with pytest.raises(ModelError, match=r"takes 224 px, `embed.input_px` is 96; leave it out"):
-        load_embedder("open_clip:ViT-S-32-alt/random", scanned=pytest.fail, folder="", input_px=96, device=CPU)
+        load_embedder(
+            EmbedderRequest("open_clip:ViT-S-32-alt/random", scanned=pytest.fail, folder="", input_px=96, device=CPU)
+        )
 
 
 @pytest.mark.parametrize(
     ("model", "pattern"),
     [
-        ("resnet18", 'embedder "resnet18" is none; write torchvision:NAME/WEIGHTS'),
-        ("clip:ViT-B-32/openai", "is none; write torchvision:NAME/WEIGHTS"),
-        ("torchvision:/IMAGENET1K_V1", "is none; write"),
+        ("resnet18", 'unknown embedder "resnet18"; write torchvision:NAME/WEIGHTS'),
+        ("clip:ViT-B-32/openai", "; write torchvision:NAME/WEIGHTS"),
+        ("torchvision:/IMAGENET1K_V1", "; write"),
         ("torchvision:resnet18", "names no weights; write torchvision:resnet18/WEIGHTS"),
         ("torchvision:resnet19/IMAGENET1K_V1", 'no model "resnet19"; nearest'),
         ("torchvision:resnet18/IMAGENET1K_V9", 'has no weights "IMAGENET1K_V9"; it has: IMAGENET1K_V1'),
@@ -171,7 +183,7 @@ def test_open_clip_with_random_weights():
 )
 def test_names_that_are_none(model, pattern):
     with pytest.raises(ModelError, match=pattern):
-        load_embedder(model, scanned=pytest.fail, folder="", input_px=None, device=CPU)
+        load_embedder(EmbedderRequest(model, scanned=pytest.fail, folder="", input_px=None, device=CPU))
 
 
 def test_a_network_without_a_vector_is_refused(network_of):
@@ -183,15 +195,72 @@ def test_a_network_without_a_vector_is_refused(network_of):
         def forward(self, x):
             return self.mix(x[:, None])
 
-    with pytest.raises(ModelError, match="gives no vector before its last layer"):
-        load_embedder("penultimate", scanned=lambda: network_of(Maps()), folder="", input_px=None, device=CPU)
+    with pytest.raises(
+        ModelError, match=r"gives \(2, 1, 3, 16, 16\) for 2 images of 16 px, where it must give one vector an image"
+    ):
+        load_embedder(
+            EmbedderRequest("penultimate", scanned=lambda: network_of(Maps()), folder="", input_px=None, device=CPU)
+        )
 
 
 def test_the_text_tower_gives_words_the_space_of_images():
-    embedder = load_embedder("open_clip:ViT-S-32-alt/random", scanned=pytest.fail, folder="", input_px=None, device=CPU)
+    embedder = load_embedder(
+        EmbedderRequest("open_clip:ViT-S-32-alt/random", scanned=pytest.fail, folder="", input_px=None, device=CPU)
+    )
     assert embedder.words is not None
     first, again = embedder.words(["a crane", "a screen"]), embedder.words(["a screen"])
     side = embedder.preprocessing.input_px
     assert first.shape[1] == embedder(np.zeros((1, side, side, 3), dtype=np.uint8)).shape[1]
     np.testing.assert_allclose(first[1], again[0], rtol=1e-4, atol=1e-5)
     assert not np.allclose(first[0], first[1])
+
+
+OWN = """
+import torch
+from torch import nn
+
+
+class MeanColour(nn.Module):
+    def forward(self, images):
+        return images.mean(dim=(2, 3))
+
+
+class Maps(nn.Module):
+    def forward(self, images):
+        return images
+
+
+def words():
+    return "no module"
+"""
+
+
+def own(name, folder, input_px=8):
+    (folder / "ownspace.py").write_text(OWN)
+    request = EmbedderRequest(
+        f"ownspace:{name}", scanned=pytest.fail, folder=str(folder), input_px=input_px, device=CPU
+    )
+    return load_embedder(request)
+
+
+def test_own_code_is_an_embedder(tmp_path):
+    embedder = own("MeanColour", tmp_path)
+    assert embedder.name == "ownspace:MeanColour"
+    assert embedder.preprocessing.input_px == 8
+    grey = np.full((2, 8, 8, 3), 255, dtype=np.uint8)
+    grey[1] = 0
+    np.testing.assert_allclose(embedder(grey), [[1, 1, 1], [-1, -1, -1]], atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("name", "input_px", "says"),
+    [
+        ("MeanColour", None, "set `embed.input_px`"),
+        ("Maps", 8, "where it must give one vector an image"),
+        ("words", 8, "gave a str; it must give a torch.nn.Module"),
+        ("Missing", 8, "has no function `Missing`; it has: .*MeanColour"),
+    ],
+)
+def test_own_code_that_is_no_embedder_is_refused(tmp_path, name, input_px, says):
+    with pytest.raises(ModelError, match=says):
+        own(name, tmp_path, input_px)

@@ -86,10 +86,14 @@ def test_units_rise_through_turned_and_scaled_views(reader):
     assert not np.array_equal(found[0.0], found[15.0])
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::UserWarning")  # torch.compile reads what it warns of
-def test_compiled_passes_climb_to_the_same_images(reader):
+def test_compiled_passes_climb_to_the_same_images(reader, tmp_path, monkeypatch):
     if shutil.which("c++") is None:
         pytest.skip("no C++ compiler: torch.compile has nothing to compile with")
+    # torch's own cache may hold code for another instruction set (ATEN_CPU_CAPABILITY is no part of its key), and that
+    # ends the process.
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
     point = next(point for point in reader.points if point.layer == "3")
     settings = AscentSettings(steps=8, batch=4)
     plain, compiled = (
@@ -145,12 +149,16 @@ def test_neighbours_change_nothing_bit_by_bit(reader, views, batch, numbers):
 
 def test_the_short_numbers_leave_the_network_as_it_is_and_climb_as_high(reader):
     before = {name: value.clone() for name, value in reader.network.module.state_dict().items()}
-    reached = {}
+    channels, reached = list(range(16)), {}
     for numbers in (torch.float32, torch.bfloat16):
-        ascent = ascent_of(reader, "5", steps=64, jitter_px=0, numbers=numbers)
-        reached[numbers] = ascent.peaks(ascent([1, 2, 3, 4], [5, 6, 7, 8]), [1, 2, 3, 4])
+        ascent = ascent_of(reader, "5", steps=64, batch=16, jitter_px=0, numbers=numbers)
+        starts = [[1000 * draw + channel for channel in channels] for draw in range(4)]
+        reached[numbers] = np.concatenate([ascent.peaks(ascent(channels, seeds), channels) for seeds in starts])
     assert all(torch.equal(value, before[name]) for name, value in reader.network.module.state_dict().items())
-    np.testing.assert_allclose(reached[torch.bfloat16], reached[torch.float32], rtol=0.1)
+    # A single ascent may end on another hill, up to a fifth lower or higher, and which one does differs between CPUs.
+    # The mean of 64 strays by 0.3 % (standard deviation; at most 0.6 % in 20 such means, on AVX2 as on AVX-512), while
+    # an ascent of 60 steps in place of 64 ends 2.5 % lower.
+    assert reached[torch.bfloat16].mean() == pytest.approx(reached[torch.float32].mean(), rel=0.02)
     assert not np.array_equal(reached[torch.bfloat16], reached[torch.float32])
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import itertools
 import os
 import sys
-from pathlib import Path
 
 import pytest
 import torch
+from places import REPOSITORY
 from safetensors.torch import save_file
 from torch import nn
 
@@ -241,14 +241,14 @@ def test_the_digest_is_of_the_weights_alone():
 def test_devices():
     assert pick_device("cpu") == CPU
     assert pick_device("auto").type == ("cuda" if torch.cuda.is_available() else "cpu")
-    with pytest.raises(ModelError, match='`device` "gpu" is none; allowed: auto, cpu, cuda'):
+    with pytest.raises(ModelError, match='unknown `device` "gpu"; allowed: auto, cpu, cuda'):
         pick_device("gpu")
     with pytest.raises(ModelError, match=r'"cuda:99", but this machine has \d+ CUDA GPUs; use "auto" or "cpu"'):
         pick_device("cuda:99")
 
 
 def test_this_repositorys_own_networks():
-    jobs = Path(__file__).resolve().parents[2] / "jobs"
+    jobs = REPOSITORY / "jobs"
     path = jobs / "lenet5_digits.safetensors"
     if not path.exists():
         pytest.skip("no jobs/lenet5_digits.safetensors in this checkout")

@@ -276,7 +276,7 @@ def test_a_wrong_name_is_answered_with_the_nearest(network_of):
     network = network_of(nn.Sequential(module["stem"], module["stage"]), name="small")
     with pytest.raises(ModelError, match=r'small has no layer "11"; nearest: 1\. `polyscan units`'):
         Reader(network, "11")
-    with pytest.raises(ModelError, match=r'no layer "convolution"; it has: 0, 1\. '):
+    with pytest.raises(ModelError, match=r'no layer "convolution"; there are: 0, 1\. '):
         Reader(network, ["0", "convolution"])
     with pytest.raises(ModelError, match="small has no blocks"):
         Reader(network, "blocks")

@@ -17,7 +17,7 @@ RESET_PEAK = "5"
 """Written to `FORGET`, it makes Linux count the peak memory from now on."""
 CALLS, ENOUGH_S = 3, 2.0
 clock: Callable[[], float] = time.perf_counter
-"""The clock of all measurements; `benchmarks.plan_vs_scan` sets it to the CPU time of this process."""
+"""The clock of all measurements; the benchmark `plan_vs_scan` sets it to the CPU time of this process."""
 
 
 def seconds(work: Callable[[], object]) -> float:

@@ -1,0 +1,1 @@
+"""The peers, each in a process of its own that answers orders."""

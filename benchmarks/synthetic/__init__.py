@@ -1,0 +1,1 @@
+"""A finished run of an invented network, with known truth, for tests and for what comes after a scan."""

@@ -1,0 +1,35 @@
+"""Spaces in which evidence is compared: networks that turn a crop into one vector.
+
+`torchvision:NAME/WEIGHTS`, `timm:NAME/WEIGHTS`, `open_clip:MODEL/WEIGHTS`, `penultimate` (the scanned network's own
+last but one layer, pooled over space), or `module:callable`, your own code. To add one: a file here, a line in
+EMBEDDERS.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from polyscan.vision.embedders.clip import of_open_clip
+from polyscan.vision.embedders.embedder import Embedder, EmbedderRequest
+from polyscan.vision.embedders.own import of_own_code
+from polyscan.vision.embedders.trunk import of_library, of_scanned, penultimate
+
+__all__ = ["EMBEDDERS", "Embedder", "EmbedderRequest", "load_embedder", "penultimate"]
+
+EMBEDDERS: dict[str, Callable[[EmbedderRequest], Embedder]] = {
+    "torchvision": of_library,
+    "timm": of_library,
+    "open_clip": of_open_clip,
+    "penultimate": of_scanned,
+}
+"""The registry of embedders, by what stands before the colon of their name; anything else is `module:callable`."""
+
+
+def load_embedder(request: EmbedderRequest) -> Embedder:
+    """The embedder of that name.
+
+    Raises:
+        ModelError: if it is unknown or its weights can't be had.
+    """
+    library = request.model.partition(":")[0]
+    return EMBEDDERS.get(library, of_own_code)(request)

@@ -1,0 +1,80 @@
+"""OpenCLIP's image towers, with their text towers for words."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, cast
+
+import numpy as np
+import torch
+from jaxtyping import Float32
+
+from polyscan.errors import ModelError, nearest
+from polyscan.vision.embedders.embedder import Embedder, EmbedderRequest
+from polyscan.vision.networks import Network
+from polyscan.vision.preprocessing import Preprocessing
+
+WORDS_AT_ONCE = 256
+
+
+def of_open_clip(request: EmbedderRequest) -> Embedder:
+    """OpenCLIP's image tower. The weights `random` give a randomly initialised one, for tests of the code alone."""
+    import open_clip  # noqa: PLC0415  # seconds that other embedders don't need
+
+    name, weights = request.name_and_weights
+    if name not in open_clip.list_models():
+        raise ModelError(f'open_clip has no model "{name}"; nearest: {nearest(name, open_clip.list_models())}')
+    if not weights:
+        raise ModelError(
+            f'embedder "{request.model}" names no weights; '
+            f"open_clip has for it: {', '.join(open_clip.list_pretrained_tags_by_model(name))}"
+        )
+    clip = _loaded_clip(name, weights, request.device)
+    preprocessing = _clip_preprocessing(clip, name, request.input_px)
+    network = Network(request.model, clip.visual, preprocessing, request.device)
+    words = _words(clip, name, request.device)
+    return Embedder(request.model, preprocessing, request.device, clip.encode_image, network.digest, words)
+
+
+def _loaded_clip(name: str, weights: str, device: torch.device) -> Any:
+    import open_clip  # noqa: PLC0415  # as above
+
+    try:
+        pretrained = None if weights == "random" else weights
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            clip = cast("Any", open_clip.create_model(name, pretrained=pretrained, device=device))
+    except (OSError, RuntimeError) as error:
+        raise ModelError(
+            f'weights "{weights}" of open_clip {name} could not be loaded '
+            f"({type(error).__name__}: {str(error).partition(chr(10))[0]})"
+        ) from error
+    return clip.eval().requires_grad_(requires_grad=False)
+
+
+def _clip_preprocessing(clip: Any, name: str, input_px: int | None) -> Preprocessing:
+    import open_clip  # noqa: PLC0415  # as above
+
+    side = clip.visual.image_size
+    side = int(side[0] if isinstance(side, tuple | list) else side)
+    if input_px not in (None, side):
+        raise ModelError(f"open_clip {name} takes {side} px, `embed.input_px` is {input_px}; leave it out")
+    mean = getattr(clip.visual, "image_mean", None) or open_clip.OPENAI_DATASET_MEAN
+    std = getattr(clip.visual, "image_std", None) or open_clip.OPENAI_DATASET_STD
+    return Preprocessing(side, side, tuple(mean), tuple(std), "bicubic")
+
+
+def _words(clip: Any, name: str, device: torch.device) -> Callable[[Sequence[str]], Float32[np.ndarray, "w d"]]:
+    """The text tower, as a function of phrases."""
+    import open_clip  # noqa: PLC0415  # as above
+
+    def encode(phrases: Sequence[str]) -> Float32[np.ndarray, "w d"]:
+        tokens: Any = open_clip.get_tokenizer(name)
+        parts: list[Float32[np.ndarray, "_ d"]] = []
+        with torch.inference_mode():
+            for start in range(0, len(phrases), WORDS_AT_ONCE):
+                batch = tokens([f"a photo of {phrase}" for phrase in phrases[start : start + WORDS_AT_ONCE]])
+                parts.append(clip.encode_text(batch.to(device)).float().cpu().numpy())
+        return np.concatenate(parts)
+
+    return encode

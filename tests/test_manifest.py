@@ -1,0 +1,47 @@
+"""What a run was made from: kinds of CPU are recorded, and a resume on another kind says so."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import pytest
+import toy
+
+from polyscan import manifest, pipeline, worker
+from polyscan.run import Run
+from polyscan.vision.devices import cpu_kind
+
+
+@pytest.fixture
+def few_stages(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The line ends after its first three stages, and draws nothing."""
+    monkeypatch.setattr(pipeline, "STAGES", pipeline.STAGES[:3])
+    monkeypatch.setattr(pipeline.report, "draw", lambda *_: None)
+
+
+def test_a_resume_on_another_kind_of_cpu_says_so_and_both_are_recorded(
+    tmp_path: Path, few_stages: None, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    job, run = toy.job(tmp_path / "images"), Run(str(tmp_path / "run"))
+    pipeline.scan(job, run, pipeline.in_process)
+    assert run.manifest()["cpus"] == [cpu_kind()]
+    assert {done.cpu for done in run.ledger.done("collect").values()} == {cpu_kind()}
+    assert "other numbers agree up to rounding" not in caplog.text
+    run.storage.remove("done/combine")
+    monkeypatch.setattr(worker, "cpu_kind", lambda: "x86_64 OTHER")
+    with caplog.at_level(logging.WARNING):
+        pipeline.scan(job, run, pipeline.in_process)
+    assert run.manifest()["cpus"] == sorted([cpu_kind(), "x86_64 OTHER"])
+    (said,) = [record.getMessage() for record in caplog.records if "rounding" in record.getMessage()]
+    assert f"shards are done on x86_64 OTHER, others were on {cpu_kind()}" in said
+
+
+def test_kinds_of_cpu_are_no_part_of_a_fingerprint(tmp_path: Path, few_stages: None) -> None:
+    job, run = toy.job(tmp_path / "images"), Run(str(tmp_path / "run"))
+    first = pipeline.settle(job, run)
+    assert manifest.note_cpu(run, "one") == []
+    assert manifest.note_cpu(run, "two") == ["one"]
+    assert manifest.note_cpu(run, "one") == ["two"]
+    assert pipeline.settle(job, run) == first
+    assert run.manifest()["cpus"] == ["one", "two"]
