@@ -5,25 +5,20 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator, Sized
-from typing import Any
-
-import numpy as np
 
 from polyscan.maps import urls
-from polyscan.maps.atlas import Atlas, MapColumn, UnitCard
-from polyscan.maps.depth_trend import flat_words, is_chosen, trend_charts, trend_csv
+from polyscan.maps.atlas import Atlas, UnitCard
+from polyscan.maps.depth_trend import trend_csv
+from polyscan.maps.index_page import index_page
 from polyscan.maps.layer_page import layer_page
-from polyscan.maps.network_map import column_script, is_at_once, map_data, names_script, unit_order
-from polyscan.maps.numbers import number_text
-from polyscan.maps.templating import asset_files, known, page
+from polyscan.maps.network_map import column_script, is_at_once, names_script
+from polyscan.maps.templating import asset_files, known
 from polyscan.maps.unit_data import Standing, block_script
 from polyscan.maps.unit_page import unit_page
 
 DATA = re.compile(r"(?P<kind>data|img)/(?P<layer>\d+)/(?P<number>\d+)\.(js|jpg)")
 COLUMN = re.compile(r"data/column-(?P<place>\d+)\.js")
-STATEMENTS = "statements.json"
-MOST_RANKED = 20
-RANKED_COLUMNS = 5
+STATEMENTS, INDEX = "statements.json", "index.html"
 
 
 class Site:
@@ -46,9 +41,7 @@ class Site:
         Who writes them in this order never has a page that points at what is not there.
         """
         yield from dict(asset_files())
-        yield "trend.csv"
-        yield STATEMENTS
-        yield "unit.html"
+        yield from (name for name in PAGES if name != INDEX)
         for place in range(len(self.atlas.columns)):
             if not is_at_once(self.atlas, place):
                 yield urls.column_address(place)
@@ -61,7 +54,7 @@ class Site:
                 if card.sprite is not None:
                     yield urls.sprite_address(index, len(self.places), channel)
             yield place
-        yield "index.html"
+        yield INDEX
 
     def content(self, name: str) -> bytes:
         """The bytes of one file.
@@ -76,15 +69,11 @@ class Site:
             return self._data(name, int(found["layer"]), int(found["number"]), is_sprite=found["kind"] == "img")
         if found := COLUMN.fullmatch(name):
             return self._column(name, int(found["place"]))
-        single: dict[str, Callable[[], bytes]] = {
-            "index.html": lambda: index_page(self.atlas),
-            "unit.html": lambda: unit_page(self.atlas),
-            STATEMENTS: lambda: statements_file(self.atlas),
-            "trend.csv": lambda: trend_csv(self.atlas.trend, self.atlas.layers),
-        }
-        if len(self.atlas.names):
-            single[urls.NAMES] = lambda: names_script(self.atlas)
-        return single[name]() if name in single else dict(asset_files())[name]
+        if name in PAGES:
+            return PAGES[name](self.atlas)
+        if name == urls.NAMES and len(self.atlas.names):
+            return names_script(self.atlas)
+        return dict(asset_files())[name]
 
     def _column(self, name: str, place: int) -> bytes:
         if place >= len(self.atlas.columns) or is_at_once(self.atlas, place) or name != urls.column_address(place):
@@ -123,6 +112,15 @@ def statements_file(atlas: Atlas) -> bytes:
     return json.dumps({"run": atlas.run, "statements": claims}, indent=1, ensure_ascii=False).encode()
 
 
+PAGES: dict[str, Callable[[Atlas], bytes]] = {
+    "trend.csv": lambda atlas: trend_csv(atlas.trend, atlas.layers),
+    STATEMENTS: statements_file,
+    "unit.html": unit_page,
+    INDEX: index_page,
+}
+"""The registry of pages and files that a site has one of; the front page is written last."""
+
+
 def pages(atlas: Atlas) -> Iterator[tuple[str, bytes]]:
     """Every file of the maps folder as its relative name and its content, `index.html` last, one by one."""
     site = Site(atlas)
@@ -151,102 +149,3 @@ def check(atlas: Atlas) -> None:
             raise ValueError(f"`{what}` holds {len(one)} units, `layer_index` {n_units}; they must agree.")
     if n_units and not 0 <= atlas.layer_index.min() <= atlas.layer_index.max() < len(names):
         raise ValueError(f"`layer_index` must lie in 0..{len(names) - 1}, got {atlas.layer_index.max()}.")
-
-
-def index_page(atlas: Atlas) -> bytes:
-    """The front page."""
-    names = [layer.name for layer in atlas.layers]
-    places = urls.layer_addresses(names)
-    most, least = ranked(atlas)
-    charts = trend_charts(atlas)
-    words = {
-        "atlas": atlas,
-        "places": places,
-        "ranks": [("most", most, ties(atlas, most)), ("least", least, ties(atlas, least))],
-        "ranked_columns": ranked_columns(atlas),
-        "trended": trended_columns(atlas),
-        "table": layer_table(atlas, places),
-        "charts": charts,
-        "trends": [{"rows": chart["rows"], "specs": chart["specs"]} for chart in charts],
-        "flat": flat_words(atlas),
-        "has_excess": any("excess" in chart["specs"] for chart in charts),
-        "weak": any(layer.is_weak for layer in atlas.layers),
-        "shown": {name: any(getattr(layer, name) for layer in atlas.layers) for name in ("space", "fpr", "power")},
-        "has_q": bool(len(atlas.q)),
-        "named": bool(len(atlas.names)),
-        "data": map_data(atlas, places),
-    }
-    return page("index.html.j2", root="", title=f"{atlas.title} · polyscan", **words)
-
-
-def ranked_columns(atlas: Atlas) -> list[MapColumn]:
-    """The columns that the tables of extreme units show: the default one, then what the page has at once.
-
-    Verdicts and names take room from the last ones.
-    """
-    at_once = [column for place, column in enumerate(atlas.columns) if place and is_at_once(atlas, place)]
-    columns = [atlas.columns[0], *(at_once or atlas.columns[1:])]
-    return columns[: RANKED_COLUMNS - bool(len(atlas.verdict)) - bool(len(atlas.names))]
-
-
-def ranked(atlas: Atlas) -> tuple[list[Any], list[Any]]:
-    """The live, scored units with the most and the least of the default column, ties in unit order.
-
-    At most `MOST_RANKED` each, and never one unit in both.
-    """
-    order = unit_order(atlas)
-    values = np.asarray(atlas.values[atlas.columns[0].name], dtype=np.float64)[order]
-    scored = np.flatnonzero(np.isfinite(values) & ~atlas.is_dead[order].astype(bool))
-    count = min(MOST_RANKED, len(scored) // 2)
-    rising = scored[np.argsort(values[scored], kind="stable")]
-    falling = scored[np.argsort(-values[scored], kind="stable")]
-    chosen_most = falling[:count]
-    chosen_least = rising[~np.isin(rising, chosen_most)][:count]
-    most, least = ([unit_row(atlas, int(order[at])) for at in best] for best in (chosen_most, chosen_least))
-    return most, least
-
-
-def ties(atlas: Atlas, rows: list[dict[str, Any]]) -> int:
-    """How many live units share the last line's value but stand in no line; the table says so."""
-    if not rows:
-        return 0
-    values = np.asarray(atlas.values[atlas.columns[0].name], dtype=np.float64)
-    last = rows[-1]["value"]
-    same = int(((values == last) & ~atlas.is_dead.astype(bool)).sum())
-    return same - sum(row["value"] == last for row in rows)
-
-
-def unit_row(atlas: Atlas, unit: int) -> dict[str, Any]:
-    """One line of the tables of extreme units."""
-    index, channel = int(atlas.layer_index[unit]), int(atlas.channel[unit])
-    name = atlas.layers[index].name
-    columns = ranked_columns(atlas)
-    numbers = [number_text(float(atlas.values[column.name][unit]), column.kind) for column in columns]
-    address = urls.unit_address(name, channel)
-    value = float(atlas.values[columns[0].name][unit])
-    verdict = atlas.verdict[unit] if len(atlas.verdict) else ""
-    called = atlas.names[unit] if len(atlas.names) else ""
-    row = {"unit": f"{name}:{channel}", "address": address, "numbers": numbers}
-    return row | {"value": value, "verdict": verdict, "name": called}
-
-
-def trended_columns(atlas: Atlas) -> list[MapColumn]:
-    """The key columns that have a trend, and shares; all that have one where none is key."""
-    names = {point.column for point in atlas.trend}
-    found = [column for column in atlas.columns if column.name in names]
-    return [column for column in found if column.is_key] + list(atlas.shares) if is_chosen(atlas) else found
-
-
-def layer_table(atlas: Atlas, places: list[str]) -> list[dict[str, Any]]:
-    """The map in words: one line per layer with each trended column's mean and interval."""
-    points = {(point.layer, point.column): point for point in atlas.trend if point.n > 0}
-    rows: list[dict[str, Any]] = []
-    for layer, address in zip(atlas.layers, places, strict=True):
-        cells: list[tuple[str, str]] = []
-        for column in trended_columns(atlas):
-            point = points.get((layer.name, column.name))
-            numbers = (None, None, None) if point is None else (point.mean, point.low, point.high)
-            mean, low, high = (number_text(number) for number in numbers)
-            cells.append((mean, "" if point is None else f"{low} to {high}"))
-        rows.append({"layer": layer, "address": address, "cells": cells})
-    return rows

@@ -118,7 +118,7 @@ def test_damage_is_found_by_verify_and_a_failed_shard_by_status(
         (["--set", "collect.k=4"], "`collect.k`: input should be greater than or equal to 8, got 4"),
         (["--set", "collect.k=61"], "has 60 images, `collect.k` is 61"),
         (["--set", "collect.k=11"], "a null for sets of 11 needs a pool of 66 items, got 60"),
-        (["--set", "calibrate.nulls=['layer', 'noise']"], 'unknown null "noise"; allowed: layer, embedding, random, neighbourhoods'),
+        (["--set", "calibrate.nulls=['layer', 'noise']"], 'unknown null "noise"; allowed: layer, embedding'),
         (["--set", "network.layers=pain"], 'toy:network has no layer "pain"; nearest: paint'),
         (["--set", "network.layers=blocks"], "toy:network has no blocks"),
         (["--set", "network.weights=none.safetensors"], "no weights file at"),

@@ -17,7 +17,7 @@ from PIL import Image
 from places import TESTS
 
 from polyscan.maps.figures.rows import viridis
-from polyscan.maps.site import index_page
+from polyscan.maps.index_page import index_page
 from polyscan.maps.templating import asset_files
 from polyscan.results import Results, front_page, notebook, unit_card
 from polyscan.storage import Storage

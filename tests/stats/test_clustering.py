@@ -227,7 +227,7 @@ def test_tensors_give_the_same_clusters():
         (np.eye(3), 1, (1, 1, 1), 1, r"`gram` must be \[s, n, n\], got \(3, 3\)"),
         (np.ones((1, 3, 2)), 1, (1, 1, 1), 1, r"got \(1, 3, 2\)"),
         (np.eye(3)[None], 4, (1, 1, 4), 1, r"`k` must be in \[1, 3\], the number of items, got 4"),
-        (np.eye(3)[None], 2, (1, 1, 3), 1, r"`uniforms` must be \[1, restarts, 2\].*got \(1, 1, 3\)"),
+        (np.eye(3)[None], 2, (1, 1, 3), 1, r"`uniforms` must be \[1, runs, 2\].*got \(1, 1, 3\)"),
         (np.eye(3)[None], 2, (1, 0, 2), 1, r"got \(1, 0, 2\)"),
         (np.eye(3)[None], 2, (1, 1, 2), 0, "`iterations` must be at least 1, got 0"),
         (np.full((1, 3, 3), np.nan), 2, (1, 1, 2), 1, "`gram` holds NaN"),

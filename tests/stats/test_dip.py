@@ -194,7 +194,7 @@ def test_wrong_arguments_are_refused():
         dip(np.array([1.0, np.inf]))
     with pytest.raises(ValueError, match="`draws` must be at least 1, got 0"):
         dip_p(np.arange(4), draws=0)
-    with pytest.raises(ValueError, match=r"`cosines` must be \[n, n\], those of one set, got \(2, 3\)"):
+    with pytest.raises(ValueError, match=r"`cosines` must be \[n, n\], the matrix of one set, got \(2, 3\)"):
         dip_test(np.ones((2, 3)), seed=0)
     with pytest.raises(ValueError, match="4 of 400 cosines are not finite"):
         dip_test(np.where(np.arange(400).reshape(20, 20) < 4, np.nan, 1.0), seed=0)

@@ -1,0 +1,116 @@
+"""The front page: the network map, the depth trend, the units at both ends, and the layers in words."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from polyscan.maps import urls
+from polyscan.maps.atlas import Atlas, MapColumn
+from polyscan.maps.depth_trend import flat_words, is_chosen, trend_charts
+from polyscan.maps.network_map import is_at_once, map_data, unit_order
+from polyscan.maps.numbers import number_text
+from polyscan.maps.templating import page
+
+MOST_RANKED = 20
+RANKED_COLUMNS = 5
+
+
+def index_page(atlas: Atlas) -> bytes:
+    """The front page."""
+    names = [layer.name for layer in atlas.layers]
+    places = urls.layer_addresses(names)
+    most, least = ranked(atlas)
+    charts = trend_charts(atlas)
+    words = {
+        "atlas": atlas,
+        "places": places,
+        "ranks": [("most", most, ties(atlas, most)), ("least", least, ties(atlas, least))],
+        "ranked_columns": ranked_columns(atlas),
+        "trended": trended_columns(atlas),
+        "table": layer_table(atlas, places),
+        "charts": charts,
+        "trends": [{"rows": chart["rows"], "specs": chart["specs"]} for chart in charts],
+        "flat": flat_words(atlas),
+        "has_excess": any("excess" in chart["specs"] for chart in charts),
+        "weak": any(layer.is_weak for layer in atlas.layers),
+        "shown": {name: any(getattr(layer, name) for layer in atlas.layers) for name in ("space", "fpr", "power")},
+        "has_q": bool(len(atlas.q)),
+        "named": bool(len(atlas.names)),
+        "data": map_data(atlas, places),
+    }
+    return page("index.html.j2", root="", title=f"{atlas.title} · polyscan", **words)
+
+
+def ranked_columns(atlas: Atlas) -> list[MapColumn]:
+    """The columns that the tables of extreme units show: the default one, then what the page has at once.
+
+    Verdicts and names take room from the last ones.
+    """
+    at_once = [column for place, column in enumerate(atlas.columns) if place and is_at_once(atlas, place)]
+    columns = [atlas.columns[0], *(at_once or atlas.columns[1:])]
+    return columns[: RANKED_COLUMNS - bool(len(atlas.verdict)) - bool(len(atlas.names))]
+
+
+def ranked(atlas: Atlas) -> tuple[list[Any], list[Any]]:
+    """The live, scored units with the most and the least of the default column, ties in unit order.
+
+    At most `MOST_RANKED` each, and never one unit in both.
+    """
+    order = unit_order(atlas)
+    values = np.asarray(atlas.values[atlas.columns[0].name], dtype=np.float64)[order]
+    scored = np.flatnonzero(np.isfinite(values) & ~atlas.is_dead[order].astype(bool))
+    count = min(MOST_RANKED, len(scored) // 2)
+    rising = scored[np.argsort(values[scored], kind="stable")]
+    falling = scored[np.argsort(-values[scored], kind="stable")]
+    chosen_most = falling[:count]
+    chosen_least = rising[~np.isin(rising, chosen_most)][:count]
+    most, least = ([unit_row(atlas, int(order[at])) for at in best] for best in (chosen_most, chosen_least))
+    return most, least
+
+
+def ties(atlas: Atlas, rows: list[dict[str, Any]]) -> int:
+    """How many live units share the last line's value but stand in no line; the table says so."""
+    if not rows:
+        return 0
+    values = np.asarray(atlas.values[atlas.columns[0].name], dtype=np.float64)
+    last = rows[-1]["value"]
+    same = int(((values == last) & ~atlas.is_dead.astype(bool)).sum())
+    return same - sum(row["value"] == last for row in rows)
+
+
+def unit_row(atlas: Atlas, unit: int) -> dict[str, Any]:
+    """One line of the tables of extreme units."""
+    index, channel = int(atlas.layer_index[unit]), int(atlas.channel[unit])
+    name = atlas.layers[index].name
+    columns = ranked_columns(atlas)
+    numbers = [number_text(float(atlas.values[column.name][unit]), column.kind) for column in columns]
+    address = urls.unit_address(name, channel)
+    value = float(atlas.values[columns[0].name][unit])
+    verdict = atlas.verdict[unit] if len(atlas.verdict) else ""
+    called = atlas.names[unit] if len(atlas.names) else ""
+    row = {"unit": f"{name}:{channel}", "address": address, "numbers": numbers}
+    return row | {"value": value, "verdict": verdict, "name": called}
+
+
+def trended_columns(atlas: Atlas) -> list[MapColumn]:
+    """The key columns that have a trend, and shares; all that have one where none is key."""
+    names = {point.column for point in atlas.trend}
+    found = [column for column in atlas.columns if column.name in names]
+    return [column for column in found if column.is_key] + list(atlas.shares) if is_chosen(atlas) else found
+
+
+def layer_table(atlas: Atlas, places: list[str]) -> list[dict[str, Any]]:
+    """The map in words: one line per layer with each trended column's mean and interval."""
+    points = {(point.layer, point.column): point for point in atlas.trend if point.n > 0}
+    rows: list[dict[str, Any]] = []
+    for layer, address in zip(atlas.layers, places, strict=True):
+        cells: list[tuple[str, str]] = []
+        for column in trended_columns(atlas):
+            point = points.get((layer.name, column.name))
+            numbers = (None, None, None) if point is None else (point.mean, point.low, point.high)
+            mean, low, high = (number_text(number) for number in numbers)
+            cells.append((mean, "" if point is None else f"{low} to {high}"))
+        rows.append({"layer": layer, "address": address, "cells": cells})
+    return rows
