@@ -154,7 +154,7 @@ def test_words_of_the_atlas_run_nothing() -> None:
         )
     )
     texts = [content.decode() for name, content in made.items() if name.endswith(".html")]
-    assert len(texts) == 3
+    assert len(texts) >= 3, "the front page, the page of a unit, and one for each layer"
     scripts = [content.decode() for name, content in made.items() if name.startswith("data/")]
     assert len(scripts) == 2, "a block and the names"
     assert not any("<" in text for text in scripts)
