@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import platform
 
 import torch
+from threadpoolctl import threadpool_info
 
 from polyscan.errors import ModelError
 from polyscan.vision.memory import keep_freed_memory
@@ -43,13 +45,19 @@ def prepare_device(device: torch.device) -> None:
     torch.backends.cudnn.benchmark = False
 
 
+@functools.cache
 def cpu_kind() -> str:
-    """The kind of CPU that this process computes on: CPUs of one kind give the same bits.
+    """The kind of CPU that this process computes on, by the kernels that torch and NumPy's BLAS chose for it.
+
+    CPUs of one kind give the same bits; between kinds, float sums are taken in another order.
 
     >>> cpu_kind()  # doctest: +SKIP
-    'x86_64 AVX512'
+    'x86_64 AVX512, BLAS SkylakeX'
     """
-    return f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}"
+    pools = threadpool_info()
+    blas = sorted({str(pool["architecture"]) for pool in pools if "architecture" in pool})
+    kind = f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}"
+    return f"{kind}, BLAS {' and '.join(blas)}" if blas else kind
 
 
 def arithmetic() -> dict[str, bool]:
