@@ -1,4 +1,4 @@
-"""Everything that polyscan says when something is wrong.
+"""The errors that polyscan raises, and suggestions for their messages.
 
 PolyscanError
 ├── JobError      the job or the command is wrong: unknown key, too few images, another job's run folder
@@ -19,7 +19,7 @@ MOST_LISTED = 8
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """The known names most like a wrong one, best first, for an error message; "none" where none is like it.
+    """The known names most like a wrong one, best first, for an error message; "none" if no name is similar.
 
     >>> nearest("silhouete", ["gap", "silhouette"]), nearest("x", ["gap"])
     ('silhouette', 'none')
@@ -28,7 +28,7 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
 
 def suggestion(name: str, known: Iterable[str]) -> str:
-    """The known names most like a wrong one, or the first ones where none is like it, for an error message.
+    """The known names most like a wrong one, or the first ones if no name is similar, for an error message.
 
     >>> suggestion("silhouete", ["gap", "silhouette"]), suggestion("x", ["gap", "cut"])
     ('nearest: silhouette', 'there are: gap, cut')
@@ -41,7 +41,7 @@ def suggestion(name: str, known: Iterable[str]) -> str:
 
 
 class PolyscanError(Exception):
-    """Base of every error that is meant for the user: its text says what is wrong, what is allowed, what to do."""
+    """Base of all errors for users: the text says what is wrong, what is allowed and what to do."""
 
 
 class JobError(PolyscanError):
@@ -84,5 +84,5 @@ class ShardError(PolyscanError):
         self.cause = cause
 
     def __reduce__(self) -> tuple[type[ShardError], tuple[str, int, str]]:
-        """Pickles by its parts, so that it survives the way from a worker to the driver."""
+        """Pickled by its arguments, so that a worker can send it to the driver."""
         return ShardError, (self.stage, self.index, self.cause)

@@ -1,7 +1,7 @@
-"""Shards on Ray actors. Knows nothing of what a shard is about; who does which is `scheduling`'s.
+"""Runs shards on Ray actors; `scheduling` decides which actor runs which shard.
 
-Actors are never restarted by Ray (`max_restarts=0`): a shard behind the one that killed its worker must not be
-charged with the death, and Ray's own restart can't tell them apart.
+Actors are never restarted by Ray (`max_restarts=0`): a shard queued after the one that killed the worker must not be
+charged with the death, and Ray's own restart cannot distinguish the two.
 """
 
 from __future__ import annotations
@@ -25,47 +25,47 @@ from polyscan.scheduling import Died, Ended, Event, Ready, WorkerPolicy, schedul
 from polyscan.shards import Failure, Outcome, Receipt, Resources, Runner, Shard, Work
 
 OTHERS_SHARE = 0.5
-"""Workers of other stages keep what they have loaded while they hold at most this share of the CPUs."""
+"""Workers of other stages are kept, with all they have loaded, while they hold at most this share of the CPUs."""
 
 
 class _Actor:
-    """Sits on a worker process and holds what is heavy, for one stage at a time."""
+    """Runs in a worker process and holds the large objects of one stage at a time."""
 
     def __init__(self) -> None:
         self._work: Work | None = None
 
     def hello(self, make_work: bytes) -> str:
-        """Imports what the stage needs, before any shard's time runs, and tells the machine it is on."""
-        self._work = None  # the last stage's network goes before this one's comes
+        """Imports what the stage needs before the time of its first shard counts; returns the id of its machine."""
+        self._work = None  # frees the last stage's network before this one's is loaded
         make: Callable[[], Work] = pickle.loads(make_work)
         self._work = make()
         return ray.get_runtime_context().get_node_id()
 
     def run(self, shard: Shard) -> Outcome:
-        """Does a shard."""
-        assert self._work is not None, "a shard before a hello"
+        """Runs a shard."""
+        assert self._work is not None, "`run` was called before `hello`"
         return self._work(shard)
 
 
 @dataclass
 class _Member:
-    """An actor of a pool, and what it was asked, oldest first (None: to say hello)."""
+    """An actor of a pool, and its open calls, oldest first (None: a call of `hello`)."""
 
     actor: Any
     calls: dict[Any, Shard | None] = field(default_factory=dict[Any, "Shard | None"])
     machine: str = ""
 
     @property
-    def is_coming(self) -> bool:
-        """Whether it has yet to say hello, and has nothing else to do."""
+    def is_starting(self) -> bool:
+        """Whether its only open call is that of `hello`."""
         return bool(self.calls) and all(shard is None for shard in self.calls.values())
 
 
 class RayPool:
-    """Ray actors as a pool. They outlive a stage: a process that has loaded torch is worth keeping.
+    """A pool of Ray actors, which outlive a stage: a process that has loaded torch is worth keeping.
 
     Args:
-        resources: of one worker.
+        resources: resources of one worker.
     """
 
     def __init__(self, resources: Resources) -> None:
@@ -74,29 +74,29 @@ class RayPool:
         self._make_work = b""
         self._members: dict[int, _Member] = {}
         self._idle: list[_Member] = []
-        self._heard: deque[Event] = deque()
-        self._started = 0
+        self._events: deque[Event] = deque()
+        self._n_started = 0
 
     def begin(self, make_work: Callable[[], Work], held: Mapping[str, float]) -> None:
-        """What the workers are to do from now on, and how many CPUs of each machine others hold meanwhile."""
+        """Sets the work of the next stage, and the number of CPUs of each machine that other workers hold."""
         self._make_work = cloudpickle.dumps(make_work)  # pyright: ignore[reportPrivateImportUsage]
         self._held = held
 
     @property
     def n_workers(self) -> int:
-        """Those that live or are asked for."""
+        """Number of actors that are alive or requested."""
         return len(self._members) + len(self._idle)
 
     def machines(self) -> list[str]:
-        """Where each of them is that has said so."""
+        """The machine of each actor that has started."""
         return [member.machine for member in (*self._members.values(), *self._idle) if member.machine]
 
     def room(self) -> int:
-        """As many as fit on each machine that is alive, beside what others hold there."""
+        """How many actors fit on the machines that are alive, besides what other workers hold there."""
         return fitting(self.resources, self._held)
 
     def needs(self) -> str:
-        """In words."""
+        """What a worker needs and what the cluster has, in words."""
         machines = _machines().values()
         cpus, gpus = (sum(has.get(kind, 0.0) for has in machines) for kind in ("CPU", "GPU"))
         return (
@@ -105,17 +105,17 @@ class RayPool:
         )
 
     def now(self) -> float:
-        """Seconds."""
+        """Seconds on a monotonic clock."""
         return time.monotonic()
 
     def start(self) -> int:
-        """An actor that is free, or a new one; a network is loaded when its first shard comes."""
-        self._started += 1
-        member = self._members[self._started] = self._idle.pop() if self._idle else _Member(self._new_actor())
-        self._greet(member)
-        return self._started
+        """Takes an idle actor or a new one; it loads the network with its first shard."""
+        self._n_started += 1
+        member = self._members[self._n_started] = self._idle.pop() if self._idle else _Member(self._new_actor())
+        self._call_hello(member)
+        return self._n_started
 
-    def _greet(self, member: _Member) -> None:
+    def _call_hello(self, member: _Member) -> None:
         member.calls[member.actor.hello.remote(self._make_work)] = None
 
     def _new_actor(self) -> Any:
@@ -128,28 +128,28 @@ class RayPool:
         member.calls[member.actor.run.remote(shard)] = shard
 
     def wait(self, timeout_s: float) -> Event | None:
-        """Blocks until a call has ended; all that have ended meanwhile are told one by one."""
-        if not self._heard:
+        """Blocks until a call has ended; if several calls have, their events follow one by one."""
+        if not self._events:
             calls = [call for member in self._members.values() for call in member.calls]
             if not calls:
                 time.sleep(timeout_s)
                 return None
             ended, _ = ray.wait(calls, num_returns=1, timeout=timeout_s)
             if ended:
-                ended, _ = ray.wait(calls, num_returns=len(calls), timeout=0)  # it may be one of many
-            self._hear(set(ended))
-        return self._heard.popleft() if self._heard else None
+                ended, _ = ray.wait(calls, num_returns=len(calls), timeout=0)  # others may have ended, too
+            self._collect(set(ended))
+        return self._events.popleft() if self._events else None
 
-    def _hear(self, ended: set[Any]) -> None:
+    def _collect(self, ended: set[Any]) -> None:
         for worker, member in self._members.items():
-            # Oldest first: a shard that was done just before its worker died is told before the death.
+            # Oldest first: a shard that was done just before its worker died is reported before the death.
             for call, shard in list(member.calls.items()):
                 if call not in ended:
                     continue
                 del member.calls[call]
                 event = self._event(worker, member, call, shard)
                 if event is not None:
-                    self._heard.append(event)
+                    self._events.append(event)
                 if isinstance(event, Died):
                     member.calls.clear()
                     break
@@ -161,7 +161,7 @@ class RayPool:
             cause = _last_line(error)
             return Ended(worker, shard, Failure(shard, cause, str(error))) if shard else Died(worker, cause, str(error))
         except RayError as error:  # the actor died, its machine went, or the machine ran out of memory
-            if shard is None and member.machine:  # it was lost while it was idle, which is nobody's loss
+            if shard is None and member.machine:  # it was lost while idle: no shard is affected
                 self._renew(member)
                 return None
             is_gone = getattr(error, "preempted", False) or (member.machine and member.machine not in _machines())
@@ -173,27 +173,27 @@ class RayPool:
 
     def _renew(self, member: _Member) -> None:
         member.actor, member.machine = self._new_actor(), ""
-        self._greet(member)
+        self._call_hello(member)
 
     def drop(self, worker: int) -> None:
-        """Ends an actor and forgets what it was given; one that is still coming up waits for the next stage."""
-        self._heard = deque(event for event in self._heard if event.worker != worker)
+        """Ends an actor and forgets its calls; an actor that is still starting is kept for the next stage."""
+        self._events = deque(event for event in self._events if event.worker != worker)
         member = self._members.pop(worker)
-        if member.is_coming:
-            # A short stage is over before its last workers are there. Ended, they would begin anew in the next one.
+        if member.is_starting:
+            # A short stage may end before its last actors have started; if ended, the next stage would start them anew.
             member.calls.clear()
             self._idle.append(member)
         else:
             ray.kill(member.actor)
 
     def rest(self) -> None:
-        """Ends the actors that are still at work; the others wait for the next stage."""
+        """Ends the actors that are still running; the others are kept for the next stage."""
         for worker, member in list(self._members.items()):
             if member.calls:
                 self.drop(worker)
             else:
                 self._idle.append(self._members.pop(worker))
-        self._heard.clear()
+        self._events.clear()
 
     def close(self) -> None:
         """Ends all actors."""
@@ -204,7 +204,7 @@ class RayPool:
 
 
 def fitting(resources: Resources, held: Mapping[str, float]) -> int:
-    """How many workers the machines have room for, beside CPUs that others hold on them."""
+    """How many workers fit on the machines, besides the CPUs that others hold there."""
     return sum(
         resources.fitting(has.get("CPU", 0.0) - held.get(machine, 0.0), has.get("GPU", 0.0))
         for machine, has in _machines().items()
@@ -212,12 +212,12 @@ def fitting(resources: Resources, held: Mapping[str, float]) -> int:
 
 
 def _machines() -> dict[str, dict[str, float]]:
-    """What each machine has that is alive."""
+    """Resources of each machine that is alive, by node id."""
     return {machine["NodeID"]: machine["Resources"] for machine in ray.nodes() if machine["Alive"]}
 
 
 def _cause(error: RayError) -> str:
-    """What Ray says of a death, in one line: what stands behind its list of names and numbers."""
+    """Ray's explanation of a death in one line: the line after its list of names and ids."""
     if isinstance(error, RayActorError) and error.actor_init_failed:
         return _last_line(error)
     lines = [line.strip() for line in str(error).splitlines() if line.strip() and not line.startswith("\t")]
@@ -232,7 +232,7 @@ def ray_runner(policy: WorkerPolicy | None = None) -> Runner:
     """A runner on the connected cluster; its actors end with the connection.
 
     Args:
-        policy: how many workers, and how long they are waited for; default: as many as fit.
+        policy: how many workers to request, and how long to wait for them; default: as many as fit.
     """
     policy = policy or WorkerPolicy()
     pools: dict[Resources, RayPool] = {}
@@ -240,10 +240,10 @@ def ray_runner(policy: WorkerPolicy | None = None) -> Runner:
     def run(make_work: Callable[[], Work], shards: Sequence[Shard], resources: Resources) -> Generator[Outcome]:
         if not shards:
             return
-        given = _given(resources)
-        _make_room(pools, given)
-        pool = pools.setdefault(given, RayPool(given))
-        pool.begin(make_work, _held(pools, given))
+        request = _request(resources)
+        _make_room(pools, request)
+        pool = pools.setdefault(request, RayPool(request))
+        pool.begin(make_work, _held(pools, request))
         meter = _Meter(shards[0].stage)
         try:
             for outcome in schedule(pool, shards, policy):
@@ -255,33 +255,33 @@ def ray_runner(policy: WorkerPolicy | None = None) -> Runner:
     return run
 
 
-def _given(resources: Resources) -> Resources:
-    """What a worker asks for: a GPU that it could do without only where the cluster has some."""
+def _request(resources: Resources) -> Resources:
+    """The resources to request for a worker: an optional GPU only if the cluster has GPUs."""
     has_gpus = any(has.get("GPU", 0.0) > 0 for has in _machines().values())
     return resources if has_gpus or not resources.gpus_are_optional else Resources(resources.cpus)
 
 
-def _held(pools: Mapping[Resources, RayPool], given: Resources) -> Counter[str]:
-    """CPUs by machine that the other pools' workers hold."""
+def _held(pools: Mapping[Resources, RayPool], request: Resources) -> Counter[str]:
+    """Number of CPUs, by machine, that the workers of other pools hold."""
     held: Counter[str] = Counter()
     for other, pool in pools.items():
-        if other != given:
+        if other != request:
             held.update({machine: n * other.cpus for machine, n in Counter(pool.machines()).items()})
     return held
 
 
-def _make_room(pools: dict[Resources, RayPool], given: Resources) -> None:
-    """Ends other stages' workers where they hold a GPU that is wanted, or stand before one, or hold too many CPUs."""
-    held = _held(pools, given)
+def _make_room(pools: dict[Resources, RayPool], request: Resources) -> None:
+    """Ends other stages' workers if they hold a GPU that is needed, or the CPUs next to one, or too many CPUs."""
+    held = _held(pools, request)
     is_crowded = held.total() > OTHERS_SHARE * sum(has.get("CPU", 0.0) for has in _machines().values())
-    stands_before_gpus = bool(given.gpus) and fitting(given, held) < fitting(given, {})
-    for other in [key for key in pools if key != given]:
-        if is_crowded or stands_before_gpus or (other.gpus and given.gpus):
+    blocks_gpus = bool(request.gpus) and fitting(request, held) < fitting(request, {})
+    for other in [key for key in pools if key != request]:
+        if is_crowded or blocks_gpus or (other.gpus and request.gpus):
             pools.pop(other).close()
 
 
 class _Meter:
-    """What Ray's own dashboard shows of a stage."""
+    """Metrics of a stage for Ray's own dashboard."""
 
     def __init__(self, stage: str) -> None:
         self._tags = {"stage": stage}
@@ -292,7 +292,7 @@ class _Meter:
         self._workers = metrics.Gauge("polyscan_workers", "workers", tag_keys=keys)
 
     def count(self, outcome: Outcome, n_workers: int) -> None:
-        """One outcome more."""
+        """Counts one outcome."""
         self._workers.set(n_workers, self._tags)
         if isinstance(outcome, Receipt):
             self._shards.inc(1, self._tags)
@@ -303,7 +303,7 @@ class _Meter:
 
 @contextmanager
 def connected(n_cpus: int | None = None) -> Generator[None]:
-    """Joins the cluster that RAY_ADDRESS names, or starts one on this machine; ends only what it started.
+    """Connects to the cluster at RAY_ADDRESS, or starts one on this machine; ends only a cluster that it started.
 
     Args:
         n_cpus: CPUs of a cluster started here; default: the machine's.
@@ -311,10 +311,10 @@ def connected(n_cpus: int | None = None) -> Generator[None]:
     if ray.is_initialized():
         yield
         return
-    here = not os.environ.get("RAY_ADDRESS")
+    is_local = not os.environ.get("RAY_ADDRESS")
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.WARNING}
-    if here:
-        # "local", or it would join whatever Ray somebody has left running here.
+    if is_local:
+        # "local": by default Ray would connect to any cluster that is still running on this machine.
         ray.init("local", num_cpus=n_cpus, include_dashboard=False, **quiet)
     else:
         ray.init(**quiet)

@@ -1,7 +1,7 @@
-"""Which worker does which shard: a plain loop over a small pool. Knows neither Ray nor what a shard is about.
+"""Assigns shards to workers in a plain loop that knows neither Ray nor what a shard computes.
 
-Law: each shard's outcome is given once, whatever workers and machines do. The pool says what happened; the scheduler
-decides. So deaths, hangs, late answers, machines that join and machines that go are tested without any of them.
+Law: each shard's outcome is yielded once, whatever workers and machines do. The pool reports events; the scheduler
+decides. So tests can cover deaths, hangs, late answers, and machines that join or leave, without real ones.
 """
 
 from __future__ import annotations
@@ -18,29 +18,29 @@ from polyscan.shards import Failure, Outcome, Shard
 log = logging.getLogger("polyscan.workers")
 
 IN_FLIGHT = 2
-"""Shards per worker: one at work, one waiting, so that no worker waits for the driver."""
+"""Shards per worker: one running, one queued, so that no worker waits for the driver."""
 DEATHS = 3
-"""How many workers may die of one shard."""
+"""A shard fails for good when this many workers have died of it."""
 LOST = 30
-"""How often a shard may be lost with its machine, which is no fault of the shard."""
+"""A shard fails for good when it was lost this often with its machine, for which it is not to blame."""
 SLOWEST_START_S = 600.0
-"""How long a worker is waited for where there is room for one, or was: disks are cold, and lost nodes come back."""
+"""How long to wait for a worker if there is or was room for one: disks may be cold, and lost nodes may come back."""
 LOOK_S = 5.0
-"""Seconds between checks of the clock and of the machines, where nothing happens."""
+"""Seconds between checks of the clock and of the machines, if nothing happens."""
 SHORTEST_DEADLINE_S, SLOWER = 1800.0, 20
-"""Without a deadline in the job, a shard may take this long, or this many times what the slowest has taken."""
+"""Without a deadline in the job, a shard may take this long, or this many times as long as the slowest so far."""
 
 
 @dataclass(frozen=True)
 class Ready:
-    """A worker has come up."""
+    """A worker has started."""
 
     worker: int
 
 
 @dataclass(frozen=True)
 class Ended:
-    """A worker has done a shard, or failed at it."""
+    """A worker has finished a shard, or failed at it."""
 
     worker: int
     shard: Shard
@@ -49,13 +49,13 @@ class Ended:
 
 @dataclass(frozen=True)
 class Died:
-    """A worker is gone with all that it had been given.
+    """A worker is gone, with all shards in its queue.
 
     Args:
-        worker: which one.
+        worker: its number.
         cause: one line on what happened.
-        traceback: all that is known of it.
-        with_machine: whether the whole machine is gone, which is nobody's fault.
+        traceback: all that is known about it.
+        with_machine: whether its whole machine is gone, for which the shard is not to blame.
     """
 
     worker: int
@@ -68,47 +68,47 @@ Event = Ready | Ended | Died
 
 
 class Pool(Protocol):
-    """Workers by number."""
+    """A pool of workers, which have numbers."""
 
     def room(self) -> int:
-        """How many workers the machines that are there have room for, those of this pool among them."""
+        """How many workers fit on the machines that are alive, including the workers of this pool."""
         ...
 
     def start(self) -> int:
-        """Asks for a new worker; `Ready` or `Died` tells what came of it."""
+        """Requests a new worker and returns its number; a `Ready` or `Died` event follows."""
         ...
 
     def submit(self, worker: int, shard: Shard) -> None:
-        """Hands it a shard; it does them in the order in which they came."""
+        """Queues a shard for a worker, which runs its shards in order."""
         ...
 
     def wait(self, timeout_s: float) -> Event | None:
-        """The next thing that happens, or None after a while; a death is told once."""
+        """The next event, or None after `timeout_s`; a death is reported once."""
         ...
 
     def drop(self, worker: int) -> None:
-        """Ends a worker, whatever it is at; nothing more is heard of it."""
+        """Ends a worker, whatever it is doing; no event of it follows."""
         ...
 
     def now(self) -> float:
-        """Seconds on a clock that never goes back."""
+        """Seconds on a monotonic clock."""
         ...
 
     def needs(self) -> str:
-        """What a worker needs and what the machines have, in words for somebody who waits in vain."""
+        """What a worker needs and what the machines have, for the error message if no worker starts."""
         ...
 
 
 @dataclass(frozen=True)
 class WorkerPolicy:
-    """How many workers are asked for, and how long they and their shards are waited for.
+    """How many workers to request, and how long to wait for them and their shards.
 
     Args:
-        n_workers: how many are asked for, also where there is no room yet: that is how a cluster learns to grow.
-            None: as many as there is room for, checked again and again.
+        n_workers: number of workers, requested even if there is no room yet, so that a cluster can grow. None: as many
+            as there is room for, checked repeatedly.
         deadline_s: a shard that takes longer is taken back and its worker ended; None: 20 times the slowest so far,
             at least half an hour.
-        patience_s: how long the first worker is waited for where no machine has room for one.
+        patience_s: how long to wait for the first worker if no machine has room for one.
     """
 
     n_workers: int | None = None
@@ -119,13 +119,13 @@ class WorkerPolicy:
 def schedule(pool: Pool, shards: Sequence[Shard], policy: WorkerPolicy) -> Iterator[Outcome]:
     """Each shard's outcome once, in finishing order, with at most two shards in flight per worker.
 
-    When a worker dies, the shard at its head is charged with the death (three make a failure), those behind it are
-    taken back without a charge. A death right after a shard was done may swallow its outcome; then that shard is
-    charged once, tried again, and found done. A worker that hangs is ended and counts as dead. Workers that are left
-    idle stay with the pool.
+    When a worker dies, the first shard of its queue is charged with the death (three deaths make a failure); the others
+    are taken back without a charge. A death right after a shard was finished may lose its outcome; that shard is then
+    charged once, tried again, and turns out to be done. A worker that hangs is ended and counts as dead. Idle workers
+    stay with the pool.
 
     Raises:
-        JobError: if no worker comes up, or none is left and none comes back.
+        JobError: if no worker starts, or all are lost and no new one starts.
     """
     scheduler = _Scheduler(pool, shards, policy)
     while scheduler.n_open:
@@ -137,7 +137,7 @@ def schedule(pool: Pool, shards: Sequence[Shard], policy: WorkerPolicy) -> Itera
 
 
 class _Scheduler:
-    """Which worker does which shard. Holds what is open and nothing of what is done."""
+    """Assigns shards to workers; holds the open shards only."""
 
     def __init__(self, pool: Pool, shards: Sequence[Shard], policy: WorkerPolicy) -> None:
         self.pool = pool
@@ -146,27 +146,24 @@ class _Scheduler:
         self.n_open = len(shards)
         self.starting: dict[int, None] = {}
         self.queues: dict[int, deque[Shard]] = {}
-        self.by_queue_length: tuple[dict[int, None], ...] = tuple(
-            {} for _ in range(IN_FLIGHT)
-        )  # by length of their queue
-        self.begun: dict[int, float] = {}
+        self.by_queue_length: tuple[dict[int, None], ...] = tuple({} for _ in range(IN_FLIGHT))
+        self.began_at: dict[int, float] = {}
         self.deaths: Counter[int] = Counter()
         self.lost: Counter[int] = Counter()
-        self.n_failed_starts = 0
-        self.has_started = False
-        self.last_look = self.last_workers_at = self.last_room_at = pool.now()
+        self.has_started, self.n_failed_starts = False, 0
+        self.last_check_at = self.last_workers_at = self.last_room_at = pool.now()
         self.slowest_s = 0.0
         self.room = pool.room()
-        self.wanted = self._wanted()
+        self.n_requested = self._n_requested()
 
     # ---- workers -------------------------------------------------------------------------------------------------
 
-    def _wanted(self) -> int:
+    def _n_requested(self) -> int:
         return self.policy.n_workers or self.room
 
     def start_workers(self) -> None:
-        """As many workers as are wanted and have something to do; those that are still to come are let go first."""
-        target = min(self.wanted, self.n_open)
+        """Starts workers up to the requested number, or drops workers that are starting if fewer have work to do."""
+        target = min(self.n_requested, self.n_open)
         while len(self.queues) + len(self.starting) < target:
             self.starting[self.pool.start()] = None
         while self.starting and len(self.queues) + len(self.starting) > target:
@@ -174,7 +171,7 @@ class _Scheduler:
             self.pool.drop(worker)
 
     def assign(self) -> None:
-        """Shards to workers with nothing to do, then to those with one; the last ones to whoever is free first."""
+        """Gives shards to idle workers, then to those with one shard; the last shards wait for a free worker."""
         for length, workers in enumerate(self.by_queue_length):
             for worker in list(workers):
                 if not self.waiting or (length and len(self.waiting) <= len(self.queues) + len(self.starting)):
@@ -184,28 +181,28 @@ class _Scheduler:
                 self._submit(worker)
 
     def _is_suspect(self, worker: int) -> bool:
-        """What has killed a worker is tried alone, so that a second death is charged to it and no other."""
+        """Whether a shard has killed a worker before: it runs alone, so that a second death is charged to no other."""
         return bool(self.deaths) and any(self.deaths[shard.index] for shard in (*self.queues[worker], self.waiting[0]))
 
     def _submit(self, worker: int) -> None:
         queue, shard = self.queues[worker], self.waiting.popleft()
         if not queue:
-            self.begun[worker] = self.pool.now()
+            self.began_at[worker] = self.pool.now()
         self.pool.submit(worker, shard)
         queue.append(shard)
         self._index(worker)
 
     def _index(self, worker: int) -> None:
-        """Puts a worker where the length of its queue says."""
+        """Updates a worker's entry in `by_queue_length`."""
         for workers in self.by_queue_length:
             workers.pop(worker, None)
         if worker in self.queues and (length := len(self.queues[worker])) < IN_FLIGHT:
             self.by_queue_length[length][worker] = None
 
-    # ---- what happens --------------------------------------------------------------------------------------------
+    # ---- events --------------------------------------------------------------------------------------------------
 
     def handle(self, event: Event | None) -> Iterator[Outcome]:
-        """Takes note of an event; those of a worker that was dropped are ignored."""
+        """Handles an event; events of dropped workers are ignored."""
         if isinstance(event, Ready) and event.worker in self.starting:
             del self.starting[event.worker]
             self.has_started, self.n_failed_starts = True, 0
@@ -220,8 +217,8 @@ class _Scheduler:
 
     def _ended(self, event: Ended) -> Outcome:
         now = self.pool.now()
-        self.slowest_s = max(self.slowest_s, now - self.begun[event.worker])
-        self.begun[event.worker] = now
+        self.slowest_s = max(self.slowest_s, now - self.began_at[event.worker])
+        self.began_at[event.worker] = now
         self.queues[event.worker].remove(event.shard)
         self._index(event.worker)
         self._close(event.shard)
@@ -236,54 +233,58 @@ class _Scheduler:
         del self.starting[event.worker]
         self.pool.drop(event.worker)
         self.n_failed_starts += not event.with_machine
-        log.warning("a worker ended before it came up (%s)", event.cause)
+        log.warning("a worker ended before it started (%s)", event.cause)
         if self.n_failed_starts >= DEATHS:
-            self.wanted = len(self.queues) + len(self.starting)  # no others until the next look
+            self.n_requested = len(self.queues) + len(self.starting)  # no more until the next check
         if self.n_failed_starts >= max(DEATHS, self.room) and not self.queues:
-            raise JobError(f"{self.n_failed_starts} consecutive workers ended before they came up: {event.cause}")
+            raise JobError(f"{self.n_failed_starts} consecutive workers ended before they started: {event.cause}")
 
     def _died(self, event: Died) -> Iterator[Outcome]:
         queue = self.queues.pop(event.worker)
         self._index(event.worker)
-        self.begun.pop(event.worker, None)
+        self.began_at.pop(event.worker, None)
         self.pool.drop(event.worker)
         if not queue:
             log.warning("an idle worker is gone (%s)", event.cause)
             return
-        head, *behind = queue
-        who = "a machine" if event.with_machine else "a worker"
-        log.warning("%s is gone at shard %d of `%s` (%s)", who, head.index, head.stage, event.cause)
-        charged, most = (self.lost, LOST) if event.with_machine else (self.deaths, DEATHS)
-        charged[head.index] += 1
-        self.waiting.extendleft(reversed(behind))
-        if charged[head.index] < most:
-            self.waiting.appendleft(head)
-            return
-        self._close(head)
-        cause = f"its machine was lost {most} times" if event.with_machine else f"its worker died {most} times"
-        yield Failure(head, f"{cause} ({event.cause})", event.traceback, is_final=True)
+        running, *queued = queue
+        self.waiting.extendleft(reversed(queued))
+        yield from self._charge(running, event)
 
-    # ---- now and then --------------------------------------------------------------------------------------------
+    def _charge(self, shard: Shard, event: Died) -> Iterator[Outcome]:
+        """Charges a death to the shard that was running: it waits to be tried again, or has failed for good."""
+        subject = "a machine" if event.with_machine else "a worker"
+        log.warning("%s is gone at shard %d of `%s` (%s)", subject, shard.index, shard.stage, event.cause)
+        charges, most = (self.lost, LOST) if event.with_machine else (self.deaths, DEATHS)
+        charges[shard.index] += 1
+        if charges[shard.index] < most:
+            self.waiting.appendleft(shard)
+            return
+        self._close(shard)
+        cause = f"its machine was lost {most} times" if event.with_machine else f"its worker died {most} times"
+        yield Failure(shard, f"{cause} ({event.cause})", event.traceback, is_final=True)
+
+    # ---- regular checks ------------------------------------------------------------------------------------------
 
     def check_workers(self) -> Iterator[Outcome]:
-        """Are there more machines or fewer, is there nobody, does a worker hang?"""
+        """Counts the machines again, gives up if there is no hope of a worker, and ends workers that hang."""
         now = self.pool.now()
-        if now - self.last_look < LOOK_S:
+        if now - self.last_check_at < LOOK_S:
             return
-        self.last_look = now
+        self.last_check_at = now
         self.room = self.pool.room()
-        self.wanted = self._wanted()
+        self.n_requested = self._n_requested()
         self._give_up(now)
         deadline_s = self.policy.deadline_s or adaptive_deadline_s(self.slowest_s)
         for worker, queue in list(self.queues.items()):
-            if queue and now - self.begun[worker] > deadline_s:
+            if queue and now - self.began_at[worker] > deadline_s:
                 yield from self._died(Died(worker, f"no answer for {deadline_s:g} s"))
 
     def _give_up(self, now: float) -> None:
-        """Ends what nobody works at, and nobody will.
+        """Raises an error if there is no worker and no prospect of one.
 
         Raises:
-            JobError: if no machine has had room for a worker for too long, or none has come up where there is room.
+            JobError: if no machine has had room for a worker for too long, or no worker has started despite room.
         """
         if self.queues:
             self.last_workers_at = now
@@ -293,14 +294,14 @@ class _Scheduler:
         has_no_room = not self.has_started and now - self.last_room_at > patience_s
         if has_no_room or now - self.last_workers_at > max(patience_s, SLOWEST_START_S):
             raise JobError(
-                f"no worker {'is left' if self.has_started else 'came up'} after {now - self.last_workers_at:.0f} s: "
-                f"{self.pool.needs()}; ask for less, join a larger cluster by RAY_ADDRESS, or, where the cluster is "
-                "still to grow, wait longer (`workers.patience_s`)"
+                f"no worker {'is left' if self.has_started else 'started'} after {now - self.last_workers_at:.0f} s: "
+                f"{self.pool.needs()}; request less, connect to a larger cluster with RAY_ADDRESS, or, if the cluster "
+                "has yet to grow, wait longer (`workers.patience_s`)"
             )
 
 
 def adaptive_deadline_s(slowest_s: float) -> float:
-    """How long a shard may take where the job does not say: by the slowest one so far.
+    """How long a shard may take if the job sets no deadline, from the slowest one so far.
 
     >>> adaptive_deadline_s(0.0), adaptive_deadline_s(600.0)
     (1800.0, 12000.0)

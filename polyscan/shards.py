@@ -1,6 +1,6 @@
 """How a stage is cut into shards, and where every random number comes from.
 
-Law: both are pure functions of the job. A shard never depends on who runs it, a seed never on the order of arrival.
+Law: both are pure functions of the job. A shard never depends on its worker, a seed never on the order of execution.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Protocol
 
 @dataclass(frozen=True)
 class Shard:
-    """One unit of work: the items `start` up to, not including, `stop` of one stage."""
+    """One piece of work: the items `start` up to, not including, `stop` of one stage."""
 
     stage: str
     index: int
@@ -27,7 +27,7 @@ class Shard:
 
     @property
     def name(self) -> str:
-        """The stem of its files, as in `00017-of-00256`."""
+        """The stem of its file names, as in `00017-of-00256`."""
         return f"{self.index:05d}-of-{self.count:05d}"
 
 
@@ -41,7 +41,7 @@ def split(stage: str, n_items: int, size: int) -> list[Shard]:
 
 
 def split_within(stage: str, group_sizes: Sequence[int], size: int) -> list[Shard]:
-    """Ranges of at most `size` items that cover all groups in turn, none of which reaches over a group's end.
+    """Ranges of at most `size` items that cover all groups in order; no range crosses the end of a group.
 
     >>> [(s.start, s.stop) for s in split_within("visualize", [3, 2], 2)]
     [(0, 2), (2, 3), (3, 5)]
@@ -51,7 +51,7 @@ def split_within(stage: str, group_sizes: Sequence[int], size: int) -> list[Shar
 
 
 def split_ranges(stage: str, ranges: Sequence[tuple[int, int]], size: int) -> list[Shard]:
-    """Ranges of at most `size` items that cover the given ones (start, stop) in turn, and nothing between them.
+    """Ranges of at most `size` items that cover larger ranges (start, stop) in order, and nothing between these.
 
     >>> [(s.start, s.stop) for s in split_ranges("score", [(0, 3), (5, 6)], 2)]
     [(0, 2), (2, 3), (5, 6)]
@@ -63,7 +63,7 @@ def split_ranges(stage: str, ranges: Sequence[tuple[int, int]], size: int) -> li
 
 
 def split_by_weight(stage: str, weights: Sequence[int], most: int) -> list[Shard]:
-    """Ranges of items whose weights sum to at most `most`; a heavier item has a range of its own.
+    """Ranges of items whose weights sum to at most `most`; a heavier item gets its own range.
 
     >>> [(s.start, s.stop) for s in split_by_weight("survey", [3, 3, 9, 1], 6)]
     [(0, 2), (2, 3), (3, 4)]
@@ -96,14 +96,14 @@ def seed(job_seed: int, purpose: str, layer: str = "", channel: int = 0, index: 
 
 @dataclass(frozen=True)
 class Receipt:
-    """A shard that is done: what the driver is told, never its data.
+    """A shard that is done, as reported to the driver; it carries no data.
 
     Args:
-        shard: which one.
-        rows: over all its files.
-        seconds: from its beginning to its filing.
-        batch: the batch sizes it was done with, by setting, where memory ran out at the job's own.
-        cpu: the kind of CPU that it was done on; None where no record tells.
+        shard: the shard.
+        rows: number of rows in all its files.
+        seconds: from its start until its files are written.
+        batch: batch sizes it was done with, by setting, if memory ran out at the job's own.
+        cpu: kind of CPU that it was done on; None if it was not recorded.
     """
 
     shard: Shard
@@ -115,13 +115,13 @@ class Receipt:
 
 @dataclass(frozen=True)
 class Failure:
-    """A shard that was not done.
+    """A shard that failed.
 
     Args:
-        shard: which one.
+        shard: the shard.
         cause: one line on what happened.
-        traceback: where.
-        is_final: whether trying again is pointless: its worker died of it three times.
+        traceback: traceback of the error.
+        is_final: whether it is not tried again, because too many workers died of it.
         is_job_error: whether the job itself is wrong, so that no shard can be done.
     """
 
@@ -134,20 +134,20 @@ class Failure:
 
 Outcome = Receipt | Failure
 Work = Callable[[Shard], Outcome]
-"""Does one shard and never raises (but for an interrupt)."""
+"""Runs one shard and never raises, except on an interrupt."""
 
 
-ROUNDING = 1e-6  # ten workers of a tenth are one whole, whatever a float makes of 1 / 0.1
+ROUNDING = 1e-6  # ten workers of a tenth of a GPU fit on one, whatever the rounding of 1 / 0.1
 
 
 @dataclass(frozen=True)
 class Resources:
-    """What one worker of a stage is given.
+    """The resources of one worker of a stage.
 
     Args:
-        cpus: whole ones.
-        gpus: a share of one, or whole ones.
-        gpus_are_optional: whether it does without where there is none.
+        cpus: number of CPUs.
+        gpus: a share of one GPU, or a number of whole ones.
+        gpus_are_optional: whether the worker runs without a GPU if there is none.
     """
 
     cpus: int = 1
@@ -155,7 +155,7 @@ class Resources:
     gpus_are_optional: bool = False
 
     def fitting(self, cpus: float, gpus: float) -> int:
-        """How many workers a machine with these has room for; a share of a GPU is never of two.
+        """How many workers fit on a machine with these; a share of a GPU is never split over two GPUs.
 
         >>> Resources(1, 0.5).fitting(8, 2), Resources(1, 0.4).fitting(8, 1), Resources(4).fitting(3, 1)
         (4, 2, 0)
@@ -168,16 +168,16 @@ class Resources:
 
 
 class Runner(Protocol):
-    """Does shards somewhere and hands back their outcomes as they finish."""
+    """Runs shards somewhere and yields their outcomes as they finish."""
 
     def __call__(
         self, make_work: Callable[[], Work], shards: Sequence[Shard], resources: Resources
     ) -> Generator[Outcome]:
-        """Each shard's outcome once, in finishing order; closed early, it lets go of what is still at work.
+        """Each shard's outcome once, in finishing order; if closed early, running shards are dropped.
 
         Args:
-            make_work: makes what does shards; called once per worker, where the worker is.
-            shards: what is to be done.
-            resources: of one worker.
+            make_work: makes the function that runs shards; called once per worker, in its process.
+            shards: the shards to run.
+            resources: resources of one worker.
         """
         ...

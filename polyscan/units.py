@@ -1,7 +1,7 @@
-"""What is scanned: layers and their units, in one fixed order.
+"""Layers and their units, in one fixed order.
 
-A unit's place in that order (its `number`) is the depth order of the layers, then the channel: every range of
-units, every shard and every row of `map.parquet` follows it.
+A unit's place in that order (its `number`) follows the depth of its layer, then its channel: every range of units,
+every shard and every row of `map.parquet` is in this order.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from itertools import accumulate
 
 REAL = "unit"
-"""The role of a layer's own channels; a virtual layer has another one: `null`, `control`, `planted`, `down` ..."""
+"""The role of a layer's own channels; virtual layers have other roles: `null`, `control`, `planted`, `down` ..."""
 VIRTUAL_MARK = "@"
-"""Stands between a layer and a role in a virtual layer's name. It is written and parsed in this file alone."""
+"""Separates layer and role in the name of a virtual layer; only this file writes and parses it."""
 CALL_MARK = "#"
-"""Stands between a module and the number of its call where the network calls it more than once."""
+"""Separates a module and the number of its call, if the network calls it more than once."""
 
 
 def virtual_layer(parent: str, role: str) -> str:
@@ -29,7 +29,7 @@ def virtual_layer(parent: str, role: str) -> str:
 
 
 def parent_and_role(layer: str) -> tuple[str, str]:
-    """The layer that a layer is read from, which is itself for a real one, and its role.
+    """The layer that a layer is read from (itself, if it is real), and its role.
 
     >>> parent_and_role("layer1.0@null"), parent_and_role("layer1.0")
     (('layer1.0', 'null'), ('layer1.0', 'unit'))
@@ -54,29 +54,29 @@ class Unit:
 
     @classmethod
     def parse(cls, text: str) -> Unit:
-        """The unit that `layer:channel` names.
+        """The unit written as `layer:channel`.
 
         Raises:
-            ValueError: if there is no colon, or what follows the last one is no whole number.
+            ValueError: if there is no colon, or the text after the last one is not a whole number.
 
         >>> Unit.parse("layer1.0:3")
         Unit(layer='layer1.0', channel=3)
         """
         layer, colon, channel = text.rpartition(":")
         if not colon or not layer or not channel.isdecimal():
-            raise ValueError(f'"{text}" names no unit; a unit is written layer:channel, as in layer1.0:3')
+            raise ValueError(f'"{text}" is not a unit; write a unit as layer:channel, as in layer1.0:3')
         return cls(layer, int(channel))
 
 
 @dataclass(frozen=True)
 class Layer:
-    """One layer as it is scanned.
+    """One scanned layer.
 
     Args:
         name: dotted module name as in `named_modules()`, followed by `#2` for the second call of a shared module, and
             by `@role` for a virtual layer.
         depth: place in the forward order, 0 first.
-        n_units: how many units it has.
+        n_units: number of its units.
     """
 
     name: str
@@ -85,12 +85,12 @@ class Layer:
 
     @property
     def parent(self) -> str:
-        """The real layer that it is read from: itself, unless it is virtual."""
+        """The real layer that it is read from; itself, unless it is virtual."""
         return parent_and_role(self.name)[0]
 
     @property
     def role(self) -> str:
-        """What its units are for: `unit` for a real layer, else `null`, `control`, `planted`, `down` ...
+        """The role of its units: `unit` for a real layer, else `null`, `control`, `planted`, `down` ...
 
         >>> Layer("layer1.0@null", 0, 200).role, Layer("layer1.0", 0, 64).role
         ('null', 'unit')
@@ -147,8 +147,8 @@ class UnitOrder(Sequence[Unit]):
         """The layer of that name."""
         return self.layers[self._place[name]]
 
-    def ranges(self, wanted: Callable[[Layer], bool]) -> list[tuple[int, int]]:
-        """First number and the number after the last one of each layer that is wanted, in order.
+    def ranges(self, predicate: Callable[[Layer], bool]) -> list[tuple[int, int]]:
+        """First number, and the number after the last, of each layer that the predicate accepts, in order.
 
         >>> UnitOrder([Layer("a", 0, 2), Layer("a@null", 0, 4), Layer("b", 1, 3)]).ranges(lambda layer: layer.is_real)
         [(0, 2), (6, 9)]
@@ -156,11 +156,11 @@ class UnitOrder(Sequence[Unit]):
         return [
             (start, start + layer.n_units)
             for layer, start in zip(self.layers, self.starts, strict=False)
-            if wanted(layer)
+            if predicate(layer)
         ]
 
     def within_layer(self, start: int, stop: int) -> tuple[Layer, range]:
-        """The layer of the units `start` up to, not including, `stop`, and their channels there.
+        """The layer of the units `start` up to, not including, `stop`, and their channels.
 
         >>> UnitOrder([Layer("a", 0, 2), Layer("b", 1, 3)]).within_layer(3, 5)
         (Layer(name='b', depth=1, n_units=3), range(1, 3))

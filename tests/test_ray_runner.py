@@ -215,7 +215,7 @@ def test_work_that_cannot_be_made_anywhere_is_an_error_with_its_cause(ray_sessio
         raise OSError("nothing to import here")
 
     with pytest.raises(
-        JobError, match="3 consecutive workers ended before they came up: OSError: nothing to import here"
+        JobError, match="3 consecutive workers ended before they started: OSError: nothing to import here"
     ):
         list(ray_runner(WorkerPolicy(1))(broken, split("collect", 2, 1), Resources()))
 
@@ -294,10 +294,10 @@ def test_workers_of_other_stages_stay_where_they_stand_in_nobodys_way(
 def test_a_gpu_is_asked_for_where_the_cluster_has_one_or_the_job_insists(monkeypatch: pytest.MonkeyPatch) -> None:
     auto, insists = Resources(2, 0.5, gpus_are_optional=True), Resources(2, 0.5)
     machines(monkeypatch, cpus=(8, 0))
-    assert rays._given(auto) == Resources(2)
-    assert rays._given(insists) == insists
+    assert rays._request(auto) == Resources(2)
+    assert rays._request(insists) == insists
     machines(monkeypatch, cpus=(8, 0), gpu=(8, 1))
-    assert rays._given(auto) == auto
+    assert rays._request(auto) == auto
 
 
 def both_at_work(folder: Path) -> Callable[[], Work]:

@@ -365,7 +365,7 @@ def test_a_worker_that_dies_before_it_is_ready_is_replaced() -> None:
 
 def test_workers_that_all_die_before_they_are_ready_are_an_error() -> None:
     pool = FakePool(Machine(5), birth=lambda _: -1.0)
-    with pytest.raises(JobError, match=r"5 consecutive workers ended before they came up: told to"):
+    with pytest.raises(JobError, match=r"5 consecutive workers ended before they started: told to"):
         list(schedule(pool, split("collect", 10, 1), WorkerPolicy()))
     assert len(pool.workers) <= 5 + DEATHS
 
@@ -443,7 +443,7 @@ def test_no_more_are_asked_for_than_there_are_shards() -> None:
 @pytest.mark.parametrize("patience_s", [0.0, 25.0, 1000.0])
 def test_what_no_machine_has_room_for_is_an_error_when_patience_ends(n_workers: int | None, patience_s: float) -> None:
     pool = FakePool()
-    with pytest.raises(JobError, match=r"no worker came up after \d+ s: a worker needs a slot; ask for less") as caught:
+    with pytest.raises(JobError, match=r"no worker started after \d+ s: a worker needs a slot; request less") as caught:
         list(schedule(pool, split("collect", 3, 1), WorkerPolicy(n_workers, patience_s=patience_s)))
     assert patience_s < pool.clock <= patience_s + LOOK_S + 1
     assert "`workers.patience_s`" in str(caught.value)
@@ -465,7 +465,7 @@ def test_where_there_is_room_a_slow_start_is_waited_for_and_none_at_all_is_an_er
     pool = FakePool(Machine(2), birth=lambda _: SLOWEST_START_S - 2 * LOOK_S)
     assert done_once(list(schedule(pool, split("collect", 5, 1), WorkerPolicy())), 5)
     pool = FakePool(Machine(2), birth=lambda _: NEVER)
-    with pytest.raises(JobError, match="no worker came up after 60"):
+    with pytest.raises(JobError, match="no worker started after 60"):
         list(schedule(pool, split("collect", 5, 1), WorkerPolicy()))
 
 

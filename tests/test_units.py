@@ -47,5 +47,5 @@ def test_written_and_read_again_a_unit_is_the_same(text: str) -> None:
 
 @pytest.mark.parametrize("text", ["conv1", "conv1:", ":3", "conv1:-1", "conv1:x", ""])
 def test_what_is_no_unit_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match="names no unit"):
+    with pytest.raises(ValueError, match="is not a unit"):
         Unit.parse(text)

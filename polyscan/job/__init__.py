@@ -1,4 +1,4 @@
-"""A job: one TOML file, one scan."""
+"""Jobs: one TOML file describes one scan."""
 
 from polyscan.job.reading import build, fill, load, parse, settings_of
 from polyscan.job.settings import Job, Settings, VisualizeSettings, WorkersSettings

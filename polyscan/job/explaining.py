@@ -1,4 +1,4 @@
-"""What is wrong with a job, in words: pydantic's findings as sentences with the key, the value and what is allowed."""
+"""pydantic's validation errors as sentences, with the key, the value got and what is allowed."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
-PLAIN = "Value error, input should"  # as pydantic's own sentences, which name neither key nor value
+PLAIN = "Value error, input should"  # like pydantic's own sentences, which name neither key nor value
 BARE = re.compile(r"[\w\[\], .-]{1,60}", re.ASCII)
 
 
 def explained(error: ValidationError, content: Mapping[str, Any], model: type[BaseModel]) -> Iterator[str]:
-    """What is wrong, a line a fault: the key, the value got and what is allowed.
+    """One line per fault: the key, the value got and what is allowed.
 
     Args:
-        error: pydantic's own.
-        content: what was to be a job.
+        error: pydantic's error.
+        content: the settings that are not a valid job.
         model: the class of jobs.
     """
     for fault in error.errors():
         place = [str(part) for part in fault["loc"]]
-        key = ".".join(_word(part) for part in place)
+        key = ".".join(_key_part(part) for part in place)
         if fault["type"] == "extra_forbidden":
             yield f"unknown key `{key}`; {_hint(place, model)}"
         elif fault["type"] == "missing":
@@ -36,13 +36,13 @@ def explained(error: ValidationError, content: Mapping[str, Any], model: type[Ba
             yield f"`{key}`: {text[0].lower()}{text[1:]}, got {_short(fault.get('input', content))}"
 
 
-def _word(part: str) -> str:
-    """A part of a key as TOML has it: quoted where it is no bare word, and never pages long."""
+def _key_part(part: str) -> str:
+    """A part of a key as in TOML: quoted unless it is a bare key, and cut short if it is long."""
     return part if BARE.fullmatch(part) else _short(part)
 
 
 def _short(value: object) -> str:
-    """A value as Python writes it, cut short wherever it is long or deep."""
+    """A value as Python writes it, cut short if it is long or deep."""
     brief = reprlib.Repr()
     brief.maxlevel, brief.maxstring, brief.maxlong, brief.maxother = 3, 80, 40, 80
     try:
@@ -52,7 +52,7 @@ def _short(value: object) -> str:
 
 
 def _hint(place: Sequence[str], model: type[BaseModel]) -> str:
-    """What an unknown key may have been meant to be."""
+    """A suggestion for an unknown key."""
     group = _group(place[:-1], model)
     known = sorted(group.model_fields) if group else []
     near = difflib.get_close_matches(place[-1], known, n=1)
@@ -61,8 +61,8 @@ def _hint(place: Sequence[str], model: type[BaseModel]) -> str:
 
 def _group(place: Sequence[str], model: type[BaseModel]) -> type[BaseModel] | None:
     for part in place:
-        found = model.model_fields.get(part)
-        kinds = [found.annotation, *get_args(found.annotation)] if found else []
+        setting = model.model_fields.get(part)
+        kinds = [setting.annotation, *get_args(setting.annotation)] if setting else []
         inner = next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)), None)
         if inner is None:
             return None

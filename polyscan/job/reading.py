@@ -1,4 +1,4 @@
-"""Job files read: TOML to settings, and what is wrong with it said in words.
+"""Reads job files: TOML to settings, and plain error messages.
 
 Paths inside a job file are relative to that file; paths given on the command line to the working directory.
 """
@@ -22,14 +22,14 @@ def load(path: Path, overrides: Mapping[str, Any] | None = None) -> Job:
 
     Args:
         path: the TOML file.
-        overrides: dotted keys to values, as `--set` gives them; paths among them are relative to the working folder.
+        overrides: values by dotted key, as `--set` gives them; their paths are relative to the working folder.
 
     Raises:
-        JobError: if the file is missing, no TOML, or says anything that is not a job.
+        JobError: if the file is missing, is not TOML, or is not a valid job.
     """
     try:
         content, folder = path.read_bytes(), path.resolve().parent
-    except (OSError, ValueError) as error:  # the latter of a path that no file can have
+    except (OSError, ValueError) as error:  # ValueError: a path that no file can have
         why = getattr(error, "strerror", None) or error
         raise JobError(f"no job file at {path} ({why}); give an existing .toml file") from error
     return parse(content, str(path), overrides, folder=folder)
@@ -42,16 +42,16 @@ def parse(
 
     Args:
         text: the file's content, as text or in UTF-8.
-        origin: what error messages call it.
+        origin: what error messages call the text.
         overrides: as for `load`.
-        folder: where the job's own paths and code begin, unless the text says it.
+        folder: the folder that the job's paths and code are relative to, unless the text sets it.
 
     Raises:
-        JobError: if it is no TOML, or says anything that is not a job.
+        JobError: if the text is not TOML, or is not a valid job.
     """
     content = _toml(text, origin)
     content.setdefault("folder", str(folder or Path.cwd()))
-    if isinstance(content["folder"], str):  # else `build` says what is wrong with it
+    if isinstance(content["folder"], str):  # otherwise `build` reports the error
         _anchor(content, Path(content["folder"]))
     for key, value in (overrides or {}).items():
         _put(content, key, value)
@@ -60,10 +60,10 @@ def parse(
 
 
 def fill(overrides: Mapping[str, Any]) -> Job:
-    """A job without a file: defaults, and what the command says. A torchvision network gets its default weights.
+    """A job without a file: defaults and the command's overrides; a torchvision network gets its default weights.
 
     Raises:
-        JobError: if network or images are missing, or anything is no setting.
+        JobError: if network or images are missing, or an override is not a valid setting.
     """
     content: dict[str, Any] = {"folder": str(Path.cwd())}
     for key, value in overrides.items():
@@ -79,8 +79,8 @@ def build(content: Mapping[str, Any], origin: str) -> Job:
     """A job from plain dictionaries.
 
     Args:
-        content: as a TOML file gives it.
-        origin: what the error message calls it.
+        content: settings, as a TOML file gives them.
+        origin: what error messages call the source of the settings.
 
     Raises:
         JobError: naming every wrong key with its value, what is allowed, and the file to fix.
@@ -92,26 +92,26 @@ def build(content: Mapping[str, Any], origin: str) -> Job:
 
 
 def settings_of(job: Job, groups: Sequence[str]) -> dict[str, Any]:
-    """The job's settings of these groups, as plain values; what a stage's fingerprint is made from."""
+    """The job's settings of some groups as plain values, from which a stage's fingerprint is made."""
     dump = job.model_dump(mode="json")
-    # With their defaults filled in, so that a new score or another default is another fingerprint as well.
+    # With defaults filled in, so that a new score or another default changes the fingerprint, too.
     dump["scores"] = {name: asdict(cast("Any", score)) for name, score in job.score_functions().items()}
     return {group: dump[group] for group in groups}
 
 
 def _toml(text: str | bytes, origin: str) -> dict[str, Any]:
-    """What a TOML file says; its own error for everything that tomllib raises."""
+    """The content of a TOML file; a JobError for everything that tomllib raises."""
     try:
-        # An editor on Windows may put a mark of three bytes before the text.
+        # Editors on Windows may put a byte order mark before the text.
         return tomllib.loads(text if isinstance(text, str) else text.decode("utf-8-sig"))
     except UnicodeDecodeError as error:
-        raise JobError(f"{origin} is no TOML: byte {error.start} is no UTF-8 ({error.reason})") from error
+        raise JobError(f"{origin} is not TOML: byte {error.start} is not UTF-8 ({error.reason})") from error
     except tomllib.TOMLDecodeError as error:
-        raise JobError(f"{origin} is no TOML: {error}") from error
+        raise JobError(f"{origin} is not TOML: {error}") from error
     except RecursionError as error:
-        raise JobError(f"{origin} is no job: it is nested deeper than can be read") from error
+        raise JobError(f"{origin} is not a job: it is nested deeper than can be read") from error
     except ValueError as error:  # a number of thousands of digits
-        raise JobError(f"{origin} is no TOML: {_first_sentence(error)}") from error
+        raise JobError(f"{origin} is not TOML: {_first_sentence(error)}") from error
 
 
 def _first_sentence(error: ValueError) -> str:
@@ -123,13 +123,13 @@ def _put(content: dict[str, Any], key: str, value: Any) -> None:
     for group in groups:
         inner = content.setdefault(group, {})
         if not isinstance(inner, dict):
-            raise JobError(f"--set {key}: `{group}` is no group of settings")
+            raise JobError(f"--set {key}: `{group}` is not a group of settings")
         content = inner
     content[name] = value
 
 
 def _anchor(content: dict[str, Any], base: Path, only: set[str] | None = None) -> None:
-    """Makes relative paths absolute where such a file or folder exists below `base`."""
+    """Makes relative paths absolute if such a file or folder exists below `base`, or they look like a file."""
     for key in PATHS:
         group, name = key.split(".")
         value = content.get(group, {}).get(name) if isinstance(content.get(group), dict) else None
@@ -143,4 +143,4 @@ def _anchor(content: dict[str, Any], base: Path, only: set[str] | None = None) -
             if "://" not in value and (looks_like_file or target.exists()):
                 content[group][name] = str(target.resolve())
         except (OSError, RuntimeError, ValueError):
-            continue  # no path that this machine can have (`~nobody`, too long a name): whoever opens it says so
+            continue  # a path that this machine cannot have (`~nobody`, too long a name); opening it reports the error

@@ -1,7 +1,8 @@
-"""A unit's score against null sets that are as homogeneous as its own evidence.
+"""A unit's score against null sets that are as homogeneous as its evidence.
 
-Law: the p of a set that is exchangeable with the null sets of its clarity is uniform, whatever the score. Clarity (the
-mean pairwise cosine of a set) is what is matched: a tight set has another gap than a loose one, with one concept each.
+Law: the p of a set that is exchangeable with the null sets of its clarity is uniform, whatever the score. Sets are
+matched on clarity (their mean pairwise cosine): a tight set has a different gap than a loose one, even if both are
+single-concept sets.
 """
 
 from __future__ import annotations
@@ -14,32 +15,32 @@ from jaxtyping import Bool, Float, Float64
 from polyscan.stats.significance import Tail
 
 LEAST_SETS = 20
-"""Null sets below which nothing is calibrated: p <= .05 needs 19."""
+"""Fewest null sets to calibrate with: p <= .05 needs 19."""
 MOST_RADIUS = 0.05
 """Match radius above which a unit is `off_range`."""
 _ROUNDING = 1e-12
-"""Share of the largest null value that the rounding of the fit may leave."""
+"""Rounding error of the fit, as a share of the largest null value."""
 _LEAST_SHARE_OF_SD = 0.01
-"""Residuals count as this share of their sd at least when their logarithm is taken: a lucky hit says nothing of it."""
+"""Residuals count as at least this share of their sd in the fit of ln sd: one near 0 says nothing about the sd."""
 
 
 @dataclass(frozen=True, eq=False)
 class Calibration:
-    """What the null expects at each clarity: mean(c), sd(c) and the spread of (value - mean(c)) / sd(c) around them.
+    """The null at each clarity c: mean(c), sd(c) and the distribution of (value - mean(c)) / sd(c).
 
     mean(c) = m0 + m1 t + m2 t^2 by least squares;  ln sd(c) = s0 + s1 t;  t = (c - middle) / (half the range)
 
     s1 is the least-squares slope of ln |residual|, s0 makes the standardised residuals' mean square 1. Outside the
-    null's range of clarity the mean and sd of its edge hold: a parabola says nothing there. See `is_outside`.
+    null's range of clarity, mean and sd are those at its edge: a parabola does not extrapolate. See `is_outside`.
 
     Args:
         tail: the side that speaks against the null.
-        low: least clarity of a null set.
-        high: largest.
+        low: smallest clarity of a null set.
+        high: largest clarity of a null set.
         mean_terms: m0, m1, m2.
-        log_sd_terms: s0, s1; s0 is -inf where the null's values follow the mean without any spread.
-        rounding: distance from the mean up to which a value counts as equal to it where there is no spread.
-        residuals: standardised residuals of the B null sets, rising.
+        log_sd_terms: s0, s1; s0 is -inf if the null's values follow the mean without any spread.
+        rounding: distance from the mean up to which a value counts as equal to it if there is no spread.
+        residuals: standardised residuals of the B null sets, ascending.
     """
 
     tail: Tail
@@ -55,8 +56,8 @@ class Calibration:
         """Fit to the null sets whose value is not NaN.
 
         Raises:
-            ValueError: if there are fewer than 20 such sets, lengths differ, one of their values is infinite or of
-                their clarities not finite, or `tail` is not known.
+            ValueError: if there are fewer than 20 such sets, lengths differ, one of their values is infinite, one of
+                their clarities is not finite, or `tail` is unknown.
         """
         values, clarity = _kept(values, clarity, tail)
         low, high = float(clarity.min()), float(clarity.max())
@@ -69,19 +70,19 @@ class Calibration:
         return cls(tail, low, high, mean_terms, log_sd_terms, rounding, residuals)
 
     def mean(self, clarity: Float[np.ndarray, " u"]) -> Float64[np.ndarray, " u"]:
-        """The null's mean at each clarity; NaN where clarity is."""
+        """The null's mean at each clarity; NaN where clarity is NaN."""
         return _mean(self._place(clarity), self.mean_terms)
 
     def sd(self, clarity: Float[np.ndarray, " u"]) -> Float64[np.ndarray, " u"]:
-        """The null's standard deviation at each clarity; NaN where clarity is."""
+        """The null's standard deviation at each clarity; NaN where clarity is NaN."""
         return _sd(self._place(clarity), self.log_sd_terms)
 
     def p(self, value: Float[np.ndarray, " u"], clarity: Float[np.ndarray, " u"]) -> Float64[np.ndarray, " u"]:
-        """Share of the null at least as extreme on the declared tail, the unit's own residual among it.
+        """Share of the null at least as extreme on the declared tail, counting the unit's own residual.
 
-        p = (b + 1) / (B + 1), b the null residuals at least as extreme as the unit's
+        p = (b + 1) / (B + 1), b the number of null residuals at least as extreme as the unit's
 
-        NaN where value or clarity is, and for the tail "none".
+        NaN where value or clarity is NaN, and for the tail "none".
 
         Source: Phipson & Smyth 2010, "Permutation P-values should never be zero".
         """
@@ -90,13 +91,13 @@ class Calibration:
     def standardised(
         self, value: Float[np.ndarray, " u"], clarity: Float[np.ndarray, " u"]
     ) -> Float64[np.ndarray, " u"]:
-        """Residuals from the null's mean in its sd, each at its clarity; NaN where value or clarity is."""
+        """Residuals from the null's mean at each clarity, in units of its sd; NaN where value or clarity is NaN."""
         place = self._place(clarity)
         errors = np.asarray(value, dtype=np.float64) - _mean(place, self.mean_terms)
         return _standardised(errors, place, self.log_sd_terms, self.rounding)
 
     def is_outside(self, clarity: Float[np.ndarray, " u"]) -> Bool[np.ndarray, " u"]:
-        """Whether no null set is as loose, or none as tight; mean and sd are then those of the range's edge."""
+        """Whether a clarity is outside the null's range; mean and sd are then those at the range's edge."""
         clarity = np.asarray(clarity, dtype=np.float64)
         return (clarity < self.low) | (clarity > self.high)
 
@@ -115,8 +116,9 @@ def matched(
 ) -> Float64[np.ndarray, " u"]:
     """The p among the `nearest` null sets of most similar clarity: no fit, coarser, and biased at the range's edges.
 
-    p = (b + 1) / (m + 1), b of the m nearest null values at least as extreme; all of them where there are fewer. Null
-    sets at the same distance count in their own order. NaN where value or clarity is, and for the tail "none".
+    p = (b + 1) / (m + 1), b the number of the m nearest null values that are at least as extreme; m is smaller than
+    `nearest` if there are fewer null sets. Null sets at the same distance keep their order. NaN where value or clarity
+    is NaN, and for the tail "none".
 
     Raises:
         ValueError: as `Calibration.fit`, or if `nearest` is below 20.
@@ -135,10 +137,10 @@ def matched(
 def match_radius(
     clarity: Float[np.ndarray, " u"], null_clarity: Float[np.ndarray, " b"], *, nearest: int = LEAST_SETS
 ) -> Float64[np.ndarray, " u"]:
-    """Distance in clarity to the `nearest`-th nearest null set; NaN where clarity is.
+    """Distance in clarity to the `nearest`-th nearest null set; NaN where clarity is NaN.
 
-    20 by default: with fewer null sets near the unit nothing there could reject at .05, and its p would rest on the
-    curve alone. (The 200 sets that `matched` takes reach about ten times as far.)
+    20 by default: with fewer null sets near the unit no test could reject at .05 there, and its p would depend on the
+    curve alone. (The 200 sets that `matched` uses reach about ten times as far.)
 
     Raises:
         ValueError: if a null clarity is not finite, or there are fewer than `nearest`, or `nearest` is below 1.
@@ -150,14 +152,14 @@ def match_radius(
             f"the radius needs {nearest} finite null clarities, 1 or more, got {len(null_clarity)} with {n_bad} not "
             "finite; draw more null sets"
         )
-    away = [np.partition(np.abs(null_clarity - c), nearest - 1)[nearest - 1] for c in np.asarray(clarity)]
-    return np.array(away, dtype=np.float64)
+    radii = [np.partition(np.abs(null_clarity - c), nearest - 1)[nearest - 1] for c in np.asarray(clarity)]
+    return np.array(radii, dtype=np.float64)
 
 
 def off_range(clarity: Float[np.ndarray, " u"], null_clarity: Float[np.ndarray, " b"]) -> Bool[np.ndarray, " u"]:
-    """Whether a unit has too few null sets as homogeneous as itself: its p is then none to trust.
+    """Whether a unit has too few null sets of similar homogeneity, so that its p cannot be trusted.
 
-    True where the match radius is above .05, or clarity lies outside the null's range, or is NaN.
+    True if the match radius is above .05, or clarity is outside the null's range, or NaN.
 
     Raises:
         ValueError: if there are fewer than 20 null clarities, or one is not finite.
@@ -171,8 +173,7 @@ def _kept(
     values: Float[np.ndarray, " b"], clarity: Float[np.ndarray, " b"], tail: Tail
 ) -> tuple[Float64[np.ndarray, " kept"], Float64[np.ndarray, " kept"]]:
     """Values and clarities of the null sets whose value is not NaN."""
-    if tail not in ("upper", "lower", "none"):
-        raise ValueError(f'`tail` must be "upper", "lower" or "none", got {tail!r}')
+    _check_tail(tail)
     values, clarity = np.asarray(values, dtype=np.float64), np.asarray(clarity, dtype=np.float64)
     if values.ndim != 1 or values.shape != clarity.shape:
         raise ValueError(f"each null set needs a value and a clarity, got {values.shape} and {clarity.shape}")
@@ -189,14 +190,19 @@ def _kept(
     return values, clarity
 
 
+def _check_tail(tail: Tail) -> None:
+    if tail not in ("upper", "lower", "none"):
+        raise ValueError(f'`tail` must be "upper", "lower" or "none", got {tail!r}')
+
+
 def _places(clarity: Float64[np.ndarray, " u"], low: float, high: float) -> Float64[np.ndarray, " u"]:
-    """Clarity measured from -1, the loosest null set, to 1, the tightest; 0 where all are alike."""
+    """Clarity rescaled from -1 (the loosest null set) to 1 (the tightest); 0 if all are equal."""
     half = (high - low) / 2
     return (clarity - (low + high) / 2) / half if half > 0 else clarity * 0
 
 
 def _least_squares(design: Float64[np.ndarray, "b t"], target: Float64[np.ndarray, " b"]) -> Float64[np.ndarray, " t"]:
-    # The shortest of all solutions where clarity has too few values for the curve.
+    # The solution of minimum norm, if clarity has too few distinct values for the curve.
     return np.linalg.lstsq(design, target, rcond=None)[0]
 
 
@@ -226,7 +232,7 @@ def _standardised(
     terms: Float64[np.ndarray, " terms"],
     rounding: float,
 ) -> Float64[np.ndarray, " u"]:
-    """Errors in sd; without any spread 0 on the mean and infinite beside it."""
+    """Errors in units of the sd; without any spread, 0 on the mean and infinite off it."""
     if np.isneginf(terms[0]):
         off = np.where(np.abs(errors) <= rounding, 0.0, np.copysign(np.inf, errors))
         return np.where(np.isnan(errors), np.nan, off)
@@ -234,7 +240,7 @@ def _standardised(
 
 
 def _p(value: Float64[np.ndarray, " u"], null: Float64[np.ndarray, " b"], tail: Tail) -> Float64[np.ndarray, " u"]:
-    """The p of each value among null values that rise."""
+    """The p of each value among ascending null values."""
     if tail == "none":
         return np.full(np.shape(value), np.nan)
     extreme = len(null) - np.searchsorted(null, value) if tail == "upper" else np.searchsorted(null, value, "right")

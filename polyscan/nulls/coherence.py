@@ -15,11 +15,11 @@ def random_clarity(
     *,
     generator: np.random.Generator,
 ) -> float:
-    """The 95 % quantile of the mean pairwise cosine of n random vectors, over 200 sets; NaN where there are none.
+    """The 95 % quantile of the mean pairwise cosine of n random vectors, over 200 sets; NaN for fewer than 2 items.
 
     Args:
-        vectors: a sample of the space, as cosines see it.
-        n: items of a set, 2 or more; of a sample smaller than that, all.
+        vectors: a sample of the space, whitened as for cosines.
+        n: items per set, 2 or more; all items of a smaller sample.
         generator: seeded by the caller.
 
     >>> same = np.array([[1.0, 0.0]] * 4)

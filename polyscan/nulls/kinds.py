@@ -1,8 +1,8 @@
-"""Virtual units of known truth: several concepts in one unit, or one concept in disguise.
+"""Virtual units of known ground truth: several concepts in one unit, or one concept that looks like several.
 
-Each kind makes units of two sources: the layer's controls (readouts tuned to one exemplar), or its own channels where
-these are trained to mean one thing each, as the logits of a classifier. A unit's parts are z-scored on the survey's
-sample, so that none drowns another.
+The units of a kind are made either of the layer's controls (single-concept readouts), or of its own channels if these
+are trained to mean one concept each, such as the logits of a classifier. The parts of a unit are z-scored on the
+survey's sample, so that no part dominates another.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from polyscan.nulls.planting import alike_pairs, plantable_pairs, plantable_trip
 from polyscan.units import REAL
 
 CONTROLS, CHANNELS = "control", REAL
-"""Roles of the units that others are planted from."""
+"""Roles of the units that planted units are made of."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,11 +26,11 @@ class Sources:
     """What a layer's planted units are made of.
 
     Args:
-        role: CONTROLS, or CHANNELS for the layer's own.
-        weights: direction of each in the layer.
-        bias: added to each.
-        peaks: of each on the survey's sample.
-        top: how many of the sample's images stand for a unit's exemplars.
+        role: CONTROLS, or CHANNELS for the layer's own channels.
+        weights: direction of each source in the layer.
+        bias: bias of each source.
+        peaks: peaks of each source on the survey's sample.
+        top: number of the sample's images that stand for a unit's exemplars.
     """
 
     role: str
@@ -42,7 +42,7 @@ class Sources:
 
 @dataclass(frozen=True)
 class Plant:
-    """One unit: the sources of its parts, their weights, and how they become one."""
+    """One planted unit: the sources of its parts, their weights, and how the parts are combined."""
 
     sources: tuple[int, ...]
     weights: tuple[float, ...]
@@ -57,10 +57,10 @@ class Kind:
     """A kind of planted units.
 
     Args:
-        make: picks their sources.
-        role: which sources: CONTROLS or CHANNELS.
-        concepts: how many things such a unit answers to.
-        meaning: in words.
+        make: chooses the sources of each unit.
+        role: role of the sources: CONTROLS or CHANNELS.
+        concepts: number of concepts of such a unit.
+        meaning: description in words.
     """
 
     make: Maker
@@ -94,7 +94,7 @@ def _alike(sources: Sources, count: int, _: np.random.Generator) -> Iterator[Pla
 
 
 def _noisy(sources: Sources, count: int, generator: np.random.Generator) -> Iterator[Plant]:
-    """One source and a little of many others, of random sign."""
+    """One source and a little of several others, with random signs."""
     alive = np.flatnonzero(np.ptp(sources.peaks, axis=0) > 0)
     for number in alive[:count].tolist():
         others = [int(other) for other in generator.permutation(alive)[:8] if other != number]
@@ -105,7 +105,7 @@ def _noisy(sources: Sources, count: int, generator: np.random.Generator) -> Iter
 
 
 def _random(sources: Sources, count: int, generator: np.random.Generator) -> Iterator[Plant]:
-    """Directions of no one's choosing: every source with a random weight."""
+    """Random directions: every source with a random weight."""
     alive = np.flatnonzero(np.ptp(sources.peaks, axis=0) > 0)
     for _ in range(count if len(alive) else 0):
         yield Plant(tuple(alive.tolist()), tuple(generator.standard_normal(len(alive)).tolist()), "sum")
@@ -113,36 +113,36 @@ def _random(sources: Sources, count: int, generator: np.random.Generator) -> Ite
 
 NOISE = 0.5
 KINDS: dict[str, Kind] = {
-    "planted": Kind(_pairs(1.0, 1.0), CONTROLS, 2, "the larger of two controls that hardly go together"),
+    "planted": Kind(_pairs(1.0, 1.0), CONTROLS, 2, "the larger of two controls that rarely respond together"),
     "planted80": Kind(_pairs(1.0, 0.8), CONTROLS, 2, "the same, the second at .8 of its strength"),
     "planted50": Kind(_pairs(1.0, 0.5), CONTROLS, 2, "the same, the second at .5"),
     "planted20": Kind(_pairs(1.0, 0.2), CONTROLS, 2, "the same, the second at .2"),
-    "three": Kind(_triples, CONTROLS, 3, "the largest of three controls that hardly go together"),
-    "sum": Kind(_sums, CONTROLS, 2, "the sum of two controls that hardly go together"),
-    "same": Kind(_alike, CONTROLS, 1, "the larger of two controls that nearly always go together"),
-    "noisy": Kind(_noisy, CONTROLS, 1, "a control with half its strength of others mixed in, of random sign"),
+    "three": Kind(_triples, CONTROLS, 3, "the largest of three controls that rarely respond together"),
+    "sum": Kind(_sums, CONTROLS, 2, "the sum of two controls that rarely respond together"),
+    "same": Kind(_alike, CONTROLS, 1, "the larger of two controls that nearly always respond together"),
+    "noisy": Kind(_noisy, CONTROLS, 1, "a control with others mixed in at half its strength, with random signs"),
     "random": Kind(_random, CHANNELS, 1, "a random direction of the layer"),
-    "far": Kind(_pairs(1.0, 1.0), CHANNELS, 2, "the larger of two of the layer's units that hardly go together"),
-    "near": Kind(_alike, CHANNELS, 2, "the larger of two of the layer's units that often go together"),
+    "far": Kind(_pairs(1.0, 1.0), CHANNELS, 2, "the larger of two of the layer's units that rarely respond together"),
+    "near": Kind(_alike, CHANNELS, 2, "the larger of two of the layer's units that often respond together"),
 }
 """Kinds by the role of their units; `planted` measures each layer's power, the others are for `validate`."""
 
 
 def planted(kind: str, sources: Mapping[str, Sources], count: int, generator: np.random.Generator) -> list[Plant]:
-    """Units of one of the `KINDS`; as many as the sources, by role, allow.
+    """Units of one of the `KINDS`, at most `count`; as many as the sources of its role allow.
 
     Raises:
-        KeyError: if there is no such kind.
+        KeyError: if the kind is unknown.
     """
-    wanted = KINDS[kind]
-    source = sources.get(wanted.role)
-    if source is None or source.peaks.shape[1] < 2:  # a pair
+    definition = KINDS[kind]
+    of_role = sources.get(definition.role)
+    if of_role is None or of_role.peaks.shape[1] < 2:  # a pair
         return []
-    return list(wanted.make(source, count, generator))
+    return list(definition.make(of_role, count, generator))
 
 
 def parts_of(plant: Plant, sources: Sources) -> list[tuple[Float64[np.ndarray, " c"], float]]:
-    """Direction and bias of each part of a unit: one a source, or one in all for a sum."""
+    """Direction and bias of each part of a unit: one per source, or a single one for a sum."""
     mean = sources.peaks.mean(axis=0, dtype=np.float64)
     sd = sources.peaks.std(axis=0, dtype=np.float64)
     scaled = [

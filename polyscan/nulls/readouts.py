@@ -1,7 +1,8 @@
-"""Units of one concept: linear readouts of a layer, each tuned to one exemplar.
+"""Single-concept units: linear readouts of a layer, each tuned to one exemplar.
 
-A unit of one concept is modelled as a readout w = (C + lam I)^-1 (a - mu) that answers to one activation vector a of
-its layer, against the mean mu and the covariance C of the layer's vectors: what a unit's evidence is compared with.
+A single-concept unit is modelled as a readout w = (C + lam I)^-1 (a - mu) that responds to one activation vector a of
+its layer, given the mean mu and the covariance C of the layer's vectors. A unit's evidence is compared with that of
+such readouts.
 """
 
 from __future__ import annotations
@@ -16,19 +17,19 @@ from scipy.linalg import cho_factor, cho_solve
 _SALIENT_OF = 64
 """Random rows of which the most salient becomes an exemplar."""
 _WHITENING_RIDGE = 1e-3
-"""Share of the mean eigenvalue that keeps the whitening defined where C is singular; too small to show elsewhere."""
+"""Share of the mean eigenvalue that keeps the whitening defined if C is singular; too small to matter otherwise."""
 _AT_THE_MEAN = 1e-10
-"""Squared distance from the mean, as a share of the total variance, up to which a row counts as lying at it."""
+"""Squared distance from the mean, as a share of the total variance, up to which a row counts as equal to it."""
 _ROWS_AT_ONCE = 2048
 
 
 @dataclass(frozen=True, eq=False)
 class Activations:
-    """A layer's activation vectors, as far as readouts need them.
+    """The moments of a layer's activation vectors that readouts need.
 
     Args:
-        mean: of each channel.
-        covariance: of the channels, as of a population (divided by p).
+        mean: mean of each channel.
+        covariance: covariance of the channels, of a population (divided by p).
     """
 
     mean: Float64[np.ndarray, " c"]
@@ -36,7 +37,7 @@ class Activations:
 
     @classmethod
     def of(cls, vectors: Float[np.ndarray, "p c"]) -> Activations:
-        """Mean and covariance of vectors at p positions, taken in float64.
+        """Mean and covariance of vectors at p positions, computed in float64.
 
         Raises:
             ValueError: if there are fewer than 2 vectors, all are equal, or one is not finite.
@@ -48,20 +49,20 @@ class Activations:
         mean = vectors.mean(axis=0, dtype=np.float64)
         covariance = np.zeros((len(mean), len(mean)))
         for start in range(0, len(vectors), _ROWS_AT_ONCE):
-            away = vectors[start : start + _ROWS_AT_ONCE] - mean
-            covariance += away.T @ away
+            centred = vectors[start : start + _ROWS_AT_ONCE] - mean
+            covariance += centred.T @ centred
         return cls(mean, covariance / len(vectors))
 
 
 @dataclass(frozen=True, eq=False)
 class OneExemplar:
-    """Readouts tuned to one exemplar each; on a vector a such a unit is w.a + b = w.(a - mean).
+    """Readouts tuned to one exemplar each; on a vector a, such a unit gives w.a + b = w.(a - mean).
 
     Args:
         weights: w, scaled so that the unit has sd 1 over the sample.
         bias: b.
-        row: which row of the sample is the exemplar.
-        ridge: lam, in mean eigenvalues of the covariance.
+        row: row of the exemplar in the sample.
+        ridge: lam, as a multiple of the covariance's mean eigenvalue.
         is_salient: whether the exemplar was chosen for its salience.
     """
 
@@ -81,22 +82,22 @@ def one_exemplar(
     generator: np.random.Generator,
     ridges: Sequence[float] = (0.1, 1.0),
 ) -> OneExemplar:
-    """Readouts tuned to exemplars that are drawn from the sample.
+    """Readouts tuned to exemplars drawn from the sample.
 
     w = (C + lam I)^-1 (a - mu) / s, s so that w' C w = 1;  lam = ridge x mean eigenvalue of C
 
-    Every other exemplar is a random row, the others are the row of largest whitened norm among 64 random ones; the
-    ridges take turns within both kinds. Within a kind no row serves twice while another one is left in sight, and a row
-    that lies at the mean never serves: nothing can be tuned to it.
+    Every other exemplar is a random row, each of the rest the row of largest whitened norm among 64 random ones; the
+    ridges take turns within both kinds. Within a kind no row is used twice while another candidate is left, and a row
+    that equals the mean is never used: no readout can be tuned to it.
 
     Args:
         vectors: the sample, seeded positions of one layer over the image set; 10,000 to 25,000 are usual, fewer than
             channels are allowed.
-        mean: of the sample.
-        covariance: of the sample.
-        count: readouts to make.
+        mean: mean of the sample.
+        covariance: covariance of the sample.
+        count: number of readouts.
         generator: seeded by the caller.
-        ridges: lam of the readouts, in mean eigenvalues; above 0.
+        ridges: lam of the readouts, as multiples of the mean eigenvalue; above 0.
 
     Raises:
         ValueError: if there are fewer than 2 vectors, all are equal, one is not finite, mean and covariance are not
@@ -146,7 +147,7 @@ def _mean_eigenvalue(
 def _squares(vectors: Float[np.ndarray, "p c"], mean: Float64[np.ndarray, " c"]) -> Float64[np.ndarray, " p"]:
     """Squared distances from the mean."""
     parts = [vectors[start : start + _ROWS_AT_ONCE] - mean for start in range(0, len(vectors), _ROWS_AT_ONCE)]
-    return np.concatenate([np.einsum("pc,pc->p", away, away) for away in parts])
+    return np.concatenate([np.einsum("pc,pc->p", part, part) for part in parts])
 
 
 def _ridged(covariance: Float64[np.ndarray, "c c"], ridge: float) -> Float64[np.ndarray, "c c"]:
@@ -159,30 +160,31 @@ def _most_salient(
     mean: Float64[np.ndarray, " c"],
     covariance: Float64[np.ndarray, "c c"],
 ) -> Int64[np.ndarray, " u"]:
-    """The candidate of largest (a - mu)' C^-1 (a - mu) of each line, without those chosen before where others are."""
-    seen, place = np.unique(candidates, return_inverse=True)
+    """The candidate of largest (a - mu)' C^-1 (a - mu) in each line, without those chosen before if others are left."""
+    distinct, place = np.unique(candidates, return_inverse=True)
     factor = cho_factor(covariance)
     norms: list[Float64[np.ndarray, " _"]] = []
-    for start in range(0, len(seen), _ROWS_AT_ONCE):
-        away = (vectors[seen[start : start + _ROWS_AT_ONCE]] - mean).T
-        norms.append(np.einsum("cp,cp->p", away, cho_solve(factor, away)))
+    for start in range(0, len(distinct), _ROWS_AT_ONCE):
+        centred = (vectors[distinct[start : start + _ROWS_AT_ONCE]] - mean).T
+        norms.append(np.einsum("cp,cp->p", centred, cho_solve(factor, centred)))
     norm = np.concatenate([*norms, np.empty(0)])
-    is_taken = np.zeros(len(seen), dtype=bool)
+    is_used = np.zeros(len(distinct), dtype=bool)
     chosen: list[int] = []
     for line in place.reshape(candidates.shape):
-        free = line[~is_taken[line]]
-        best = free if len(free) else line
-        chosen.append(int(best[np.argmax(norm[best])]))
-        is_taken[chosen[-1]] = True
-    return seen[np.array(chosen, dtype=np.int64)]
+        unused = line[~is_used[line]]
+        choices = unused if len(unused) else line
+        chosen.append(int(choices[np.argmax(norm[choices])]))
+        is_used[chosen[-1]] = True
+    return distinct[np.array(chosen, dtype=np.int64)]
 
 
 def _weights(
-    away: Float64[np.ndarray, "u c"], covariance: Float64[np.ndarray, "c c"], ridge: Float64[np.ndarray, " u"]
+    exemplars: Float64[np.ndarray, "u c"], covariance: Float64[np.ndarray, "c c"], ridge: Float64[np.ndarray, " u"]
 ) -> Float32[np.ndarray, "u c"]:
-    weights = np.empty_like(away)
+    """Weights w for each centred exemplar, scaled to variance 1."""
+    weights = np.empty_like(exemplars)
     for lam in np.unique(ridge):
-        weights[ridge == lam] = cho_solve(cho_factor(_ridged(covariance, float(lam))), away[ridge == lam].T).T
+        weights[ridge == lam] = cho_solve(cho_factor(_ridged(covariance, float(lam))), exemplars[ridge == lam].T).T
     variance = np.einsum("uc,uc->u", weights @ covariance, weights)
     if not (variance > 0).all():
         raise ValueError(f"{int((~(variance > 0)).sum())} readouts have no variance under `covariance`: it is not "

@@ -1,8 +1,8 @@
-"""Which images a thinned readout reads: a seeded 1/m of them, without a list and without a count.
+"""Which images a thinned readout reads: a seeded 1/m of them, decided image by image.
 
-The strongest n images among a random 1/m of all are a random n or so of the strongest m n. So a null readout that is
-to be as incoherent as a broad unit needs no long list of candidates: it reads fewer images, and its plain top n merges
-like every other.
+The strongest n images among a random 1/m of all are roughly a random n of the strongest m n. So a null readout that
+must be as incoherent as a broad unit needs no long list of candidates: it reads fewer images, and its top n is merged
+like any other.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ def reads(
     images: Int[np.ndarray, " b"],
     reach: Int[np.ndarray, " u"],
 ) -> Bool[np.ndarray, "u b"]:
-    """Whether each unit reads each image; a unit of reach m reads each with chance 1/m, apart from all others.
+    """Whether each unit reads each image; a unit of reach m reads each with probability 1/m, independently.
 
     Args:
-        seed: of the layer, or of each unit's.
-        units: their channels.
+        seed: seed of the layer, or one seed per unit.
+        units: channels of the units.
         images: image ids.
         reach: m of each unit, 1 or more.
 

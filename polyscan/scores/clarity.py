@@ -15,7 +15,7 @@ from polyscan.stats.significance import Tail
 
 @dataclass(frozen=True)
 class Clarity:
-    """Mean pairwise cosine of the embeddings, in linear time.
+    """Mean pairwise cosine of the embeddings: how alike the items are.
 
         clarity = (|sum e|^2 - sum |e|^2) / (n (n - 1)),  e the embeddings, whitened, at unit length
 
@@ -27,9 +27,9 @@ class Clarity:
     clarity. Use it to match units with null sets, not as a test.
 
     Source: Dreyer et al. 2025, "Mechanistic understanding and validation of large AI models with SemanticLens" (their
-    code at 7779074). Departures: cosines are seen from the space's mean with its common directions shrunk, so that
-    unrelated images have 0, theirs from the origin of the embedding; a zero vector has cosine 0 to all, theirs takes 1
-    from the sum for it all the same.
+    code at 7779074). Departures: cosines are taken from the space's mean with its common directions shrunk, so that
+    unrelated images have cosine 0, theirs from the origin of the embedding; a zero vector has cosine 0 to all, where
+    their formula still subtracts 1 for it.
     """
 
     label: ClassVar[str] = "clarity"
@@ -50,7 +50,7 @@ def unit_vectors(vectors: Float[Any, "n d"]) -> Float64[np.ndarray, "n d"]:
 
 
 def weighted_mean_cosine(vectors: Float[np.ndarray, "n d"], weights: Float[np.ndarray, " n"]) -> float:
-    """Mean of cos_ij over pairs i < j with weights w_i w_j >= 0, in linear time; NaN where no pair has weight.
+    """Mean of cos_ij over pairs i < j with weights w_i w_j >= 0, in linear time; NaN if no pair has weight.
 
     (|sum w e|^2 - sum w^2 |e|^2) / ((sum w)^2 - sum w^2), e the vectors at unit length; 0 for pairs with a zero vector.
 

@@ -1,4 +1,4 @@
-"""Concepts that clusters may stand for: label prototypes, or words in a joint space of images and text."""
+"""Concepts that clusters may represent: label prototypes, or words in a joint space of images and text."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ class Concepts:
     """Vectors of concepts in one space, centred and of unit length.
 
     Args:
-        vectors: one a concept, centred.
-        labels: class index of each, -1 where it is none.
-        names: what each is called.
+        vectors: one per concept, centred.
+        labels: class index of each concept, -1 for a concept that is not a class.
+        names: name of each concept.
     """
 
     def __init__(
@@ -34,7 +34,7 @@ class Concepts:
 
     @cached_property
     def reference(self) -> float:
-        """d_ref: median of 1 - cosine over random pairs of concepts; over all pairs where they are few."""
+        """d_ref: median of 1 - cosine over random pairs of concepts; over all pairs if these are few."""
         m = len(self)
         if m * (m - 1) // 2 <= PAIRS:
             first, second = np.triu_indices(m, k=1)
@@ -45,9 +45,9 @@ class Concepts:
         return float(np.median(1 - np.sum(self.vectors[first] * self.vectors[second], axis=1)))
 
     def of_labels(self, labels: Int64[np.ndarray, " n"]) -> Float64[np.ndarray, "n d"]:
-        """Each label's vector; zero for a label that is no concept."""
-        found = np.zeros((len(labels), self.vectors.shape[1]))
+        """Vector of each label; zero for a label without a concept."""
+        vectors = np.zeros((len(labels), self.vectors.shape[1]))
         for row, label in enumerate(labels.tolist()):
             if (place := self._place.get(label)) is not None:
-                found[row] = self.vectors[place]
-        return found
+                vectors[row] = self.vectors[place]
+        return vectors

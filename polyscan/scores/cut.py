@@ -1,4 +1,4 @@
-"""Cut: how many of the edges between nearest exemplars cross the two clusters."""
+"""Cut: how many edges between nearest exemplars cross between the two clusters."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ from polyscan.stats import splits
 from polyscan.stats.significance import Tail
 
 MOST_NEIGHBORS = 1000
-"""No unit has more exemplars that are looked at."""
+"""Upper bound of the setting."""
 
 
 @dataclass(frozen=True)
 class Cut:
-    """Share of nearest-neighbour edges that cross the two clusters, as a multiple of chance.
+    """Share of nearest-neighbour edges that cross between the two clusters, as a multiple of chance.
 
         cut = crossing / (n k) / (2 a (1 - a))
 
-    Edges go from each item to its k nearest by cosine, a is the share of one cluster; clusters as in `gap`.
+    Edges go from each item to its k nearest by cosine; a is the share of one cluster. Clusters are those of `gap`.
 
-    Range: [0, 1 / (2 a (1 - a))], so at most 5.6 where a cluster has a tenth of the items.
+    Range: [0, 1 / (2 a (1 - a))], so at most 5.6 if a cluster has a tenth of the items.
 
-    High means: neighbours heed no clusters; low means that there is a valley between them.
+    High means: neighbours ignore the clusters. A low value means a valley between them.
 
     Blind to: how far apart the clusters lie.
 
     Source: ours, after the conductance of a cut.
 
     Args:
-        neighbors: k.
+        neighbors: k, the number of neighbours of each item.
     """
 
     label: ClassVar[str] = "cut"
@@ -42,12 +42,12 @@ class Cut:
     neighbors: int = 8
 
     def __post_init__(self) -> None:
-        """Refuses no neighbour at all, and more than there are exemplars of any unit."""
+        """Refuses a number of neighbours out of bounds."""
         if not 1 <= self.neighbors <= MOST_NEIGHBORS:
             raise ValueError(f"`neighbors` must lie in 1..{MOST_NEIGHBORS}, got {self.neighbors}")
 
     def __call__(self, sample: Sample) -> float:
-        """Cut of one unit; NaN where there are not more items than neighbours."""
+        """Cut of one unit; NaN unless there are more items than neighbours."""
         if len(sample) <= self.neighbors:
             return math.nan
         return float(splits.cut(sample.cosines[None], sample.halves.labels, self.neighbors)[0])

@@ -1,4 +1,4 @@
-"""The certificate: a p that needs no null sets."""
+"""The certificate of two clusters: a p-value that needs no null sets."""
 
 from __future__ import annotations
 
@@ -15,16 +15,17 @@ LEAST = 20
 
 @dataclass(frozen=True)
 class DipTest:
-    """Chance of a dip as deep between the two clusters if the items had one mode.
+    """Probability of so deep a dip between two clusters if the items had a single mode.
 
-    Items are held out by turns, 2-means on the others gives an axis, and the held-out items' places on it are tested
-    for two modes by Hartigan's dip.
+    Items are held out in turn, 2-means on the others gives an axis, and Hartigan's dip tests the positions of the
+    held-out items on it for two modes.
 
-    Range: (0, 1]: it is a p itself, and not calibrated.
+    Range: (0, 1]; it is a p-value itself and is not calibrated.
 
-    Low means: there is a valley between two clusters, whatever the null sets say.
+    Low means: there is a valley between two clusters, whatever the null sets are.
 
-    Blind to: clusters that touch. It rejects one concept in at most 6 % at .05, and finds far fewer pairs than gap's p.
+    Blind to: clusters that touch. At .05 it rejects at most 6 % of single-concept sets, and it finds far fewer pairs
+    than gap's p.
 
     Source: ours, with the dip test of Hartigan & Hartigan 1985.
     """

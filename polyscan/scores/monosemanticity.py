@@ -1,4 +1,4 @@
-"""Monosemanticity (Pach et al. 2025): how alike the evidence is, weighted by how strongly the unit answers to it."""
+"""Monosemanticity (Pach et al. 2025): how alike the evidence is, weighted by the unit's activations."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ class Monosemanticity:
 
     Range: [-1, 1].
 
-    High means: images that drive the unit look alike: one concept.
+    High means: images that activate the unit look alike: one concept.
 
-    Blind to: what clarity is blind to. On the top of a unit's range all weights are nearly 1, and MS is nearly clarity.
+    Blind to: the same as `clarity`. At the top of a unit's range all weights are nearly 1, and MS is nearly clarity.
 
     Source: Pach et al. 2025, "Sparse autoencoders learn monosemantic features in vision-language models", arXiv
     2504.02821. Departure: sums are over the unit's evidence, not over all images; the scaling is theirs. Not defined on
-    visualizations, whose activations lie outside the range of the images. NaN where fewer than two items have weight,
+    visualizations, whose activations lie outside the range of the images. NaN if fewer than two items have weight,
     or max = min.
     """
 

@@ -1,4 +1,4 @@
-"""Polysemanticity as SemanticLens publishes it: how far apart the two halves of a unit's evidence lie."""
+"""Polysemanticity as published with SemanticLens: how far apart two clusters of a unit's evidence are."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ _STRONGEST = 10
 
 @dataclass(frozen=True)
 class Polysemanticity:
-    """One minus the cosine of the two k-means means of the raw embeddings, K = 2 always.
+    """One minus the cosine between the means of two k-means clusters of the raw embeddings.
 
         P = 1 - cos(c_1, c_2)
 
-    Where the smaller cluster has fewer than 2 members, the second cluster is an outlier rather than a meaning, and
+    If the smaller cluster has fewer than 2 members, it is an outlier rather than a meaning, and
 
         P = 1 - mean over the 10 items of highest activation of cos(v_i, mean of all v)
 
@@ -32,11 +32,11 @@ class Polysemanticity:
     High means: the evidence can be cut into two parts that point in different directions.
 
     Blind to: whether there *are* two parts. Any set is cut in two: Gaussian noise around 0 scores above 1, more than
-    two clean orthogonal clusters do. Without a null it says nothing; also blind to a third concept and to sizes.
+    two clean orthogonal clusters do. Without a null it says nothing. Also blind to a third concept and cluster sizes.
 
     Source: Dreyer et al. 2025, "Mechanistic understanding and validation of large AI models with SemanticLens", and for
     the special case their code (7779074), which takes the first 10 references; ours are the strongest 10, the same
-    where references are sorted. Departure: k-means of `stats.clustering`; a mean of length 0 has cosine 0 to all.
+    if references are sorted. Departure: k-means of `stats.clustering`; a mean of length 0 has cosine 0 to all.
     """
 
     label: ClassVar[str] = "polysemanticity (SemanticLens)"
@@ -55,7 +55,7 @@ class Polysemanticity:
 
 
 def _mean_cosine_to_mean(sample: Sample) -> float:
-    """Mean cosine of the strongest items to the mean of all; equal activations keep their order."""
+    """Mean cosine of the strongest items with the mean of all; equal activations keep their order."""
     vectors: Float64[np.ndarray, "n d"] = sample.embeddings.astype(np.float64)
     strongest = np.argsort(-sample.activations, kind="stable")[:_STRONGEST]
     centre = unit_vectors(vectors.mean(axis=0, keepdims=True))[0]

@@ -1,7 +1,7 @@
 """The polysemanticity index: three parts, each adjusted for chance, and their product.
 
-Not a score of the registry: its first part needs the null's mean, so it is made where scores meet their null, and its p
-comes from the joint null: one null set goes through all three parts.
+Not in the score registry: its first part needs the null's mean, so it is computed where scores are compared with their
+null, and its p comes from the joint null: each null set goes through all three parts.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ import numpy as np
 from jaxtyping import Float, Float64
 
 PARTS = ("silhouette", "alignment", "distinctness")
-"""The scores that it is made of, and `distinctness_words` in place of the last for the open vocabulary."""
+"""The scores that it is made of; the open vocabulary has `distinctness_words` in place of the last."""
 
 
 class Psi(NamedTuple):
-    """PSI of `u` units and its parts, each in [0, 1]; NaN where a part is absent."""
+    """PSI of `u` units and its parts, each in [0, 1]; NaN if a part is absent."""
 
     s: Float64[np.ndarray, " u"]
     q: Float64[np.ndarray, " u"]
@@ -32,11 +32,11 @@ def psi(
 ) -> Psi:
     """PSI = S Q D, with S = (s - E0[s]) / (1 - E0[s]) and Q and D as their scores give them, each clipped to [0, 1].
 
-    0 is what chance gives, 1 is perfect. A unit that mixes two things without names has D near 0 and so PSI near 0.
+    0 is chance level, 1 is perfect. A unit that mixes two concepts without names has D near 0 and so PSI near 0.
 
     Args:
-        silhouette: s, at the best 2 to 5 clusters, ungated.
-        silhouette_mean: E0[s], what the null gives at the unit's clarity.
+        silhouette: s, at the best 2 to 5 clusters, whether or not there is more than one.
+        silhouette_mean: E0[s], the null's mean at the unit's clarity.
         alignment: Q.
         distinctness: D.
 

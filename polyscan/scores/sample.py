@@ -1,8 +1,8 @@
-"""One unit's evidence as scores see it, with the clusterings that several scores share made once."""
+"""One unit's evidence as scores see it; clusterings that several scores share are made once."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import groupby
@@ -21,18 +21,18 @@ Evidence = Literal["exemplars", "visualizations"]
 KRule = Literal["default", "published"]
 
 LEAST_ITEMS = 2
-"""Fewer items have no pair to compare: scores answer NaN."""
+"""Fewer items have no pair to compare: scores are NaN."""
 LEAST_SHARE = 0.1
-"""A cluster of two has so large a share of the items, so that two or three far ones are none."""
+"""Least share of the items in each of two clusters, so that two or three outliers do not make a cluster."""
 LEAST_SHARE_OF_MORE = 0.15
-"""The same for a cluster of three or more."""
+"""Least share of the items in each of three or more clusters."""
 STARTS = 20
-"""Starts of each split behind the calibrated numbers (docs/methods)."""
+"""Starts of each split for calibrated scores (docs/methods)."""
 MOST_PARTS = 5
-"""Most clusters that the calibrated numbers ask for."""
+"""Maximum number of clusters for calibrated scores."""
 
 LARGE = 1000
-"""Above so many items FAISS clusters a set faster than its Gram matrix can be made (docs/performance)."""
+"""Above this many items, FAISS clusters a set faster than its Gram matrix can be made (docs/performance)."""
 _SETS_AT_ONCE = 64
 
 
@@ -50,12 +50,12 @@ class Partition(NamedTuple):
 
 @dataclass(eq=False)
 class Clusterings:
-    """What has been clustered of one sample so far: filled on demand, or by `prepare` for many samples at a time.
+    """The clusterings of one sample so far: made on demand, or by `prepare` for many samples at a time.
 
     Args:
         gram: inner products of the centred embeddings.
-        halves: the items in two, for the calibrated numbers.
-        best_split: the items in two or more, for the calibrated numbers.
+        halves: the items split in two, for calibrated scores.
+        best_split: the items split into two or more clusters, for calibrated scores.
         partitions: k-means clusterings by number of clusters, for the published scores.
     """
 
@@ -70,19 +70,19 @@ class Sample:
     """One unit's evidence in one space.
 
     Args:
-        embeddings: raw vectors, one an item.
+        embeddings: raw vectors, one per item.
         activations: the unit's activation on each item.
         activation_min: smallest activation of the unit over all images.
-        activation_max: largest one.
+        activation_max: largest activation of the unit over all images.
         evidence: what the items are. Exemplars are images of the set, so their activations lie within its bounds.
-        max_clusters: most clusters that are tried.
-        restarts: runs of k-means, of which the best counts.
-        seed: the unit's own seed, from `shards.seed`: never the same for all units, never from the batch.
-        whitening: how cosines are seen: from the space's mean, common directions shrunk; raw if None.
-        labels: class of each item, -1 where it has none; None where the data have no classes.
-        prototypes: a vector for each label; None where there are none.
-        vocabulary: words in the space of `embeddings`; None where there are none.
-        clusterings: those made so far; the one thing of a sample that grows.
+        max_clusters: maximum number of clusters to try.
+        restarts: runs of k-means; the best one counts.
+        seed: the unit's seed, from `shards.seed`: not the same for all units, and never from the batch.
+        whitening: applied before cosines are taken: from the space's mean, common directions shrunk; None: raw.
+        labels: class of each item, -1 for an item without one; None if the data have no classes.
+        prototypes: a vector for each label; None if there are no prototypes.
+        vocabulary: words in the space of `embeddings`; None if there are no words.
+        clusterings: the clusterings made so far; the only mutable field.
 
     Raises:
         ValueError: if shapes disagree, a number is not finite, or a setting is out of bounds.
@@ -103,7 +103,7 @@ class Sample:
     clusterings: Clusterings = field(default_factory=Clusterings, repr=False, init=False)
 
     def __post_init__(self) -> None:
-        """Refuses what no score could make sense of."""
+        """Checks shapes, values and settings."""
         self._check_arrays()
         if self.evidence not in ("exemplars", "visualizations"):
             raise ValueError(f'`evidence` must be "exemplars" or "visualizations", got "{self.evidence}"')
@@ -126,9 +126,12 @@ class Sample:
             got = f"{self.whitening.mean.shape} and {self.embeddings.shape[1:]}"
             raise ValueError(f"`whitening` and embeddings must have the same dimensions, got {got}")
         if self.labels is not None and len(self.labels) != len(self):
-            raise ValueError(f"`labels` must be one an item, got {len(self.labels)} for {len(self)} items")
+            raise ValueError(f"`labels` must have one entry per item, got {len(self.labels)} for {len(self)} items")
         if not (np.isfinite(self.embeddings).all() and np.isfinite(self.activations).all()):
             raise ValueError("embeddings and activations must be finite, got NaN or infinity; reject the item first")
+        self._check_bounds()
+
+    def _check_bounds(self) -> None:
         low, high = self.activation_min, self.activation_max
         if not (np.isfinite(low) and np.isfinite(high) and low <= high):
             raise ValueError(f"`activation_min` and `activation_max` must be finite and in order, got {low} and {high}")
@@ -151,17 +154,17 @@ class Sample:
 
     @cached_property
     def seen(self) -> Float64[np.ndarray, "n r"]:
-        """The embeddings as cosines see them."""
+        """The embeddings, whitened for cosines."""
         return self.embeddings.astype(np.float64) if self.whitening is None else self.whitening(self.embeddings)
 
     @cached_property
     def cosines(self) -> Float64[np.ndarray, "n n"]:
-        """Cosines of the embeddings as they are seen."""
+        """Cosines of the whitened embeddings."""
         return splits.cosines(self.seen[None])[0]
 
     @property
     def halves(self) -> splits.Split:
-        """The items in two by 2-means on their unit vectors, both of a tenth or more; one set."""
+        """The items split in two by 2-means on their unit vectors, each a tenth or more; a batch of one set."""
         if self.clusterings.halves is None:
             uniforms = _uniforms([self], 2, STARTS)
             self.clusterings.halves = splits.two_means(self.cosines[None], uniforms=uniforms, least_share=LEAST_SHARE)
@@ -169,7 +172,7 @@ class Sample:
 
     @property
     def best_split(self) -> splits.BestSplit:
-        """The items in 2 to 5 clusters, more while the silhouette rises enough; one set, never gated."""
+        """The items split into 2 to 5 clusters, one more while the silhouette rises enough; a batch of one set."""
         if self.clusterings.best_split is None:
             uniforms = {k: _uniforms([self], k, STARTS) for k in range(2, MOST_PARTS + 1)}
             self.clusterings.best_split = _best_split(self.cosines[None], uniforms, self.halves)
@@ -177,19 +180,19 @@ class Sample:
 
     @cached_property
     def n_distinct(self) -> int:
-        """Distinct embeddings; 0 and -0 are one."""
+        """Number of distinct embeddings; 0 and -0 are equal."""
         return len({row.tobytes() for row in self.embeddings + np.float32(0)})
 
     def k_cap(self, k_rule: KRule = "default") -> int:
-        """Most clusters that are tried: by the rule, `max_clusters` and distinct embeddings; 1 for 1 item, 0 for none.
+        """Largest number of clusters to try, by rule, `max_clusters` and distinct embeddings; 1 for 1 item, 0 for 0.
 
-        The published rule goes up to n - 1, the default one up to n / 2, since n - 1 allows almost every item its own.
+        The published rule goes up to n - 1, the default one up to n / 2, as n - 1 allows nearly one cluster per item.
         """
         by_rule = len(self) - 1 if k_rule == "published" else len(self) // 2
         return min(max(1, by_rule), self.max_clusters, self.n_distinct)
 
     def clustering(self, k: int) -> Partition:
-        """Best of `restarts` runs of k-means into k clusters; made on first demand and kept."""
+        """Best of `restarts` runs of k-means into k clusters; computed once."""
         if k not in self.clusterings.partitions:
             _fill([self], k)
         return self.clusterings.partitions[k]
@@ -210,49 +213,54 @@ class Sample:
 
 
 def prepare(samples: Iterable[Sample], *, k_rule: KRule = "default") -> None:
-    """Makes the clusterings that scores will ask for, many samples at a time: several times faster, the same bits.
+    """Computes the clusterings that scores need, many samples at a time: several times faster, with the same bits.
 
-    Samples may be of any length. Without it scores make them one by one.
+    Samples may have any number of items. Without `prepare`, scores compute clusterings one by one.
 
     Args:
-        samples: samples that wait for scores.
-        k_rule: the rule that the scores are set to.
+        samples: the samples to score.
+        k_rule: the rule in the scores' settings.
     """
-    waiting = sorted((s for s in samples if len(s) >= LEAST_ITEMS), key=_shape)
-    for _, group in groupby(waiting, key=_shape):
-        alike = list(group)
-        for start in range(0, len(alike), _SETS_AT_ONCE):
-            _fill_splits(alike[start : start + _SETS_AT_ONCE])
-        _fill_grams(alike)
-        for k in range(1, max(2, *(s.k_cap(k_rule) for s in alike)) + 1):
-            # Two clusters are asked for by SemanticLens' score whatever the rule says.
-            wanting = [s for s in alike if k <= max(2, s.k_cap(k_rule)) and k not in s.clusterings.partitions]
-            for start in range(0, len(wanting), _SETS_AT_ONCE):
-                _fill(wanting[start : start + _SETS_AT_ONCE], k)
+    by_shape = sorted((s for s in samples if len(s) >= LEAST_ITEMS), key=_shape)
+    for _, group in groupby(by_shape, key=_shape):
+        of_one_shape = list(group)
+        for batch in _batches(of_one_shape):
+            _fill_splits(batch)
+        for batch in _batches([s for s in of_one_shape if s.clusterings.gram is None]):
+            _fill_grams(batch)
+        for k in range(1, max(2, *(s.k_cap(k_rule) for s in of_one_shape)) + 1):
+            # SemanticLens' score needs two clusters, whatever the rule.
+            unclustered = [
+                s for s in of_one_shape if k <= max(2, s.k_cap(k_rule)) and k not in s.clusterings.partitions
+            ]
+            for batch in _batches(unclustered):
+                _fill(batch, k)
 
 
 def _shape(sample: Sample) -> tuple[int, int, int]:
     return (*sample.embeddings.shape, sample.restarts)
 
 
+def _batches(samples: Sequence[Sample]) -> Iterator[Sequence[Sample]]:
+    return (samples[start : start + _SETS_AT_ONCE] for start in range(0, len(samples), _SETS_AT_ONCE))
+
+
 def _fill_grams(samples: Sequence[Sample]) -> None:
-    wanting = [s for s in samples if s.clusterings.gram is None]
-    for start in range(0, len(wanting), _SETS_AT_ONCE):
-        batch = wanting[start : start + _SETS_AT_ONCE]
-        for sample, own in zip(batch, gram(np.stack([s.embeddings for s in batch])), strict=True):
-            sample.clusterings.gram = own
+    """Computes the Gram matrices of samples of one shape."""
+    for sample, products in zip(samples, gram(np.stack([s.embeddings for s in samples])), strict=True):
+        sample.clusterings.gram = products
 
 
 def _fill_splits(samples: Sequence[Sample]) -> None:
-    """Halves and best split of samples of one shape."""
+    """Computes halves and best split of samples of one shape."""
     cosines = np.concatenate([s.cosines[None] for s in samples])
     uniforms = {k: _uniforms(samples, k, STARTS) for k in range(2, MOST_PARTS + 1)}
     halves = splits.two_means(cosines, uniforms=uniforms[2], least_share=LEAST_SHARE)
     best = _best_split(cosines, uniforms, halves)
     for row, sample in enumerate(samples):
-        own = slice(row, row + 1)
-        sample.clusterings.halves = splits.Split(halves.labels[own], halves.was_cut[own])
-        sample.clusterings.best_split = splits.BestSplit(best.labels[own], best.k[own], best.silhouette[own])
+        part = slice(row, row + 1)
+        sample.clusterings.halves = splits.Split(halves.labels[part], halves.was_cut[part])
+        sample.clusterings.best_split = splits.BestSplit(best.labels[part], best.k[part], best.silhouette[part])
 
 
 def _best_split(
@@ -271,16 +279,16 @@ def _best_split(
 
 
 def _uniforms(samples: Sequence[Sample], k: int, starts: int) -> Float64[np.ndarray, "s r k"]:
-    """Draws for clusterings into k clusters, each sample's from its own seed."""
+    """Draws for clusterings into k clusters, from each sample's seed."""
     return np.stack([np.random.default_rng((s.seed, k)).random((starts, k)) for s in samples])
 
 
 def _fill(samples: Sequence[Sample], k: int) -> None:
-    """Clusters samples of one shape into k clusters and files the partitions with them."""
+    """Clusters samples of one shape into k clusters and stores the partitions in them."""
     if len(samples[0]) > LARGE:
         for sample in samples:
-            found = kmeans_large(sample.embeddings, k, seed=(sample.seed + k) % 2**31, restarts=sample.restarts)
-            sample.clusterings.partitions[k] = Partition(found.labels[0], float(found.sse[0]))
+            result = kmeans_large(sample.embeddings, k, seed=(sample.seed + k) % 2**31, restarts=sample.restarts)
+            sample.clusterings.partitions[k] = Partition(result.labels[0], float(result.sse[0]))
         return
     grams = np.stack([s.gram for s in samples])
     clusterings = kmeans(grams, k, uniforms=_uniforms(samples, k, samples[0].restarts))

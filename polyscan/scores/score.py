@@ -1,4 +1,4 @@
-"""What a score is: a number for one unit's evidence; settings are its fields, its meaning is class attributes."""
+"""The interface of scores: numbers for one unit's evidence."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from polyscan.stats.significance import Tail
 class Score(Protocol):
     """A score: a frozen dataclass whose fields are its settings, each with a type and a default.
 
-    Wrong settings raise ValueError when it is made, naming the bound and the value got. Its docstring holds the
-    formula, *Range*, *High means*, *Blind to* and *Source*.
+    Its class attributes describe it. Its constructor raises ValueError for wrong settings, with the bound and the value
+    got. Its docstring holds the formula, *Range*, *High means*, *Blind to* and *Source*.
 
     Args:
-        label: short name for people, as on an axis.
-        tail: the side on which evidence of several concepts lies; "none" where there is no such side.
-        evidence: kinds of evidence it is defined on.
-        range: bounds of its values, reached or not.
+        label: short display name, as on an axis.
+        tail: the side on which evidence of several concepts lies; "none" if there is no such side.
+        evidence: kinds of evidence that the score is defined on.
+        range: bounds of its values, whether they are reached or not.
     """
 
     label: ClassVar[str]
@@ -29,16 +29,16 @@ class Score(Protocol):
     range: ClassVar[tuple[float, float]]
 
     def __call__(self, sample: Sample) -> float:
-        """The score of one unit; NaN where the sample has fewer than 2 items or is evidence of another kind."""
+        """The score of one unit; NaN if the sample has fewer than 2 items or is evidence of another kind."""
         ...
 
 
 @runtime_checkable
 class ScoreOfParts(Score, Protocol):
-    """A score that is made of others worth a column each."""
+    """A score with parts that have a column each."""
 
     def parts(self, sample: Sample) -> dict[str, float]:
-        """Its parts by name; the same names for every sample, NaN where the score is."""
+        """The parts by name; the same names for every sample, NaN where the score is NaN."""
         ...
 
 

@@ -1,4 +1,4 @@
-"""Semanticity (Alic et al. 2025): how many clusters a unit's evidence falls into, and how far apart they lie."""
+"""Semanticity (Alic et al. 2025): how many clusters a unit's evidence has, and how far apart they are."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ class Semanticity:
         D = mean over pairs of  arccos(cos(c_i, c_j)) / pi  x  2 min(m_i, m_j) / (m_i + m_j)
         S = C + D - C D
 
-    Range: [0, 1]; D stays under .5 where embeddings have no negative entries, as pooled ReLU features.
+    Range: [0, 1]; D stays under .5 if embeddings have no negative entries, such as pooled ReLU features.
 
     High means: many clusters, or clusters whose means point in different directions and are equally long.
 
-    Blind to: how tight clusters are; how many items each has. It depends on I through C, so values from different
-    numbers of items are not comparable; and BIC splits single concepts on correlated embeddings: read it beside its
-    null only.
+    Blind to: how tight clusters are, and how many items each has. It depends on I through C, so values from different
+    numbers of items are not comparable; and BIC splits single concepts on correlated embeddings: read it only together
+    with its null.
 
     Source: Alic, Ramam, Ogle, Adusumilli, Wang & Gong 2025, "Quantifying polysemanticity in convolutional neural
-    networks" (a namesake: Klindt et al. 2023, arXiv 2310.11431). Stated by us where they are silent: the form of BIC
+    networks" (a namesake: Klindt et al. 2023, arXiv 2310.11431). Our choices where they are silent: the form of BIC
     (`stats.bic`); K = 1 gives D = 0 (there is no pair); a pair with a mean of length 0 adds 0, the limit of its weight.
 
     Args:
-        k_rule: largest K that is tried: "default" I / 2, or "published" I - 1. The default is a departure.
+        k_rule: largest K to try: "default" I / 2, or "published" I - 1. The default is a departure.
     """
 
     label: ClassVar[str] = "semanticity"

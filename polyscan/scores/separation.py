@@ -1,6 +1,6 @@
-"""Separation: the statistic of the test "one thing or several", made where scores meet their null.
+"""Separation: the statistic of the test "one concept or several".
 
-Not a score of the registry: it is a sum of residuals from the null.
+Not in the score registry: it is a sum of residuals from the null, so it is computed where scores are compared with it.
 """
 
 from __future__ import annotations
@@ -9,21 +9,21 @@ import numpy as np
 from jaxtyping import Float64
 
 PARTS = {"gap": 1, "cut": -1}
-"""The scores that it is made of, and the sign with which each speaks for several."""
+"""The scores that it is made of, and the sign with which each indicates several concepts."""
 BOUND = 2.5
-"""Beyond it residuals count by their logarithm, so that a few far items, which drive the gap alone, do not decide."""
+"""Larger residuals count by their logarithm, so that a few outliers, which raise the gap alone, do not decide."""
 
 
 def separation(residuals: dict[str, Float64[np.ndarray, " u"]]) -> Float64[np.ndarray, " u"]:
-    """How much better two clusters fit than under the null: two views of one cut, each in the null's own sd.
+    """How much better two clusters fit than under the null: gap and cut of one split, each in units of the null's sd.
 
         separation = f(z(gap)) - f(z(cut))
         f(z) = z up to |z| = 2.5, beyond it sign(z) (2.5 + ln(1 + |z| - 2.5))
 
-    z is the residual from what null sets of the same clarity have. Gap sees how far apart the clusters lie, the cut
-    whether there is a valley between them; a one-concept set that is long rather than split, or has a few stragglers,
-    has one of the two. Its p is the share of null sets with a separation as large. A part without a value, as the cut
-    of 8 items or fewer, counts 0; without any there is none.
+    z is the residual from null sets of the same clarity. The gap measures how far apart the clusters are, the cut
+    whether there is a valley between them; a single-concept set that is elongated rather than split, or has a few
+    stragglers, shows only one of the two. p is the share of null sets with a separation as large. A part without a
+    value, such as the cut of 8 items or fewer, counts as 0; separation is NaN without any part.
 
     Args:
         residuals: z of each of `PARTS`.

@@ -16,15 +16,17 @@ class Silhouette:
 
         s_i = (b_i - a_i) / max(a_i, b_i)
 
-    a_i is the mean distance (1 - cosine, seen from the space's mean) to the own cluster, b_i to the nearest other one.
-    2 to 5 clusters: 3 where their mean is above 1.02 times that of 2, one more at a time while it is above 1.12 times
-    the last. Two clusters have a tenth of the items or more each, three and more .15.
+    a_i is the mean distance (1 - cosine, taken from the space's mean) to the item's own cluster, b_i to the nearest
+    other one. There are 2 to 5 clusters: 3 if their mean silhouette is above 1.02 times that of 2, then one more at a
+    time while it is above 1.12 times the last. Each of two clusters has at least .1 of the items, each of three or more
+    at least .15.
 
     Range: [-1, 1].
 
-    High means: clear clusters. `silhouette_k` is their number, never 1: whether there is more than one is gap's to say.
+    High means: clear clusters. `silhouette_k` is their number, at least 2: it does not tell whether there is more than
+    one.
 
-    Blind to: as `gap`: any set has a best cut.
+    Blind to: whether there is more than one cluster, as `gap` is: any set has a best split.
 
     Source: Rousseeuw 1987; the part S of PSI (Gupta & Kumar 2025, arXiv 2508.16950) as we understand it.
     """

@@ -1,1 +1,1 @@
-"""Pure statistics: arrays in, numbers out; no file, no drawing, no torch of its own."""
+"""Pure statistics: arrays in, numbers out; no files, no plots, no import of torch."""

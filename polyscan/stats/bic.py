@@ -1,7 +1,7 @@
-"""How many clusters: the Bayesian information criterion of k-means partitions.
+"""Number of clusters by the Bayesian information criterion of k-means partitions.
 
-Right on spherical clusters. On correlated embeddings it splits one Gaussian far too often, so it says what the
-published score says and is no test of whether there is more than one cluster.
+The criterion suits spherical clusters. On correlated embeddings it splits a single Gaussian far too often: it is used
+by the published score only, and does not test whether there is more than one cluster.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Int
 
 ZERO_SSE_SHARE = 1e-9
-"""An SSE up to this share of the one-cluster SSE counts as 0; rounding of a float64 Gram matrix leaves 1e-13 of it."""
+"""An SSE up to this share of the one-cluster SSE counts as 0; rounding of a float64 Gram matrix is 1e-13 of it."""
 
 
 def bic(sse: float, sizes: Int[np.ndarray, " k"], *, d: int) -> float:
@@ -30,8 +30,8 @@ def bic(sse: float, sizes: Int[np.ndarray, " k"], *, d: int) -> float:
     Raises:
         ValueError: if `sse` is not above 0, a cluster is empty, there are as many clusters as items, or d < 1.
 
-    Source: Pelleg & Moore 2000, "X-means". Departure: the variance is per dimension, SSE / (d (n - K)), as the
-    likelihood they write asks for; their text divides by n - K alone.
+    Source: Pelleg & Moore 2000, "X-means". Departure: the variance is per dimension, SSE / (d (n - K)), as their
+    likelihood requires; their text divides by n - K alone.
 
     >>> bic(4.0, np.array([4]), d=1) > bic(3.9, np.array([2, 2]), d=1)
     True
@@ -41,7 +41,7 @@ def bic(sse: float, sizes: Int[np.ndarray, " k"], *, d: int) -> float:
         raise ValueError(f"`sse` must be above 0, got {sse}: BIC is infinite at a perfect fit; `best_k` handles that")
     if k == 0 or int(np.min(sizes)) < 1 or k >= n:
         got = np.asarray(sizes).tolist()
-        raise ValueError(f"`sizes` must be 1 or more each, for fewer clusters than items, got {got}")
+        raise ValueError(f"each of `sizes` must be at least 1, with fewer clusters than items, got {got}")
     if d < 1:
         raise ValueError(f"`d` must be at least 1, got {d}")
     variance = sse / (d * (n - k))
@@ -54,15 +54,15 @@ def bic(sse: float, sizes: Int[np.ndarray, " k"], *, d: int) -> float:
 def best_k(partitions: Sequence[tuple[float, Int[np.ndarray, " _"]]], *, d: int) -> int:
     """Number of clusters with the largest BIC; ties go to the fewest.
 
-    A perfect fit (an SSE that counts as 0, see `ZERO_SSE_SHARE`) has no finite BIC: the smallest K that has one wins.
+    A perfect fit (an SSE that counts as 0, see `ZERO_SSE_SHARE`) has no finite BIC: the smallest K with one wins.
 
     Args:
-        partitions: (SSE, sizes) of K = 1, 2, ... in this order, without gaps. Offer no more than there are distinct
-            vectors, and fewer than there are items (a lone item may come with K = 1).
+        partitions: (SSE, sizes) of K = 1, 2, ... in this order, without gaps. K must not exceed the number of distinct
+            vectors, and must be below the number of items (a single item may have K = 1).
         d: dimensions of the vectors.
 
     Raises:
-        ValueError: if there is no partition, or they are not those of K = 1, 2, ...
+        ValueError: if there is no partition, or their K are not 1, 2, ... in order.
 
     >>> best_k([(10.0, np.array([4])), (0.0, np.array([2, 2]))], d=2)
     2

@@ -1,4 +1,4 @@
-"""Is one number a set unimodal? Hartigan's dip, and a certificate of two clusters that rests on it."""
+"""Hartigan's dip test of unimodality, and a test of two clusters against one that is built on it."""
 
 from __future__ import annotations
 
@@ -15,25 +15,27 @@ from polyscan.stats.significance import empirical_p
 from polyscan.stats.splits.cosines import centred, size_of_one
 
 _NULL_SEED = 1985
-"""The null belongs to n alone, so every unit and machine compares with the same draws."""
+"""The null depends on n alone, so that every unit is compared with the same draws on every machine."""
 
 _LEAST_ITEMS = 10
-"""Fewer items leave folds of one item and halves of three."""
+"""With fewer items, folds have one item and clusters three."""
 _ZERO_LENGTH = 1e-12
-"""A squared distance of up to this share of the largest product counts as 0; rounding leaves 1e-16 of it."""
+"""A squared distance of up to this share of the largest product counts as 0; rounding is about 1e-16 of it."""
 
 Vertices = list[int]
+"""Items at which a minorant or majorant bends. Heights count items: the distribution function steps from i to i + 1 at
+x[i]; minorants lie below its steps, majorants above. A majorant is the minorant of the values mirrored."""
 
 
 def dip(values: Float[np.ndarray, " n"]) -> float:
     """Largest distance between the empirical distribution function and the nearest unimodal one.
 
-    From the outside in: the modal interval narrows to where the least concave majorant and the greatest convex minorant
-    on it are farthest apart, and the dip is the largest distance that either keeps from the data outside of the
-    interval. O(n) after sorting.
+    The modal interval is narrowed from the outside in, to where the least concave majorant and the greatest convex
+    minorant on it are farthest apart; the dip is the largest distance of either from the data outside the interval.
+    O(n) after sorting.
 
     Args:
-        values: finite numbers in any order. Equal ones count as the limit of near ones.
+        values: finite numbers in any order. Equal values are treated as the limit of close ones.
 
     Returns:
         The dip, in [1 / (2 n), 1/4].
@@ -41,45 +43,37 @@ def dip(values: Float[np.ndarray, " n"]) -> float:
     Raises:
         ValueError: if there are no values, or one is not finite.
 
-    Source: Hartigan & Hartigan 1985, "The dip test of unimodality", section 5. Our own code, because the kept library
-    with the same numbers (`diptest`) is under the GPL, which this package's licence does not go with.
+    Source: Hartigan & Hartigan 1985, "The dip test of unimodality", section 5. Own code, because the maintained
+    library with the same results (`diptest`) is under the GPL, which is not compatible with this package's licence.
 
     >>> dip(np.array([0.0, 0.0, 1.0, 1.0]))
     0.25
     """
-    values = np.asarray(values, dtype=np.float64)
-    n_bad = int((~np.isfinite(values)).sum())
-    if not len(values) or n_bad:
-        raise ValueError(f"the dip needs one finite value or more, got {len(values)} with {n_bad} not finite")
-    x: list[float] = np.sort(values).tolist()
-    # In counts of items: the function steps from i to i + 1 at x[i]; minorants lie below its steps, majorants above.
-    # A majorant is the minorant of the values mirrored.
+    x = _sorted(values)
     n = len(x)
     mirrored = [-value for value in reversed(x)]
-    before, behind = _previous_vertices(x), _previous_vertices(mirrored)
+    previous, previous_mirrored = _previous_vertices(x), _previous_vertices(mirrored)
     low, high, deepest = 0, n - 1, 1.0
     while low < high:
-        minorant = _chain(before, high, low)[::-1]
-        majorant = [n - 1 - i for i in _chain(behind, n - 1 - low, n - 1 - high)]
+        minorant = _chain(previous, high, low)[::-1]
+        majorant = [n - 1 - i for i in _chain(previous_mirrored, n - 1 - low, n - 1 - high)]
         width, new_low, new_high = _widest(x, minorant, majorant)
         if width <= deepest:
             break
         left = _distance(x, [i for i in minorant if i <= new_low])
         right = _distance(mirrored, [n - 1 - i for i in majorant if i >= new_high][::-1])
-        deepest = max(deepest, left, right)
-        low, high = new_low, new_high
+        low, high, deepest = new_low, new_high, max(deepest, left, right)
     return deepest / (2 * n)
 
 
 def dip_p(values: Float[np.ndarray, " n"], *, draws: int = 2000) -> float:
-    """Chance of a dip as large as that of `values` among as many uniform values.
+    """Probability of a dip as large as that of `values` in a uniform sample of the same size.
 
-    The uniform distribution stands for all unimodal ones as the least favourable; on a peaked one the test is
-    conservative.
+    The uniform distribution is the least favourable unimodal one; for peaked distributions the test is conservative.
 
     Args:
         values: as in `dip`.
-        draws: simulated sets, made once for each n.
+        draws: number of simulated samples; made once for each n.
 
     Returns:
         p in [1 / (draws + 1), 1].
@@ -97,21 +91,21 @@ def dip_p(values: Float[np.ndarray, " n"], *, draws: int = 2000) -> float:
 def dip_test(
     cosines: Float[np.ndarray, "n n"], *, seed: int, folds: int = 5, restarts: int = 10, draws: int = 2000
 ) -> float:
-    """Chance that a set of one cluster looks as much like two as this one does; needs no null sets.
+    """p-value of two clusters against one; needs no null sets.
 
-    For each fold the other items are parted by 2-means, and the held-out ones are projected on the line through the
-    two means. So that folds can be pooled, a projection is measured from the mean of the other items, in distances
-    between the two means, in the direction of the first fold's line. p is that of the dip of all projections.
+    For each fold, 2-means splits the other items, and the held-out items are projected on the line through the two
+    means. To pool the folds, a projection is measured from the mean of the other items, in units of the distance
+    between the two means, and oriented like the first fold's line. p is that of the dip of all projections.
 
-    Items that were not seen when the line was drawn follow two clusters only if there are two: the level is kept, at
-    the price of power. Blind to clusters that overlap, and to a small one beside a large one.
+    Held-out items form two modes along the line only if there are two clusters: the test keeps its level, but has less
+    power. Blind to clusters that overlap, and to a small cluster next to a large one.
 
     Args:
         cosines: cosines of the items, or their inner products. Vectors spread around the origin in few directions have
             cosines near 1 and -1: their unit vectors *are* two clusters, whatever the vectors were.
-        seed: the unit's own seed.
-        folds: parts of the items, 2 to n.
-        restarts: runs of k-means a fold.
+        seed: the unit's seed.
+        folds: number of parts of the items, 2 to n.
+        restarts: runs of k-means per fold.
         draws: as in `dip_p`.
 
     Returns:
@@ -128,12 +122,12 @@ def dip_test(
     generator = np.random.default_rng(seed)
     order = generator.permutation(n)
     held_out = [order[fold::folds] for fold in range(folds)]
-    n_others = n - len(held_out[0])  # folds that are smaller by one leave out one more, so that all are of one shape
+    n_others = n - len(held_out[0])  # a smaller fold leaves out one other item, so that all folds have one shape
     others = np.stack([np.setdiff1d(order, items, assume_unique=True)[:n_others] for items in held_out])
     uniforms = generator.random((folds, restarts, 2))
-    # Not by `two_means`: here a split need not be the same from every seed, and one set at a time k-means costs less.
-    among = centred(cosines[others[:, :, None], others[:, None, :]])
-    labels = kmeans(among, 2, uniforms=uniforms, least=max(1, n_others // 10)).labels
+    # Not `two_means`: here the split may differ from seed to seed, and k-means is cheaper for one set at a time.
+    products = centred(cosines[others[:, :, None], others[:, None, :]])
+    labels = kmeans(products, 2, uniforms=uniforms, least=max(1, n_others // 10)).labels
     return dip_p(_positions(cosines, held_out, others, labels), draws=draws)
 
 
@@ -143,8 +137,8 @@ def _positions(
     others: Int[np.ndarray, "f m"],
     labels: Int[np.ndarray, "f m"],
 ) -> Float64[np.ndarray, " n"]:
-    """Where each item lies on the line that was drawn without it."""
-    # The line of a fold is a weighted sum of its other items: one mean less the other.
+    """Position of each item on the line of its fold, which is drawn without it."""
+    # The line of a fold is a weighted sum of its other items: one mean minus the other.
     in_second = labels == 1
     shares = in_second / in_second.sum(axis=1, keepdims=True) - ~in_second / (~in_second).sum(axis=1, keepdims=True)
     weights = np.zeros((len(others), len(cosines)))
@@ -162,6 +156,14 @@ def _positions(
     return positions
 
 
+def _sorted(values: Float[np.ndarray, " n"]) -> list[float]:
+    values = np.asarray(values, dtype=np.float64)
+    n_bad = int((~np.isfinite(values)).sum())
+    if not len(values) or n_bad:
+        raise ValueError(f"the dip needs at least one value, all finite, got {len(values)} with {n_bad} not finite")
+    return np.sort(values).tolist()
+
+
 @lru_cache(maxsize=64)
 def _uniform_dips(n: int, draws: int) -> Float64[np.ndarray, " draws"]:
     generator = np.random.default_rng((_NULL_SEED, n))
@@ -170,24 +172,24 @@ def _uniform_dips(n: int, draws: int) -> Float64[np.ndarray, " draws"]:
 
 def _previous_vertices(x: list[float]) -> list[int]:
     """For each j, the vertex before j on the greatest convex minorant of points 0 to j, at heights 0 to j."""
-    before = [0] * len(x)
+    vertices = [0] * len(x)
     for j in range(1, len(x)):
         vertex = j - 1
         while vertex:
-            previous = before[vertex]
+            previous = vertices[vertex]
             # The vertex stays if the line gets steeper there.
             if (x[j] - x[vertex]) * (vertex - previous) < (x[vertex] - x[previous]) * (j - vertex):
                 break
             vertex = previous
-        before[j] = vertex
-    return before
+        vertices[j] = vertex
+    return vertices
 
 
-def _chain(before: list[int], start: int, stop: int) -> Vertices:
+def _chain(previous: list[int], start: int, stop: int) -> Vertices:
     """Vertices from `start` back to `stop`."""
     vertices = [start]
     while vertices[-1] > stop:
-        vertices.append(before[vertices[-1]])
+        vertices.append(previous[vertices[-1]])
     return vertices
 
 
@@ -217,7 +219,7 @@ def _with_segments(items: Vertices, vertices: Vertices) -> Iterator[tuple[int, i
 
 def _rise(x: list[float], start: int, i: int, stop: int) -> float:
     """How far a line from (x[start], start) to (x[stop], stop) has risen at item i."""
-    # Never upright: equal values are one segment at the end of a chain, and nothing is asked inside of it.
+    # Never a division by 0: equal values form one segment at the end of a chain, and no item lies inside it.
     return (x[i] - x[start]) / (x[stop] - x[start]) * (stop - start)
 
 

@@ -1,4 +1,4 @@
-"""SplitMix64: 64 bits mixed so well that counting numbers become as good as random ones, without any state.
+"""SplitMix64: a stateless hash of 64 bits that turns consecutive integers into numbers as good as random ones.
 
 Source: Steele, Lea & Flood 2014, "Fast splittable pseudorandom number generators".
 """
@@ -10,7 +10,7 @@ from jaxtyping import UInt64
 
 
 def splitmix64(key: UInt64[np.ndarray, ...]) -> UInt64[np.ndarray, ...]:
-    """Each key mixed; arithmetic wraps around in 64 bits.
+    """Hash of each key; arithmetic wraps around in 64 bits.
 
     >>> splitmix64(np.array([0], dtype=np.uint64)).tolist()
     [16294208416658607535]

@@ -1,8 +1,8 @@
-"""A unit's peaks over the whole image set, as power sums that parts can be merged from.
+"""Moments of a unit's peaks over the whole image set, as power sums that can be merged across parts.
 
 Limits: the sums are of raw values in float64, so central moments lose digits to cancellation. With r = |mean| / sd the
-variance is good to about 2e-16 r^2 and the kurtosis to about 2e-16 r^4, relatively: harmless up to r = 1,000 (1e-10 and
-2e-4). Where the kurtosis would be off by more than 1 % it is NaN rather than wrong.
+variance is good to about 2e-16 r^2 and the kurtosis to about 2e-16 r^4, in relative terms: harmless up to r = 1,000
+(1e-10 and 2e-4). Where the kurtosis would be off by more than 1 % it is NaN.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ class Moments:
     """Power sums of the peaks of `u` units.
 
     Args:
-        n: images seen.
+        n: number of images.
         s1: sum of peaks.
         s2: sum of their squares.
         s3: sum of their cubes.
         s4: sum of their fourth powers.
-        min: smallest peak; inf where no image was seen.
-        max: largest peak; -inf where no image was seen.
+        min: smallest peak; inf if there are no images.
+        max: largest peak; -inf if there are no images.
         n_at_max: images whose peak equals `max` (many at a clip, as after a ReLU6).
         n_nonpositive: images whose peak is <= 0.
     """
@@ -47,7 +47,7 @@ class Moments:
 
     @classmethod
     def of(cls, peaks: Float[Any, "b u"]) -> Moments:
-        """Moments of a batch of images: numpy, or another library's array, summed where it lies.
+        """Moments of a batch of images, in numpy or another library; sums are taken on the array's own device.
 
         Raises:
             ValueError: if a peak is not finite.
@@ -67,13 +67,13 @@ class Moments:
         squares = peaks * peaks
         largest = xp.max(peaks, axis=0)
         sums = [xp.sum(power, axis=0) for power in (peaks, squares, squares * peaks, squares * squares)]
-        counts = [xp.sum(xp.astype(where, xp.int64), axis=0) for where in (peaks == largest, peaks <= 0)]
+        counts = [xp.sum(xp.astype(mask, xp.int64), axis=0) for mask in (peaks == largest, peaks <= 0)]
         arrays = [*sums, xp.min(peaks, axis=0), largest, *counts]
         return cls(np.full(u, b, dtype=np.int64), *(np.asarray(array_api_compat.to_device(a, "cpu")) for a in arrays))
 
     @classmethod
     def none(cls, u: int) -> Moments:
-        """Moments of no image at all, which change nothing in a merge."""
+        """Moments of no images, which change nothing in a merge."""
         zeros, counts = np.zeros(u), np.zeros(u, dtype=np.int64)
         return cls(
             counts, zeros, zeros, zeros, zeros, np.full(u, np.inf), np.full(u, -np.inf), counts.copy(), counts.copy()
@@ -83,13 +83,13 @@ class Moments:
     def merged(cls, parts: Sequence[Moments]) -> Moments:
         """Moments of all parts together.
 
-        Sums are added in the order given: the same order gives the same bits, another one agrees to rounding (1e-12).
+        Sums are added in the given order: the same order gives the same bits, another agrees up to rounding (1e-12).
 
         Raises:
             ValueError: if there is no part, or parts are of different units.
         """
         if not parts:
-            raise ValueError("no parts to merge; `Moments.none(u)` is the answer for no images")
+            raise ValueError("no parts to merge; use `Moments.none(u)` for no images")
         n_units = {len(part.n) for part in parts}
         if len(n_units) > 1:
             raise ValueError(f"parts must be of the same units, got parts of {sorted(n_units)} units")
@@ -102,7 +102,7 @@ class Moments:
 
     @property
     def mean(self) -> Float64[np.ndarray, " u"]:
-        """Mean peak; NaN where no image was seen."""
+        """Mean peak; NaN if there are no images."""
         return _ratio(self.s1, self.n)
 
     @property
@@ -127,7 +127,7 @@ class Moments:
 
     @property
     def sparsity(self) -> Float64[np.ndarray, " u"]:
-        """Share of images whose peak is <= 0; NaN where no image was seen."""
+        """Share of images whose peak is <= 0; NaN if there are no images."""
         return _ratio(self.n_nonpositive, self.n)
 
     @property

@@ -1,4 +1,4 @@
-"""Items in two dimensions by their cosines, for the eye: what scores say is never read from it."""
+"""Items placed in two dimensions by their cosines, for plots only: no score depends on it."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from jaxtyping import Float, Float64
 
 LEAST_ITEMS = 3
 ROUNDING = 1e-9
-"""Share of the largest eigenvalue below which an axis is but rounding."""
+"""Share of the largest eigenvalue below which an axis is only rounding."""
 
 
 def plane(cosines: Float[np.ndarray, "n n"]) -> Float64[np.ndarray, "n 2"]:
     """Classical scaling: the two axes along which the items' vectors differ most, those of the centred Gram matrix.
 
-    Distances in the plane are at most the items' own, sqrt(2 - 2 cosine). Each axis points to the side of its item that
-    lies furthest out, so that the same items give the same picture.
+    Distances in the plane are at most the items' own, sqrt(2 - 2 cosine). Each axis points towards the item that
+    lies furthest out on it, so that the same items give the same picture.
 
     Args:
-        cosines: of the items among each other.
+        cosines: cosine of each pair of items.
 
     Returns:
-        Coordinates around 0; all 0 of fewer than 3 items, and along an axis that there is not.
+        Coordinates around 0; all 0 for fewer than 3 items, and 0 along an axis without variance.
 
     Source: Torgerson 1952.
     """

@@ -1,4 +1,4 @@
-"""A space seen so that its common directions count no more than its rare ones."""
+"""Whitening of an embedding space, so that its common directions do not dominate cosines."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ PLACE_LIMIT = 8
 
 @dataclass(frozen=True, eq=False)
 class Whitening:
-    """x -> (x - mean) axes: principal components, each shrunk by its spread.
+    """x -> (x - mean) axes: principal components, each scaled down by its spread.
 
     Args:
-        mean: of the sample.
+        mean: mean of the sample.
         axes: column j is u_j / sqrt(ev_j + lam), u_j and ev_j the j-th eigenvector and eigenvalue of the sample's
             covariance.
     """
@@ -27,7 +27,7 @@ class Whitening:
     axes: Float32[np.ndarray, "d r"]
 
     def __call__(self, vectors: Float[np.ndarray, "n d"]) -> Float64[np.ndarray, "n r"]:
-        """The vectors as they are seen."""
+        """The whitened vectors."""
         return (vectors.astype(np.float64) - self.mean) @ self.axes.astype(np.float64)
 
     @classmethod
@@ -39,23 +39,23 @@ class Whitening:
         components: int = COMPONENTS,
         ridge: float = RIDGE,
     ) -> Whitening:
-        """From a sample of the space.
+        """Whitening fitted to a sample of the space.
 
-        A set of images that share a thing lies close in a few directions; how far it lies from others is drowned by the
-        directions in which all images differ. Shrinking these brings the former out; whitening them fully would bring
-        out noise. So lam is the mean of the kept eigenvalues times `ridge`.
+        Images that share a concept are close in a few directions, but directions in which all images differ dominate
+        their distances. Shrinking the latter brings out the former; full whitening would bring out noise, too. So lam
+        is the mean of the kept eigenvalues times `ridge`.
 
         Args:
             vectors: the sample; finite.
-            without: orthonormal directions that are not to be seen, such as those of `place_directions`.
-            components: most components kept; fewer where the sample has fewer dimensions.
-            ridge: lam in mean eigenvalues; above 0.
+            without: orthonormal directions to remove, such as those of `place_directions`.
+            components: maximum number of components; fewer if the sample has fewer dimensions.
+            ridge: lam as a multiple of the mean eigenvalue; above 0.
 
         Raises:
             ValueError: if there are fewer than 2 vectors, one is not finite, or a setting is out of bounds.
 
-        >>> seen = Whitening.of(np.array([[1.0, 0.0], [-1.0, 0.0]]))
-        >>> seen(np.array([[2.0, 5.0]])).shape
+        >>> whitening = Whitening.of(np.array([[1.0, 0.0], [-1.0, 0.0]]))
+        >>> whitening(np.array([[2.0, 5.0]])).shape
         (1, 1)
         """
         if vectors.ndim != 2 or len(vectors) < 2 or not np.isfinite(vectors).all():  # a covariance
@@ -63,33 +63,41 @@ class Whitening:
         if components < 1 or not ridge > 0:
             raise ValueError(f"`components` must be 1 or more and `ridge` above 0, got {components} and {ridge}")
         mean = vectors.mean(axis=0, dtype=np.float64)
-        away = vectors - mean
+        centred = vectors - mean
         if without is not None:
-            away = away - (away @ without) @ without.T
-        values, directions = np.linalg.eigh(away.T @ away / len(away))
-        order = np.argsort(-values)[:components]
-        order = order[values[order] > max(values[order[0]], 0) * 1e-9]
-        values, directions = values[order], directions[:, order]
-        # An eigenvector has no sign of its own; its largest entry is made positive, whatever the library.
-        signs = np.sign(directions[np.abs(directions).argmax(axis=0), np.arange(len(order))])
+            centred = centred - (centred @ without) @ without.T
+        values, directions = _principal(centred.T @ centred / len(centred), components)
         lam = ridge * float(values.mean()) if len(values) else 1.0
-        axes = directions * signs / np.sqrt(values + lam)
+        axes = directions / np.sqrt(values + lam)
         return cls(mean.astype(np.float32), axes.astype(np.float32))
 
 
-def place_directions(means: Float[np.ndarray, "places d"]) -> Float64[np.ndarray, "d q"]:
-    """Directions in which a map's mean vector changes from place to place: borders have features of their own.
+def _principal(
+    covariance: Float64[np.ndarray, "d d"], most: int
+) -> tuple[Float64[np.ndarray, " r"], Float64[np.ndarray, "d r"]]:
+    """The largest eigenvalues that are not rounding, in descending order, and their eigenvectors."""
+    values, directions = np.linalg.eigh(covariance)
+    order = np.argsort(-values)[:most]
+    order = order[values[order] > max(values[order[0]], 0) * 1e-9]
+    directions = directions[:, order]
+    # The sign of an eigenvector is arbitrary; its largest entry is made positive, whatever the library gives.
+    signs = np.sign(directions[np.abs(directions).argmax(axis=0), np.arange(len(order))])
+    return values[order], directions * signs
 
-    A readout that peaks in a corner on some images and inside on others is no unit of two concepts.
+
+def place_directions(means: Float[np.ndarray, "places d"]) -> Float64[np.ndarray, "d q"]:
+    """Directions in which a feature map's mean vector varies with the place: borders have features of their own.
+
+    A readout that peaks in a corner on some images and inside on others is not a unit of two concepts for that reason.
 
     Args:
         means: mean vector at each place of the map.
 
     Returns:
-        Orthonormal directions that hold 80 % of the means' variance, at most d / 8 of them; none for one place.
+        Orthonormal directions that hold 80 % of the means' variance, at most d / 8; no direction for a single place.
     """
-    away = means - means.mean(axis=0)
-    values, directions = np.linalg.eigh(away.T @ away / len(away))
+    centred = means - means.mean(axis=0)
+    values, directions = np.linalg.eigh(centred.T @ centred / len(centred))
     order = np.argsort(-values)
     values = values[order].clip(min=0)
     total = float(values.sum())

@@ -161,9 +161,9 @@ def test_a_setting_of_the_command_is_a_job_or_a_job_error(name: tuple[str, ...],
 @pytest.mark.parametrize(
     ("content", "says"),
     [
-        (b"[network]\nname = '\xff\xfe'", "is no TOML: byte 18 is no UTF-8"),
+        (b"[network]\nname = '\xff\xfe'", "is not TOML: byte 18 is not UTF-8"),
         ("a = " + "[" * 100_000, "nested deeper"),
-        ("a = " + "9" * 5_000, "is no TOML: .*digits"),
+        ("a = " + "9" * 5_000, "is not TOML: .*digits"),
         ("a = 0x" + "f" * 9_000, "unknown key `a`"),
         ("seed = 0x" + "f" * 9_000, "`seed`: input should be a number of 64 bits, got a number of thousands of digits"),
         ("seed = nan", "`seed`: "),

@@ -38,7 +38,7 @@ def test_overrides_win_and_are_checked(tmp_path: Path) -> None:
     assert (job.collect.k, job.network.layers, job.visualize.enabled, job.seed) == (64, ("a", "b"), False, 3)
     with pytest.raises(JobError, match=r"`collect.k`: input should be a valid integer"):
         jobs.load(path, {"collect.k": "many"})
-    with pytest.raises(JobError, match="`seed` is no group of settings"):
+    with pytest.raises(JobError, match="`seed` is not a group of settings"):
         jobs.load(path, {"seed": 3, "seed.x": 4})
 
 
@@ -75,7 +75,7 @@ def test_several_faults_are_all_named(tmp_path: Path) -> None:
 def test_no_file_and_no_toml(tmp_path: Path) -> None:
     with pytest.raises(JobError, match=r"no job file at .*nowhere.toml"):
         jobs.load(tmp_path / "nowhere.toml")
-    with pytest.raises(JobError, match="is no TOML"):
+    with pytest.raises(JobError, match="is not TOML"):
         jobs.load(written(tmp_path, "[network\n"))
 
 

@@ -98,7 +98,7 @@ def test_bic_counts_planted_blobs(n_blobs):
         ({"embeddings": np.ones(3, dtype=np.float32)}, r"`embeddings` must be \[n, d\].*got \(3,\) and \(3,\)"),
         ({"activations": np.ones(2, dtype=np.float32)}, r"got \(3, 2\) and \(2,\)"),
         ({"whitening": Whitening(np.ones(3), np.eye(3))}, r"`whitening` and embeddings .* got \(3,\) and \(2,\)"),
-        ({"labels": np.zeros(2, dtype=np.int64)}, "`labels` must be one an item, got 2 for 3 items"),
+        ({"labels": np.zeros(2, dtype=np.int64)}, "`labels` must have one entry per item, got 2 for 3 items"),
         ({"embeddings": np.full((3, 2), np.nan, dtype=np.float32)}, "must be finite"),
         ({"activation_min": 2.0, "activation_max": 1.0}, "in order, got 2.0 and 1.0"),
         ({"activation_max": 0.5}, r"must be in \[0.0, 0.5\], those of all images, got 1.0 to 1.0"),

@@ -1,4 +1,4 @@
-"""Intervals, p-values and what to believe of many: every draw comes from a generator that is handed in."""
+"""Intervals, p-values and false discovery rates; every draw comes from a generator that the caller passes."""
 
 from polyscan.stats.significance.binomial import wilson_interval
 from polyscan.stats.significance.false_discovery import benjamini_hochberg, benjamini_yekutieli

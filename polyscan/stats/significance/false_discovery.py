@@ -1,4 +1,4 @@
-"""Which of many p-values to believe: the expected share of false discoveries among those called."""
+"""False discovery rates of many p-values: the expected share of false calls among all calls."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from jaxtyping import Float, Float64
 
 
 def benjamini_hochberg(p: Float[np.ndarray, " u"]) -> Float64[np.ndarray, " u"]:
-    """Smallest rate of false discoveries at which each test is still called.
+    """Smallest false discovery rate at which each test is still called.
 
     q of the i-th smallest of m is the minimum over j >= i of p_j m / j
 
@@ -54,8 +54,8 @@ def benjamini_yekutieli(p: Float[np.ndarray, " u"]) -> Float64[np.ndarray, " u"]
 
 
 def _adjusted(p: Float[np.ndarray, " u"], method: Literal["bh", "by"]) -> Float64[np.ndarray, " u"]:
-    """What scipy gives for the tested ones; it knows no gaps."""
-    from scipy.stats import false_discovery_control  # noqa: PLC0415  # .7 s that workers need not wait for
+    """Adjusts those p-values that are not NaN; scipy itself does not accept NaN."""
+    from scipy.stats import false_discovery_control  # noqa: PLC0415  # the import takes .7 s, and workers do not need it
 
     p = np.asarray(p, dtype=np.float64)
     is_tested = ~np.isnan(p)

@@ -1,4 +1,4 @@
-"""How rare a value is among those that the null hypothesis produced."""
+"""p-values: how rare a value is under the null hypothesis."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ Tail = Literal["upper", "lower", "none"]
 """The side of a score on which evidence of several concepts lies; "none" where there is no such side."""
 
 _ENOUGH_BEYOND = 10
-"""From as many null values beyond on, counting them is precise to a third."""
+"""With at least this many null values beyond a value, counting them is precise to a third."""
 _TAIL_SHARE = 0.1
 _LEAST_EXCEEDANCES = 20
 _HEAVIEST = 0.5
-"""Largest shape that is fitted: beyond it the tail has no variance, and few exceedances tell none from another."""
+"""Largest shape that is fitted: above it the tail has no variance, and few exceedances cannot distinguish shapes."""
 
 
 class TailP(NamedTuple):
@@ -28,13 +28,13 @@ class TailP(NamedTuple):
 
 
 def empirical_p(value: float, null: Float[np.ndarray, " m"], *, tail: Side = "upper") -> float:
-    """Chance to meet a null value at least as extreme as `value`, with `value` itself counted among the draws.
+    """Probability of a null value at least as extreme as `value`, counting `value` itself among the draws.
 
     p = (b + 1) / (m + 1), b the null values >= value (upper tail) or <= value (lower tail)
 
     Args:
-        value: what was measured.
-        null: the same number on m sets that the null hypothesis produced, in any order.
+        value: the measured statistic.
+        null: the same statistic of m sets drawn under the null hypothesis, in any order.
         tail: the side that speaks against the null.
 
     Returns:
@@ -63,15 +63,15 @@ def tail_p(value: float, null: Float[np.ndarray, " m"], *, tail: Side = "upper")
 
         p = N / m * (1 + shape (value - t) / scale) ** (-1 / shape),  shape and scale of largest likelihood on y
 
-    and never more than `empirical_p`. The shape is kept in [0, 1/2]. Below 0 the tail would end somewhere, p would be 0
-    behind its end, and p just before it hangs on a hair; with 0 (an exponential tail) p is never 0, falls as the value
+    and never more than `empirical_p`. The shape is kept in [0, 1/2]. Below 0 the tail would end somewhere: p would be
+    0 beyond its end, and unstable just before it; with 0 (an exponential tail) p is never 0, falls as the value
     rises, and is too large for a null with tails as light as a Gaussian's. On tails as heavy as Student's t with 5
     degrees p is too small: 2 to 5 times at 1e-4, 6 to 17 times at 1e-5 (m = 800 and 200). So read a p under 1 / (100 m)
     as "very small".
 
     Args:
-        value: what was measured.
-        null: the same number on m sets that the null hypothesis produced, in any order. With fewer than 20 of them in
+        value: the measured statistic.
+        null: the same statistic of m sets drawn under the null hypothesis, in any order. With fewer than 20 of them in
             the tail there is no fit, and p is `empirical_p`.
         tail: the side that speaks against the null.
 

@@ -1,4 +1,4 @@
-"""Intervals and p-values from resampling; every draw comes from a generator that is handed in."""
+"""Intervals and p-values from resampling; every draw comes from a generator that the caller passes."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from jaxtyping import Float, Float64, Shaped
 from polyscan.stats.significance.p_values import empirical_p
 
 _CELLS_AT_ONCE = 2**21
-"""Drawn numbers held in memory at a time; the answer depends on it no more than on the machine."""
+"""Drawn numbers in memory at a time; the result does not depend on it."""
 
 
 class Interval(NamedTuple):
-    """A mean and where it would lie in most other samples of units."""
+    """A mean and the interval in which it lies in most samples of units."""
 
     mean: float
     low: float
@@ -31,16 +31,16 @@ class Correlation(NamedTuple):
 def resampled_means(
     values: Float[np.ndarray, "u c"], *, generator: np.random.Generator, draws: int = 2000
 ) -> Float64[np.ndarray, "draws c"]:
-    """Means of each column over resamples of the units, the same units for all columns: bootstrap means, many at once.
+    """Bootstrap means of many columns at once: each resample draws the same units for all columns.
 
-    Units of a layer share their images, so an interval of these means speaks of other units of this layer on these
-    images, not of other images. With few units it is too narrow: by a factor of about sqrt((u - 1) / u), and more on
+    Units of a layer share their images, so an interval of these means holds for other units of this layer on the same
+    images, not for other images. With few units it is too narrow: by a factor of about sqrt((u - 1) / u), and more on
     skewed values.
 
     Args:
-        values: finite numbers, a column each; more of them cost next to nothing.
+        values: finite numbers, one column per statistic; further columns cost almost nothing.
         generator: seeded by the caller.
-        draws: resamples.
+        draws: number of resamples.
 
     Raises:
         ValueError: if there are no units, a value is not finite, or `draws` is below 1.
@@ -57,12 +57,12 @@ def resampled_means(
     n = len(values)
     rows = max(1, _CELLS_AT_ONCE // n)
     sizes = [min(rows, draws - done) for done in range(0, draws, rows)]
-    # A resample's sum is what its units have, times how often each was drawn.
+    # A resample's sum is the sum of its units' values, times how often each was drawn.
     return np.concatenate([times_drawn(n, generator=generator, draws=size) @ values / n for size in sizes])
 
 
 def times_drawn(n: int, *, generator: np.random.Generator, draws: int) -> Float64[np.ndarray, "draws n"]:
-    """How often each of n units is in each of so many resamples of n.
+    """How often each of n units occurs in each of `draws` resamples of size n.
 
     >>> times_drawn(3, generator=np.random.default_rng(0), draws=2).sum(axis=1).tolist()
     [3.0, 3.0]
@@ -77,7 +77,7 @@ def spearman(x: Shaped[np.ndarray, " n"], y: Shaped[np.ndarray, " n"]) -> float:
     Raises:
         ValueError: if x and y differ in length or hold NaN.
 
-    Ranks are scipy's; the correlation is not `scipy.stats.spearmanr`, which also computes a p that no caller wants.
+    Ranks are scipy's; the correlation is not `scipy.stats.spearmanr`, which also computes a p that no caller needs.
 
     Source: Spearman 1904, "The proof and measurement of association between two things".
 
@@ -100,7 +100,7 @@ def spearman_test(
         x: one side of the pairs, such as the depth of each layer.
         y: the other side, such as each layer's mean.
         generator: seeded by the caller.
-        draws: random pairings.
+        draws: number of random pairings.
 
     Raises:
         ValueError: if x and y differ in length or hold NaN, or `draws` is below 1.
@@ -143,7 +143,7 @@ def _standard_ranks(
 
 
 def _mean_ranks(side: Float64[np.ndarray, " n"]) -> Float64[np.ndarray, " n"]:
-    """Ranks less their mean; equal values share the mean of their places."""
-    from scipy.stats import rankdata  # noqa: PLC0415  # .7 s that workers need not wait for
+    """Ranks minus their mean; equal values share the mean of their ranks."""
+    from scipy.stats import rankdata  # noqa: PLC0415  # the import takes .7 s, and workers do not need it
 
     return rankdata(side) - (len(side) + 1) / 2

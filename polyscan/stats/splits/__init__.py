@@ -1,7 +1,7 @@
-"""Cuts of many sets at once and how far apart the parts lie, from cosine matrices alone.
+"""Splits of many sets into clusters, and how far apart the clusters lie, from cosine matrices alone.
 
-A set of n vectors enters as the n x n matrix of its cosines, made once by `cosines`. Works on numpy arrays, and on
-torch tensors that a caller hands in.
+A set of n vectors is given by the n x n matrix of its cosines, made once by `cosines`. Works on numpy arrays and on
+torch tensors.
 
 Law: as in `clustering`, a set's numbers are the same whatever other sets share its batch.
 """

@@ -1,4 +1,4 @@
-"""Cosine matrices of many sets, and what they say without any clusters."""
+"""Cosine matrices of many sets, and statistics of them that need no clusters."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from polyscan.stats.arrays import Array
 
 
 def cosines(x: Float[Array, "s n d"], origin: Float[Array, " d"] | None = None) -> Float[Array, "s n n"]:
-    """Cosine of every pair of each set's vectors, seen from `origin` (from 0 where it is None); float64.
+    """Cosine of every pair of each set's vectors, seen from `origin` (from 0 if it is None); float64.
 
     A vector that equals the origin has cosine 0 to all, itself included.
 
@@ -23,7 +23,7 @@ def cosines(x: Float[Array, "s n d"], origin: Float[Array, " d"] | None = None) 
     x = xp.astype(x, xp.float64)
     if origin is not None:
         x = x - xp.astype(origin, xp.float64)
-    # The largest entry goes first, so that no square overflows or vanishes.
+    # Divided by the largest entry first, so that no square overflows or underflows.
     x = _divided(xp, x, xp.max(xp.abs(x), axis=-1, keepdims=True))
     x = _divided(xp, x, xp.sqrt(xp.vecdot(x, x))[:, :, None])
     return xp.matmul(x, xp.matrix_transpose(x))
@@ -45,23 +45,23 @@ def clarity(cosines: Float[Array, "s n n"]) -> Float[Array, " s"]:
 
 
 def centred(cosines: Float[Array, "s n n"]) -> Float[Array, "s n n"]:
-    """Inner products of each set's unit vectors less their mean, as k-means wants them."""
+    """Inner products of each set's unit vectors minus their mean, as k-means needs them."""
     xp = array_api_compat.array_namespace(cosines)
     means = xp.mean(cosines, axis=-1)
     return cosines - means[:, :, None] - means[:, None, :] + xp.mean(means, axis=-1)[:, None, None]
 
 
 def size_of_one(cosines: Float[Array, "n n"]) -> int:
-    """Items of one set's cosine matrix.
+    """Number of items of one set's cosine matrix.
 
     Raises:
-        ValueError: if it is no such matrix, or not finite.
+        ValueError: if it is not a square matrix, or not finite.
     """
     match tuple(cosines.shape):
         case (n, m) if n == m:
             pass
         case shape:
-            raise ValueError(f"`cosines` must be [n, n], those of one set, got {shape}")
+            raise ValueError(f"`cosines` must be [n, n], the matrix of one set, got {shape}")
     xp = array_api_compat.array_namespace(cosines)
     n_bad = n * n - int(xp.count_nonzero(xp.isfinite(cosines)))
     if n_bad:
@@ -70,10 +70,10 @@ def size_of_one(cosines: Float[Array, "n n"]) -> int:
 
 
 def shape_of(cosines: Array) -> tuple[int, int]:
-    """Sets and items of a batch of cosine matrices.
+    """Number of sets and of items of a batch of cosine matrices.
 
     Raises:
-        ValueError: if it is no such batch.
+        ValueError: if the batch has another shape.
     """
     match tuple(cosines.shape):
         case (s, n, m) if n == m and n > 0:

@@ -1,4 +1,4 @@
-"""How well clusters are kept apart: numbers of given partitions."""
+"""How well the clusters of a given partition are separated."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ def gap(cosines: Float[Array, "s n n"], labels: Int[Array, "s n"]) -> Float[Arra
     """How much closer items are within the two clusters than across them.
 
     gap = a_0 w_0 + a_1 w_1 - b, a_c the share of items in cluster c, w_c the mean cosine of the pairs within it, b that
-    of the pairs across
+    of the pairs across the clusters
 
-    Weighted by shares, since a small clump has a large w by being small: without weights, the better the split, the
-    rather it cuts off such clumps, and the gap tells two concepts from one no more.
+    Weighted by shares, since a small clump has a large w only because it is small: without weights, a better split cuts
+    off such clumps more often, and the gap no longer distinguishes two concepts from one.
 
     Args:
         cosines: as `cosines` makes them.
@@ -45,18 +45,18 @@ def gap(cosines: Float[Array, "s n n"], labels: Int[Array, "s n"]) -> Float[Arra
 
 
 def cut(cosines: Float[Array, "s n n"], labels: Int[Array, "s n"], k: int = 8) -> Float[Array, " s"]:
-    """Share of the edges from each item to its k nearest that cross the two clusters, as a multiple of chance.
+    """Share of the edges from each item to its k nearest that cross between two clusters, as a multiple of chance.
 
     cut = crossing / (n k) / (2 a (1 - a)), a the share of items in one of the clusters
 
     Args:
-        cosines: as `cosines` makes them. Nearest means largest cosine, the item itself left out; ties go to the lower
+        cosines: as `cosines` makes them. Nearest means largest cosine, without the item itself; ties go to the lower
             index.
         labels: 0 or 1 for each item.
         k: neighbours of an item, 1 to n - 1.
 
     Returns:
-        0 where no edge crosses, about 1 where neighbours heed no clusters; NaN where there is one cluster only.
+        0 if no edge crosses, about 1 if neighbours ignore the clusters; NaN if there is only one cluster.
 
     Raises:
         ValueError: if shapes disagree, a label is neither 0 nor 1, or `k` is out of bounds.
@@ -67,23 +67,14 @@ def cut(cosines: Float[Array, "s n n"], labels: Int[Array, "s n"], k: int = 8) -
     if not 1 <= k < n:
         raise ValueError(f"`k` must be in [1, {n - 1}], below the number of items, got {k}")
     share = xp.mean(members[:, 0, :], axis=-1)
-    in_second = xp.broadcast_to(members[:, 1, None, :], cosines.shape)
-    crossing = 0.0
-    left = xp.where(xp.eye(n, dtype=xp.bool, device=array_api_compat.device(cosines)), -xp.inf, cosines)
-    places = xp.arange(n, device=array_api_compat.device(cosines))
-    for _ in range(k):
-        nearest = xp.argmax(left, axis=-1, keepdims=True)
-        found = xp.take_along_axis(in_second, nearest, axis=-1)[:, :, 0]
-        crossing = crossing + xp.sum(xp.abs(found - members[:, 1, :]), axis=-1)
-        left = xp.where(places == nearest, -xp.inf, left)
-    return _ratio(xp, crossing, n * k * 2 * share * (1 - share))
+    return _ratio(xp, _crossing(xp, cosines, members[:, 1, :], k), n * k * 2 * share * (1 - share))
 
 
 def silhouette(cosines: Float[Array, "s n n"], labels: Int[Array, "s n"], k: int) -> Float[Array, " s"]:
     """Mean silhouette of each set at the distance 1 - cosine.
 
-    s_i = (b_i - a_i) / max(a_i, b_i), a_i the mean distance to the rest of the own cluster, b_i the least mean distance
-    to another; 0 for an item that is alone in its cluster, or at distance 0 from all
+    s_i = (b_i - a_i) / max(a_i, b_i), a_i the mean distance to the rest of the item's cluster, b_i the least mean
+    distance to another; 0 for an item that is alone in its cluster, or at distance 0 from all
 
     Args:
         cosines: as `cosines` makes them.
@@ -91,7 +82,7 @@ def silhouette(cosines: Float[Array, "s n n"], labels: Int[Array, "s n"], k: int
         k: bound of the labels.
 
     Returns:
-        Mean over items, in [-1, 1]; NaN where there is one cluster only.
+        Mean over items, in [-1, 1]; NaN if there is only one cluster.
 
     Raises:
         ValueError: if shapes disagree, or a label is out of bounds.
@@ -102,7 +93,7 @@ def silhouette(cosines: Float[Array, "s n n"], labels: Int[Array, "s n"], k: int
 
 
 def silhouettes(cosines: Float[Array, "s n n"], labels: Int[Array, "s r n"], k: int) -> Float[Array, "s r"]:
-    """Mean silhouette of several partitions of each set; as `silhouette`."""
+    """`silhouette` for several partitions of each set."""
     xp = array_api_compat.array_namespace(cosines, labels)
     s, r, n = labels.shape
     members = _members(xp, cosines, labels, k)  # [s, r, k, n]
@@ -111,16 +102,30 @@ def silhouettes(cosines: Float[Array, "s n n"], labels: Int[Array, "s r n"], k: 
     products = xp.reshape(xp.matmul(xp.reshape(members, (s, r * k, n)), cosines), (s, r, k, n))
     # Summed distances to each cluster; an item is at distance 0 from itself even where it is a zero vector.
     self_distance = members * (1 - xp.linalg.diagonal(cosines))[:, None, None, :]
-    summed = sizes - products - self_distance
-    inside = xp.sum(members * summed, axis=2) / xp.where(own_size > 1, own_size - 1, 1.0)
+    distances = sizes - products - self_distance
+    inside = xp.sum(members * distances, axis=2) / xp.where(own_size > 1, own_size - 1, 1.0)
     is_other = (members == 0) & (sizes > 0)
-    outside = xp.min(xp.where(is_other, summed / xp.where(sizes > 0, sizes, 1.0), xp.inf), axis=2)
+    outside = xp.min(xp.where(is_other, distances / xp.where(sizes > 0, sizes, 1.0), xp.inf), axis=2)
     is_known = xp.isfinite(outside)
     outside = xp.where(is_known, outside, 0.0)
     larger = xp.maximum(inside, outside)
     is_apart = (own_size > 1) & (larger > _ZERO_DISTANCE)
     values = xp.where(is_apart, (outside - inside) / xp.where(is_apart, larger, 1.0), 0.0)
     return xp.mean(xp.where(is_known, values, xp.nan), axis=-1)
+
+
+def _crossing(xp: Any, cosines: Array, in_second: Array, k: int) -> Array:
+    """Number of edges from each item to its k nearest that cross the clusters, [s]; `in_second` is 1 or 0, [s, n]."""
+    n = in_second.shape[-1]
+    crossing = 0.0
+    remaining = xp.where(xp.eye(n, dtype=xp.bool, device=array_api_compat.device(cosines)), -xp.inf, cosines)
+    places = xp.arange(n, device=array_api_compat.device(cosines))
+    for _ in range(k):
+        nearest = xp.argmax(remaining, axis=-1, keepdims=True)
+        of_nearest = xp.take_along_axis(xp.broadcast_to(in_second[:, None, :], cosines.shape), nearest, axis=-1)
+        crossing = crossing + xp.sum(xp.abs(of_nearest[:, :, 0] - in_second), axis=-1)
+        remaining = xp.where(places == nearest, -xp.inf, remaining)
+    return crossing
 
 
 def _ratio(xp: Any, part: Array, whole: Array) -> Array:
