@@ -1,6 +1,6 @@
-"""Reference pages out of the code: scores, tables, job settings, command line. `conf.py` calls it before each build.
+"""Reference pages made from the code: scores, tables, job settings, command line. `conf.py` calls it before each build.
 
-Only what is light is imported: no torch, no Ray.
+It imports only light modules: no torch, no Ray.
 """
 
 from __future__ import annotations
@@ -29,41 +29,44 @@ from polyscan.tables import TABLES, Column
 NOBODY = Sample(np.zeros((0, 2), np.float32), np.zeros(0, np.float32), 0.0, 0.0)
 BOUNDS = {"Ge": ">=", "Gt": ">", "Le": "<=", "Lt": "<"}
 TAILS = {
-    "upper": "large values speak for several concepts",
-    "lower": "small values speak for several concepts",
-    "none": "neither side speaks for several concepts",
+    "upper": "large values suggest several concepts",
+    "lower": "small values suggest several concepts",
+    "none": "the score gets no p against the null",
 }
 MAP_EXTRAS = (
-    ("verdict", "string", "one, several or why neither; see Methods. It and all below to `n_clusters` need a null"),
-    ("separation", "float64", "the statistic of the test: three tempered residuals from the null, in its spread"),
-    ("p", "float64", "its p against the first of `calibrate.nulls`"),
-    ("q", "float64", "Benjamini & Hochberg's, of p over all live units"),
-    ("q_by", "float64", "Benjamini & Yekutieli's"),
-    ("embedding_null_p", "float64", "p against the embedding null, where evidence is the whole image; `_q` its q"),
+    ("verdict", "string", "one, several, or why neither; see Methods. It and all below to `n_clusters` need a null"),
+    ("separation", "float64", "the statistic of the test: two tempered residuals from the null (gap and cut), in sd"),
+    ("p", "float64", "p of the separation against the first of `calibrate.nulls`"),
+    ("q", "float64", "q of Benjamini & Hochberg, from p over all live units"),
+    ("q_by", "float64", "q of Benjamini & Yekutieli"),
+    ("embedding_null_p", "float64", "p against the embedding null, if evidence is the whole image; `_q` its q"),
     ("SCORE_p", "float64", "for each score with a tail: its own p against the first null"),
     ("match_radius", "float64", "distance in clarity to the 20th nearest null set"),
-    ("off_range", "bool", "too few null sets are as homogeneous; p says nothing"),
+    ("off_range", "bool", "too few null sets have similar homogeneity, so p means nothing"),
     ("incoherent", "bool", "clarity not above that of random sets"),
     ("n_clusters", "float64", "1 unless the verdict is several, then `silhouette_k`"),
     ("psi", "float64", "S Q D by labels; `psi_s`, `psi_q`, `psi_d` its parts, `psi_p` by the joint null, `psi_qvalue`"),
-    ("psi_words", "float64", "the same by the open vocabulary, where there is one"),
-    ("crops_SCORE", "float64", "scores of embedded crops, where the layer is compared by features"),
+    ("psi_words", "float64", "the same by the open vocabulary, if there is one"),
+    ("psi_gated", "float64", "PSI if the unit is called several, else 0; `psi_words_gated` the same by the vocabulary"),
+    ("crops_SCORE", "float64", "scores of embedded crops, if the layer is compared by features"),
     ("down_SCORE", "float64", 'scores of the downward exemplars, with `survey.sign = "both"`; `down_p` their p'),
     ("cluster_shares", "string", "shares of the best 2 to 5 clusters, ungated, largest first, as text: `0.60 0.40`"),
     ("names", "string", "the best name of each cluster of a unit called several, else of all its exemplars"),
+    ("nearest_unit", "string", "the unit of the same layer whose mean exemplar vector is nearest, as `conv2:3`"),
+    ("nearest_cosine", "float64", "cosine of the two means"),
     ("visualization_activation", "float64", "largest activation among the unit's visualizations"),
     (
         "visualization_beats_data",
         "float64",
-        "1 where a visualization is stronger than the unit's best image, 0 where none is, null where there is none",
+        "1 if a visualization is stronger than the unit's best image, else 0; null for units without visualizations",
     ),
     ("visualizations_winning", "float64", "share of its visualizations that are stronger than its best image"),
-    ("visualization_stop", "string", "why no more were made: `elbow` or `max_images`"),
+    ("visualization_stop", "string", "why no more were made: `elbow`, `max_images`, `stalled` or `dead`"),
 )
 
 
 def write_all(folder: Path) -> None:
-    """Writes every generated page; one that would not change is left alone, so that builds stay incremental."""
+    """Writes every generated page that changes; the others are left alone, so that builds stay incremental."""
     folder.mkdir(exist_ok=True)
     for name, lines in (("scores", scores()), ("tables", tables()), ("map", unit_map()), ("job", job_settings()),
                         ("commands", commands())):  # fmt: skip
@@ -85,7 +88,7 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
 
 
 def scores() -> Iterator[str]:
-    """Every score of the registry, out of its docstring."""
+    """Every score of the registry, from its docstring."""
     for name, score in SCORES.items():
         yield f"### {name}"
         yield ""
@@ -94,7 +97,7 @@ def scores() -> Iterator[str]:
 
 
 def _prose(docstring: str) -> Iterator[str]:
-    """Paragraphs with their first word in bold where it is a heading; indented ones as formulas; no `Args`."""
+    """Paragraphs, a leading heading such as `Range:` in bold, indented ones as formulas, without `Args`."""
     for paragraph in re.split(r"\n\s*\n", docstring):
         if paragraph.startswith("Args:"):
             continue
@@ -124,7 +127,7 @@ def _parts(name: str) -> list[str]:
 
 
 def _argument(score: type[Score], field: str) -> str:
-    """What the `Args` section says of a field."""
+    """The description of a field in the `Args` section."""
     _, _, arguments = (inspect.getdoc(score) or "").partition("Args:")
     found = re.search(rf"^\s+{field}: (.*?)(?=^\s+\w+: |\Z)", arguments, re.DOTALL | re.MULTILINE)
     return " ".join(found[1].split()) if found else ""
@@ -134,7 +137,7 @@ def _argument(score: type[Score], field: str) -> str:
 
 
 def tables() -> Iterator[str]:
-    """Every table of a run, out of its schema."""
+    """Every table of a run, from its schema."""
     for schema in TABLES.values():
         yield f"### {schema.name}"
         yield ""
@@ -149,14 +152,14 @@ def _column(column: Column) -> tuple[str, str, str, str]:
 
 
 def unit_map() -> Iterator[str]:
-    """The columns of `map.parquet`: those of `units`, of each score and its parts, and what `show` adds."""
+    """The columns of `map.parquet`: those of `units`, of each score and its parts, and those that the report adds."""
     rows = [(f"`{c.name}`", c.type, c.meaning) for c in TABLES["units"].columns]
     for prefix, evidence in (("", "exemplars"), ("visualizations_", "visualizations")):
         for name, score in SCORES.items():
             if evidence in score.evidence:
                 rows.append((f"`{prefix}{name}`", "float64", f"{score.label} of the unit's {evidence}"))
                 rows += [
-                    (f"`{prefix}{name}_{part}`", "float64", f"part `{part}` of the one above") for part in _parts(name)
+                    (f"`{prefix}{name}_{part}`", "float64", f"part `{part}` of that score") for part in _parts(name)
                 ]
     rows += [(f"`{name}`", kind, meaning) for name, kind, meaning in MAP_EXTRAS]
     yield from table(("column", "type", "meaning"), rows)
@@ -166,7 +169,7 @@ def unit_map() -> Iterator[str]:
 
 
 def job_settings() -> Iterator[str]:
-    """Every key of a job file, group by group, out of the models."""
+    """Every key of a job file, group by group, from the models."""
     groups = {name: group for name, field in Job.model_fields.items() if (group := _group(field)) is not None}
     plain = {name: field for name, field in Job.model_fields.items() if name not in groups}
     yield "### At the top of the file"
@@ -197,7 +200,7 @@ def _key(name: str, field: FieldInfo) -> tuple[str, str, str, str, str]:
 
 
 def _type(annotation: Any) -> str:
-    """An annotation in the words of TOML."""
+    """An annotation in TOML's terms."""
     origin, inner = get_origin(annotation), get_args(annotation)
     if origin is Literal:
         return " or ".join(f"`{value!r}`".replace("'", '"') for value in inner)
@@ -224,7 +227,7 @@ def _default(field: FieldInfo) -> str:
 
 
 def commands() -> Iterator[str]:
-    """Every command with its arguments and options, out of what `--help` prints."""
+    """Every command with its arguments and options, with the texts that `--help` prints."""
     group = cast("Any", typer.main.get_command(app))
     for name, command in group.commands.items():
         yield f"### polyscan {name}"

@@ -1,9 +1,9 @@
-"""Writes the tables of "Measured" in methods.md out of build/validity.json, which `make validity` measures.
+"""Writes the tables of "Measured" in methods.md from build/validity.json, which `make validity` measures.
 
     python docs/validity_tables.py
 
-What stands between `<!-- validity: NAME -->` and `<!-- validity: end -->` is replaced; a table whose figures are not
-there is left as it is. Run again, it changes nothing. To add a table: a function here, a line in `TABLES`.
+It replaces the text between `<!-- validity: NAME -->` and `<!-- validity: end -->`; a table without figures stays as it
+is. A second call changes nothing. To add a table: a function here, and a line in `TABLES`.
 """
 
 from __future__ import annotations
@@ -46,9 +46,9 @@ Lines = list[str]
 
 
 def main() -> None:
-    """Fills every place of the page."""
+    """Fills in every table of the page."""
     if not FIGURES.exists():
-        print(f"{PAGE.name} is left as it is: there is no {FIGURES.parent.name}/{FIGURES.name}; `make validity` first")
+        print(f"{PAGE.name} is left as it is: no {FIGURES.parent.name}/{FIGURES.name}; run `make validity` first")
         return
     before = PAGE.read_text(encoding="utf-8")
     after = filled(before, json.loads(FIGURES.read_text(encoding="utf-8")), tell=print)
@@ -58,16 +58,16 @@ def main() -> None:
 
 
 def filled(page: str, found: Found, *, tell: Callable[[str], object]) -> str:
-    """The page with its tables; `tell` hears of those that have no figures.
+    """The page with its tables filled in; `tell` gets a message for each table without figures.
 
     Raises:
-        ValueError: if a place names no table.
+        ValueError: if the page names an unknown table.
     """
 
     def table(place: re.Match[str]) -> str:
         name = place[2]
         if name not in TABLES:
-            raise ValueError(f'the page has a place for "{name}", which is no table; allowed: {", ".join(TABLES)}')
+            raise ValueError(f'the page names an unknown table "{name}"; allowed: {", ".join(TABLES)}')
         lines = TABLES[name](found)
         if not lines:
             tell(f"{name}: no figures, left as it is")
@@ -88,14 +88,14 @@ def images_table(found: Found) -> Lines:
 
 
 def layers_table(found: Found) -> Lines:
-    """Virtual units of the entry with most layers: a row for each layer."""
+    """Virtual units of the entry with the most layers: a row for each layer."""
     gate = _widest(found).get(GATE, {})
     layers = sorted((layer for layer in gate.get("n", {}) if layer != IMAGES), key=_by_number)
     return _table("layer", UNITS, [(layer, [_rate(gate, layer, kind) for kind in UNITS]) for layer in layers])
 
 
 def clusters_table(found: Found) -> Lines:
-    """K and purity of what is found, over layers: a row for each kind."""
+    """K and purity of the planted units that are found, over layers: a row for each kind."""
     gate = _widest(found).get(GATE, {})
     rows: list[tuple[str, list[str]]] = []
     for kind in (*SETS, *UNITS):
@@ -111,7 +111,7 @@ def clusters_table(found: Found) -> Lines:
 
 
 def scores_table(found: Found) -> Lines:
-    """Scores one beside another, on the first entry's images and the widest entry's planted pairs."""
+    """One score against another, on sets of images and on planted pairs of the entry with the most layers."""
     entry = _widest(found)
     rows: list[tuple[str, list[str]]] = []
     for score in (name for name in SCORES if name in entry):
@@ -127,7 +127,7 @@ def scores_table(found: Found) -> Lines:
 
 
 def seeds_table(found: Found) -> Lines:
-    """p under the null itself, and two scans with different seeds."""
+    """p where the null is true, and two scans with different seeds."""
     rows: list[tuple[str, list[str]]] = []
     if its := found.get(UNIFORM):
         n = int(its["sets"])
@@ -151,19 +151,19 @@ TABLES: dict[str, Callable[[Found], Lines]] = {
     "scores": scores_table,
     "seeds": seeds_table,
 }
-"""By the name behind `validity:` in the page."""
+"""Tables by the name after `validity:` in the page."""
 
 
 # ---- numbers to cells ----------------------------------------------------------------------------------------------
 
 
 def _entries(found: Found) -> Iterator[tuple[str, Found]]:
-    """Reports of `validate`, each score -> measure -> layer -> type -> number."""
+    """Reports of `validate`, each score -> measure -> layer -> kind -> number."""
     yield from ((name, entry) for name, entry in found.items() if GATE in entry)
 
 
 def _widest(found: Found) -> Found:
-    """The entry with most layers, the first of several; an empty one where there is none."""
+    """The entry with the most layers, the first of several; an empty one if there are no entries."""
     return max((entry for _, entry in _entries(found)), key=lambda entry: len(entry[GATE].get("n", {})), default={})
 
 
@@ -183,7 +183,7 @@ def _rate(measured: Found, layer: str, kind: str) -> str:
 
 
 def _pooled(measured: Found, layers: Sequence[str], kind: str) -> str:
-    """The same over several layers together."""
+    """Share with p <= .05 and its interval, over several layers together."""
     rates = measured.get("fpr_05" if kind in ONE else "power_05", {})
     counts = [(rates[layer][kind], measured["n"][layer][kind]) for layer in layers if kind in rates.get(layer, {})]
     n = sum(count for _, count in counts)
@@ -206,7 +206,7 @@ def _number(value: float | None) -> str:
 
 
 def _table(corner: str, head: Sequence[str], rows: Sequence[tuple[str, Sequence[str]]]) -> Lines:
-    """A Markdown table of the columns that have a number; no lines where there is none."""
+    """A Markdown table of the columns that have a number; no lines if no column has one."""
     kept = [column for column in range(len(head)) if any(cells[column] for _, cells in rows)]
     if not kept:
         return []

@@ -1,7 +1,8 @@
-"""LeNet-5 in modern dress: ReLU and max pooling, for 32 px images with one or three channels.
+"""A modern LeNet-5: ReLU and max pooling, for 32 px images with one or three channels.
 
 Source: LeCun, Bottou, Bengio & Haffner 1998, "Gradient-based learning applied to document recognition". Departures:
-ReLU for the scaled tanh, max for learned average pooling, full connections between S2 and C3, a linear output.
+ReLU instead of the scaled tanh, max instead of learned average pooling, full connections between S2 and C3, a linear
+output.
 """
 
 from collections import OrderedDict

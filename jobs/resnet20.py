@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 
 class BasicBlock(nn.Module):
-    """Two 3x3 convolutions; where the size halves, the shortcut takes every second pixel and adds zero channels."""
+    """Two 3x3 convolutions; if the size halves, the shortcut takes every second pixel and adds zero channels."""
 
     def __init__(self, channels_in: int, channels: int, stride: int) -> None:
         """Random weights, as torch draws them."""
@@ -21,7 +21,7 @@ class BasicBlock(nn.Module):
         self.padding = (channels - channels_in) // 2
 
     def forward(self, x: Tensor) -> Tensor:
-        """The block's output, behind its last ReLU."""
+        """The block's output, after its last ReLU."""
         out = self.bn2(self.conv2(F.relu(self.bn1(self.conv1(x)))))
         if self.stride != 1:
             x = F.pad(x[:, :, :: self.stride, :: self.stride], (0, 0, 0, 0, self.padding, self.padding))

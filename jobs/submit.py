@@ -2,11 +2,11 @@
 
     python jobs/submit.py jobs/digits.toml --address http://127.0.0.1:8265 --run s3://bucket/runs/digits
 
-The job's own folder travels along; images, shared weights and the run lie where every node sees them. A job ends with
-its cluster and Ray starts none again, so the same command is the retry: what the run holds is not done twice.
+The job's own folder is sent along; images, shared weights and the run must be where every node sees them. A job ends
+with its cluster, and Ray does not start it again. To retry, run the same command: it does only what the run lacks.
 
 Exit status: 0 all done; 2 the submission or the job is wrong; 3 some shards failed; 130 stopped or interrupted;
-1 nobody knows how the job ended; anything else is the entrypoint's own.
+1 the job's end is unknown; any other status is the entrypoint's own.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ from polyscan.job import Job
 from polyscan.storage import refuse_secret
 
 POLL_S = 2.0
-LOST_S = 120.0  # a tunnel that drops comes back within this; a cluster that is gone does not
+LOST_S = 120.0  # a tunnel that drops comes back within this time; a cluster that is gone does not
 CONNECT_S = 10.0
 UNKNOWN, WRONG, INTERRUPTED, NOT_FOUND = 1, 2, 130, 127
 
-# In the syntax of .gitignore, which Ray reads as well: what is large or made anew, and what is secret.
+# In the syntax of .gitignore, which Ray also reads: files that are large or can be made again, and secrets.
 LEFT_OUT = [
     *(".git/", ".venv/", "__pycache__/", ".*_cache/", ".hypothesis/", "build/", "dist/", "runs/"),
     *(".env", ".ray/", "auth_token", "*.pem", "*.key"),
@@ -73,10 +73,10 @@ def submit(
 def submitted(
     job: Path, run: str, address: str, *, project: Path | None, workers: int | None, sets: list[str], wait: bool
 ) -> int:
-    """Submits a job and gives back the exit status that tells how it went; 0 at once if it isn't waited for.
+    """Submits a job and returns the exit status of its result; 0 at once if `wait` is false.
 
     Raises:
-        JobError: if the job or the command is wrong, or the cluster can't be used as asked.
+        JobError: if the job or the command is wrong, or the cluster cannot be used.
         Lost: if the cluster stops answering.
     """
     asked = jobs.load(job)
@@ -103,8 +103,8 @@ def entrypoint(job: Path, folder: Path, run: str, *, workers: int | None = None,
     """The shell command that the cluster's head runs in its copy of the folder.
 
     Raises:
-        JobError: if the job lies outside the folder, or the run would lie in a node's own temporary copy of it.
-        StoreError: if the run's address or a setting holds a secret: the command stands in the job's record.
+        JobError: if the job is outside the folder, or the run would be in a node's temporary copy of it.
+        StoreError: if the run's address or a setting holds a secret: the job's record contains the command.
     """
     for word in (run, *(sets or [])):
         refuse_secret(word)
@@ -122,7 +122,7 @@ def entrypoint(job: Path, folder: Path, run: str, *, workers: int | None = None,
 
 
 def environment(job: Job) -> dict[str, str]:
-    """The environment of driver and workers. No token is in it: it stands in the job's record."""
+    """The environment of driver and workers. It holds no token, because the job's record contains it."""
     pins = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), str(job.threads))
     return {**pins, "RAY_AUTH_MODE": os.environ.get("RAY_AUTH_MODE", "token")}
 
@@ -145,10 +145,11 @@ def connected(address: str) -> Any:
     """A client of the cluster whose dashboard is at that address.
 
     Raises:
-        InstallError: if Ray is here without its dashboard's parts.
-        JobError: if the address is none, nobody answers there, it is no Ray, or the token is missing or wrong.
+        InstallError: if Ray is installed without the parts of its dashboard.
+        JobError: if the address is invalid, nothing or something other than Ray answers there, or the token is missing
+            or wrong.
     """
-    if find_spec("ray") is None or find_spec("aiohttp") is None:  # what Ray's own client asks for
+    if find_spec("ray") is None or find_spec("aiohttp") is None:  # Ray's own client needs both
         raise InstallError("Ray's job client is not installed here; `pip install 'ray[default]'`")
     parts = urlsplit(address)
     if parts.scheme not in ("http", "https") or not parts.hostname:
@@ -158,7 +159,7 @@ def connected(address: str) -> Any:
     _knock(parts.hostname, parts.port or (443 if parts.scheme == "https" else 80), address)
     if parts.scheme == "http" and parts.hostname not in HERE:
         typer.echo(f"the token goes to {parts.hostname} unencrypted; a tunnel to 127.0.0.1 or https hides it", err=True)
-    # Tokens unless someone says otherwise; and Ray would let these variables override the address.
+    # Tokens unless the user says otherwise. Ray would let the variables below override the address.
     os.environ.setdefault("RAY_AUTH_MODE", "token")
     for name in ("RAY_ADDRESS", "RAY_API_SERVER_ADDRESS"):
         os.environ.pop(name, None)
@@ -189,15 +190,15 @@ def _knock(host: str, port: int, address: str) -> None:
 
 
 def follow(client: Any, name: str, *, poll_s: float = POLL_S, lost_s: float = LOST_S) -> Any:
-    """Prints a job's log as it grows, until the job has ended; gives back the job's record.
+    """Prints a job's log as it grows, until the job has ended; returns the job's record.
 
-    It asks again and again, rather than holding one connection, so that a tunnel may drop and come back.
+    It polls, rather than holding one connection, so that a tunnel may drop and come back.
 
     Args:
         client: see `connected`.
         name: the job's submission id.
-        poll_s: seconds between two questions.
-        lost_s: seconds of silence after which the cluster is given up.
+        poll_s: seconds between two requests.
+        lost_s: seconds without an answer after which the cluster is given up.
 
     Raises:
         Lost: if the cluster is given up.
@@ -223,7 +224,7 @@ def follow(client: Any, name: str, *, poll_s: float = POLL_S, lost_s: float = LO
 
 
 def exit_status(record: Any) -> int:
-    """The exit status that tells how a job ended, with a sentence where the log can't have told."""
+    """The exit status for the way a job ended; prints a sentence if the log cannot hold the reason."""
     if record.status == "SUCCEEDED":
         return 0
     if record.status == "STOPPED":
@@ -236,7 +237,7 @@ def exit_status(record: Any) -> int:
         return UNKNOWN
     if code == NOT_FOUND:
         typer.echo("the cluster's head has no `polyscan`; install it on every node, or use an image with it", err=True)
-    return code if code >= 0 else 128 - code  # killed by a signal, as a shell tells it
+    return code if code >= 0 else 128 - code  # killed by a signal, as a shell reports it
 
 
 def _line(words: object, *, last: bool = False) -> str:

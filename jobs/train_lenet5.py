@@ -3,8 +3,8 @@
     python jobs/train_lenet5.py digits
     python jobs/train_lenet5.py cifar10 --images torchvision:CIFAR10 --root data --part train
 
-It writes `lenet5_digits.safetensors` or `lenet5_cifar10.safetensors` beside this file, where the job looks for it.
-Images are read by polyscan itself, so CIFAR-10 may be a class folder, a Parquet file or torchvision's copy.
+It writes `lenet5_digits.safetensors` or `lenet5_cifar10.safetensors` to the folder of this file, where the job looks
+for it. polyscan reads the images, so CIFAR-10 may be a class folder, a Parquet file or torchvision's copy.
 """
 
 import argparse
@@ -37,7 +37,7 @@ def arrays(source: ImageSource, preprocessing: Preprocessing) -> tuple[torch.Ten
 
 
 def trained(network: nn.Module, inputs: torch.Tensor, classes: torch.Tensor, *, epochs: int, flip: bool) -> nn.Module:
-    """The network after so many epochs of Adam with a one-cycle step size; shifts (and flips) of the images."""
+    """The network after `epochs` epochs of Adam with a one-cycle step size, on shifted (and flipped) images."""
     batch = 64
     optimizer = torch.optim.Adam(network.parameters(), weight_decay=1e-4)
     steps = epochs * -(-len(inputs) // batch)
@@ -57,13 +57,13 @@ def trained(network: nn.Module, inputs: torch.Tensor, classes: torch.Tensor, *, 
 
 
 def accuracy(network: nn.Module, inputs: torch.Tensor, classes: torch.Tensor) -> float:
-    """Share of images whose class the network names."""
+    """Share of images that the network classifies correctly."""
     with torch.inference_mode():
         return float((network(inputs).argmax(dim=1) == classes).float().mean())
 
 
 def main() -> None:
-    """Trains, says the accuracy, writes the weights."""
+    """Trains a network, writes its weights and prints the accuracy."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("job", choices=sorted(EPOCHS))
     parser.add_argument("--images", help="training images; default for digits: scikit-learn's own")
