@@ -53,7 +53,9 @@ def submit(
     *,
     run: Annotated[str, typer.Option(help="the results folder: an address that every node of the cluster sees")],
     address: Annotated[str, typer.Option(help="the cluster's dashboard")] = "http://127.0.0.1:8265",
-    project: Annotated[Path | None, typer.Option(help="the folder that travels along; default: the job's own")] = None,
+    project: Annotated[
+        Path | None, typer.Option(help="the folder to upload with the job; default: the job's own")
+    ] = None,
     workers: Annotated[int | None, typer.Option(help="Ray workers; default: as many as fit")] = None,
     sets: Annotated[list[str] | None, typer.Option("--set", help="a setting of the job, as collect.k=64")] = None,
     wait: Annotated[bool, typer.Option("--wait/--no-wait", help="follow the job until it ends")] = True,
@@ -109,10 +111,10 @@ def entrypoint(job: Path, folder: Path, run: str, *, workers: int | None = None,
     for word in (run, *(sets or [])):
         refuse_secret(word)
     if not job.resolve().is_relative_to(folder):
-        raise JobError(f"{job} is not below {folder}, the folder that travels along; give a --project that holds it")
+        raise JobError(f"{job} is not inside {folder}, the folder that is uploaded; give a --project that contains it")
     if "://" not in run and not Path(run).is_absolute():
         raise JobError(
-            f'--run "{run}" is relative, and a node\'s working folder goes with the job; '
+            f'--run "{run}" is relative, and a node\'s working folder is deleted with the job; '
             "give an absolute path or an address that every node sees, as in --run s3://bucket/runs/digits"
         )
     words = ["polyscan", "scan", str(job.resolve().relative_to(folder)), "--run", run, "--on", "ray"]
@@ -133,7 +135,7 @@ def _send(client: Any, name: str, words: str, runtime_env: dict[str, Any]) -> No
     except (RuntimeError, ValueError, OSError) as error:
         cause = _line(error, last=True)
         raise JobError(
-            f"the cluster did not take the job ({cause}); with it travels {runtime_env['working_dir']}: "
+            f"the cluster did not take the job ({cause}); it uploads {runtime_env['working_dir']}: "
             "large files belong on a disk that every node sees, and a .rayignore file leaves them out"
         ) from error
 
@@ -154,7 +156,8 @@ def connected(address: str) -> Any:
     parts = urlsplit(address)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise JobError(
-            f'--address "{address}" is no dashboard; give http://HOST:8265, which is not the port of `ray start`'
+            f'--address "{address}" is not the address of a dashboard; give http://HOST:8265, which is not the port '
+            "of `ray start`"
         )
     _knock(parts.hostname, parts.port or (443 if parts.scheme == "https" else 80), address)
     if parts.scheme == "http" and parts.hostname not in HERE:
@@ -175,7 +178,7 @@ def connected(address: str) -> Any:
         ) from error
     except (RuntimeError, OSError, KeyError, ValueError) as error:
         raise JobError(
-            f"what answers at {address} is no Ray dashboard ({_line(error)}); give the address of one"
+            f"what answers at {address} is not a Ray dashboard ({_line(error)}); give the address of one"
         ) from error
 
 
@@ -233,7 +236,7 @@ def exit_status(record: Any) -> int:
     code = record.driver_exit_code
     if code is None:
         cause = _line(record.message or "Ray does not say why", last=True)
-        typer.echo(f"the job did not come to its end ({cause}); submit it again to resume", err=True)
+        typer.echo(f"the job did not finish ({cause}); submit it again to resume", err=True)
         return UNKNOWN
     if code == NOT_FOUND:
         typer.echo("the cluster's head has no `polyscan`; install it on every node, or use an image with it", err=True)

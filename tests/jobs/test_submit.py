@@ -76,7 +76,7 @@ def test_a_run_in_the_unpacked_folder_would_be_lost(job_file: Path) -> None:
 
 
 def test_a_job_outside_the_project(job_file: Path, tmp_path: Path) -> None:
-    with pytest.raises(JobError, match=r"is not below .*give a --project that holds it"):
+    with pytest.raises(JobError, match=r"is not inside .*give a --project that contains it"):
         submit.entrypoint(job_file, tmp_path, "/runs/toy")
 
 
@@ -150,7 +150,7 @@ def record(status: str, code: int | None = None, message: str | None = None) -> 
         (record("FAILED", -9), 137, ""),
         (record("FAILED", 127), 127, "has no `polyscan`; install it on every node"),
         (record("STOPPED"), 130, "submit the same job again to resume"),
-        (record("FAILED", None, "first\nthe head is gone"), 1, "did not come to its end (the head is gone)"),
+        (record("FAILED", None, "first\nthe head is gone"), 1, "did not finish (the head is gone)"),
         (record("FAILED"), 1, "Ray does not say why"),
     ],
 )
@@ -301,7 +301,7 @@ def test_no_cluster_at_the_address(with_a_client: None, job_file: Path) -> None:
 
 @pytest.mark.parametrize("address", ["127.0.0.1:8265", "ray://head:10001", "head", "http://"])
 def test_an_address_that_is_none(with_a_client: None, address: str) -> None:
-    with pytest.raises(JobError, match="is no dashboard; give http://HOST:8265"):
+    with pytest.raises(JobError, match="is not the address of a dashboard; give http://HOST:8265"):
         submit.connected(address)
 
 
@@ -455,7 +455,7 @@ def test_a_job_runs_fails_and_resumes_on_a_real_cluster(cluster: Cluster, job_fi
         for path, content in kept.items():
             path.write_bytes(content)
     assert ended.returncode == 3, ended.stdout + ended.stderr
-    assert "could be read by `collect` and can't any more" in ended.stdout
+    assert "can no longer be read, but `collect` read it" in ended.stdout
     assert "collect: 3 of 3 shards done before" in ended.stdout
 
 
@@ -557,4 +557,4 @@ def test_what_is_no_ray_is_said_to_be_none(job_file: Path, tmp_path: Path) -> No
         ended = _submit(elsewhere, job_file, "--run", tmp_path / "run")
         server.shutdown()
     assert ended.returncode == 2
-    assert "is no Ray dashboard" in ended.stderr
+    assert "is not a Ray dashboard" in ended.stderr
