@@ -11,26 +11,28 @@ import json
 import os
 import sys
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from benchmarks.places import BUILD
 
 if TYPE_CHECKING:
     from benchmarks.race import Outcome
 
-BENCHMARKS = (
-    "collect_vs_forward",
-    "collect_vs_semanticlens",
-    "collect_vs_zennit_crp",
-    "virtual_units",
-    "collect_memory_growth",
-    "ray_two_workers",
-    "visualize_vs_lucent",
-    "activation_time_vs_lucent",
-    "visualize_vs_torch_dreams",
-    "visualize_vs_trunk",
-    "cluster_vs_libraries",
-)
-RESULTS = Path(__file__).resolve().parent.parent / "build" / "bench.json"
+BENCHMARKS = {
+    "collect_vs_forward": "races",
+    "collect_vs_semanticlens": "races",
+    "collect_vs_zennit_crp": "races",
+    "virtual_units": "races",
+    "collect_memory_growth": "races",
+    "ray_two_workers": "scaling",
+    "visualize_vs_lucent": "races",
+    "activation_time_vs_lucent": "races",
+    "visualize_vs_torch_dreams": "races",
+    "visualize_vs_trunk": "races",
+    "cluster_vs_libraries": "races",
+}
+"""Which folder each is in."""
+RESULTS = BUILD / "bench.json"
 PEERS = ("lucent", "torch_dreams")
 """Whose images' activations stand beside polyscan's."""
 ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
@@ -51,7 +53,7 @@ def main() -> int:
         sys.stdout.write(markdown(json.loads(RESULTS.read_text(encoding="utf-8"))))
         return 0
     _settle(arguments.device)
-    measured = dict(outcomes(arguments.names or BENCHMARKS))
+    measured = dict(outcomes(arguments.names or list(BENCHMARKS)))
     RESULTS.parent.mkdir(exist_ok=True)
     lines = {name: outcome.as_json() for name, outcome in measured.items()}
     RESULTS.write_text(json.dumps(lines, indent=2) + "\n", encoding="utf-8")
@@ -69,12 +71,12 @@ def _settle(device: str) -> None:
     torch.set_num_threads(1)
 
 
-def outcomes(names: list[str] | tuple[str, ...]) -> Iterator[tuple[str, Outcome]]:
+def outcomes(names: list[str]) -> Iterator[tuple[str, Outcome]]:
     """The lines of the named benchmarks, in order."""
     from benchmarks.race import Outcome, Skipped
 
     for name in names:
-        module = importlib.import_module(f"benchmarks.races.{name}")
+        module = importlib.import_module(f"benchmarks.{BENCHMARKS[name]}.{name}")
         load = os.getloadavg()[0]
         sys.stderr.write(f"{name} (load average before it: {load:.2f})\n")
         try:

@@ -8,14 +8,11 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from benchmarks.places import DATA
 from benchmarks.race import Skipped
 from polyscan.vision.devices import pick_device
 from polyscan.vision.networks import Network, NetworkRequest, load_network
 
-REPOSITORY = Path(__file__).resolve().parent.parent
-DATA = Path(os.environ.get("POLYSCAN_TEST_DATA") or REPOSITORY.parent / "shared" / "data").resolve()
-"""Real weights and images: POLYSCAN_TEST_DATA, by default ../shared/data."""
-BUILD = REPOSITORY / "build"
 TRUNK_WEIGHTS = "weights/resnet18-trunk-conv1-to-layer3-imagenet.safetensors"
 TRUNK_LAYERS = {"layer1": "layer1.1", "layer2": "layer2.1", "layer3": "layer3.1"}
 """The stage, as torchvision and lucent name its output, and its last block, as polyscan does."""

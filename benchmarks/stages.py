@@ -48,7 +48,7 @@ def do(job: Job, run: Run, stage: str, runner: Runner = pipeline.in_process, *, 
 def finish(
     job: Job, run: Run, stage: str, fingerprints: Mapping[str, str], runner: Runner = pipeline.in_process
 ) -> None:
-    """The same behind `pipeline.prepare`, which is no part of the stage."""
+    """The same behind `pipeline.settle`, which is no part of the stage."""
     verb = next(one for one in pipeline.STAGES if one.name == stage)
     worker = pipeline.shard_worker(verb, job, run, fingerprints[stage])
     pipeline.complete(verb, worker, run, runner, pipeline.Silence())

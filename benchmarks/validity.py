@@ -18,14 +18,15 @@ import numpy as np
 import pandas as pd
 from scipy.stats import kstest
 
-from benchmarks.inputs import BUILD, held
+from benchmarks.inputs import held
+from benchmarks.places import BUILD
 from benchmarks.race import Skipped
 from polyscan import job as jobs
 from polyscan.evidence import EvidenceReader, whole_images
+from polyscan.inputs import pinned_threads
 from polyscan.job import Job
 from polyscan.nulls.calibration import Calibration
 from polyscan.nulls.null_sets import one_exemplar_sets
-from polyscan.pipeline import pinned_threads
 from polyscan.run import Run
 from polyscan.scores import separation
 from polyscan.scores.sample import prepare

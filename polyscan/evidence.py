@@ -1,4 +1,4 @@
-"""A unit's evidence as scores see it, put together from a run's tables."""
+"""A unit's evidence as scores get it, assembled from a run's tables."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from polyscan.tables.keys import crop_keys, position_keys, visualization_keys
 from polyscan.units import parent_and_role, virtual_layer
 
 FEATURES = ("own", "next")
-"""Spaces that are made of the scanned network's own features."""
+"""Spaces of the scanned network's own features."""
 SEEN = "seen"
-"""The role of rows of `readouts` that are not units: the mean and the axes by which a layer's features are compared."""
+"""The role of rows of `readouts` that are not units: the mean and the axes that whiten a layer's features."""
 
 
 @dataclass(frozen=True, eq=False)
 class Subject:
-    """One unit's evidence of one kind in one space, with what its rows are called by."""
+    """One unit's evidence of one kind in one space, with the keys of its rows."""
 
     layer: str
     channel: int
@@ -42,12 +42,12 @@ class Subject:
 
 
 def has_pool(job: Job, run: Run) -> bool:
-    """Whether every image is embedded whole: where it is asked for, and a layer is compared there."""
+    """Whether every image is embedded whole: if the job wants it, and a layer is compared in the embedder's space."""
     return job.embed.pool and bool((run.layer_table()["space"] == "image").any())
 
 
 def whole_images(run: Run) -> pd.DataFrame:
-    """Every readable image as the crop of all of it: `image`, its box and `crop`, its key."""
+    """Every readable image as a crop of the whole image: `image`, its box, and its key `crop`."""
     images = run.read("images", ["image"])["image"].to_numpy()
     side = run.manifest()["input_px"]
     boxes = np.tile(np.array([0, 0, side, side], dtype=np.int32), (len(images), 1))
@@ -59,8 +59,8 @@ class EvidenceReader:
     """Reads the evidence of a run's units.
 
     Args:
-        job: says how many exemplars count and how they are clustered.
-        run: whose evidence is embedded.
+        job: sets how many exemplars are scored and how they are clustered.
+        run: with embedded evidence.
     """
 
     def __init__(self, job: Job, run: Run) -> None:
@@ -71,7 +71,7 @@ class EvidenceReader:
         self._whitenings: Memo[str, Whitening] = Memo(self._layer_whitening)
 
     def main_space(self, layer: str) -> str:
-        """Where a layer's exemplars are compared: `own`, `next`, or the embedder's name."""
+        """The space in which a layer's exemplars are compared: `own`, `next`, or the embedder's name."""
         space = str(self.layers.loc[layer, "space"])
         return self.job.embed.model if space == "image" else space
 
@@ -148,23 +148,23 @@ class EvidenceReader:
         return vectors[place]
 
     def whitening(self, layer: str, space: str) -> Whitening | None:
-        """How cosines see a space."""
+        """The whitening of a space before cosines are computed; None if it is not whitened."""
         if space not in FEATURES:
             return self._image_whitening
         return self._whitenings(parent_and_role(layer)[0])
 
     def _layer_whitening(self, layer: str) -> Whitening:
-        """How a layer's features are seen, by the survey's sample."""
+        """The whitening of a layer's features, fitted to the survey's sample."""
         where = {"layer": virtual_layer(layer, SEEN)}
         rows = self.run.read("readouts", ["channel", "weights"], where=where)
         mean, *axes = rows.sort_values("channel", kind="stable")["weights"]
         return Whitening(np.asarray(mean, dtype=np.float32), np.stack(axes, axis=1).astype(np.float32))
 
     def random_clarity(self, layer: str, space: str) -> float:
-        """Clarity that 95 % of random sets stay under; NaN where it was not sampled."""
+        """Clarity that 95 % of random sets stay under; NaN if it was not sampled."""
         if space in FEATURES:
-            # Surveyed for sets of k. n unit vectors around 0 have a mean cosine of (|their sum|^2 / n - 1) / (n - 1),
-            # and of a random set |sum|^2 / n is distributed alike at every n.
+            # The survey has it for sets of k. The mean cosine of n vectors of length 1 is (|sum|^2 / n - 1) / (n - 1),
+            # and the distribution of |sum|^2 / n over random sets around 0 does not depend on n.
             of_k = float(cast("Any", self.layers.loc[layer, "random_clarity"]))
             return of_k * (self.job.collect.k - 1) / (self.n - 1)
         return self._random_image_clarity
@@ -190,11 +190,11 @@ class EvidenceReader:
 
     @cached_property
     def has_labels(self) -> bool:
-        """Whether the images are of two classes or more; a set of one class labels nothing."""
+        """Whether the images have at least two classes; with one class, labels distinguish nothing."""
         return self._labels.nunique() > 1
 
     def labels_of(self, images: Int64[np.ndarray, " n"]) -> Int64[np.ndarray, " n"] | None:
-        """Class of each image, -1 where it has none; None where the data have no classes."""
+        """Class of each image, -1 if it has none; None if the data have no classes."""
         if not self.has_labels:
             return None
         return self._labels.reindex(images).fillna(-1).to_numpy(np.int64)
@@ -213,12 +213,12 @@ class EvidenceReader:
 
     @cached_property
     def prototypes(self) -> Concepts | None:
-        """Label prototypes; None where there are fewer than two."""
+        """Label prototypes; None if there are fewer than two."""
         return self._of_kind("label") if self.has_labels else None
 
     @cached_property
     def vocabulary(self) -> Concepts | None:
-        """Words, where the embedder has a text tower."""
+        """Words, embedded by the embedder's text tower; None if there are fewer than two."""
         return self._of_kind("text")
 
     def _of_kind(self, kind: str) -> Concepts | None:
@@ -226,6 +226,6 @@ class EvidenceReader:
         if len(rows) < 2 or self._image_whitening is None:  # a pair
             return None
         vectors = np.stack(cast("Sequence[Any]", rows["embedding"].to_list()))
-        # Words lie apart from images in a joint space, so they are centred by their own mean.
+        # In a joint space words lie far from images, so they are centred by the mean of words.
         centre = vectors.mean(axis=0) if kind == "text" else self._image_whitening.mean
         return Concepts(vectors - centre, rows["label"].to_numpy(np.int64), rows["concept"].to_list())

@@ -1,6 +1,6 @@
-"""What a run was made from: the fingerprint of each stage, `run.json`, and the sentence where they differ.
+"""What a run was made from: each stage's fingerprint, `run.json`, and the error message if a fingerprint differs.
 
-Law: a stage's fingerprint holds its settings, its tables' versions and the fingerprints of what it reads. Tables of
+Law: a stage's fingerprint covers its settings, its tables' versions and the fingerprints of what it reads. Tables with
 another fingerprint are refused, never mixed.
 """
 
@@ -31,14 +31,14 @@ PACKAGES = ("polyscan", "torch", "pyarrow", "numpy", "scikit-learn")
 
 @dataclass(frozen=True)
 class Stage:
-    """One verb of the line.
+    """One stage of a scan.
 
     Args:
-        module: gives `shards(job, run)` and `Worker(job, run)`; its last name is the verb.
+        module: defines `shards(job, run)` and `Worker(job, run)`; its last name is the stage's name.
         reads: the stages and inputs (`network`, `images`, `distance`, `embedder`) whose results it reads.
-        settings: the groups of the job that it obeys; a change of them makes its tables others.
+        settings: groups of the job that its tables depend on.
         uses_gpu: whether its workers hold a network.
-        batches: the groups whose `batch` is halved where memory runs out.
+        batches: groups of the job whose `batch` is halved if memory runs out.
     """
 
     module: ModuleType
@@ -49,18 +49,18 @@ class Stage:
 
     @property
     def name(self) -> str:
-        """The verb."""
+        """The stage's name."""
         return self.module.__name__.rpartition(".")[2]
 
 
 def settle(stages: Sequence[Stage], job: Job, run: Run, *, redo: str | None = None) -> dict[str, str]:
-    """Opens everything that the job names, so that what is wrong is said before anything runs, and writes `run.json`.
+    """Opens all inputs of the job, so that errors are raised before anything runs, and writes `run.json`.
 
     Args:
         stages: in their order.
-        job: what is asked for.
+        job: the settings.
         run: its results folder.
-        redo: a stage to make anew, with all that follows from it.
+        redo: a stage to redo, with all stages that depend on it.
 
     Returns:
         Each stage's fingerprint.
@@ -73,9 +73,9 @@ def settle(stages: Sequence[Stage], job: Job, run: Run, *, redo: str | None = No
     if redo is not None and redo not in entries:
         raise JobError(f'unknown stage "{redo}" after --redo; stages: {", ".join(entries)}')
     manifest = run.manifest()
-    anew = _following(stages, redo) if redo else set[str]()
-    _refuse_other_settings(run, manifest, entries, anew)
-    for stage in anew:
+    redone = _following(stages, redo) if redo else set[str]()
+    _refuse_other_settings(run, manifest, entries, redone)
+    for stage in redone:
         run.clear(stage)
     run.save_manifest({**manifest, **about, "stages": {**manifest.get("stages", {}), **entries}})
     run.files.put("job.toml", job.to_toml().encode())
@@ -87,10 +87,7 @@ def opened(job: Job) -> tuple[dict[str, str], dict[str, Any]]:
     reader = open_reader(job)
     images = open_images(job)
     embedder = open_embedder(job, reader.network)
-    distance = None
-    if job.visualize.enabled:
-        chosen_layers([point.layer for point in reader.points], job.visualize.layers)  # a wrong name is told now
-        distance = open_distance(job, reader.network).version
+    distance = _distance_version(job, reader)
     digests = {
         "network": reader.network.digest,
         "images": images.digest,
@@ -105,6 +102,14 @@ def opened(job: Job) -> tuple[dict[str, str], dict[str, Any]]:
         **_about_machine(),
     }
     return digests, about
+
+
+def _distance_version(job: Job, reader: Reader) -> str | None:
+    """Version of the perceptual distance; None if the job makes no visualizations."""
+    if not job.visualize.enabled:
+        return None
+    chosen_layers([point.layer for point in reader.points], job.visualize.layers)  # raises if a name is wrong
+    return open_distance(job, reader.network).version
 
 
 def _about_network(job: Job, reader: Reader, digest: str) -> dict[str, Any]:
@@ -130,7 +135,7 @@ def _about_machine() -> dict[str, Any]:
 
 
 def note_cpu(run: Run, cpu: str) -> list[str]:
-    """Records a kind of CPU that shards were done on; gives the kinds that were recorded before, without it."""
+    """Records a kind of CPU that shards ran on; returns the other kinds recorded before."""
     manifest = run.manifest()
     known: list[str] = manifest.get("cpus", [])
     if cpu not in known:
@@ -142,7 +147,7 @@ def note_cpu(run: Run, cpu: str) -> list[str]:
 
 
 def stage_entries(stages: Sequence[Stage], job: Job, inputs: Mapping[str, str]) -> dict[str, dict[str, Any]]:
-    """Settings and fingerprint of each stage; a stage's fingerprint holds those of what it reads."""
+    """Settings and fingerprint of each stage; a stage's fingerprint covers those of what it reads."""
     entries: dict[str, dict[str, Any]] = {}
     known = dict(inputs)
     for stage in stages:
@@ -160,7 +165,7 @@ def fingerprint(stage: str, settings: Mapping[str, Any], reads: Mapping[str, str
     Args:
         stage: its name.
         settings: plain values.
-        reads: fingerprint or digest of each thing that it reads, by name.
+        reads: fingerprint or digest of each stage or input that it reads, by name.
     """
     versions = {table.name: table.version for table in TABLES.values() if table.stage == stage}
     content = {"stage": stage, "settings": settings, "versions": versions, "reads": dict(reads)}
@@ -168,13 +173,13 @@ def fingerprint(stage: str, settings: Mapping[str, Any], reads: Mapping[str, str
 
 
 def inputs_of(run: Run) -> dict[str, str]:
-    """Digests of what a run was made of, by name."""
+    """Digests of a run's inputs, by name."""
     entries = run.manifest().get("stages", {}).values()
     return {name: digest for entry in entries for name, digest in entry["inputs"].items()}
 
 
 def _following(stages: Sequence[Stage], redo: str) -> set[str]:
-    """A stage and all that read it, directly or not."""
+    """A stage and all stages that read it, directly or not."""
     following = {redo}
     for stage in stages:
         if following & set(stage.reads):
@@ -185,10 +190,10 @@ def _following(stages: Sequence[Stage], redo: str) -> set[str]:
 # ---- what differs ----------------------------------------------------------------------------------------------------
 
 
-def _refuse_other_settings(run: Run, manifest: Mapping[str, Any], entries: Mapping[str, Any], anew: set[str]) -> None:
+def _refuse_other_settings(run: Run, manifest: Mapping[str, Any], entries: Mapping[str, Any], redone: set[str]) -> None:
     for stage, entry in entries.items():
         before = manifest.get("stages", {}).get(stage)
-        if before is None or stage in anew or before["fingerprint"] == entry["fingerprint"]:
+        if before is None or stage in redone or before["fingerprint"] == entry["fingerprint"]:
             continue
         changed = [*differences(before["settings"], entry["settings"]), *differences(before["inputs"], entry["inputs"])]
         what = "; ".join(changed) or "another version of its tables"
@@ -196,7 +201,8 @@ def _refuse_other_settings(run: Run, manifest: Mapping[str, Any], entries: Mappi
         by = "" if made_by in (None, version("polyscan")) else f" by polyscan {made_by}"
         raise JobError(
             f"{run.address} was made{by} with other settings (`{stage}` {before['fingerprint'][:4]}, here "
-            f"{entry['fingerprint'][:4]}: {what}). Use a new --run, restore them, or make it anew with --redo {stage}."
+            f"{entry['fingerprint'][:4]}: {what}). Use a new --run, restore the settings, or redo the stage with "
+            f"--redo {stage}."
         )
 
 

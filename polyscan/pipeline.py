@@ -1,10 +1,10 @@
-"""The whole machine: a job goes down a line of verbs, each of which reads tables and writes tables.
+"""The whole scan: a fixed sequence of stages, each of which reads tables and writes tables.
 
     survey -> collect -> combine -> visualize -> embed -> calibrate -> score -> name -> picture   (then the report)
 
-A stage cuts its work into shards. A worker does a shard: it computes columns, which are written as parts with a done
-record. A runner decides where workers live and never looks inside. So a rerun does what is missing and nothing else,
-whoever runs it, and the tables are the same.
+A stage splits its work into shards. A worker runs a shard: it computes columns, which are written as parts with a done
+record. A runner decides where workers run and knows nothing of their work. So a rerun does only what is missing, and
+the tables do not depend on the runner.
 """
 
 from __future__ import annotations
@@ -45,19 +45,19 @@ STAGES = (
 
 
 class Watcher(Protocol):
-    """Is told how a scan goes on; a progress bar, for one."""
+    """Receives the progress of a scan; for example a progress bar."""
 
     def begin(self, stage: str, *, done: int, total: int) -> None:
-        """A stage begins; so many of its shards were done before."""
+        """A stage begins; `done` of its `total` shards are done already."""
         ...
 
     def outcome(self, outcome: Outcome) -> None:
-        """A shard of it is done or has failed."""
+        """A shard of the stage is done or has failed."""
         ...
 
 
 class Silence:
-    """Watches and says nothing."""
+    """A watcher that does nothing."""
 
     def begin(self, stage: str, *, done: int, total: int) -> None:
         """Nothing."""
@@ -66,7 +66,7 @@ class Silence:
         """Nothing."""
 
 
-# ---- the line --------------------------------------------------------------------------------------------------------
+# ---- the scan --------------------------------------------------------------------------------------------------------
 
 
 def scan(
@@ -78,22 +78,22 @@ def scan(
     verify: bool | None = None,
     watcher: Watcher | None = None,
 ) -> None:
-    """Completes a run: does what is missing of each stage in turn, then draws the maps.
+    """Completes a run: does the missing shards of each stage in turn, then draws the maps.
 
     Args:
-        job: what is asked for.
-        run: where the results lie; what it already holds is not done again.
-        runner: where workers live.
-        redo: a stage to make anew, with all that follows from it.
-        verify: whether the bytes of what was done before are read, so that damaged parts are made again; else only
-            their sizes are compared. Default: on a local disk.
-        watcher: is told of every shard.
+        job: the settings.
+        run: the results folder; shards that it already holds are not done again.
+        runner: decides where workers run.
+        redo: a stage to redo, with all stages that depend on it.
+        verify: whether the bytes of existing parts are read, so that damaged ones are made again; else only their sizes
+            are compared. Default: on a local disk.
+        watcher: receives the progress.
 
     Raises:
         JobError: if the job is wrong, the run was made with other settings, or its folder can't be written.
-        ModelError: if the network can't be used as asked.
-        ImagesError: if the images can't be had.
-        ShardError: if a shard failed three times; its siblings are done, and no later stage has begun.
+        ModelError: if the network can't be used as the job says.
+        ImagesError: if the images can't be opened.
+        ShardError: if a shard failed three times; the stage's other shards are done, and no later stage has begun.
     """
     run.files.require_writable()
     fingerprints = settle(job, run, redo=redo)
@@ -105,7 +105,7 @@ def scan(
             worker = shard_worker(stage, job, run, fingerprints[stage.name])
             complete(stage, worker, run, runner, watcher or Silence(), verify=verify)
     finally:
-        run.clean_up()  # what workers left that died meanwhile
+        run.clean_up()  # temporary files of workers that died meanwhile
         if run.ledger.checked.parts:
             log.info("what was done before: %s", run.ledger.checked)
     started = time.perf_counter()
@@ -115,7 +115,7 @@ def scan(
 
 
 def settle(job: Job, run: Run, *, redo: str | None = None) -> dict[str, str]:
-    """Checks the job and writes the run's manifest; gives each stage's fingerprint. See `manifest.settle`."""
+    """Checks the job and writes the run's manifest; returns each stage's fingerprint. See `manifest.settle`."""
     fingerprints = manifest.settle(STAGES, job, run, redo=redo)
     about = run.manifest()
     if not about["is_traced"]:
@@ -128,17 +128,17 @@ def settle(job: Job, run: Run, *, redo: str | None = None) -> dict[str, str]:
 
 
 def shard_worker(stage: Stage, job: Job, run: Run, fingerprint: str) -> ShardWorker:
-    """What does the shards of a stage, wherever a runner puts it."""
+    """The worker for a stage's shards, which a runner may send to another process."""
     return ShardWorker(stage.name, stage.module.__name__, stage.batches, job, run.address, fingerprint)
 
 
 def _warn_of_others(run: Run) -> None:
-    """Warns where another scan seems to be at work on the same run: no harm, but work done twice."""
+    """Warns if another scan seems to be working on the same run: this does no harm, but wastes work."""
     others = run.ledger.others([stage.name for stage in STAGES])
     if others:
         first = min(others, key=lambda trace: trace.since)
         log.warning(
-            "another scan seems to be at work on %s (process %d on %s for %.0f s): both will end with the same tables, "
+            "another scan seems to be running on %s (process %d on %s for %.0f s): both will end with the same tables, "
             "but do much of the work twice",
             run.address,
             first.pid,
@@ -150,24 +150,19 @@ def _warn_of_others(run: Run) -> None:
 def complete(
     stage: Stage, worker: ShardWorker, run: Run, runner: Runner, watcher: Watcher, *, verify: bool | None = None
 ) -> None:
-    """Does the missing shards of one stage, each at most three times.
+    """Does the missing shards of one stage, trying each at most three times.
 
     Raises:
         JobError: if a worker finds the job wrong, or the folder can't be written.
         ShardError: if a shard failed three times.
     """
-    with pinned_threads(worker.job):
-        shards: list[Shard] = stage.module.shards(worker.job, run)
-    pending = run.ledger.missing(shards, worker.fingerprint, verify=verify)
-    watcher.begin(stage.name, done=len(shards) - len(pending), total=len(shards))
-    if pending or run.ledger.planned(stage.name) != len(shards):
-        run.ledger.note_plan(stage.name, len(shards))
+    pending = _pending(stage, worker, run, watcher, verify=verify)
     failures: dict[int, Failure] = {}
     cpus: set[str] = set()
-    run.ledger.clear_running(stage.name)  # what a driver left behind that was killed
+    run.ledger.clear_running(stage.name)  # traces that a killed driver left behind
     try:
         for _ in range(TRIES):
-            # Closed at once, whatever is raised here: its workers must not go on without the driver.
+            # Closed at once if anything is raised here: its workers must not go on without the driver.
             with closing(runner(worker, pending, _resources(stage, worker.job))) as outcomes:
                 for outcome in outcomes:
                     watcher.outcome(outcome)
@@ -183,8 +178,19 @@ def complete(
         raise ShardError(stage.name, first, f"{failures[first].cause}{also}")
 
 
+def _pending(stage: Stage, worker: ShardWorker, run: Run, watcher: Watcher, *, verify: bool | None) -> list[Shard]:
+    """The missing shards of a stage; the watcher and the ledger are notified that it begins."""
+    with pinned_threads(worker.job):
+        shards: list[Shard] = stage.module.shards(worker.job, run)
+    pending = run.ledger.missing(shards, worker.fingerprint, verify=verify)
+    watcher.begin(stage.name, done=len(shards) - len(pending), total=len(shards))
+    if pending or run.ledger.planned(stage.name) != len(shards):
+        run.ledger.note_plan(stage.name, len(shards))
+    return pending
+
+
 def _resources(stage: Stage, job: Job) -> Resources:
-    """What one worker of a stage is given."""
+    """What one worker of a stage needs."""
     uses_gpu = stage.uses_gpu and job.device != "cpu"
     return Resources(
         cpus=job.threads, gpus=job.workers.gpus if uses_gpu else 0.0, gpus_are_optional=job.device == "auto"
@@ -192,7 +198,7 @@ def _resources(stage: Stage, job: Job) -> Resources:
 
 
 def _note(outcome: Outcome, run: Run, failures: dict[int, Failure]) -> None:
-    """Logs an outcome, keeps and files a failure, and forgets the failure of a shard that is done now."""
+    """Logs an outcome; keeps and records a failure, and drops the failure of a shard that is done now."""
     shard = outcome.shard
     if isinstance(outcome, Receipt):
         failures.pop(shard.index, None)
@@ -205,21 +211,21 @@ def _note(outcome: Outcome, run: Run, failures: dict[int, Failure]) -> None:
     log.warning("%s %d/%d failed: %s", shard.stage, shard.index, shard.count, outcome.cause)
     try:
         run.ledger.write_failure(shard, cause=outcome.cause, traceback=outcome.traceback)
-    except (JobError, OSError) as error:  # `status` then can't show it, but it is logged, and raised in the end
-        log.warning("%s %d/%d: its failure can't be filed: %s", shard.stage, shard.index, shard.count, error)
+    except (JobError, OSError) as error:  # `status` can't show it then, but it is logged, and raised in the end
+        log.warning("%s %d/%d: its failure record can't be written: %s", shard.stage, shard.index, shard.count, error)
     if outcome.is_job_error:
         raise JobError(outcome.cause)
 
 
 def _note_cpu(outcome: Outcome, run: Run, noted: set[str]) -> None:
-    """Records each kind of CPU in `run.json`, and says where a run has shards of several kinds."""
+    """Records each kind of CPU in `run.json`, and warns if a run has shards from several kinds."""
     if not isinstance(outcome, Receipt) or outcome.cpu is None or outcome.cpu in noted:
         return
     noted.add(outcome.cpu)
     others = manifest.note_cpu(run, outcome.cpu)
     if others:
         log.warning(
-            "%s: shards are done on %s, others were on %s: exemplars are the same, other numbers agree up to rounding",
+            "%s: shards run on %s, others ran on %s: exemplars are the same, other numbers agree up to rounding",
             run.address,
             outcome.cpu,
             ", ".join(others),
@@ -227,7 +233,7 @@ def _note_cpu(outcome: Outcome, run: Run, noted: set[str]) -> None:
 
 
 def in_process(make_work: Callable[[], Work], shards: Sequence[Shard], resources: Resources) -> Generator[Outcome]:
-    """The plain runner: one worker, in this process."""
+    """The simplest runner: one worker, in this process."""
     work = make_work()
     for shard in shards:
         yield work(shard)

@@ -20,20 +20,20 @@ from polyscan.vision.memory import free_memory, is_out_of_memory
 
 @dataclass
 class ShardWorker:
-    """Does the shards of one stage on one worker: makes the stage's `Worker` on first use, and never raises.
+    """Runs the shards of one stage in one process: makes the stage's `Worker` at first use, and never raises.
 
-    Failures are filed by the driver, which also learns of a worker's death.
+    Failures are returned; the driver writes their records, and also notices if a worker dies.
 
-    Where memory runs out, the worker is made anew with half the batch and stays with it; what it does then is equal to
-    the others' results up to rounding, and its records say so.
+    If memory runs out, the stage's `Worker` is made again with half the batch size, which it keeps. Its results are
+    then equal up to rounding, and their records give the batch size.
 
-    It travels to workers as these few plain values; what is heavy is loaded where it is used.
+    It is sent to other processes as these few plain values; heavy objects are loaded there.
 
     Args:
-        stage: the verb.
-        module: name of the module that gives its `Worker`.
+        stage: its name.
+        module: name of the module that defines its `Worker`.
         batches: groups of the job whose `batch` is halved.
-        job: what is asked for.
+        job: the settings.
         address: of the run.
         fingerprint: of the stage.
     """
@@ -49,23 +49,23 @@ class ShardWorker:
     _batch: dict[str, int] = field(default_factory=dict[str, int], repr=False)
 
     def __call__(self) -> Work:
-        """What does a shard; a runner calls this once per worker."""
+        """The function that runs a shard; a runner calls this once per worker."""
         return self.work
 
     def work(self, shard: Shard) -> Outcome:
-        """Does one shard: computes, then writes."""
+        """Runs one shard: computes, then writes."""
         try:
             run = self._run = self._run or Run(self.address)
             done = run.ledger.done_record(shard)
-            if done is None or done.fingerprint != self.fingerprint:  # else its last worker died before it could tell
+            if done is None or done.fingerprint != self.fingerprint:  # else a worker died after writing the shard
                 done = self._traced(shard, run)
-        except Exception as error:  # whatever a shard stumbles over, its siblings go on
+        except Exception as error:  # whatever fails in one shard, the others go on
             cause = str(error) if isinstance(error, JobError) else f"{type(error).__name__}: {error}"
             return Failure(shard, cause, traceback.format_exc(), is_job_error=isinstance(error, JobError))
         return Receipt(shard, done.rows, done.seconds, done.batch, done.cpu)
 
     def _traced(self, shard: Shard, run: Run) -> Done:
-        """Does a shard, and leaves a trace for `status` while it is at work."""
+        """Runs a shard, and leaves a trace for `status` while it is running."""
         run.ledger.note_running(shard)
         try:
             return self._done(shard, run)
@@ -73,7 +73,7 @@ class ShardWorker:
             run.ledger.forget_running(shard)
 
     def _done(self, shard: Shard, run: Run) -> Done:
-        """Computes and writes a shard with as large a batch as there is memory for."""
+        """Computes and writes a shard, with as large a batch as fits into memory."""
         started = time.perf_counter()
         while True:
             try:
@@ -82,7 +82,7 @@ class ShardWorker:
             except RuntimeError as error:
                 if not is_out_of_memory(error) or not self._halve():
                     raise
-            # Not before here are the error's frames gone, and with them what filled the memory.
+            # Only here, after the except block, are the error's frames gone, and with them what filled the memory.
             free_memory()
         seconds = time.perf_counter() - started
         fingerprint, batch = self.fingerprint, self._batch
@@ -95,7 +95,7 @@ class ShardWorker:
             return self._worker(shard)
 
     def _halve(self) -> bool:
-        """Lets go of the worker for one of half the batch; False if it is 1 already."""
+        """Drops the worker, to make one with half the batch; False if the batch is 1 already."""
         job = with_batches(self.job, self._batch)
         before = {f"{group}.batch": getattr(job, group).batch for group in self.batches}
         self._worker = None

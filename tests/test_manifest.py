@@ -34,7 +34,7 @@ def test_a_resume_on_another_kind_of_cpu_says_so_and_both_are_recorded(
         pipeline.scan(job, run, pipeline.in_process)
     assert run.manifest()["cpus"] == sorted([cpu_kind(), "x86_64 OTHER"])
     (said,) = [record.getMessage() for record in caplog.records if "rounding" in record.getMessage()]
-    assert f"shards are done on x86_64 OTHER, others were on {cpu_kind()}" in said
+    assert f"shards run on x86_64 OTHER, others ran on {cpu_kind()}" in said
 
 
 def test_kinds_of_cpu_are_no_part_of_a_fingerprint(tmp_path: Path, few_stages: None) -> None:

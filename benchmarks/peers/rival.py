@@ -16,7 +16,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from benchmarks.inputs import BUILD, REPOSITORY
+from benchmarks.places import BUILD, REPOSITORY
 from benchmarks.race import Skipped
 
 FOLDER = BUILD / "rivals"

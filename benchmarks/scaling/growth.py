@@ -31,8 +31,9 @@ import numpy as np
 from scipy.stats import linregress
 
 from benchmarks.__main__ import ONE_THREAD
-from benchmarks.inputs import BUILD, REPOSITORY, find_weights
+from benchmarks.inputs import find_weights
 from benchmarks.peers.rival import Peer, Rival
+from benchmarks.places import BUILD, REPOSITORY
 from benchmarks.race import Skipped
 from benchmarks.stages import finish, job_of
 from polyscan import pipeline

@@ -20,8 +20,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from benchmarks.__main__ import ONE_THREAD
-from benchmarks.inputs import BUILD
 from benchmarks.peers.rival import Peer, Rival
+from benchmarks.places import BUILD
 from benchmarks.race import Skipped
 from benchmarks.stages import job_of
 from polyscan import job as jobs

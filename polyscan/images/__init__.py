@@ -1,7 +1,7 @@
-"""Where images come from: class folders, Parquet files, torchvision's sets and scikit-learn's digits, at any address.
+"""Image sources: class folders and Parquet files at any address, torchvision's data sets, scikit-learn's digits.
 
 Law: a source is a fixed list. Its ids depend on its content alone, every id is read or refused with a reason, and
-nothing is ever downloaded to make a source.
+nothing is downloaded to open a source.
 """
 
 from polyscan.images.opening import open_images

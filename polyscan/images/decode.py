@@ -1,8 +1,8 @@
-"""From the bytes of an image file to pixels, or to the reason why not.
+"""Decodes the bytes of an image file to pixels, or gives the reason why it can't be decoded.
 
-Law: whatever the bytes, nothing is raised and nothing is warned of, and no pixel is decoded before the size is known
-to be allowed. (`MemoryError` alone passes: another machine might well read that image. And of a damaged TIFF, libtiff
-itself may write a line to stderr, which Pillow does not hold back.)
+Law: for any bytes, no exception is raised, no warning is issued, and no pixel is decoded before the size is known to
+be allowed. (Only `MemoryError` is raised, since another machine may be able to read that image. For a damaged TIFF,
+libtiff itself may write a line to stderr, which Pillow does not suppress.)
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image, UnidentifiedImageError
 
-# Formats that photos come in. Pillow knows more, among them some that start other programs (EPS) and some without a
-# signature, which would take noise for an image.
+# Usual formats of photos. Pillow knows more, including some that start other programs (EPS) and some without a
+# signature, which would accept noise as an image.
 FORMATS = ("JPEG", "MPO", "PNG", "GIF", "BMP", "DIB", "TIFF", "WEBP", "AVIF", "JPEG2000", "PPM")
 
-# Of these coders an image of 64 million pixels takes more than a gigabyte, or many seconds: one works in Python.
+# Coders that need more than a gigabyte, or many seconds, for 64 million pixels (one of them is written in Python).
 MOST_PIXELS = {"jpeg2k": 32_000_000, "bmp_rle": 16_000_000}
-BAND = 1 << 21  # pixels that are converted at a time: the memory it takes is then little beside the image's own
-MOST_SCANS = 100  # of a JPEG, as libtiff has it; cameras make 1, progressive ones about 10
-MARKER = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")  # behind a scan: 0 is a byte of data, d0-d7 restart, ff is padding
+BAND = 1 << 21  # pixels converted at a time, so that conversion takes little memory compared with the image
+MOST_SCANS = 100  # scans in one JPEG, libtiff's limit; cameras write 1, progressive files have about 10
+MARKER = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")  # after a scan: 0 is a byte of data, d0-d7 restart, ff is padding
 
 ORIENTATION = 0x0112  # the EXIF tag
-# What turns the stored pixels upright, by the tag's value (EXIF 2.32, section 4.6.4).
+# Functions that turn the stored pixels upright, by the tag's value (EXIF 2.32, section 4.6.4).
 UPRIGHT: dict[int, Callable[[np.ndarray], np.ndarray]] = {
     2: lambda pixels: pixels[:, ::-1],
     3: lambda pixels: pixels[::-1, ::-1],
@@ -39,18 +39,18 @@ UPRIGHT: dict[int, Callable[[np.ndarray], np.ndarray]] = {
     7: lambda pixels: pixels[::-1, ::-1].swapaxes(0, 1),
     8: lambda pixels: np.rot90(pixels, 1),
 }
-AS_STORED = {**UPRIGHT, 6: UPRIGHT[8], 8: UPRIGHT[6]}  # the way back; all others are their own
+AS_STORED = {**UPRIGHT, 6: UPRIGHT[8], 8: UPRIGHT[6]}  # the inverse functions; all others are their own inverse
 
 
 def decode(content: bytes, max_pixels: int) -> UInt8[np.ndarray, "y x 3"] | str:
     """Pixels of an image file, upright, or one line that says why there are none.
 
-    The first frame of an animation is taken. Colour profiles are left alone, as networks are trained without them.
-    Damage that the format itself doesn't notice (a flipped bit in a JPEG) gives wrong pixels, not a reason.
+    Of an animation, the first frame is used. Colour profiles are ignored, as networks are trained without them.
+    Damage that the format itself can't detect (a flipped bit in a JPEG) gives wrong pixels, not a reason.
 
     Args:
         content: the file's bytes; the format is found from them, never from a name.
-        max_pixels: an image whose header says more is refused before its pixels are decoded.
+        max_pixels: an image whose header states more pixels is refused before it is decoded.
 
     Returns:
         red, green and blue, writable; or a reason as `Reject` describes it.
@@ -58,7 +58,7 @@ def decode(content: bytes, max_pixels: int) -> UInt8[np.ndarray, "y x 3"] | str:
     if not content:
         return "empty: no bytes"
     with warnings.catch_warnings():
-        # Pillow warns of odd metadata and of big images; the verdict here is the pixels or the reason.
+        # Pillow warns about odd metadata and big images; here the result is pixels or a reason.
         warnings.simplefilter("ignore")
         try:
             with Image.open(BytesIO(content), formats=_formats()) as image:
@@ -67,7 +67,7 @@ def decode(content: bytes, max_pixels: int) -> UInt8[np.ndarray, "y x 3"] | str:
                 return pixels_of(image, max_pixels)
         except MemoryError:
             raise
-        except Exception as error:  # damaged files make Pillow's readers raise nearly anything
+        except Exception as error:  # damaged files make Pillow's readers raise almost any exception
             return reason(error)
 
 
@@ -75,7 +75,7 @@ def pixels_of(image: Image.Image, max_pixels: int) -> UInt8[np.ndarray, "y x 3"]
     """Pixels of an opened image, upright, or the reason why there are none.
 
     Raises:
-        Exception: whatever Pillow raises on a damaged file; `reason` puts it into words.
+        Exception: any exception that Pillow raises on a damaged file; `reason` turns it into a message.
     """
     n_pixels = image.width * image.height
     if n_pixels > max_pixels:
@@ -84,7 +84,7 @@ def pixels_of(image: Image.Image, max_pixels: int) -> UInt8[np.ndarray, "y x 3"]
     if n_pixels > (most := MOST_PIXELS.get(coder, max_pixels)):
         return f"huge: {image.width}x{image.height} is {n_pixels} pixels, allowed are {most} where {coder} decodes them"
     image.load()
-    # Asked after loading, since Pillow itself turns a TIFF while it loads, and then drops the tag.
+    # Read after loading, because Pillow itself rotates a TIFF while it loads, and then drops the tag.
     orientation = _orientation(image)
     as_stored = AS_STORED.get(orientation, lambda pixels: pixels)
     is_turned = 5 <= orientation <= 8
@@ -97,24 +97,24 @@ def pixels_of(image: Image.Image, max_pixels: int) -> UInt8[np.ndarray, "y x 3"]
 def has_many_scans(jpeg: bytes) -> bool:
     """Whether one of a JPEG's pictures has more than MOST_SCANS scans.
 
-    Of a progressive one, a scan of a hundred bytes goes through every block: a small file can take minutes.
+    In a progressive JPEG, a scan of a hundred bytes visits every block, so a small file can take minutes.
     """
     if jpeg.count(b"\xff\xda") <= MOST_SCANS:  # nearly always
         return False
-    at, n_scans = 2, 0
-    while n_scans <= MOST_SCANS and (found := MARKER.search(jpeg, at)):
-        marker = jpeg[found.start() + 1]
+    position, n_scans = 2, 0
+    while n_scans <= MOST_SCANS and (match := MARKER.search(jpeg, position)):
+        marker = jpeg[match.start() + 1]
         n_scans += marker == 0xDA
-        if marker == 0xD9:  # the end; what follows is another picture, or a film
+        if marker == 0xD9:  # the end; another picture, or a film, may follow
             return False
-        at = found.end()
+        position = match.end()
         if marker not in (0x01, 0xD8):  # these two have no length
-            at += int.from_bytes(jpeg[at : at + 2], "big")
+            position += int.from_bytes(jpeg[position : position + 2], "big")
     return n_scans > MOST_SCANS
 
 
 def reason(error: Exception) -> str:
-    """What was wrong with an image, from what its reader raised."""
+    """What is wrong with an image, in one line, from the exception that its reader raised."""
     text = " ".join(str(error).split()) or type(error).__name__
     if isinstance(error, UnidentifiedImageError):
         return f"not an image that can be read (known formats: {', '.join(_formats())})"
@@ -125,19 +125,19 @@ def reason(error: Exception) -> str:
 
 @cache
 def _formats() -> tuple[str, ...]:
-    """Those of FORMATS that this build of Pillow reads."""
+    """The formats among FORMATS that this build of Pillow reads."""
     Image.init()
     return tuple(name for name in FORMATS if name in Image.OPEN)
 
 
 def _coder(image: Image.Image) -> str:
-    """What Pillow calls the coder of its pixels, before they are loaded; empty where nobody knows."""
+    """Pillow's name for the coder of the pixels, before they are loaded; empty if it is unknown."""
     tiles: Any = getattr(image, "tile", None)
     return str(tiles[0][0]) if tiles else ""
 
 
 def _orientation(image: Image.Image) -> int:
-    """The EXIF orientation, 1..8; 1 where it is missing or damaged, which spoils no picture."""
+    """The EXIF orientation, 1..8; 1 if the tag is missing or damaged."""
     try:
         value = image.getexif().get(ORIENTATION, 1)
     except Exception:  # as in `decode`
@@ -146,14 +146,14 @@ def _orientation(image: Image.Image) -> int:
 
 
 def _paint(image: Image.Image, canvas: UInt8[np.ndarray, "y x 3"]) -> None:
-    """Fills the canvas with a loaded image of any mode, as a viewer shows it on a white page, band by band."""
+    """Fills the canvas, band by band, with a loaded image of any mode as a viewer shows it on a white page."""
     scale = _finite_range(image) if image.mode in ("I", "F") else None
     for rows, band in _bands(image):
         canvas[rows] = _rgb(band) if scale is None else _stretched(band, *scale)
 
 
 def _bands(image: Image.Image) -> Iterator[tuple[slice, Image.Image]]:
-    """The image cut into bands of rows; a small one is its own only band."""
+    """The image cut into bands of rows; a small image is a single band."""
     n_rows = max(1, BAND // image.width)
     if n_rows >= image.height:
         yield slice(None), image
@@ -164,7 +164,7 @@ def _bands(image: Image.Image) -> Iterator[tuple[slice, Image.Image]]:
 
 
 def _rgb(image: Image.Image) -> UInt8[np.ndarray, "y x #3"]:
-    """Red, green and blue, or one grey, of an image whose numbers have a declared white."""
+    """Red, green and blue, or one grey channel, of an image whose mode defines the value of white."""
     if image.mode.startswith("I;16"):
         # Pillow reads 16-bit colour by its high bytes, and clips 16-bit grey at 255, which is nearly all white.
         return (np.asarray(image).astype(np.uint16) >> 8).astype(np.uint8)[:, :, None]
@@ -175,7 +175,7 @@ def _rgb(image: Image.Image) -> UInt8[np.ndarray, "y x #3"]:
 
 
 def _finite_range(image: Image.Image) -> tuple[float, float]:
-    """The smallest and the largest of numbers without a declared white (32-bit and float TIFF)."""
+    """The smallest and the largest value of an image whose mode doesn't define white (32-bit and float TIFF)."""
     low, high = np.inf, -np.inf
     for _, band in _bands(image):
         values = np.asarray(band)
@@ -186,7 +186,7 @@ def _finite_range(image: Image.Image) -> tuple[float, float]:
 
 
 def _stretched(image: Image.Image, low: float, high: float) -> UInt8[np.ndarray, "y x 1"]:
-    """Its numbers spread over black to white."""
+    """The image's values, scaled so that `low` is black and `high` is white."""
     values = np.asarray(image).astype(np.float64)
     scale = 255 / (high - low) if high > low else 0.0
     return np.rint((values - low) * scale).astype(np.uint8)[:, :, None]

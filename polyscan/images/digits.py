@@ -12,15 +12,16 @@ from jaxtyping import Int, UInt8
 from polyscan.images.options import PARTS, ImageOptions, Selection, list_digest
 from polyscan.images.source import Picture, Reject
 
-TEST_EVERY = 5  # rows whose number is a multiple of it are the test part
-DARKEST = 16  # the set's own scale is 0..16
+TEST_EVERY = 5  # rows whose number is a multiple of this are the test part
+DARKEST = 16  # the data set's scale is 0..16
 
 
 class DigitsImages:
-    """The digits 0..9 as 8x8 images, grey in three equal channels, spread from 0..16 to 0..255.
+    """The digits 0..9 as 8x8 images, grey in three equal channels, scaled from 0..16 to 0..255.
 
     Args:
-        options: `part` and `limit` count; train are the rows whose number is no multiple of 5, test the others.
+        options: `part` and `limit` are used; the rows whose number is a multiple of 5 are the test part, the others
+            the training part.
 
     Raises:
         ImagesError: if an option doesn't fit.
@@ -32,8 +33,8 @@ class DigitsImages:
         self._pixels, self._labels = _digits()
         rows = np.arange(len(self._labels))
         is_test = rows % TEST_EVERY == 0
-        kept = {"all": rows, "train": rows[~is_test], "test": rows[is_test]}
-        self._rows = kept[options.part]
+        rows_of = {"all": rows, "train": rows[~is_test], "test": rows[is_test]}
+        self._rows = rows_of[options.part]
         self._options = options
         self._selection = Selection(len(self._rows), options.limit)
 
@@ -61,10 +62,10 @@ class DigitsImages:
 
 def _digits() -> tuple[UInt8[np.ndarray, "n y x"], Int[np.ndarray, " n"]]:
     """All images and labels, in scikit-learn's order."""
-    # Heavy, and needed by this source alone.
+    # Slow to import, and needed by this source only.
     from sklearn.datasets import load_digits  # noqa: PLC0415
 
     bunch: Any = load_digits()
-    # Rounded to the nearest in whole numbers, so that no float arithmetic can differ between machines.
+    # Rounded to the nearest with integer arithmetic, which is the same on all machines.
     levels = bunch.images.astype(np.int64)
     return ((levels * 255 + DARKEST // 2) // DARKEST).astype(np.uint8), bunch.target.astype(np.int64)

@@ -1,4 +1,4 @@
-"""Image files in a folder, one class per sub-folder or none at all."""
+"""Image files in a folder, with one class per sub-folder or without classes."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ class FolderImages:
     """The image files below a folder, at any depth.
 
     The first folder on a file's path is its class (`cats/indoors/1.jpg` is a `cats`), and classes are numbered by
-    their sorted names, as torchvision's ImageFolder does it. A file that lies at the top has no label. Every file
-    counts, so one that is no image becomes a reject.
+    their sorted names, as torchvision's ImageFolder does it. A file outside any sub-folder has no label. Every file
+    counts, so a file that is not an image becomes a reject.
 
     Args:
         storage: the folder.
         sizes: its files in order and their bytes, as `listing` gives them.
-        options: part, limit and the size allowed.
+        options: part, limit and the largest size allowed.
 
     Raises:
         ImagesError: if there is no file, or an option doesn't fit.
@@ -33,8 +33,8 @@ class FolderImages:
         options.check_unused("a folder of images", "image_column", "label_column", "root")
         if not sizes:
             raise ImagesError(
-                f"{storage.address} holds no images: no file is in it (hidden ones don't count); allowed is a folder "
-                "of image files, of class folders or of Parquet files. Check the address."
+                f"{storage.address} holds no images: it has no files (hidden ones don't count); allowed is a folder of "
+                "image files, of class folders or of Parquet files. Check the address."
             )
         self._storage = storage
         self._names = list(sizes)
@@ -49,7 +49,7 @@ class FolderImages:
 
     @property
     def digest(self) -> str:
-        """Hash of the sorted paths and sizes; the folder's own name plays no part."""
+        """Hash of the sorted paths and sizes; independent of the folder's own name."""
         header = ["folder", self._options.limit, self._options.max_pixels]
         return list_digest([header, *zip(self._names, self._sizes, strict=True)])
 
@@ -64,15 +64,19 @@ class FolderImages:
         shown = printable(name)
         if self._sizes[place] is None:
             return Reject(image, shown, "not a file: a broken or circular link, or a device")
-        try:
-            content = self._storage.read(name)
-        except (FileNotFoundError, PermissionError) as error:
-            # One file that is closed or gone on a disk stays so. A lost mount or a refused key may come back.
-            if not self._storage.is_local or not self._storage.exists():
-                raise
-            return Reject(image, shown, f"unreadable: {error.strerror or type(error).__name__}")
-        pixels = decode(content, self._options.max_pixels)
+        content = self._content(name)
+        pixels = content if isinstance(content, str) else decode(content, self._options.max_pixels)
         if isinstance(pixels, str):
             return Reject(image, shown, pixels)
         class_name = name.partition("/")[0] if "/" in name else ""
         return Picture(image, shown, pixels, self._labels.get(class_name), printable(class_name))
+
+    def _content(self, name: str) -> bytes | str:
+        """Bytes of a file, or the reason why this file can't be read."""
+        try:
+            return self._storage.read(name)
+        except (FileNotFoundError, PermissionError) as error:
+            # A missing or forbidden file on a disk stays unreadable. A lost mount or a refused key may come back.
+            if not self._storage.is_local or not self._storage.exists():
+                raise
+            return f"unreadable: {error.strerror or type(error).__name__}"

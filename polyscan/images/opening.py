@@ -1,4 +1,4 @@
-"""From what a job calls its images to the source that reads them."""
+"""Opens the image source that a job names."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ ALLOWED = (
 )
 PARQUET_SUFFIXES = (".parquet", ".pq")
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".gif", ".bmp", ".tif", ".tiff", ".webp", ".avif", ".jp2", ".ppm", ".pgm")
-# A word and a colon, as in torchvision:CIFAR10; neither an address (s3://...), nor a chain of them (zip::s3://...),
-# nor a drive (C:\...).
+# A word and a colon, as in torchvision:CIFAR10; not an address (s3://...), a chain of addresses (zip::s3://...) or a
+# drive (C:\...).
 PREFIXED = re.compile(r"([A-Za-z]\w+):(?!:|//)(.*)")
 
 
@@ -34,22 +34,18 @@ def open_images(source: str, *, options: ImageOptions) -> ImageSource:
         options: part, limit, columns and the like.
 
     Returns:
-        the source; its footers or file list are read, its images are not.
+        the source; its footers or its file list are read, but no images.
 
     Raises:
-        ImagesError: if there is nothing at the address, no image in it, no such set, or an option doesn't fit.
+        ImagesError: if there is nothing at the address, no image in it, no such data set, or an option doesn't fit.
     """
     prefixed = PREFIXED.fullmatch(source)
-    if prefixed is not None:
-        prefix, name = prefixed.groups()
-        if prefix in PREFIXES:
-            return PREFIXES[prefix](name, options)
+    if prefixed is not None and prefixed[1] in PREFIXES:
+        return PREFIXES[prefixed[1]](prefixed[2], options)
     storage = _storage(source)
     if prefixed is not None and not storage.exists():
-        near = nearest(prefixed[1], PREFIXES)
-        hint = f"allowed: {ALLOWED}" if near == "none" else f'nearest: "{near}:"'
-        raise ImagesError(f'"{source}" begins with no known source ("{prefixed[1]}:"); {hint}. Correct `source`.')
-    # Asked of files first: an address on the web tells whether it is a folder only by sending all of it.
+        raise _unknown_prefix(source, prefixed[1])
+    # Files are checked first: to find out whether a web address is a folder, all of it has to be downloaded.
     if storage.is_file():
         return _file(storage, options)
     if not storage.is_dir():
@@ -57,9 +53,15 @@ def open_images(source: str, *, options: ImageOptions) -> ImageSource:
     return _folder(storage, options)
 
 
+def _unknown_prefix(source: str, prefix: str) -> ImagesError:
+    near = nearest(prefix, PREFIXES)
+    hint = f"allowed: {ALLOWED}" if near == "none" else f'nearest: "{near}:"'
+    return ImagesError(f'"{source}" begins with an unknown source ("{prefix}:"); {hint}. Correct `source`.')
+
+
 def _sklearn(name: str, options: ImageOptions) -> ImageSource:
     if name != "digits":
-        raise ImagesError(f'"sklearn:{name}" names no images; allowed: sklearn:digits. Correct `source`.')
+        raise ImagesError(f'unknown data set "sklearn:{name}"; allowed: sklearn:digits. Correct `source`.')
     return DigitsImages(options)
 
 
@@ -70,7 +72,7 @@ PREFIXES: Mapping[str, Callable[[str, ImageOptions], ImageSource]] = {
 
 
 def _storage(source: str) -> Storage:
-    """The address as a storage; a protocol that fsspec doesn't know, or a secret in it, is the user's error."""
+    """The address as a storage; an unknown protocol, or a secret in the address, is an ImagesError."""
     if not source:
         raise ImagesError(f"the source of the images is empty; allowed: {ALLOWED}. Set `source`.")
     try:
@@ -85,16 +87,16 @@ def _file(storage: Storage, options: ImageOptions) -> ImageSource:
     """A single file, which can only be Parquet."""
     if not storage.root.lower().endswith(PARQUET_SUFFIXES):
         raise ImagesError(
-            f"{storage.address} is a single file, and no Parquet file by its name; allowed: {ALLOWED}. Give the folder "
-            "that it lies in."
+            f"{storage.address} is a single file whose name doesn't end in .parquet or .pq; allowed: {ALLOWED}. Give "
+            "the folder that holds it."
         )
     return ParquetImages(storage, [""], options)
 
 
 def _folder(storage: Storage, options: ImageOptions) -> ImageSource:
-    """A folder: of Parquet files if there are any, else of images."""
+    """A folder of Parquet files if it has any, else a folder of images."""
     sizes = listing(storage)
-    # Writers of Parquet leave notes beside it that begin with an underscore (_metadata, _temporary/).
+    # Parquet writers leave files and folders whose names begin with an underscore (_metadata, _temporary/).
     parquet = [
         name
         for name in sizes
@@ -103,7 +105,7 @@ def _folder(storage: Storage, options: ImageOptions) -> ImageSource:
     n_images = sum(name.lower().endswith(IMAGE_SUFFIXES) for name in sizes)
     if parquet and n_images:
         raise ImagesError(
-            f"{storage.address} holds {len(parquet)} Parquet files and {n_images} image files; a source is one or the "
-            "other. Give a folder, or a file, that holds one kind."
+            f"{storage.address} holds {len(parquet)} Parquet files and {n_images} image files; a source has only one "
+            "kind. Give a folder, or a file, that holds one kind."
         )
     return ParquetImages(storage, parquet, options) if parquet else FolderImages(storage, sizes, options)

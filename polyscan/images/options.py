@@ -1,4 +1,4 @@
-"""How a source is opened, and which of its images are then addressed by the ids."""
+"""Options of an image source, and which of its images get ids."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ class ImageOptions:
 
     Args:
         image_column: the Parquet column that holds the images; None finds it.
-        label_column: the Parquet column that holds the labels; None takes `label` where there is one.
-        part: "train" or "test" of `sklearn:digits` (test is every fifth image) and of torchvision's sets; other
-            sources have "all" only.
-        root: the folder that holds a torchvision set's files.
-        limit: at most so many images, spread evenly over the order so that sorted classes all keep their share;
-            None takes all.
-        max_pixels: images of more pixels are rejects. Pillow's own limit (about 179 million) holds as well, and those
-            of `decode.MOST_PIXELS` for coders that take much more memory or time than others. With the default, no
-            image takes more than 1 GiB.
+        label_column: the Parquet column that holds the labels; None takes the column `label` if there is one.
+        part: "train" or "test" of `sklearn:digits` (test is every fifth image) and of torchvision's data sets; other
+            sources have only "all".
+        root: the folder that holds a torchvision data set's files.
+        limit: at most this many images, spread evenly over the order so that all classes keep their share even if
+            they are sorted; None takes all.
+        max_pixels: images with more pixels are rejects. Pillow's own limit (about 179 million) also applies, and the
+            limits of `decode.MOST_PIXELS` for coders that take much more memory or time than others. With the
+            default, no image takes more than 1 GiB.
 
     Raises:
         ValueError: if `limit` or `max_pixels` is below 1.
@@ -64,12 +64,12 @@ class ImageOptions:
         """
         for name in names:
             if (value := getattr(self, name)) is not None:
-                raise ImagesError(f'`{name}` = "{value}" means nothing to {source}. Leave `{name}` out.')
+                raise ImagesError(f'`{name}` = "{value}" has no effect on {source}. Leave `{name}` out.')
 
 
 @dataclass(frozen=True)
 class Selection:
-    """The ids of a source: all places of its full order, or an evenly spread part of them.
+    """The ids of a source: all positions of its full order, or an evenly spread part of them.
 
     >>> chosen = Selection(n_places=10, limit=4)
     >>> [chosen.place(image) for image in range(len(chosen))]
@@ -83,7 +83,7 @@ class Selection:
         return self.n_places if self.limit is None else min(self.limit, self.n_places)
 
     def place(self, image: int) -> int:
-        """Place of the image with this id in the full order.
+        """Position of the image with this id in the full order.
 
         Raises:
             IndexError: if there is no such id.
@@ -97,6 +97,6 @@ def list_digest(items: Iterable[object]) -> str:
     """Sha256 in hexadecimal of plain values (text, numbers, None, lists), one after the other."""
     digest = hashlib.sha256()
     for item in items:
-        # JSON keeps ["a", "b"] and ["ab"] apart, and writes file names that are no valid text as escapes.
+        # JSON distinguishes ["a", "b"] from ["ab"], and writes file names that are not valid text as escapes.
         digest.update(json.dumps(item).encode() + b"\n")
     return digest.hexdigest()

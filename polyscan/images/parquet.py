@@ -1,4 +1,4 @@
-"""Images that lie as bytes in the rows of Parquet files."""
+"""Images stored as bytes in the rows of Parquet files."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ from polyscan.images.parquet_files import (
 from polyscan.images.source import Picture, Reject
 from polyscan.storage import Storage, is_damage
 
-CACHED_GROUPS = 2  # neighbouring ids may lie on both sides of a row group's end
-CACHED_BYTES = 512 * 2**20  # of two big row groups only the last one stays
-WINDOW = 64  # images asked for out of order are fetched so many at a time, each row group once
+CACHED_GROUPS = 2  # neighbouring ids may be in two row groups
+CACHED_BYTES = 512 * 2**20  # of two big row groups, only the last one is kept
+WINDOW = 64  # images asked for out of order are fetched this many at a time, each row group once
 
 Cells = dict[str, Any]
 
@@ -34,16 +34,16 @@ Cells = dict[str, Any]
 class ParquetImages:
     """The rows of one or several Parquet files, file by file in the order given.
 
-    Labels that are text are numbered by their sorted values over all files; a label below 0 is none, as Hugging
-    Face marks its test sets. One or two row groups are in memory at a time, as they were stored.
+    Labels that are text are numbered by their sorted values over all files. A label below 0 means no label, as in
+    Hugging Face's test sets. One or two row groups are in memory at a time, with images still encoded.
 
     Args:
-        storage: where the files lie; where it is a single file itself, that file's name is "".
+        storage: where the files are; if it is itself a single file, that file's name is "".
         names: the files, in order.
-        options: columns, limit and the size allowed.
+        options: columns, limit and the largest size allowed.
 
     Raises:
-        ImagesError: if a file is no Parquet, has no image column, there are no rows, or an option doesn't fit.
+        ImagesError: if a file is not Parquet or has no image column, there are no rows, or an option doesn't fit.
     """
 
     def __init__(self, storage: Storage, names: Sequence[str], options: ImageOptions) -> None:
@@ -61,7 +61,7 @@ class ParquetImages:
         self._cache: OrderedDict[int, Any] = OrderedDict()
 
     def __getstate__(self) -> dict[str, Any]:
-        """Without the row groups in memory, which a worker reads itself."""
+        """Pickled without the cached row groups; a worker reads them itself."""
         return {**self.__dict__, "_cache": OrderedDict()}
 
     def __len__(self) -> int:
@@ -71,7 +71,7 @@ class ParquetImages:
     def digest(self) -> str:
         """Hash of the files' names, sizes and footers, and of the columns read.
 
-        A footer holds every column chunk's place, sizes and, as most writers have it, value ranges.
+        A footer holds every column chunk's position, sizes and, with most writers, value ranges.
         """
         header = ["parquet", self._options.limit, self._options.max_pixels]
         files = [[file.shown, file.n_bytes, file.footer_sha256, file.columns.names] for file in self._files]
@@ -86,7 +86,7 @@ class ParquetImages:
                 yield self._entry(int(image), *rows[image])
 
     def _entry(self, image: int, path: str, row: Cells | str) -> Picture | Reject:
-        """The picture of one row; a row that is text is the reason why it could not be read."""
+        """The picture of one row; if `row` is text, it is the reason why the row could not be read."""
         if isinstance(row, str):
             return Reject(image, path, row)
         content = row["content"]
@@ -123,7 +123,7 @@ class ParquetImages:
         return path, {"content": content, "label": label, "label_name": label_name}
 
     def _label(self, file: ParquetFile, cell: Cells) -> tuple[int | None, str]:
-        """Class and name: from the column of names, else the footer's names, else the label where it is a word."""
+        """Class and name: from the column of names, else the footer's names, else the label itself if it is text."""
         raw = cell.get(file.columns.label or "")
         name = cell.get(file.columns.label_name or "") or ""
         if raw is None:
@@ -136,7 +136,7 @@ class ParquetImages:
         return int(raw), name or (names[raw] if raw < len(names) else "")
 
     def _table(self, number: int) -> Any:
-        """The columns in use of one row group; text is the reason why it can't be read."""
+        """The columns in use of one row group, or as text the reason why it can't be read."""
         if number not in self._cache:
             self._cache[number] = self._read_group(self._groups[number])
             while len(self._cache) > 1 and (len(self._cache) > CACHED_GROUPS or self._cached_bytes() > CACHED_BYTES):

@@ -1,4 +1,4 @@
-"""Parquet files as they are before any image is read: footers, columns, row groups, and what damage looks like."""
+"""Parquet files before any image is read: footers, columns, row groups, and errors of damaged files."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from polyscan.storage import Storage, is_damage
 
 @dataclass(frozen=True)
 class ParquetFile:
-    """One file: its name in the storage, what to call it, and its footer."""
+    """One file: its name in the storage, its name in messages (`shown`), and its footer."""
 
     name: str
     shown: str
@@ -32,7 +32,7 @@ class ParquetFile:
 
 @dataclass(frozen=True)
 class RowGroup:
-    """One row group: its file, its index there, and its first row's place in that file."""
+    """One row group: its file, and its index and first row in that file."""
 
     file: ParquetFile
     index: int
@@ -41,7 +41,7 @@ class RowGroup:
 
 
 def label_words(storage: Storage, files: Sequence[ParquetFile]) -> list[str]:
-    """All labels that are text, sorted; read from their column alone, and none where labels are numbers.
+    """The different labels that are text, sorted, read from their column alone; empty if the labels are numbers.
 
     Raises:
         ImagesError: if labels are text in some files and numbers in others, or a file is damaged.
@@ -51,8 +51,8 @@ def label_words(storage: Storage, files: Sequence[ParquetFile]) -> list[str]:
     if with_text and len(with_text) < len(labelled):
         numbers = next(file for file in labelled if not file.is_label_text)
         raise ImagesError(
-            f"the labels are text in {with_text[0].shown} and numbers in {numbers.shown}; allowed is one kind in "
-            "all files. Give a folder of one kind, or set `label_column`."
+            f"the labels are text in {with_text[0].shown} and numbers in {numbers.shown}; they must be of one "
+            "kind in all files. Give a folder of one kind, or set `label_column`."
         )
     words: set[str] = set()
     for file in with_text:
@@ -70,7 +70,7 @@ def one_line(error: Exception) -> str:
 
 @contextmanager
 def _open(storage: Storage, name: str, shown: str) -> Generator[IO[bytes]]:
-    """A file whose damage is an ImagesError."""
+    """Opens a file; damage that shows while it is read becomes an ImagesError."""
     try:
         with storage.open(name) as stream:
             yield stream
@@ -78,16 +78,16 @@ def _open(storage: Storage, name: str, shown: str) -> Generator[IO[bytes]]:
         if isinstance(error, MemoryError) or not is_damage(error):  # another machine may have room
             raise
         raise ImagesError(
-            f"{shown} in {storage.address} is no Parquet file that can be read ({one_line(error)}); allowed are whole "
-            "ones. Fetch or write it again, or take it away."
+            f"{shown} in {storage.address} can't be read as Parquet ({one_line(error)}): the file is damaged or not "
+            "complete. Fetch or write it again, or remove it."
         ) from error
 
 
 def parquet_file(storage: Storage, name: str, options: ImageOptions) -> ParquetFile:
-    """One file with its footer read and its columns found.
+    """One file, with its footer read and its columns chosen.
 
     Raises:
-        ImagesError: if it is no whole Parquet file, or has no column of images.
+        ImagesError: if it is not a complete Parquet file, or has no column of images.
     """
     shown = printable(name or storage.root.rpartition("/")[2])
     with _open(storage, name, shown) as stream:

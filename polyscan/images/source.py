@@ -1,4 +1,4 @@
-"""What an image source is: a fixed list of images, addressed by id, read as uint8 arrays or refused with a reason."""
+"""The protocol of image sources: a fixed list of images by id, each read as a uint8 array or refused with a reason."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ import numpy as np
 from jaxtyping import UInt8
 
 
-@dataclass(frozen=True, eq=False)  # two pictures have no single truth value: their pixels are arrays
+@dataclass(frozen=True, eq=False)  # comparing pixel arrays gives no single truth value
 class Picture:
     """One readable image.
 
     Args:
-        image: its id: its place in the source's stable order.
+        image: its id, the position in the source's stable order.
         path: where it came from, relative to the source (`cats/001.jpg`, `part-0.parquet#17`).
         pixels: red, green, blue in 0..255, writable; a grey image has three equal channels.
-        label: class index, or None where the source has no labels.
+        label: class index, or None if there is no label.
         label_name: the class's name, or "".
     """
 
@@ -67,7 +67,7 @@ class ImageSource(Protocol):
 
         Raises:
             IndexError: if an id is outside 0..len-1.
-            OSError: if the source itself can't be reached (a lost connection or mount). A second try may go well, so
-                this is the shard's failure and never a reject, which would hold for good.
+            OSError: if the source itself can't be reached (a lost connection or mount). A retry may succeed, so the
+                shard fails; it is never a reject, which would be permanent.
         """
         ...

@@ -1,4 +1,4 @@
-"""Sets that torchvision knows by name and that lie on this disk already; nothing is downloaded."""
+"""Data sets that torchvision knows by name and that are already on this disk; nothing is downloaded."""
 
 from __future__ import annotations
 
@@ -18,24 +18,25 @@ from polyscan.images.listing import printable
 from polyscan.images.options import PARTS, ImageOptions, Selection, list_digest
 from polyscan.images.source import Picture, Reject
 
-# What the sets call their parts, most usual word first.
+# What the data sets call their parts, most usual name first.
 SPLITS = {"train": ("train", "trainval", "train-standard"), "test": ("test", "val", "valid")}
-N_PROBED = 64  # images hashed for the digest of a set that tells neither its arrays nor its files
+N_PROBED = 64  # images hashed for the digest of a data set that exposes neither its arrays nor its files
 
 
 class TorchvisionImages:
-    """A class of `torchvision.datasets`, its training images first and its test images behind them.
+    """A class of `torchvision.datasets`: its training images first, then its test images.
 
-    A set of image files (ImageFolder and its kin) is decoded here, like a folder; others hand over what their own
-    code makes of them. Labels that are no whole number (boxes, captions, attributes) count as none.
+    A data set of image files (ImageFolder and its subclasses) is decoded here, like a folder; other data sets give
+    images that their own code has decoded. Labels that are not whole numbers (boxes, captions, attributes) are
+    ignored.
 
     Args:
         name: the class, as in `CIFAR10`.
-        options: `root` is the folder that torchvision calls by that name; `part` may be "train" or "test" where the
-            set has such parts ("test" means its validation part where that is the only other one).
+        options: `root` is torchvision's argument of that name; `part` may be "train" or "test" if the data set has
+            such parts ("test" means the validation part if that is the only other one).
 
     Raises:
-        ImagesError: if there is no such class, its files are not in `root`, it takes arguments that can't be given
+        ImagesError: if there is no such class, its files are not in `root`, it needs arguments that can't be given
             here, or an option doesn't fit.
     """
 
@@ -55,7 +56,7 @@ class TorchvisionImages:
             raise ImagesError(f'torchvision:{name} holds no images in "{options.root}". Check `root`.')
 
     def __reduce__(self) -> tuple[type[TorchvisionImages], tuple[str, ImageOptions]]:
-        """Opened anew where it arrives: small sets lie in memory as a whole."""
+        """Pickled by name and options and opened again when unpickled: small data sets are in memory as a whole."""
         return TorchvisionImages, (self._name, self._options)
 
     def __len__(self) -> int:
@@ -95,20 +96,20 @@ class TorchvisionImages:
 
 
 def _datasets() -> Any:
-    """torchvision.datasets, loaded when it is asked for: it brings all of torch with it."""
+    """torchvision.datasets, imported only when needed, because it imports all of torch."""
     from torchvision import datasets  # noqa: PLC0415
 
     return datasets
 
 
 def _dataset_class(name: str) -> Any:
-    """The class of that name, or the nearest names."""
+    """The class of that name; raises an ImagesError with the nearest names if there is no such class."""
     datasets = _datasets()
     known: list[str] = sorted(datasets.__all__)
     if name in known:
         return getattr(datasets, name)
-    capitals = [word for word in known if word.lower() == name.lower()]
-    near = ", ".join(capitals) or nearest(name, known)
+    same_letters = [word for word in known if word.lower() == name.lower()]
+    near = ", ".join(same_letters) or nearest(name, known)
     raise ImagesError(
         f'torchvision has no dataset "{name}"; nearest: {near}. All of them are listed on '
         "https://docs.pytorch.org/vision/stable/datasets.html."
@@ -116,56 +117,68 @@ def _dataset_class(name: str) -> Any:
 
 
 def _parts(kind: Any) -> tuple[str, ...]:
-    """The parts that a dataset class can be asked for; () where it is one whole."""
+    """The parts that a dataset class has; () if it isn't divided."""
     return ("train", "test") if {"train", "split"} & set(inspect.signature(kind).parameters) else ()
 
 
 def _dataset(kind: Any, part: str, root: str | None) -> Any:
     """One part of a dataset, opened from `root`."""
     parameters = inspect.signature(kind).parameters
-    given: dict[str, Any] = {"download": False} if "download" in parameters else {}
+    arguments: dict[str, Any] = {"download": False} if "download" in parameters else {}
     if "root" in parameters:
-        if root is None:
-            raise ImagesError(
-                f"torchvision:{kind.__name__} lies in a folder that is not told (`root` is not set). Set `root` to "
-                f"it; to get it: {_recipe(kind)}"
-            )
-        given["root"] = root
+        arguments["root"] = _checked_root(kind, root)
     needed = [p.name for p in parameters.values() if p.default is p.empty and p.kind is p.POSITIONAL_OR_KEYWORD]
-    if missing := set(needed) - set(given) - {"train", "split"}:
+    if missing := set(needed) - set(arguments) - {"train", "split"}:
         raise ImagesError(
             f"torchvision:{kind.__name__} needs more than a folder ({', '.join(sorted(missing))}), which can't be "
             "given here. Save its images as files in class folders and give that folder."
         )
-    return _opened(kind, part, given)
+    return _opened(kind, part, arguments)
 
 
-def _opened(kind: Any, part: str, given: dict[str, Any]) -> Any:
-    """The dataset's object; what its constructor raises becomes an ImagesError that says how to get the files."""
-    parameters = inspect.signature(kind).parameters
-    if "train" in parameters:
-        choices: list[dict[str, Any]] = [{"train": part == "train"}]
-    else:
-        choices = [{"split": word} for word in SPLITS[part]] if "split" in parameters else [{}]
+def _checked_root(kind: Any, root: str | None) -> str:
+    """The folder of a dataset's files.
+
+    Raises:
+        ImagesError: if it is not set, saying how to get the files.
+    """
+    if root is None:
+        raise ImagesError(
+            f"torchvision:{kind.__name__} needs the folder of its files, but `root` is not set. Set `root` to that "
+            f"folder; to get the files: {_recipe(kind)}"
+        )
+    return root
+
+
+def _opened(kind: Any, part: str, arguments: dict[str, Any]) -> Any:
+    """The dataset's object; exceptions of its constructor become an ImagesError that says how to get the files."""
     problem: Exception | None = None
-    for choice in choices:
+    for choice in _part_arguments(kind, part):
         try:
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # torchvision warns of its own old names
-                return kind(**given, **choice)
-        except Exception as error:  # each dataset has its own way to say that its files are missing
+                warnings.simplefilter("ignore")  # torchvision warns about its own old names
+                return kind(**arguments, **choice)
+        except Exception as error:  # each dataset reports missing files in its own way
             problem = error
-            # A ValueError says that the set has no part of this name; any other that the part is not there.
+            # A ValueError means that the dataset has no part of this name; others, that the files are missing.
             if not isinstance(error, ValueError):
                 break
     raise ImagesError(
-        f'torchvision:{kind.__name__} ({part}) can\'t be opened in "{given.get("root")}": '
+        f'torchvision:{kind.__name__} ({part}) can\'t be opened in "{arguments.get("root")}": '
         f"{' '.join(str(problem).split())}. It is never downloaded here; to get it: {_recipe(kind)}"
     ) from problem
 
 
+def _part_arguments(kind: Any, part: str) -> list[dict[str, Any]]:
+    """Arguments that may select a part of a dataset, most likely first."""
+    parameters = inspect.signature(kind).parameters
+    if "train" in parameters:
+        return [{"train": part == "train"}]
+    return [{"split": word} for word in SPLITS[part]] if "split" in parameters else [{}]
+
+
 def _recipe(kind: Any) -> str:
-    """How a user comes by a dataset's files."""
+    """How to get a dataset's files."""
     if "download" not in inspect.signature(kind).parameters:
         return f"put its files where torchvision.datasets.{kind.__name__} documents them."
     return (
@@ -175,12 +188,12 @@ def _recipe(kind: Any) -> str:
 
 
 def _files(dataset: Any) -> list[tuple[str, Any]] | None:
-    """File and class of each image of an ImageFolder or its kin; None for other sets."""
+    """File and class of each image of an ImageFolder or a subclass; None for other data sets."""
     return dataset.samples if isinstance(dataset, _datasets().DatasetFolder) else None
 
 
 def _file_pixels(file: str, max_pixels: int) -> Any:
-    """Pixels of a file, or the reason why there are none."""
+    """Pixels of a file, or the reason why it can't be read."""
     try:
         with open(file, "rb") as stream:
             content = stream.read()
@@ -200,7 +213,7 @@ def _item(dataset: Any, place: int, max_pixels: int) -> tuple[Any, Any]:
             return pixels_of(image, max_pixels), target
         except MemoryError:
             raise
-        except Exception as error:  # as in `decode`: damaged files raise nearly anything
+        except Exception as error:  # as in `decode`: damaged files raise almost any exception
             return reason(error), None
 
 
@@ -210,7 +223,7 @@ def _is_scalar_tensor(target: Any) -> bool:
 
 
 def _class_name(dataset: Any, label: int | None) -> str:
-    """The class's name; of several (ImageNet's synonyms) all of them."""
+    """The class's name, or all its names (ImageNet's synonyms)."""
     classes = getattr(dataset, "classes", None) or getattr(dataset, "categories", None)
     if label is None or not isinstance(classes, (list, tuple)) or not 0 <= label < len(classes):
         return ""
@@ -219,7 +232,7 @@ def _class_name(dataset: Any, label: int | None) -> str:
 
 
 def _content(dataset: Any, max_pixels: int) -> Iterator[object]:
-    """What tells two states of a dataset apart, as plain values."""
+    """Plain values that differ between two states of a dataset."""
     yield len(dataset)
     if (files := _files(dataset)) is not None:
         for file, label in files:

@@ -1,4 +1,4 @@
-"""What a worker opens: the network with its read points, the images in batches, virtual readouts, and its threads."""
+"""What a worker opens: the network with its read points, images in batches, virtual readouts, and its threads."""
 
 from polyscan.inputs.batches import Batch, batches
 from polyscan.inputs.opening import open_distance, open_embedder, open_images, open_network, open_reader

@@ -16,7 +16,7 @@ from polyscan.vision.networks import Network
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """Readable images and what the network is shown of them; rows after those of the images are padding."""
+    """Readable images and their inputs to the network; rows after those of the images are padding."""
 
     pictures: list[Picture]
     inputs: Float[Tensor, "b c y x"]
@@ -28,14 +28,14 @@ class Batch:
 def batches(
     network: Network, source: ImageSource, ids: Iterable[int], size: int, rejects: list[Reject] | None = None
 ) -> Iterator[Batch]:
-    """These images in order, `size` at a time; what can't be read is left out.
+    """Images in order, `size` at a time; unreadable ones are left out.
 
     Args:
-        network: whose preprocessing they go through.
-        source: where they come from.
-        ids: image ids, rising.
-        size: images a batch.
-        rejects: is given those that can't be read.
+        network: the network, for its preprocessing.
+        source: where the images come from.
+        ids: image ids, ascending.
+        size: images per batch.
+        rejects: unreadable images are appended to it.
     """
 
     def readable() -> Iterator[Picture]:
@@ -47,9 +47,9 @@ def batches(
 
     preprocessing = network.preprocessing
     pictures = readable()
-    while taken := list(islice(pictures, size)):
-        views = np.stack([preprocessing.view(picture.pixels) for picture in taken])
+    while chunk := list(islice(pictures, size)):
+        views = np.stack([preprocessing.view(picture.pixels) for picture in chunk])
         # The last batch is padded: rounding may depend on a batch's shape, never on how many images were left.
         padded = np.zeros((size, *views.shape[1:]), dtype=np.uint8)
         padded[: len(views)] = views
-        yield Batch(taken, preprocessing.batch(padded, network.device))
+        yield Batch(chunk, preprocessing.batch(padded, network.device))

@@ -1,4 +1,4 @@
-"""What a job names, opened: its network, its read points, its images, its embedder and its perceptual distance."""
+"""Opens what a job names: its network, read points, images, embedder and perceptual distance."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from polyscan.vision.readouts import Reader
 
 
 def open_network(job: Job) -> Network:
-    """The scanned network on the job's device, which is set up for it."""
+    """The scanned network on the job's device, which is prepared for it."""
     device = pick_device(job.device)
     prepare_device(device)
     request = NetworkRequest(**job.network.model_dump(exclude={"layers"}), folder=job.folder)
@@ -25,40 +25,45 @@ def open_network(job: Job) -> Network:
 
 
 def open_reader(job: Job, network: Network | None = None, *, run: Run | None = None) -> Reader:
-    """The scanned network with its chosen layers; with those of a surveyed run, virtual ones among them."""
+    """The scanned network with its chosen layers; with a surveyed run, also the virtual layers."""
     network = network or open_network(job)
     return Reader(network, job.network.layers, virtual_readouts(run) if run is not None else None)
 
 
 def open_images(job: Job) -> ImageSource:
-    """The images that the network is shown.
+    """The scanned images.
 
     Raises:
-        JobError: if there are fewer than the k exemplars that each unit is to have.
+        JobError: if there are too few images for k exemplars per unit, or for a null.
     """
     options = ImageOptions(**job.images.model_dump(exclude={"source"}))
     source = open_source(job.images.source, options=options)
     if len(source) < job.collect.k:
         raise JobError(
             f"`images.source` {job.images.source} has {len(source)} images, `collect.k` is {job.collect.k}; "
-            "k must not be above the number of images: name more images or a smaller k"
+            "k must not be above the number of images: scan more images or lower k"
         )
-    try:
-        allowed(LAYER_REACHES, job.collect.k, len(source)) if job.survey.readouts else ()
-    except ValueError as error:
-        raise JobError(
-            f"`images.source` {job.images.source} and `collect.k` {job.collect.k} give no null: {error} "
-            "Or go without p: survey.readouts = 0"
-        ) from error
+    if job.survey.readouts:
+        _check_null(job, len(source))
     return source
 
 
+def _check_null(job: Job, n_images: int) -> None:
+    try:
+        allowed(LAYER_REACHES, job.collect.k, n_images)
+    except ValueError as error:
+        raise JobError(
+            f"`images.source` {job.images.source} and `collect.k` {job.collect.k} give no null: {error} "
+            "Or scan without p-values: survey.readouts = 0"
+        ) from error
+
+
 def open_embedder(job: Job, network: Network) -> Embedder:
-    """The space in which evidence is compared; it may be made of the scanned network itself."""
+    """The embedder whose space evidence is compared in; it may be made of the scanned network itself."""
     device = pick_device(job.device)
     return load_embedder(EmbedderRequest(job.embed.model, lambda: network, job.folder, job.embed.input_px, device))
 
 
 def open_distance(job: Job, network: Network) -> PerceptualDistance:
-    """The perceptual distance of the elbow."""
+    """The perceptual distance that the elbow uses."""
     return load_distance(job.visualize.distance, network=network, device=pick_device(job.device))

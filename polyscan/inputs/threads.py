@@ -13,11 +13,11 @@ from polyscan.job import Job
 
 @contextmanager
 def pinned_threads(job: Job) -> Generator[None]:
-    """Every library on the job's number of threads: the same bits on every runner, and no oversubscribed cores."""
-    before = torch.get_num_threads()
+    """Limits all libraries to the job's number of threads: the same bits on every runner, no oversubscribed cores."""
+    n_before = torch.get_num_threads()
     torch.set_num_threads(job.threads)
     try:
         with threadpool_limits(job.threads):
             yield
     finally:
-        torch.set_num_threads(before)
+        torch.set_num_threads(n_before)

@@ -1,4 +1,4 @@
-"""Virtual units: readouts of a layer that are scanned like its channels, so that all of it happens to them, too."""
+"""Virtual units: readouts of a layer that go through the same scan as its channels."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from polyscan.run import Run
 from polyscan.vision.readouts import Directions, Downward, Largest, Readout
 
 DOWN = "down"
-"""The role of units that are their layer's channels with the sign turned round; they have no rows in `readouts`."""
+"""The role of units that are their layer's channels with the sign reversed; they have no rows in `readouts`."""
 
 
 def virtual_readouts(run: Run) -> dict[str, dict[str, Readout]]:
     """Every virtual layer of a surveyed run, as `Reader` takes them: by layer, then by role."""
     virtual = [layer for layer in run.layers() if not layer.is_real]
     linear = [layer.name for layer in virtual if layer.role != DOWN]
-    # All in one reading: a layer's rows lie in one row group with all others', which is decoded as a whole.
+    # One read for all layers: their rows share a row group, which is decoded as a whole.
     rows = run.read("readouts", ["layer", "channel", "part", "weights", "bias"], where={"layer": linear})
     by_layer = dict(iter(rows.groupby("layer", sort=False)))
     readouts: dict[str, dict[str, Readout]] = {}

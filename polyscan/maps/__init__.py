@@ -1,4 +1,4 @@
-"""Drawing: an `Atlas` in, the files of the maps folder out. Nothing here reads a run or writes to disk."""
+"""Draws the files of the maps folder from an `Atlas`. Nothing here reads a run or writes to disk."""
 
 from polyscan.maps.atlas import (
     Association,

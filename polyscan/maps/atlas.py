@@ -1,4 +1,4 @@
-"""What the pages are drawn from: plain numbers, words and encoded pictures, nothing that has to be looked up."""
+"""The contents of the pages: plain numbers, texts and encoded pictures."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ class MapColumn:
 
     Args:
         name: its key in `Atlas.values`, as in `map.parquet`.
-        label: what people call it.
-        help: one sentence: range, what high means.
-        kind: "real" for a continuous score, "count" for whole numbers (drawn in exact steps), "p" for p and q, of which
-            small ones matter (drawn on a logarithmic scale, turned so that small is bright).
-        is_key: whether the front page has it at once: in its charts, in its tables and where one points at a unit.
+        label: its name on the pages.
+        help: one sentence: its range and the meaning of high values.
+        kind: "real" for a continuous score, "count" for whole numbers (drawn in exact steps), "p" for p and q, where
+            small values matter (drawn on a logarithmic scale on which small values are bright).
+        is_key: whether the front page shows it from the start: in its charts, tables and tooltips.
     """
 
     name: str
@@ -30,12 +30,12 @@ class MapColumn:
 
 
 LEAST_POWER = 0.5
-"""Layers with less power are greyed out: what is not found there is not absent."""
+"""Layers with less power are greyed out: units with several concepts may be missed there."""
 
 
 @dataclass(frozen=True)
 class Rate:
-    """A measured share with its 95 % binomial interval, and of how many."""
+    """A measured share of n cases with its 95 % binomial interval."""
 
     share: float
     low: float
@@ -45,7 +45,7 @@ class Rate:
 
 @dataclass(frozen=True)
 class Mean:
-    """A mean over units with its 95 % bootstrap interval, and of how many."""
+    """A mean over n units with its 95 % bootstrap interval."""
 
     mean: float
     low: float
@@ -60,12 +60,12 @@ class LayerRow:
     Args:
         name: dotted module name.
         depth: place in the forward order.
-        n_units: how many units it has.
-        n_dead: how many of them are dead.
-        readout: where it is read, in words.
-        space: where its evidence is compared, in words.
-        fpr: share of its one-concept controls called several at p <= .05; None where none were scanned.
-        power: share of its planted pairs found.
+        n_units: number of its units.
+        n_dead: number of its dead units.
+        readout: description of the point where it is read.
+        space: description of the space in which its evidence is compared.
+        fpr: share of its single-concept controls called several at p <= .05; None if no controls were scanned.
+        power: share of its planted pairs called several at p <= .05; None if no pairs were scanned.
     """
 
     name: str
@@ -79,16 +79,16 @@ class LayerRow:
 
     @property
     def is_weak(self) -> bool:
-        """Whether it is known to find less than half of the pairs planted in it; it is then greyed out."""
+        """Whether fewer than half of its planted pairs are found; if so, the pages grey it out."""
         return self.power is not None and self.power.share < LEAST_POWER
 
 
 @dataclass(frozen=True)
 class TrendPoint:
-    """One column's distribution over one layer's live, scored units.
+    """The distribution of one column over the live, scored units of one layer.
 
-    `low` and `high` are the 95 % bootstrap interval of the mean over units; NaN where there is no unit. `control` is
-    the same mean over the layer's one-concept controls, `excess` real minus control: the finding, where there are any.
+    `low` and `high` are the 95 % bootstrap interval of the mean over units; NaN if there are no units. `control` is the
+    same mean over the single-concept controls of the layer, `excess` is real minus control; None without controls.
     """
 
     column: str
@@ -105,9 +105,9 @@ class TrendPoint:
 
 @dataclass(frozen=True)
 class Tile:
-    """One picture of a unit: where it lies in the unit's sprite (px) and what is said of it.
+    """One picture of a unit: its box in the unit's sprite (px) and its texts.
 
-    `caption` stands under it (an activation), `title` is told where one points at it (where it comes from).
+    `caption` is shown under it (an activation), `title` is its tooltip (where the picture comes from).
     """
 
     left: int
@@ -123,9 +123,10 @@ class Cluster:
     """One cluster of one unit's evidence, strongest pictures first.
 
     Args:
-        size: of all members, shown or not.
-        tiles: of those that have a picture in the sprite.
-        names: what they have in common, best first, each with how well it fits; none where no name is above chance.
+        size: number of its members, shown or not.
+        tiles: tiles of the members that have a picture in the sprite.
+        names: names of the concept that its members share, best first, each with a text that says how well it fits;
+            empty if no name is above chance.
     """
 
     size: int
@@ -145,11 +146,11 @@ class Panel:
 
 @dataclass(frozen=True)
 class ElbowCurve:
-    """How a unit's visualizations spread as there are more of them.
+    """How the spread of a unit's visualizations grows with their number.
 
     Args:
         distances: mean pairwise perceptual distance of images 0..i; NaN for the first.
-        count: I, how many there are.
+        count: number of visualizations.
         stop: why there are no more: "elbow", "max images", "stalled" or "dead".
     """
 
@@ -163,9 +164,9 @@ class Plane:
     """A unit's exemplars in two dimensions: the two axes along which their cosines differ most.
 
     Args:
-        x: along the first, in -1..1; one number per exemplar, strongest first.
-        y: along the second, on the same scale.
-        cluster: of each; place in the exemplars' panel, 0 for the largest.
+        x: coordinates on the first axis, in -1..1; one number per exemplar, strongest first.
+        y: coordinates on the second axis, on the same scale.
+        cluster: cluster of each exemplar, as its place in the panel of exemplars; 0 is the largest.
     """
 
     x: np.ndarray
@@ -175,7 +176,7 @@ class Plane:
 
 @dataclass(frozen=True)
 class NullPlace:
-    """Where a unit's score lies among the null sets that are as homogeneous: z = (value - mean) / sd."""
+    """A unit's score against null sets of similar homogeneity: z = (value - mean) / sd."""
 
     value: float
     mean: float
@@ -183,19 +184,19 @@ class NullPlace:
 
     @property
     def z(self) -> float:
-        """Distance from the null's mean in its standard deviations."""
+        """Distance from the mean of the null in its standard deviations."""
         return (self.value - self.mean) / self.sd if self.sd > 0 else float("nan")
 
 
 @dataclass(frozen=True)
 class NullSets:
-    """A layer's null as a histogram of z, each set's distance from the mean at its clarity in standard deviations.
+    """A layer's null as a histogram of z: distances of sets from the mean at their clarity, in standard deviations.
 
     Args:
         score: label of the score.
         low: left end of the first bin.
-        width: of each bin.
-        counts: sets in each bin; what lies beyond the ends is counted in the outermost bins.
+        width: width of each bin.
+        counts: number of sets in each bin; the outermost bins also count the sets beyond the ends.
     """
 
     score: str
@@ -206,18 +207,18 @@ class NullSets:
 
 @dataclass(frozen=True)
 class UnitCard:
-    """One unit as it is looked at.
+    """Everything that the pages show of one unit beyond the columns of the map.
 
     Args:
-        layer: its layer's name.
-        channel: its index there.
-        facts: label and value pairs beyond the map's columns.
-        panels: exemplars first; none of a dead unit.
-        elbow: None where it was not visualized.
-        plane: None where its exemplars were not compared.
-        null: None where there is no null for it.
-        nearest: (layer, channel, cosine) of the units whose exemplars lie nearest, nearest first.
-        sprite: width and height in px of the image that holds its tiles; None where it has none.
+        layer: name of its layer.
+        channel: its channel in the layer.
+        facts: label and value pairs.
+        panels: its evidence, exemplars first; empty for a dead unit.
+        elbow: None if it was not visualized.
+        plane: None if its exemplars were not compared.
+        null: None if there is no null for it.
+        nearest: (layer, channel, cosine) of the units with the nearest mean exemplar embeddings, nearest first.
+        sprite: width and height in px of the image with its tiles; None if it has no sprite.
         missing: sentences on what it does not have, and why.
     """
 
@@ -246,10 +247,10 @@ class Association:
     """Spearman's rank correlation of two columns over one layer's live units that have both.
 
     Args:
-        layer: which one.
+        layer: name of the layer.
         column: a score.
-        beside: what it is held against.
-        n: units.
+        beside: the column that it is correlated with.
+        n: number of units.
         rho: the correlation.
         low: lower end of its 95 % bootstrap interval over units.
         high: upper end.
@@ -265,34 +266,34 @@ class Association:
 
 
 class Gallery(Protocol):
-    """Where the pages get single units from, a layer at a time: a run's units are more than memory holds."""
+    """Gives the pages single units, one layer at a time, because all units of a run do not fit into memory."""
 
     def cards(self, layer: str) -> Sequence[UnitCard]:
         """One card for each unit of the layer, by channel."""
         ...
 
     def sprite(self, layer: str, channel: int) -> bytes | None:
-        """The unit's sprite as it is encoded (JPEG or PNG); None where it has none."""
+        """The unit's sprite, encoded (JPEG or PNG); None if it has no sprite."""
         ...
 
     def null(self, layer: str) -> NullSets | None:
-        """The layer's null; None where it has none."""
+        """The layer's null; None if it has no null."""
         ...
 
 
 class NoUnits:
-    """The gallery of an atlas that is only looked at from afar."""
+    """The gallery of an atlas without data of single units."""
 
     def cards(self, layer: str) -> Sequence[UnitCard]:
-        """None."""
+        """No cards."""
         return ()
 
     def sprite(self, layer: str, channel: int) -> bytes | None:
-        """None."""
+        """No sprite."""
         return None
 
     def null(self, layer: str) -> NullSets | None:
-        """None."""
+        """No null."""
         return None
 
 
@@ -302,27 +303,27 @@ class Atlas:
 
     Args:
         title: the network, as in "torchvision:mobilenet_v2 · IMAGENET1K_V1".
-        facts: head line: label and value pairs (units, layers, dead, images, embedder, version ...).
+        facts: label and value pairs at the top of the front page (units, layers, dead, images, embedder, version ...).
         statement: the sentence on the depth trend, made from the raw columns.
-        layers: in forward order.
+        layers: the layers in forward order.
         layer_index: for each unit the index of its layer in `layers`, in unit order.
         channel: for each unit its channel.
         is_dead: for each unit whether it is dead.
-        columns: what the map can be coloured by; the first one is the default.
-        values: column name to one number per unit, NaN where the unit has none.
+        columns: the columns that the map can be coloured by; the first one is the default.
+        values: column name -> one number per unit, NaN if the unit has no number.
         trend: one point per column and layer.
-        shares: what has a trend and no value per unit: a share of each layer's units, with its interval.
-        gallery: gives each unit's page its contents.
-        notes: what is missing or must be known to read the page.
-        verdict: for each unit what is said of it, in a word or phrase, empty where nothing can be; empty as a whole
-            where nothing is said of any. Words that begin with "several" and the word "one" can be chosen on the map,
-            all others are units that cannot be judged.
-        run: what tells this run's files from another's.
-        associations: of scores with other columns, layer by layer.
-        claims: the sentences that `statement` is made of.
-        meanings: what each verdict means, in half a sentence; "" is what it means that there is none.
-        names: for each unit what it is called, to be found by; empty as a whole where nothing is named.
-        q: for each unit its false discovery rate, NaN where it has none; empty as a whole in a run without a null.
+        shares: columns that have a trend but no value per unit: a share of each layer's units, with its interval.
+        gallery: gives the contents of the unit pages.
+        notes: what is missing, and what readers of the page must know.
+        verdict: for each unit its verdict, a word or phrase, or "" if it has none; empty if no unit has a verdict.
+            Verdicts that begin with "several" and the verdict "one" can be chosen on the map; units with any other
+            verdict cannot be judged.
+        run: distinguishes the files of this run from those of other runs.
+        associations: correlations of scores with other columns, layer by layer.
+        claims: the sentences that `statement` consists of.
+        meanings: the meaning of each verdict, in half a sentence; "" is the meaning of no verdict.
+        names: for each unit its name, for the search; empty if no unit has a name.
+        q: for each unit its false discovery rate, NaN if it has none; empty in a run without a null.
     """
 
     title: str

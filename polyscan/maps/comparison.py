@@ -1,4 +1,4 @@
-"""Runs side by side: what the pages are drawn from, and the same numbers as JSON and CSV."""
+"""The contents of a comparison of runs, as the page shows them, and the same numbers as JSON and CSV."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ FIELDS = (
 
 @dataclass(frozen=True)
 class RunFacts:
-    """One run in words. The first one is what the others are compared with."""
+    """Texts and numbers that describe one run. All other runs are compared with the first one."""
 
     name: str
     address: str
@@ -38,7 +38,7 @@ class RunFacts:
 
 @dataclass(frozen=True)
 class Differing:
-    """An input or a setting that is not the same in all runs: its value in each; `spoils` is what differs by it."""
+    """An input or setting that differs between runs, with its values; `spoils` names what it makes incomparable."""
 
     name: str
     values: Sequence[str]
@@ -62,7 +62,7 @@ class LayerMean:
 
 @dataclass(frozen=True)
 class NetworkMean:
-    """Mean of `n` layers' means; units were drawn again within their layers."""
+    """Mean of the means of `n` layers; its interval resamples units within their layers."""
 
     run: int
     column: str
@@ -74,7 +74,7 @@ class NetworkMean:
 
 @dataclass(frozen=True)
 class LayerDifference:
-    """A run less the first one in a layer of both; `in_sd` in standard deviations of all runs' units, NaN for none."""
+    """A run minus the first one in a layer of both; `in_sd` is in standard deviations of all runs' units, or NaN."""
 
     run: int
     column: str
@@ -89,7 +89,7 @@ class LayerDifference:
 
 @dataclass(frozen=True)
 class OverallDifference:
-    """Mean of `n` layers' differences with its interval over layers, and what a claim hangs on beside it."""
+    """Mean of the differences of `n` layers with its interval over layers, and what else a claim requires."""
 
     run: int
     column: str
@@ -104,7 +104,7 @@ class OverallDifference:
 
 @dataclass(frozen=True)
 class Changed:
-    """One unit before and after."""
+    """One unit in the first and in the other run."""
 
     unit: str
     values: tuple[float, float]
@@ -116,7 +116,7 @@ class Changed:
 
 @dataclass(frozen=True)
 class Verdicts:
-    """How many units of each word (row, first run) have which one (column) in the other run."""
+    """Number of units by verdict in the first run (row) and in the other run (column)."""
 
     words: Sequence[str]
     counts: Sequence[Sequence[int]]
@@ -124,7 +124,7 @@ class Verdicts:
 
 @dataclass(frozen=True)
 class Rho:
-    """Spearman's rho of a column, unit by unit, of `n`; `within` is the median of the layers' own."""
+    """Spearman's rho of a column over `n` units of both runs; `within` is the median of the rhos of single layers."""
 
     column: str
     label: str
@@ -137,7 +137,7 @@ class Rho:
 
 @dataclass(frozen=True)
 class UnitTable:
-    """Units of both runs, by channel; `n_live` are live in both. `changed` by the label of a column."""
+    """Units of both runs, matched by channel; `n_live` are live in both. `changed` is by label of a column."""
 
     n: int
     n_live: int
@@ -148,7 +148,7 @@ class UnitTable:
 
 @dataclass(frozen=True)
 class Pairing:
-    """Whether a run's units are compared with the first one's one by one, why, and what came of it."""
+    """Whether a run's units are compared one by one with those of the first run, why, and the result."""
 
     run: int
     why: str
@@ -160,22 +160,22 @@ class Comparison:
     """Everything that a comparison folder shows.
 
     Args:
-        title: of the page.
-        runs: in the order in which they were given.
-        statements: made by rule from the numbers.
-        warnings: what makes the numbers stand on different scales; empty where nothing does.
+        title: title of the page.
+        runs: the runs in the order in which the user named them.
+        statements: sentences made from the numbers by fixed rules.
+        warnings: what puts the numbers of the runs on different scales; empty if nothing does.
         differing: every input and setting that is not the same in all runs.
-        columns: what is compared.
-        layers: names of the layers of all runs in forward order, where they are the same in all; else empty.
-        means: by layer.
-        network: over layers.
-        differences: by layer.
-        overall: over layers.
+        columns: the columns that are compared.
+        layers: names of the layers in forward order, if they are the same in all runs; else empty.
+        means: means by layer.
+        network: means over layers.
+        differences: differences by layer.
+        overall: differences over layers.
         pairings: one for each run but the first.
-        metrics: what the user knows of the runs: one number a run, by name; the first one is shown first.
-        notes: what must be known to read the page.
-        seed: of all draws.
-        draws: bootstrap samples of each interval.
+        metrics: numbers that the user gives, one per run, by name; the first one is shown first.
+        notes: what readers of the page must know.
+        seed: seed of all draws.
+        draws: number of bootstrap samples of each interval.
     """
 
     title: str
@@ -197,12 +197,12 @@ class Comparison:
 
 
 def comparison_json(comparison: Comparison) -> bytes:
-    """All numbers in full, null where there is none; runs by their place in `runs`, 0 for the first."""
+    """All numbers in full, null for missing ones; a run is given as its index in `runs`, 0 for the first."""
     return (json.dumps(known(asdict(comparison)), indent=1, allow_nan=False) + "\n").encode()
 
 
 def comparison_csv(comparison: Comparison) -> bytes:
-    """All means and differences, one line each; `kind` says which, runs are named."""
+    """All means and differences, one line each, with the name of the run; `kind` says what the line holds."""
     text = io.StringIO()
     writer = csv.DictWriter(text, FIELDS, lineterminator="\n")
     writer.writeheader()
@@ -213,14 +213,13 @@ def comparison_csv(comparison: Comparison) -> bytes:
         ("overall difference", comparison.overall),
     ):
         for row in rows:
-            values = asdict(row)
-            words = {name: _field(value) for name, value in values.items() if name in FIELDS}
-            writer.writerow({**words, "kind": kind, "run": as_text(comparison.runs[row.run].name)})
+            fields = {name: _field(value) for name, value in asdict(row).items() if name in FIELDS}
+            writer.writerow({**fields, "kind": kind, "run": as_text(comparison.runs[row.run].name)})
     return text.getvalue().encode()
 
 
 def _field(value: Any) -> str:
-    """A number in full, an empty field for none, and no formula."""
+    """A number in full, an empty field for NaN, or a text that is no formula."""
     if isinstance(value, str):
         return as_text(value)
     return repr(value) if not isinstance(value, float) or math.isfinite(value) else ""

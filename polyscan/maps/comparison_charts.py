@@ -1,4 +1,4 @@
-"""Charts of a comparison: each run with a colour, a mark and a dash of its own, or a step of one ramp."""
+"""Charts of a comparison: each run has its own colour, mark and dash, or a step of one colour ramp."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import altair as alt
 
 from polyscan.maps.atlas import MapColumn
 from polyscan.maps.comparison import Comparison, LayerMean, NetworkMean
-from polyscan.maps.depth_trend import GREY, LEFT, NAME_LENGTH, NAMED_LAYERS, POINTS, SLANT, finished
-from polyscan.maps.network_map import viridis_table
+from polyscan.maps.depth_trend import GREY, NAME_LENGTH, NAMED_LAYERS, POINTS, SLANT, layered_spec, value_axis
+from polyscan.maps.network_map import column_words, viridis_table
 from polyscan.maps.numbers import interval_text
 
 MOST_MARKED = 8
-"""More runs than these can't be told apart by mark and colour; they are drawn as a series."""
-# Told apart with any colour vision where mark and dash help, and readable on a light and on a dark page.
+"""With more runs than this, marks and colours can't distinguish them; they are drawn as a series."""
+# With mark and dash, distinguishable for all kinds of colour vision; readable on a light and on a dark page.
 COLORS = ("#0b77b8", "#d55e00", "#0a8f6a", "#b5619a", "#a67c00", "#7c66c9", "#4b95a8", "#7f868d")
 CIRCLE = "M-1,0A1,1,0,1,0,1,0A1,1,0,1,0,-1,0Z"
 SHAPES = (
@@ -31,13 +31,13 @@ SHAPES = (
 )
 DASHES = ((1, 0), (6, 3), (2, 2), (9, 2, 2, 2), (10, 4), (1, 3), (6, 2, 1, 2, 1, 2), (3, 6))
 RAMP = (0.16, 0.88)
-"""Part of viridis that is neither too dark for a dark page nor too light for a light one."""
+"""The part of viridis that is neither too dark for a dark page nor too light for a light page."""
 HEIGHT = 170
 
 
 @dataclass(frozen=True)
 class Style:
-    """How one run is drawn; `shape` is a path within -1.25 .. 1.25."""
+    """Colour, mark and dash of one run; `shape` is a path within -1.25 .. 1.25."""
 
     color: str
     shape: str
@@ -45,7 +45,7 @@ class Style:
 
 
 def styles(n_runs: int) -> list[Style]:
-    """One style a run, in their order.
+    """One style per run, in the order of the runs.
 
     >>> len({(style.color, style.shape) for style in styles(8)}), styles(9)[0].shape == styles(9)[8].shape
     (8, True)
@@ -53,12 +53,12 @@ def styles(n_runs: int) -> list[Style]:
     if n_runs <= MOST_MARKED:
         return [Style(*style) for style in zip(COLORS[:n_runs], SHAPES, DASHES, strict=False)]
     table, (low, high) = viridis_table(), RAMP
-    at = (low + (high - low) * place / (n_runs - 1) for place in range(n_runs))
-    return [Style(f"#{table[round(share * (len(table) - 1))]}", CIRCLE, DASHES[0]) for share in at]
+    shares = (low + (high - low) * place / (n_runs - 1) for place in range(n_runs))
+    return [Style(f"#{table[round(share * (len(table) - 1))]}", CIRCLE, DASHES[0]) for share in shares]
 
 
 def layer_charts(comparison: Comparison) -> list[dict[str, Any]]:
-    """Words and rows of each column against depth, in the columns' order; `layer_spec` draws them all."""
+    """Texts and rows of a chart against depth for each column, in their order; `layer_spec` draws them all."""
     names = [run.name for run in comparison.runs]
     charts: list[dict[str, Any]] = []
     for column in comparison.columns:
@@ -68,26 +68,26 @@ def layer_charts(comparison: Comparison) -> list[dict[str, Any]]:
                 mean_row(mean, names) | {"layer": mean.layer, "depth": mean.depth, "place": mean.place}
                 for mean in means
             ]
-            words = f"Mean of {column.label} with its 95 % interval, layer by layer, of each run"
-            charts.append(words_of(column, words) | {"rows": rows})
+            description = f"Mean of {column.label} with its 95 % interval for each layer of each run"
+            charts.append(chart_words(column, description) | {"rows": rows})
     return charts
 
 
 def network_charts(comparison: Comparison) -> list[dict[str, Any]]:
-    """Words and rows of each column's network mean; `network_spec` draws them all."""
+    """Texts and rows of a chart of network means for each column; `network_spec` draws them all."""
     names = [run.name for run in comparison.runs]
     charts: list[dict[str, Any]] = []
     for column in comparison.columns:
         rows = [mean_row(mean, names) for mean in comparison.network if mean.column == column.name]
         if rows:
-            words = f"Network mean of {column.label} with its 95 % interval, run by run"
-            charts.append(words_of(column, words) | {"rows": rows})
+            description = f"Network mean of {column.label} with its 95 % interval for each run"
+            charts.append(chart_words(column, description) | {"rows": rows})
     return charts
 
 
-def words_of(column: MapColumn, description: str) -> dict[str, Any]:
-    """What stands over a chart, and what is said of it where it can't be seen."""
-    return {"name": column.name, "label": column.label, "help": column.help, "description": description}
+def chart_words(column: MapColumn, description: str) -> dict[str, Any]:
+    """The texts above a chart, and its description for screen readers."""
+    return column_words(column) | {"description": description}
 
 
 def mean_row(mean: LayerMean | NetworkMean, names: Sequence[str]) -> dict[str, Any]:
@@ -98,22 +98,22 @@ def mean_row(mean: LayerMean | NetworkMean, names: Sequence[str]) -> dict[str, A
 
 
 def encodings(names: Sequence[str]) -> Mapping[str, Any]:
-    """Colour, mark and dash by run."""
-    its = styles(len(names))
+    """Encodings of colour, mark and dash by run."""
+    run_styles = styles(len(names))
     domain = list(names)
 
     def scale(values: Sequence[Any]) -> alt.Scale:
         return alt.Scale(domain=domain, range=list(values))
 
     return {
-        "color": alt.Color("run:N", scale=scale([style.color for style in its]), legend=None),
-        "shape": alt.Shape("run:N", scale=scale([style.shape for style in its]), legend=None),
-        "strokeDash": alt.StrokeDash("run:N", scale=scale([list(style.dash) for style in its]), legend=None),
+        "color": alt.Color("run:N", scale=scale([style.color for style in run_styles]), legend=None),
+        "shape": alt.Shape("run:N", scale=scale([style.shape for style in run_styles]), legend=None),
+        "strokeDash": alt.StrokeDash("run:N", scale=scale([list(style.dash) for style in run_styles]), legend=None),
     }
 
 
 def layer_spec(comparison: Comparison) -> dict[str, Any]:
-    """Layer means with their intervals, one line a run: the same specification for every column."""
+    """Layer means with their intervals, one line per run; the same specification for every column."""
     names = [run.name for run in comparison.runs]
     tooltip = [
         alt.Tooltip("run:N", title="run"),
@@ -123,52 +123,44 @@ def layer_spec(comparison: Comparison) -> dict[str, Any]:
     ]
     base = alt.Chart(alt.NamedData(POINTS)).encode(x=layer_axis(comparison))
     if 0 < len(comparison.layers) <= NAMED_LAYERS:  # runs side by side
-        aside = alt.Scale(domain=list(names), paddingOuter=1, paddingInner=0)
-        base = base.encode(xOffset=alt.XOffset("run:N", scale=aside))
-    marks = run_marks(base, names, tooltip)
-    return finished(marks, "", HEIGHT)
+        offsets = alt.Scale(domain=list(names), paddingOuter=1, paddingInner=0)
+        base = base.encode(xOffset=alt.XOffset("run:N", scale=offsets))
+    return layered_spec(run_marks(base, names, tooltip), "", HEIGHT)
 
 
 def network_spec(comparison: Comparison) -> dict[str, Any]:
-    """Network means with their intervals against `x`, which the page's script fills in; a grey line through them."""
+    """Network means with their intervals against `x`, joined by a grey line; the page's script fills in `x`."""
     names = [run.name for run in comparison.runs]
     axis = alt.Axis(title=None, grid=False, tickCount=5)
     x = alt.X("x:Q", scale=alt.Scale(zero=False, nice=False, padding=12), axis=axis)
     tooltip = [
         alt.Tooltip("run:N", title="run"),
-        alt.Tooltip("x:Q", title="across"),
+        alt.Tooltip("x:Q", title="x"),
         alt.Tooltip("text:N", title="mean [95 %]"),
         alt.Tooltip("n:Q", title="layers", format=",d"),
     ]
     base = alt.Chart(alt.NamedData(POINTS)).encode(x=x)
-    through = base.mark_line(color=GREY, strokeWidth=1, opacity=0.6).encode(y=mean_axis(), order=alt.Order("x:Q"))
-    marks = [through, *run_marks(base, names, tooltip)[1:]]
-    return finished(marks, "", HEIGHT)
-
-
-def mean_axis() -> alt.Y:
-    """The numbers, not from 0 on."""
-    axis = alt.Axis(tickCount=5, gridOpacity=0.25, domain=False, minExtent=LEFT)
-    return alt.Y("mean:Q", title=None, scale=alt.Scale(zero=False, nice=True), axis=axis)
+    line = base.mark_line(color=GREY, strokeWidth=1, opacity=0.6).encode(y=value_axis("mean"), order=alt.Order("x:Q"))
+    return layered_spec([line, *run_marks(base, names, tooltip)[1:]], "", HEIGHT)
 
 
 def run_marks(base: alt.Chart, names: Sequence[str], tooltip: Sequence[alt.Tooltip]) -> list[alt.Chart]:
     """A line, intervals and points for each run."""
-    by = encodings(names)
+    encoding = encodings(names)
     line = base.mark_line(strokeWidth=1.3, opacity=0.6).encode(
-        y=mean_axis(), color=by["color"], strokeDash=by["strokeDash"], detail="run:N"
+        y=value_axis("mean"), color=encoding["color"], strokeDash=encoding["strokeDash"], detail="run:N"
     )
     interval = base.mark_rule(strokeWidth=1.4, opacity=0.8).encode(
-        y=alt.Y("low:Q", title=None), y2="high:Q", color=by["color"]
+        y=alt.Y("low:Q", title=None), y2="high:Q", color=encoding["color"]
     )
     point = base.mark_point(filled=True, size=26, opacity=1).encode(
-        y=mean_axis(), color=by["color"], shape=by["shape"], tooltip=list(tooltip)
+        y=value_axis("mean"), color=encoding["color"], shape=encoding["shape"], tooltip=list(tooltip)
     )
     return [line, interval, point]
 
 
 def layer_axis(comparison: Comparison) -> alt.X:
-    """Layer names where they are the same and fit, their depth where they do not fit, else the share of the depth."""
+    """Layer names if all runs share them and they fit, depth if they do not fit, relative depth for other layers."""
     if 0 < len(comparison.layers) <= NAMED_LAYERS:
         axis = alt.Axis(labelAngle=SLANT, labelLimit=NAME_LENGTH, title=None, grid=False)
         names = list(comparison.layers)
@@ -176,5 +168,5 @@ def layer_axis(comparison: Comparison) -> alt.X:
     if comparison.layers:
         axis = alt.Axis(title="depth (layer's place in the forward order)", tickMinStep=1, format="d", grid=False)
         return alt.X("depth:Q", scale=alt.Scale(nice=False, zero=False, padding=6), axis=axis)
-    axis = alt.Axis(title="relative depth: 0 first layer, 1 last one", tickCount=5, grid=False)
+    axis = alt.Axis(title="relative depth: 0 first layer, 1 last layer", tickCount=5, grid=False)
     return alt.X("place:Q", scale=alt.Scale(domain=[0, 1], nice=False, padding=6), axis=axis)

@@ -1,4 +1,4 @@
-"""The folder of a comparison: a `Comparison` in, its files out, `index.html` last."""
+"""Draws the files of a comparison's folder from a `Comparison`, `index.html` last."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ from polyscan.maps.comparison import (
     comparison_json,
 )
 from polyscan.maps.comparison_charts import (
-    MOST_MARKED,
     layer_charts,
     layer_spec,
     network_charts,
@@ -28,8 +27,8 @@ from polyscan.maps.numbers import NONE, number_text
 from polyscan.maps.templating import asset_files, page
 
 DEEPEST = 0.75
-"""Opacity of a colour at the end of the scale: text stays readable on it, on a light and on a dark page."""
-NEGATIVE, POSITIVE = "33 102 172", "179 88 6"  # blue and orange: told apart with any colour vision
+"""Opacity of a colour at the end of the scale; text on it stays readable on a light and on a dark page."""
+NEGATIVE, POSITIVE = "33 102 172", "179 88 6"  # blue and orange, distinguishable for all kinds of colour vision
 ORDER = "place in the order given"
 
 CellKey = tuple[int, str, str]
@@ -39,7 +38,7 @@ def comparison_files(comparison: Comparison) -> Iterator[tuple[str, bytes]]:
     """Every file of the folder as its relative name and its content, `index.html` last.
 
     Raises:
-        ValueError: if there are fewer than two runs, or two have one name.
+        ValueError: if there are fewer than two runs, or two runs have the same name.
     """
     names = [run.name for run in comparison.runs]
     if len(names) < 2 or len(set(names)) < len(names):
@@ -56,42 +55,48 @@ def comparison_files(comparison: Comparison) -> Iterator[tuple[str, bytes]]:
 def comparison_page(comparison: Comparison) -> bytes:
     """`index.html` of the folder."""
     over_layers, over_runs = layer_charts(comparison), network_charts(comparison)
-    choices = {**comparison.metrics, ORDER: [float(place + 1) for place in range(len(comparison.runs))]}
-    words = {
-        "its": comparison,
+    data = page_data(comparison, over_layers, over_runs)
+    context = {
+        "comparison": comparison,
         "styles": styles(len(comparison.runs)),
-        "is_series": len(comparison.runs) > MOST_MARKED,
         "over_layers": over_layers,
         "over_runs": over_runs,
-        "choices": list(choices),
-        "data": {
-            "layers": chart_data(over_layers),
-            "network": chart_data(over_runs),
-            "specs": {"layers": layer_spec(comparison), "network": network_spec(comparison)},
-            "choices": choices,
-        },
+        "choices": list(data["choices"]),
+        "data": data,
         "limit": limit(comparison),
         "ramp": [tint(share, 1.0) for share in (-1.0, -0.5, 0.0, 0.5, 1.0)],
         "grids": [grid(comparison, run) for run in range(1, len(comparison.runs))],
         "network_rows": network_rows(comparison),
         "overall_rows": overall_rows(comparison),
     }
-    return page("compare.html.j2", root="", title=f"{comparison.title} · polyscan", **words)
+    return page("compare.html.j2", root="", title=f"{comparison.title} · polyscan", **context)
+
+
+def page_data(
+    comparison: Comparison, over_layers: Sequence[Mapping[str, Any]], over_runs: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
+    """The data of the page's script: rows and specifications of the charts, and the choices of the horizontal axis."""
+    return {
+        "layers": chart_data(over_layers),
+        "network": chart_data(over_runs),
+        "specs": {"layers": layer_spec(comparison), "network": network_spec(comparison)},
+        "choices": {**comparison.metrics, ORDER: [float(place + 1) for place in range(len(comparison.runs))]},
+    }
 
 
 def chart_data(charts: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """What the page's script reads of each chart."""
+    """The part of each chart that the page's script reads."""
     return [{"rows": chart["rows"], "description": chart["description"]} for chart in charts]
 
 
 def limit(comparison: Comparison) -> float:
-    """The largest difference of all runs, layers and columns in standard deviations: the end of every scale."""
-    sizes = [abs(each.in_sd) for each in comparison.differences if math.isfinite(each.in_sd)]
+    """The largest difference of all runs, layers and columns in standard deviations: the end of the colour scale."""
+    sizes = [abs(difference.in_sd) for difference in comparison.differences if math.isfinite(difference.in_sd)]
     return max(sizes, default=0.0)
 
 
 def tint(value: float, end: float) -> str:
-    """Colour of a difference: none at 0, orange above and blue below, deeper towards the end of the scale.
+    """The colour of a difference: "" at 0, orange above and blue below, stronger towards the end of the scale.
 
     >>> tint(0.0, 2.0), tint(2.0, 2.0), tint(-1.0, 2.0)
     ('', 'rgb(179 88 6 / .75)', 'rgb(33 102 172 / .38)')
@@ -103,63 +108,60 @@ def tint(value: float, end: float) -> str:
 
 
 def grid(comparison: Comparison, run: int) -> dict[str, Any]:
-    """One run's differences: a row a layer, a cell a column."""
-    found: dict[CellKey, LayerDifference] = {(d.run, d.layer, d.column): d for d in comparison.differences}
+    """The differences of one run: one row per layer, one cell per column."""
+    differences: dict[CellKey, LayerDifference] = {(d.run, d.layer, d.column): d for d in comparison.differences}
     layers = list(dict.fromkeys(d.layer for d in comparison.differences if d.run == run))
-    columns = [c for c in comparison.columns if any((run, layer, c.name) in found for layer in layers)]
+    columns = [c for c in comparison.columns if any((run, layer, c.name) in differences for layer in layers)]
     end = limit(comparison)
-    rows = [(layer, [cell(found.get((run, layer, c.name)), c, end) for c in columns]) for layer in layers]
+    rows = [(layer, [cell(differences.get((run, layer, c.name)), c, end) for c in columns]) for layer in layers]
     return {"run": comparison.runs[run].name, "columns": columns, "rows": rows}
 
 
-def cell(found: LayerDifference | None, column: MapColumn, end: float) -> dict[str, Any]:
+def cell(difference: LayerDifference | None, column: MapColumn, end: float) -> dict[str, Any]:
     """A difference with its interval, its colour, and whether the interval excludes 0."""
-    if found is None:
+    if difference is None:
         return {"text": NONE, "interval": "", "tint": "", "is_clear": False, "title": ""}
-    how = "units in both" if found.is_paired else "units"
-    sd = f", {number_text(found.in_sd)} sd" if math.isfinite(found.in_sd) else ""
+    mean = number_text(difference.mean)
+    units = "units of both runs" if difference.is_paired else "units"
+    sd = f", {number_text(difference.in_sd)} sd" if math.isfinite(difference.in_sd) else ""
     return {
-        "text": number_text(found.mean),
-        "interval": interval(found.low, found.high),
-        "tint": tint(found.in_sd, end),
-        "is_clear": found.low > 0 or found.high < 0,
-        "title": f"{column.label} of {found.layer}: {number_text(found.mean)}{sd}, {found.n} {how}",
+        "text": mean,
+        "interval": interval(difference.low, difference.high),
+        "tint": tint(difference.in_sd, end),
+        "is_clear": difference.low > 0 or difference.high < 0,
+        "title": f"{column.label} of {difference.layer}: {mean}{sd}, {difference.n} {units}",
     }
 
 
 def interval(low: float, high: float) -> str:
-    """Both ends, or nothing where there is no interval."""
+    """Both ends of an interval, or "" if there is no interval."""
     return f"{number_text(low)} to {number_text(high)}" if math.isfinite(low) and math.isfinite(high) else ""
 
 
 def network_rows(comparison: Comparison) -> list[tuple[MapColumn, list[tuple[str, str]]]]:
-    """Each column's network mean and interval, run by run."""
-    found = {(mean.run, mean.column): mean for mean in comparison.network}
+    """For each column the network mean and its interval in each run."""
+    means = {(mean.run, mean.column): mean for mean in comparison.network}
     return [
-        (column, [pair(found.get((run, column.name))) for run in places(comparison)])
-        for column in _shown(found, comparison)
+        (column, [mean_and_interval(means.get((run, column.name))) for run in range(len(comparison.runs))])
+        for column in _columns_of(means, comparison)
     ]
 
 
 def overall_rows(comparison: Comparison) -> list[tuple[MapColumn, list[tuple[str, str, OverallDifference | None]]]]:
-    """Each column's mean difference over layers with its interval, run by run."""
-    found = {(each.run, each.column): each for each in comparison.overall}
-    return [
-        (column, [(*pair(its := found.get((run, column.name))), its) for run in places(comparison)[1:]])
-        for column in _shown(found, comparison)
-    ]
+    """For each column the mean difference over layers, with its interval, of each run but the first."""
+    differences = {(difference.run, difference.column): difference for difference in comparison.overall}
+    rows: list[tuple[MapColumn, list[tuple[str, str, OverallDifference | None]]]] = []
+    for column in _columns_of(differences, comparison):
+        of_column = [differences.get((run, column.name)) for run in range(1, len(comparison.runs))]
+        rows.append((column, [(*mean_and_interval(difference), difference) for difference in of_column]))
+    return rows
 
 
-def places(comparison: Comparison) -> Sequence[int]:
-    """Of all runs."""
-    return range(len(comparison.runs))
+def mean_and_interval(row: NetworkMean | OverallDifference | None) -> tuple[str, str]:
+    """A mean and its interval as texts."""
+    return (NONE, "") if row is None else (number_text(row.mean), interval(row.low, row.high))
 
 
-def pair(found: NetworkMean | OverallDifference | None) -> tuple[str, str]:
-    """A mean and its interval in words."""
-    return (NONE, "") if found is None else (number_text(found.mean), interval(found.low, found.high))
-
-
-def _shown(found: Mapping[tuple[int, str], Any], comparison: Comparison) -> list[MapColumn]:
-    names = {column for _, column in found}
+def _columns_of(rows: Mapping[tuple[int, str], Any], comparison: Comparison) -> list[MapColumn]:
+    names = {column for _, column in rows}
     return [column for column in comparison.columns if column.name in names]

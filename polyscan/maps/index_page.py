@@ -1,4 +1,4 @@
-"""The front page: the network map, the depth trend, the units at both ends, and the layers in words."""
+"""The front page: the network map, the depth trend, the extreme units and the table of layers."""
 
 from __future__ import annotations
 
@@ -21,32 +21,39 @@ def index_page(atlas: Atlas) -> bytes:
     """The front page."""
     names = [layer.name for layer in atlas.layers]
     places = urls.layer_addresses(names)
-    most, least = ranked(atlas)
-    charts = trend_charts(atlas)
-    words = {
+    highest, lowest = ranked(atlas)
+    context = {
         "atlas": atlas,
         "places": places,
-        "ranks": [("most", most, ties(atlas, most)), ("least", least, ties(atlas, least))],
+        "ranks": [("highest", highest, ties(atlas, highest)), ("lowest", lowest, ties(atlas, lowest))],
         "ranked_columns": ranked_columns(atlas),
         "trended": trended_columns(atlas),
         "table": layer_table(atlas, places),
-        "charts": charts,
-        "trends": [{"rows": chart["rows"], "specs": chart["specs"]} for chart in charts],
         "flat": flat_words(atlas),
-        "has_excess": any("excess" in chart["specs"] for chart in charts),
         "weak": any(layer.is_weak for layer in atlas.layers),
         "shown": {name: any(getattr(layer, name) for layer in atlas.layers) for name in ("space", "fpr", "power")},
         "has_q": bool(len(atlas.q)),
         "named": bool(len(atlas.names)),
         "data": map_data(atlas, places),
+        **chart_context(atlas),
     }
-    return page("index.html.j2", root="", title=f"{atlas.title} · polyscan", **words)
+    return page("index.html.j2", root="", title=f"{atlas.title} · polyscan", **context)
+
+
+def chart_context(atlas: Atlas) -> dict[str, Any]:
+    """The charts of the depth trend, as the template and the page's script read them."""
+    charts = trend_charts(atlas)
+    return {
+        "charts": charts,
+        "trends": [{"rows": chart["rows"], "specs": chart["specs"]} for chart in charts],
+        "has_excess": any("excess" in chart["specs"] for chart in charts),
+    }
 
 
 def ranked_columns(atlas: Atlas) -> list[MapColumn]:
-    """The columns that the tables of extreme units show: the default one, then what the page has at once.
+    """The columns in the tables of extreme units: the default one, then those that the page has from the start.
 
-    Verdicts and names take room from the last ones.
+    Columns for verdicts and names replace the last ones.
     """
     at_once = [column for place, column in enumerate(atlas.columns) if place and is_at_once(atlas, place)]
     columns = [atlas.columns[0], *(at_once or atlas.columns[1:])]
@@ -54,9 +61,9 @@ def ranked_columns(atlas: Atlas) -> list[MapColumn]:
 
 
 def ranked(atlas: Atlas) -> tuple[list[Any], list[Any]]:
-    """The live, scored units with the most and the least of the default column, ties in unit order.
+    """The live, scored units with the highest and the lowest values of the default column, ties in unit order.
 
-    At most `MOST_RANKED` each, and never one unit in both.
+    At most `MOST_RANKED` each; no unit is in both lists.
     """
     order = unit_order(atlas)
     values = np.asarray(atlas.values[atlas.columns[0].name], dtype=np.float64)[order]
@@ -64,14 +71,14 @@ def ranked(atlas: Atlas) -> tuple[list[Any], list[Any]]:
     count = min(MOST_RANKED, len(scored) // 2)
     rising = scored[np.argsort(values[scored], kind="stable")]
     falling = scored[np.argsort(-values[scored], kind="stable")]
-    chosen_most = falling[:count]
-    chosen_least = rising[~np.isin(rising, chosen_most)][:count]
-    most, least = ([unit_row(atlas, int(order[at])) for at in best] for best in (chosen_most, chosen_least))
-    return most, least
+    highest = falling[:count]
+    lowest = rising[~np.isin(rising, highest)][:count]
+    highest_rows, lowest_rows = ([unit_row(atlas, int(unit)) for unit in order[places]] for places in (highest, lowest))
+    return highest_rows, lowest_rows
 
 
 def ties(atlas: Atlas, rows: list[dict[str, Any]]) -> int:
-    """How many live units share the last line's value but stand in no line; the table says so."""
+    """Number of live units with the value of the last row that are not in the table."""
     if not rows:
         return 0
     values = np.asarray(atlas.values[atlas.columns[0].name], dtype=np.float64)
@@ -81,7 +88,7 @@ def ties(atlas: Atlas, rows: list[dict[str, Any]]) -> int:
 
 
 def unit_row(atlas: Atlas, unit: int) -> dict[str, Any]:
-    """One line of the tables of extreme units."""
+    """One row of the tables of extreme units."""
     index, channel = int(atlas.layer_index[unit]), int(atlas.channel[unit])
     name = atlas.layers[index].name
     columns = ranked_columns(atlas)
@@ -89,20 +96,20 @@ def unit_row(atlas: Atlas, unit: int) -> dict[str, Any]:
     address = urls.unit_address(name, channel)
     value = float(atlas.values[columns[0].name][unit])
     verdict = atlas.verdict[unit] if len(atlas.verdict) else ""
-    called = atlas.names[unit] if len(atlas.names) else ""
+    unit_name = atlas.names[unit] if len(atlas.names) else ""
     row = {"unit": f"{name}:{channel}", "address": address, "numbers": numbers}
-    return row | {"value": value, "verdict": verdict, "name": called}
+    return row | {"value": value, "verdict": verdict, "name": unit_name}
 
 
 def trended_columns(atlas: Atlas) -> list[MapColumn]:
-    """The key columns that have a trend, and shares; all that have one where none is key."""
+    """The key columns that have a trend, and the shares; all columns with a trend if no column is key."""
     names = {point.column for point in atlas.trend}
-    found = [column for column in atlas.columns if column.name in names]
-    return [column for column in found if column.is_key] + list(atlas.shares) if is_chosen(atlas) else found
+    columns = [column for column in atlas.columns if column.name in names]
+    return [column for column in columns if column.is_key] + list(atlas.shares) if is_chosen(atlas) else columns
 
 
 def layer_table(atlas: Atlas, places: list[str]) -> list[dict[str, Any]]:
-    """The map in words: one line per layer with each trended column's mean and interval."""
+    """The rows of the table of layers: for each layer the mean and interval of each trended column."""
     points = {(point.layer, point.column): point for point in atlas.trend if point.n > 0}
     rows: list[dict[str, Any]] = []
     for layer, address in zip(atlas.layers, places, strict=True):

@@ -1,4 +1,4 @@
-"""How numbers are written, the same here as in the pages' script (`numberText` in `assets/packed.js`)."""
+"""Formats numbers in the same way as the pages' script (`numberText` in `assets/packed.js`)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ FIRST_EXPONENT = 1e9
 
 
 def number_text(value: float | None, kind: str = "real") -> str:
-    """`value` as people read it: whole counts, reals with four digits, a dash for none.
+    """`value` as text: counts as whole numbers, reals with four digits, a dash if there is no value.
 
     >>> number_text(0.61234), number_text(3, "count"), number_text(0.000096), number_text(1234.5)
     ('0.6123', '3', '9.60e-5', '1235')
@@ -28,7 +28,7 @@ def number_text(value: float | None, kind: str = "real") -> str:
 
 
 def size_text(size: float) -> str:
-    """A number of zero or more, without its sign."""
+    """A number of at least 0 as text."""
     if math.isinf(size):
         return "∞"
     if size == 0:
@@ -43,7 +43,7 @@ def size_text(size: float) -> str:
 
 
 def share_text(share: float) -> str:
-    """A share with two digits, as probabilities are written.
+    """A share with two digits and no leading zero.
 
     >>> share_text(0.045), share_text(1.0)
     ('.05', '1.00')
@@ -54,7 +54,7 @@ def share_text(share: float) -> str:
 
 
 def interval_text(mean: float, low: float, high: float) -> str:
-    """A mean with its interval behind it, or alone where it has none.
+    """A mean followed by its interval, or alone if there is no interval.
 
     >>> interval_text(0.5, 0.25, 0.75), interval_text(0.5, float("nan"), float("nan"))
     ('0.5000 [0.2500 to 0.7500]', '0.5000')
@@ -65,7 +65,7 @@ def interval_text(mean: float, low: float, high: float) -> str:
 
 
 def count_text(value: int) -> str:
-    """A whole number with thousands apart.
+    """A whole number with commas between thousands.
 
     >>> count_text(30000)
     '30,000'

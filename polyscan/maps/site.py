@@ -1,4 +1,4 @@
-"""The maps folder: every file of it, the index last."""
+"""All files of the maps folder, the front page last."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ STATEMENTS, INDEX = "statements.json", "index.html"
 
 
 class Site:
-    """The maps folder of an atlas, file by file: what is written to a disk and what is served are the same bytes.
+    """The maps folder of an atlas, file by file; a file has the same bytes whether it is written or served.
 
     Raises:
         ValueError: if the atlas contradicts itself (lengths, unknown layers, a layer or column named twice).
@@ -36,9 +36,9 @@ class Site:
         self._cards: tuple[int, dict[int, UnitCard]] = (-1, {})
 
     def names(self) -> Iterator[str]:
-        """Every file, relative to the folder, `index.html` last; layer by layer, so that a layer's units are read once.
+        """The name of every file, relative to the folder, layer by layer, so that the units of a layer are read once.
 
-        Who writes them in this order never has a page that points at what is not there.
+        The front page comes last: a folder written in this order never has a page that links to a missing file.
         """
         yield from dict(asset_files())
         yield from (name for name in PAGES if name != INDEX)
@@ -47,28 +47,28 @@ class Site:
                 yield urls.column_address(place)
         if len(self.atlas.names):
             yield urls.NAMES
-        for index, place in enumerate(self.places):
+        for index, address in enumerate(self.places):
             for block in self._blocks(index):
                 yield urls.block_address(index, len(self.places), block)
             for channel, card in self._layer_cards(index).items():
                 if card.sprite is not None:
                     yield urls.sprite_address(index, len(self.places), channel)
-            yield place
+            yield address
         yield INDEX
 
     def content(self, name: str) -> bytes:
         """The bytes of one file.
 
         Raises:
-            KeyError: if the site has none of that name.
+            KeyError: if the site has no file of this name.
         """
         if name in self.places:
             index = self.places.index(name)
             return layer_page(self.atlas, index, list(self._layer_cards(index).values()))
-        if found := DATA.fullmatch(name):
-            return self._data(name, int(found["layer"]), int(found["number"]), is_sprite=found["kind"] == "img")
-        if found := COLUMN.fullmatch(name):
-            return self._column(name, int(found["place"]))
+        if match := DATA.fullmatch(name):
+            return self._data(name, int(match["layer"]), int(match["number"]), is_sprite=match["kind"] == "img")
+        if match := COLUMN.fullmatch(name):
+            return self._column(name, int(match["place"]))
         if name in PAGES:
             return PAGES[name](self.atlas)
         if name == urls.NAMES and len(self.atlas.names):
@@ -81,7 +81,7 @@ class Site:
         return column_script(self.atlas, place)
 
     def _data(self, name: str, index: int, number: int, *, is_sprite: bool) -> bytes:
-        """A sprite or a block of units, if it is called by its one right name."""
+        """A sprite or a block of units; refuses other spellings of the name."""
         n_layers = len(self.places)
         if index >= n_layers:
             raise KeyError(name)
@@ -99,7 +99,7 @@ class Site:
         return sorted({int(block) for block in channels // urls.BLOCK_UNITS})
 
     def _layer_cards(self, index: int) -> dict[int, UnitCard]:
-        """The layer's cards by channel; those of the last layer are kept."""
+        """The layer's cards by channel; the cards of the layer asked for last are kept in memory."""
         if self._cards[0] != index:
             cards = self.atlas.gallery.cards(self.atlas.layers[index].name)
             self._cards = (index, {card.channel: card for card in cards})
@@ -118,34 +118,41 @@ PAGES: dict[str, Callable[[Atlas], bytes]] = {
     "unit.html": unit_page,
     INDEX: index_page,
 }
-"""The registry of pages and files that a site has one of; the front page is written last."""
+"""Registry of the pages and files that a site has exactly one of."""
 
 
 def pages(atlas: Atlas) -> Iterator[tuple[str, bytes]]:
-    """Every file of the maps folder as its relative name and its content, `index.html` last, one by one."""
+    """Yields the relative name and the content of every file of the maps folder, `index.html` last."""
     site = Site(atlas)
     for name in site.names():
         yield name, site.content(name)
 
 
 def check(atlas: Atlas) -> None:
-    """Refuses what could only be drawn wrongly."""
+    """Checks that the atlas does not contradict itself.
+
+    Raises:
+        ValueError: if lengths differ, layers or columns have the same name, or a unit is in an unknown layer.
+    """
     n_units = len(atlas.layer_index)
-    names = [layer.name for layer in atlas.layers]
-    keys = [column.name for column in atlas.columns]
-    for what, given in (("layer", names), ("column", keys)):
-        twice = sorted({name for name in given if given.count(name) > 1})
-        if twice:
-            raise ValueError(f"the atlas names {what} {twice[0]!r} twice; each {what} has one name of its own.")
-    if not keys:
+    layers = [layer.name for layer in atlas.layers]
+    columns = [column.name for column in atlas.columns]
+    for kind, names in (("layer", layers), ("column", columns)):
+        repeated = sorted({name for name in names if names.count(name) > 1})
+        if repeated:
+            raise ValueError(f"the atlas has {kind} {repeated[0]!r} twice; the name of each {kind} must be unique.")
+    if not columns:
         raise ValueError("the atlas has no column; the map needs at least one number per unit.")
+    for name, values in lists_of_units(atlas).items():
+        if len(values) != n_units:
+            raise ValueError(f"`{name}` holds {len(values)} units, `layer_index` {n_units}; they must agree.")
+    if n_units and not 0 <= atlas.layer_index.min() <= atlas.layer_index.max() < len(layers):
+        raise ValueError(f"`layer_index` must lie in 0..{len(layers) - 1}, got {atlas.layer_index.max()}.")
+
+
+def lists_of_units(atlas: Atlas) -> dict[str, Sized]:
+    """All lists of the atlas that have one entry per unit, by name."""
     lists: dict[str, Sized] = {"channel": atlas.channel, "is_dead": atlas.is_dead}
-    if len(atlas.verdict):
-        lists["verdict"] = atlas.verdict
-    lists |= {what: given for what, given in (("names", atlas.names), ("q", atlas.q)) if len(given)}
-    lists |= {f"values[{key!r}]": atlas.values.get(key, ()) for key in keys}
-    for what, one in lists.items():
-        if len(one) != n_units:
-            raise ValueError(f"`{what}` holds {len(one)} units, `layer_index` {n_units}; they must agree.")
-    if n_units and not 0 <= atlas.layer_index.min() <= atlas.layer_index.max() < len(names):
-        raise ValueError(f"`layer_index` must lie in 0..{len(names) - 1}, got {atlas.layer_index.max()}.")
+    optional: dict[str, Sized] = {"verdict": atlas.verdict, "names": atlas.names, "q": atlas.q}
+    lists |= {name: values for name, values in optional.items() if len(values)}
+    return lists | {f"values[{column.name!r}]": atlas.values.get(column.name, ()) for column in atlas.columns}

@@ -1,4 +1,4 @@
-"""Sprites: all pictures of one unit in one JPEG, each in a cell of its own."""
+"""Sprites: all pictures of one unit in one JPEG, each in its own cell."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from PIL import Image, ImageDraw
 
-BLOCK_PX = 16  # of JPEG with halved colours: in cells of whole blocks pictures mix over one pixel at most
+BLOCK_PX = 16  # of JPEG with halved colours; cells of whole blocks keep pictures from mixing over more than one pixel
 ROW_PX = 512
 MARGIN_COLOR = (122, 124, 128)
 QUALITY = 85
@@ -24,14 +24,14 @@ class EncodedPicture:
 
 @dataclass(frozen=True)
 class Sprite:
-    """One JPEG and where its pictures lie in it.
+    """One JPEG and the boxes of its pictures.
 
     Args:
         content: the encoded image.
-        width: of the image, px.
-        height: of the image, px.
-        boxes: left, top, width and height of each picture in px, in the pictures' order.
-        broken: places of pictures that could not be decoded; they show a crossed-out square.
+        width: width of the image, px.
+        height: height of the image, px.
+        boxes: left, top, width and height of each picture in px, in the order of the pictures.
+        broken: positions of pictures that could not be decoded; the sprite shows a crossed-out square for each.
     """
 
     content: bytes
@@ -42,10 +42,10 @@ class Sprite:
 
 
 def sprite(pictures: Sequence[EncodedPicture]) -> Sprite:
-    """The pictures, in their order, row by row; pictures of one size that follow each other share rows.
+    """The pictures in their order, row by row; consecutive pictures of the same size share rows.
 
     Raises:
-        ValueError: if there is none.
+        ValueError: if there are no pictures.
     """
     if not pictures:
         raise ValueError("a sprite needs at least one picture, got none; a unit without pictures has no sprite")
@@ -53,10 +53,10 @@ def sprite(pictures: Sequence[EncodedPicture]) -> Sprite:
     sheet = Image.new("RGB", (width, height), MARGIN_COLOR)
     boxes: list[tuple[int, int, int, int]] = []
     broken: set[int] = set()
-    for at, (picture, (left, top)) in enumerate(zip(pictures, corners, strict=True)):
+    for index, (picture, (left, top)) in enumerate(zip(pictures, corners, strict=True)):
         image = decoded(picture.content, picture.side)
         if image is None:
-            broken.add(at)
+            broken.add(index)
             image = crossed_out(picture.side)
         sheet.paste(image, (left, top))
         boxes.append((left, top, *image.size))
@@ -66,7 +66,7 @@ def sprite(pictures: Sequence[EncodedPicture]) -> Sprite:
 
 
 def cells(sides: Sequence[int]) -> tuple[list[tuple[int, int]], int, int]:
-    """Left upper corners of cells for squares of these sides, and the width and height of the sheet.
+    """Upper left corners of the cells for squares of these sides, and the width and height of the sprite.
 
     >>> cells([128, 64, 64])
     ([(0, 0), (0, 128), (64, 128)], 128, 192)
@@ -85,9 +85,9 @@ def cells(sides: Sequence[int]) -> tuple[list[tuple[int, int]], int, int]:
 
 
 def decoded(content: bytes, side: int) -> Image.Image | None:
-    """The picture in RGB, fitted into that square; None where the bytes hold none.
+    """The picture in RGB, resized to fit a square of this side; None if the bytes cannot be decoded.
 
-    Smaller ones grow by whole factors, so that their pixels stay seen.
+    Smaller pictures are enlarged by whole factors, so that their pixels stay visible.
     """
     try:
         with Image.open(io.BytesIO(content)) as picture:
@@ -98,7 +98,7 @@ def decoded(content: bytes, side: int) -> Image.Image | None:
 
 
 def fitted(picture: Image.Image, side: int) -> Image.Image:
-    """The picture with its longer side at most that."""
+    """The picture, resized so that its longer side is at most `side`."""
     longest = max(picture.size)
     if longest == side or (longest < side and side // longest == 1):
         return picture
@@ -108,10 +108,10 @@ def fitted(picture: Image.Image, side: int) -> Image.Image:
 
 
 def crossed_out(side: int) -> Image.Image:
-    """What stands where a picture could not be decoded."""
+    """The square that replaces a picture that could not be decoded."""
     square = Image.new("RGB", (side, side), MARGIN_COLOR)
-    pen = ImageDraw.Draw(square)
-    edge, far = side // 12, side - side // 12
-    pen.line((edge, edge, far, far), fill=(230, 230, 230), width=max(1, side // 32))
-    pen.line((edge, far, far, edge), fill=(230, 230, 230), width=max(1, side // 32))
+    drawing = ImageDraw.Draw(square)
+    low, high = side // 12, side - side // 12
+    drawing.line((low, low, high, high), fill=(230, 230, 230), width=max(1, side // 32))
+    drawing.line((low, high, high, low), fill=(230, 230, 230), width=max(1, side // 32))
     return square

@@ -1,4 +1,4 @@
-"""What all pages share: the templates' environment, the page around them and the files beside them."""
+"""What all pages share: the environment of the templates, and the style, scripts and licences."""
 
 from __future__ import annotations
 
@@ -32,38 +32,41 @@ IN_SCRIPT = str.maketrans({"<": "\\u003c", ">": "\\u003e", "&": "\\u0026"})
 
 @cache
 def environment() -> jinja2.Environment:
-    """The templates, every value escaped."""
-    made = jinja2.Environment(
+    """The environment of the templates; it escapes every value."""
+    templates = jinja2.Environment(
         loader=jinja2.PackageLoader("polyscan.maps", "templates"),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters.update(number=number_text, count=count_text, share=share_text, script_json=script_json)
-    return made
+    templates.filters.update(number=number_text, count=count_text, share=share_text, script_json=script_json)
+    return templates
 
 
-def page(template: str, **words: Any) -> bytes:
-    """One page in UTF-8."""
-    return environment().get_template(template).render(policy=CONTENT_POLICY, **words).encode()
+def page(template: str, **context: Any) -> bytes:
+    """A page in UTF-8, rendered from a template."""
+    return environment().get_template(template).render(policy=CONTENT_POLICY, **context).encode()
 
 
 def script_json(value: object) -> Markup:
-    r"""`value` as JSON that can stand inside a script element: no `<`, no NaN.
+    r"""`value` as JSON that is safe inside a script element: no `<`, no NaN.
 
     >>> script_json({"name": "</script>", "value": float("nan")})
     Markup('{"name":"\\u003c/script\\u003e","value":null}')
     """
     try:
         text = json.dumps(value, allow_nan=False, separators=(",", ":"))
-    except (TypeError, ValueError):  # it holds what JSON cannot, which takes several times longer to look for
+    except (
+        TypeError,
+        ValueError,
+    ):  # NaN and the like, which `known` replaces; always calling it would take several times longer
         text = json.dumps(known(value), allow_nan=False, separators=(",", ":"))
-    return Markup(text.translate(IN_SCRIPT))  # nothing that could close the element is left
+    return Markup(text.translate(IN_SCRIPT))  # nothing is left that could close the element
 
 
 def known(value: object) -> object:
-    """The same value with null for every number that JSON cannot hold."""
+    """The same value with None for every number that JSON cannot represent."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, Mapping):
@@ -74,7 +77,7 @@ def known(value: object) -> object:
 
 
 def asset_files() -> Iterator[tuple[str, bytes]]:
-    """Style, scripts, the charts' library and its licences."""
+    """The style, the scripts, the chart library and the licences."""
     folder = files("polyscan.maps") / "assets"
     yield "assets/polyscan.css", b"\n".join((folder / name).read_bytes() for name in STYLES)
     yield "assets/polyscan.js", b"\n".join((folder / name).read_bytes() for name in SCRIPTS)

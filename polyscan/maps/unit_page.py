@@ -1,4 +1,4 @@
-"""The page of single units: one shell for all of them, filled from the unit's data that its address names."""
+"""The unit page: one HTML file for all units, which a script fills with the unit that the address names."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ SCRIPTS = (
     *("packed.js", "strip.js", "blocks.js", "tiles.js"),
     *("unit_marks.js", "unit_names.js", "unit_charts.js", "unit_parts.js", "unit.js"),
 )
-"""All that the page runs; it lies inside the page, which then loads neither the map's script nor the layers'."""
+"""All scripts of the page; they are part of it, so that it need not load the scripts of the map and the layer pages."""
 
 
 def unit_page(atlas: Atlas) -> bytes:
-    """The shell."""
-    words = {"atlas": atlas, "data": page_index(atlas), "script": inside(SCRIPTS)}
-    return page("unit.html.j2", root="", title=f"{atlas.title} · polyscan", **words)
+    """The page without a unit."""
+    context = {"atlas": atlas, "data": page_index(atlas), "script": asset_text(SCRIPTS)}
+    return page("unit.html.j2", root="", title=f"{atlas.title} · polyscan", **context)
 
 
 def page_index(atlas: Atlas) -> dict[str, Any]:
-    """What the page knows before any unit's data are there; `verdicts` explain the words that are said of units."""
+    """What the page knows before it loads a unit's data; `verdicts` explains each verdict."""
     return {**unit_index(atlas), "verdicts": dict(atlas.meanings)}
 
 
-def inside(names: Sequence[str]) -> Markup:
-    """Own assets one after another, as they can stand inside a style or script element: they close neither."""
+def asset_text(names: Sequence[str]) -> Markup:
+    """These assets, one after another; none of them closes the style or script element that it is put in."""
     folder = files("polyscan.maps") / "assets"
-    return Markup("\n".join((folder / name).read_text(encoding="utf-8") for name in names))  # our own files
+    return Markup("\n".join((folder / name).read_text(encoding="utf-8") for name in names))  # trusted: our own files

@@ -1,4 +1,4 @@
-"""The page of `validate`: a table of rates by layer and type for each score."""
+"""The page of `validate`: for each score, tables of its rates by layer and type of unit."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 from polyscan.maps.templating import page
 
 MEASURES = {
-    "fpr_05": "called several at p <= .05: one concept",
-    "power_05": "called several at p <= .05: several concepts",
-    "auroc": "AUROC against one concept",
-    "k_exact": "right number of clusters, where found",
-    "purity": "purity of the clusters, where found",
-    "fdr_10": "false share of what is found at q <= .1, a tenth planted",
+    "fpr_05": "share called several at p <= .05: units and sets with one concept",
+    "power_05": "share called several at p <= .05: units and sets with several concepts",
+    "auroc": "AUROC against units and sets with one concept",
+    "k_exact": "share with the right number of clusters, of units with p <= .05",
+    "purity": "mean purity of the clusters, of units with p <= .05",
+    "fdr_10": "false discovery rate at q <= .1, where a tenth of the units are planted",
     "n": "units",
 }
 FIRST = ("separation", "gap")
@@ -21,29 +21,29 @@ RatesByLayer = Mapping[str, Mapping[str, float]]
 
 
 def validation_page(
-    found: Mapping[str, Mapping[str, RatesByLayer]], kinds: Mapping[str, tuple[int, str]], *, title: str
+    rates: Mapping[str, Mapping[str, RatesByLayer]], kinds: Mapping[str, tuple[int, str]], *, title: str
 ) -> bytes:
-    """One HTML page, complete in itself.
+    """The validation page, one HTML file.
 
     Args:
-        found: score -> measure -> layer -> type -> number.
-        kinds: how many concepts a type has, and what it is, by its name.
-        title: of the page.
+        rates: score -> measure -> layer -> type -> number.
+        kinds: name of a type -> its number of concepts and its description.
+        title: title of the page.
     """
-    order = [*(score for score in FIRST if score in found), *(score for score in found if score not in FIRST)]
-    scores = [(score, list(_tables(found[score]))) for score in order]
+    order = [*(score for score in FIRST if score in rates), *(score for score in rates if score not in FIRST)]
+    scores = [(score, list(_tables(rates[score]))) for score in order]
     return page("validation.html.j2", root="", title=title, scores=scores, kinds=sorted(kinds.items()))
 
 
 def _tables(
     measured: Mapping[str, RatesByLayer],
 ) -> Sequence[tuple[str, list[str], list[tuple[str, list[float | None]]]]]:
-    """(what it is, types, rows of layer and numbers) of each measure."""
-    made: list[tuple[str, list[str], list[tuple[str, list[float | None]]]]] = []
+    """(label, types, rows of layer and numbers) of each measure."""
+    tables: list[tuple[str, list[str], list[tuple[str, list[float | None]]]]] = []
     for measure, label in MEASURES.items():
         layers = measured.get(measure, {})
         types = sorted({kind for row in layers.values() for kind in row})
         rows = [(layer, [row.get(kind) for kind in types]) for layer, row in layers.items()]
         if rows:
-            made.append((label, types, rows))
-    return made
+            tables.append((label, types, rows))
+    return tables

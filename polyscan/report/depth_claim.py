@@ -1,8 +1,8 @@
-"""Whether a number may be said to rise or to fall with depth: layers are what is counted, never units.
+"""Whether a number rises or falls with depth; the observations are layers, never units.
 
 A claim needs all of: eight layers; a permutation p of Spearman's rho over layers below .05; an interval of (mean of the
-last third of the layers - mean of the first third), over resampled layers, that excludes 0; and the same sign of both
-where the first and the last layer are left out. Dead units are in no layer's mean.
+last third of the layers - mean of the first third), over resampled layers, that excludes 0; and the same sign of rho,
+of this difference, and of rho without the first and the last layer. Dead units are in no layer's mean.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ LayerNumbers = Float64[np.ndarray, " l"]
 
 @dataclass(frozen=True)
 class DepthClaim:
-    """What layers' numbers say about depth.
+    """How the numbers of layers depend on depth.
 
     Args:
-        rho: Spearman's, with the layers' order.
+        rho: Spearman's rho with the layers' order.
         p: of rho, two-sided, over random orders.
-        rise: mean of the last third less mean of the first.
+        rise: mean of the last third of the layers minus mean of the first third.
         low: lower end of its 95 % interval over resampled layers.
         high: upper end.
         inner_rho: rho without the first and the last layer.
-        n: layers.
+        n: number of layers.
     """
 
     rho: float
@@ -46,29 +46,29 @@ class DepthClaim:
 
     @property
     def sign(self) -> int:
-        """1 where it rises, -1 where it falls, 0 where neither may be said."""
+        """1 if the number rises, -1 if it falls, 0 if neither can be claimed."""
         excludes_zero = self.low > 0 or self.high < 0
         agree = np.sign(self.rho) == np.sign(self.rise) == np.sign(self.inner_rho)
         return int(np.sign(self.rho)) if self.p < LEVEL and excludes_zero and agree else 0
 
     @property
     def why_not(self) -> str:
-        """What speaks against a claim, in words; empty where nothing does."""
+        """Why nothing can be claimed, in words; empty if a claim can be made."""
         if not self.p < LEVEL:
             return "does not follow depth"
         if not (self.low > 0 or self.high < 0):
-            return "is not surely another in the last third of the layers than in the first"
+            return "does not clearly differ between the first and the last third of the layers"
         return "" if self.sign else "does not keep its direction without the first and the last layer"
 
     def numbers(self) -> str:
-        """What it is read from."""
+        """The numbers that the claim is based on, in words."""
         return (
-            f"Spearman's rho {self.rho:.2f}, permutation p {self.p:.2g}; last third less first third {self.rise:.3g}, "
+            f"Spearman's rho {self.rho:.2f}, permutation p {self.p:.2g}; last third minus first third {self.rise:.3g}, "
             f"95 % interval {self.low:.3g} to {self.high:.3g} over resampled layers; {self.n} layers"
         )
 
     def inputs(self, layers: Sequence[str], values: LayerNumbers) -> dict[str, Any]:
-        """Everything that the claim was made from."""
+        """Everything that the claim was computed from."""
         return {
             **{name: float(getattr(self, name)) for name in ("rho", "p", "rise", "low", "high", "inner_rho")},
             "layers": list(layers),
@@ -77,22 +77,22 @@ class DepthClaim:
 
 
 def depth_claim(values: LayerNumbers, *, generator: np.random.Generator) -> DepthClaim:
-    """What the numbers of layers, in forward order, say about depth.
+    """How the numbers of layers, in forward order, depend on depth.
 
     Raises:
-        ValueError: if there are fewer than 8.
+        ValueError: if there are fewer than 8 layers.
     """
     n = len(values)
     if n < LEAST_LAYERS:
         raise ValueError(f"a depth trend needs at least {LEAST_LAYERS} layers, got {n}; with fewer none is claimed")
-    place = np.arange(n, dtype=np.float64)
-    found = spearman_test(place, values, generator=generator)
-    inner = spearman_test(place[1:-1], values[1:-1], generator=generator, draws=1)
+    depth = np.arange(n, dtype=np.float64)
+    whole = spearman_test(depth, values, generator=generator)
+    inner = spearman_test(depth[1:-1], values[1:-1], generator=generator, draws=1)
     third = n // 3
     first, last = values[:third], values[-third:]
     drawn = _means(last, generator) - _means(first, generator)
     low, high = np.quantile(drawn, (0.025, 0.975))
-    return DepthClaim(found.rho, found.p, float(last.mean() - first.mean()), float(low), float(high), inner.rho, n)
+    return DepthClaim(whole.rho, whole.p, float(last.mean() - first.mean()), float(low), float(high), inner.rho, n)
 
 
 def _means(values: LayerNumbers, generator: np.random.Generator) -> Float64[np.ndarray, " draws"]:

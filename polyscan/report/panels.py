@@ -1,4 +1,4 @@
-"""A unit's evidence, grouped by cluster, with the pictures of it that its sprite holds."""
+"""A unit's evidence grouped by cluster, with the pictures in its sprite."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ALL = -1
 NAMES = 3
 
 UnitRows = Mapping[str, np.ndarray]
-"""A unit's rows by column: as data frames, a network's units would take minutes."""
+"""A unit's rows by column; not data frames, which would take minutes for all units of a network."""
 Groups = Mapping[int, UnitRows]
 MapRow = Mapping[Any, Any]
 Boxes = Mapping[int, tuple[int, int, int, int]]
@@ -27,14 +27,14 @@ Labels = Int64[np.ndarray, " n"]
 
 @dataclass(frozen=True)
 class LayerEvidence:
-    """What a run holds of one layer's units, each by channel.
+    """The evidence of one layer's units, each kind by channel.
 
     Args:
         exemplars: rank, activation and origin.
-        clusters: item, cluster, cluster_bic, x and y of the exemplars where they are compared.
+        clusters: item, cluster, cluster_bic, x and y of the exemplars in the space where they are compared.
         visualizations: index, activation, mean_distance, n_counted and stop.
         visualization_clusters: item and cluster_bic.
-        begun: index, n_exemplars and activation of images that began as means of exemplars.
+        begun: index, n_exemplars and activation of images that were started from means of exemplars.
         tiles: evidence, item and box of each picture in the sprite.
         names: cluster, rank, name, kind and similarity.
     """
@@ -48,7 +48,7 @@ class LayerEvidence:
     names: Groups
 
     def boxes(self, channel: int, evidence: str) -> Boxes:
-        """Where its pictures of one kind lie in the sprite, by item."""
+        """Boxes of a unit's pictures of one kind in its sprite, by item."""
         rows = self.tiles.get(channel)
         if rows is None:
             return {}
@@ -61,81 +61,102 @@ class LayerEvidence:
 
 
 def shown_labels(row: MapRow, clusters: UnitRows) -> tuple[Labels, bool]:
-    """The exemplars' clusters as they are shown, and whether these are the best ones, which have names."""
+    """The exemplars' clusters as they are shown, and whether these are the best by silhouette, which have names."""
     n_clusters = float(row.get("n_clusters", np.nan))
     return shown_clusters(n_clusters, clusters["cluster"], clusters["cluster_bic"]), n_clusters > 1
 
 
 def by_size(labels: Labels) -> list[tuple[int, int]]:
     """Labels with their sizes, largest first, ties by label: the order in which clusters are shown and lettered."""
-    found, sizes = np.unique(labels, return_counts=True)
-    return sorted(zip(found.tolist(), sizes.tolist(), strict=True), key=lambda pair: -pair[1])
+    known, sizes = np.unique(labels, return_counts=True)
+    return sorted(zip(known.tolist(), sizes.tolist(), strict=True), key=lambda pair: -pair[1])
 
 
-def exemplar_plane(row: MapRow, read: LayerEvidence) -> Plane | None:
-    """Exemplars in two dimensions, with the clusters of the panel; None where they have no place."""
-    clusters = read.clusters.get(int(row["channel"]))
+def exemplar_plane(row: MapRow, evidence: LayerEvidence) -> Plane | None:
+    """Exemplars in two dimensions, with the clusters of the panel; None if they have no positions."""
+    clusters = evidence.clusters.get(int(row["channel"]))
     if clusters is None or np.isnan(clusters["x"]).any():
         return None
-    places = np.stack([clusters["x"], clusters["y"]], axis=1).astype(np.float64)
-    scale = float(np.abs(places).max()) or 1.0
+    positions = np.stack([clusters["x"], clusters["y"]], axis=1).astype(np.float64)
+    scale = float(np.abs(positions).max()) or 1.0
     labels, _ = shown_labels(row, clusters)
     letter = {label: at for at, (label, _) in enumerate(by_size(labels))}
-    return Plane(places[:, 0] / scale, places[:, 1] / scale, np.array([letter[label] for label in labels.tolist()]))
+    letters = np.array([letter[label] for label in labels.tolist()])
+    return Plane(positions[:, 0] / scale, positions[:, 1] / scale, letters)
 
 
-def exemplar_panel(row: MapRow, read: LayerEvidence) -> Panel:
-    """Exemplars: in one cluster unless the unit is called several; of a unit without a null, BIC's."""
+def panels_of(row: MapRow, evidence: LayerEvidence) -> list[Panel]:
+    """The panels of a live unit: exemplars, visualizations if it has any, and those started from exemplars."""
     channel = int(row["channel"])
-    exemplars, clusters = read.exemplars[channel], read.clusters.get(channel)
+    panels = [exemplar_panel(row, evidence)]
+    if channel in evidence.visualizations:
+        panels.append(visualization_panel(row, evidence))
+    if channel in evidence.begun:
+        panels.append(begun_panel(channel, evidence))
+    return panels
+
+
+def exemplar_panel(row: MapRow, evidence: LayerEvidence) -> Panel:
+    """Exemplars in one cluster, unless the unit is called several; in the clusters of BIC if the unit has no null."""
+    channel = int(row["channel"])
+    exemplars, clusters = evidence.exemplars[channel], evidence.clusters.get(channel)
     if clusters is None:
         return Panel("exemplars", len(exemplars["rank"]), (), ())
     labels, is_best = shown_labels(row, clusters)
-    boxes = read.boxes(channel, "exemplars")
-    seen = [line for line in _lines(exemplars, "rank", "activation", "origin") if line[0] in boxes]
-    captions = {rank: number_text(activation) for rank, activation, _ in seen}
-    titles = {rank: str(origin) for rank, _, origin in seen}
-    names = _names(channel, read, is_best=is_best)
+    boxes = evidence.boxes(channel, "exemplars")
+    lines = [line for line in _lines(exemplars, "rank", "activation", "origin") if line[0] in boxes]
+    captions = {rank: number_text(activation) for rank, activation, _ in lines}
+    titles = {rank: str(origin) for rank, _, origin in lines}
+    names = _names(channel, evidence, is_best=is_best)
     items = clusters["item"]
     grouped = _clusters(items, labels, boxes=boxes, captions=captions, titles=titles, names=names)
     facts = [(label, number_text(float(row[name]))) for name, label in PARTS if name in row]
     return Panel("exemplars", len(items), facts, grouped)
 
 
-def visualization_panel(row: MapRow, read: LayerEvidence) -> Panel:
+def visualization_panel(row: MapRow, evidence: LayerEvidence) -> Panel:
     """Visualizations, in the clusters that BIC prefers."""
     channel = int(row["channel"])
-    rows = read.visualizations[channel]
-    clusters = read.visualization_clusters.get(channel)
-    known = (
-        {} if clusters is None else dict(zip(clusters["item"].tolist(), clusters["cluster_bic"].tolist(), strict=True))
-    )
-    labels = np.array([known.get(index, 0) for index in rows["index"].tolist()], dtype=np.int64)
-    n, order = len(labels), np.argsort(-rows["activation"], kind="stable")
+    rows = evidence.visualizations[channel]
+    labels = _visualization_labels(channel, evidence)
+    order = np.argsort(-rows["activation"], kind="stable")
     captions = dict(zip(rows["index"].tolist(), map(number_text, rows["activation"].tolist()), strict=True))
     titles = {int(index): f"visualization {index}" for index in rows["index"]}
-    boxes = read.boxes(channel, "visualizations")
+    boxes = evidence.boxes(channel, "visualizations")
     items = rows["index"][order]
     grouped = _clusters(items, labels[order], boxes=boxes, captions=captions, titles=titles, names={})
+    return Panel("visualizations", len(labels), _visualization_facts(row, len(labels)), grouped)
+
+
+def _visualization_labels(channel: int, evidence: LayerEvidence) -> Labels:
+    """The cluster of each visualization; 0 for one that was not clustered."""
+    clusters = evidence.visualization_clusters.get(channel)
+    known: dict[int, int] = {}
+    if clusters is not None:
+        known = dict(zip(clusters["item"].tolist(), clusters["cluster_bic"].tolist(), strict=True))
+    return np.array([known.get(index, 0) for index in evidence.visualizations[channel]["index"].tolist()], np.int64)
+
+
+def _visualization_facts(row: MapRow, n: int) -> list[tuple[str, str]]:
     names = [(f"visualizations_{name}", label) for name, label in PARTS]
     facts = [(label, number_text(float(row[name]))) for name, label in names if name in row]
     winning = row.get("visualizations_winning", np.nan)
     if not np.isnan(winning):
         facts.append(("stronger than the best image", f"{winning * n:.0f} of {n}"))
-    return Panel("visualizations", n, facts, grouped)
+    return facts
 
 
-def begun_panel(channel: int, read: LayerEvidence) -> Panel:
-    """Images that began as means of exemplars: seen, and never scored."""
-    rows = read.begun[channel]
-    boxes = read.boxes(channel, "data_visualizations")
+def begun_panel(channel: int, evidence: LayerEvidence) -> Panel:
+    """Images that were started from means of exemplars: shown, and never scored."""
+    rows = evidence.begun[channel]
+    boxes = evidence.boxes(channel, "data_visualizations")
     tiles = [
-        Tile(*boxes[index], number_text(activation), f"begun as the mean of {n} exemplars")
+        Tile(*boxes[index], number_text(activation), f"started from the mean of {n} exemplars")
         for index, n, activation in _lines(rows, "index", "n_exemplars", "activation")
         if index in boxes
     ]
     count = len(rows["index"])
-    return Panel("begun-from-exemplars", count, [("in scores", "never")], [Cluster(count, tiles)])
+    return Panel("begun-from-exemplars", count, [("used in scores", "never")], [Cluster(count, tiles)])
 
 
 def _clusters(
@@ -148,28 +169,28 @@ def _clusters(
     names: Mapping[int, Sequence[tuple[str, str]]],
 ) -> list[Cluster]:
     """Clusters, largest first, each with its pictures in the items' order."""
-    made: list[Cluster] = []
+    clusters: list[Cluster] = []
     for label, size in by_size(labels):
         members = [int(item) for item in items[labels == label] if int(item) in boxes]
         tiles = [Tile(*boxes[item], captions[item], titles[item]) for item in members]
-        made.append(Cluster(size, tiles, names.get(label, ())))
-    return made
+        clusters.append(Cluster(size, tiles, names.get(label, ())))
+    return clusters
 
 
-def _names(channel: int, read: LayerEvidence, *, is_best: bool) -> dict[int, list[tuple[str, str]]]:
-    """Names by cluster: of each one where the unit is called several, else of all exemplars as cluster 0."""
-    rows = read.names.get(channel)
+def _names(channel: int, evidence: LayerEvidence, *, is_best: bool) -> dict[int, list[tuple[str, str]]]:
+    """Names by cluster if the unit is called several, else names of all exemplars as cluster 0."""
+    rows = evidence.names.get(channel)
     if rows is None:
         return {}
-    found: dict[int, list[tuple[str, str]]] = {}
+    names: dict[int, list[tuple[str, str]]] = {}
     for cluster, name, kind, similarity in _lines(rows, "cluster", "name", "kind", "similarity"):
         if (cluster == ALL) == is_best:
             continue
-        words = f"{similarity:.0%} of them" if kind == "label" else f"cosine {number_text(similarity)}"
-        found.setdefault(0 if cluster == ALL else int(cluster), []).append((str(name), words))
-    return {cluster: its[:NAMES] for cluster, its in found.items()}
+        fit = f"{similarity:.0%} of them" if kind == "label" else f"cosine {number_text(similarity)}"
+        names.setdefault(0 if cluster == ALL else int(cluster), []).append((str(name), fit))
+    return {cluster: best[:NAMES] for cluster, best in names.items()}
 
 
 def _lines(rows: UnitRows, *names: str) -> Iterator[tuple[Any, ...]]:
-    """These columns, line by line, as plain numbers and words."""
+    """These columns, row by row, as plain numbers and strings."""
     return zip(*(rows[name].tolist() for name in names), strict=True)

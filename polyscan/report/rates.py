@@ -1,4 +1,4 @@
-"""Each layer's own proof: how often its one-concept controls are called several, and its planted pairs found."""
+"""Error rate and power of each layer: shares of its single-concept controls and planted pairs called several."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ LEVEL = 0.05
 
 @dataclass(frozen=True)
 class Rates:
-    """What was measured of one layer at p <= .05; None where it has no such units.
+    """Error rate and power of one layer at p <= .05; None if it has no such units.
 
     Args:
-        fpr: share of its controls, units of one concept, that are called several.
-        n_controls: how many of them have a p.
-        power: share of its planted pairs that are found.
-        n_planted: how many of them have a p.
+        fpr: share of its controls, which have one concept, that are called several.
+        n_controls: number of controls with a p.
+        power: share of its planted pairs that are called several.
+        n_planted: number of planted pairs with a p.
     """
 
     fpr: Interval | None
@@ -32,7 +32,7 @@ class Rates:
 
     @property
     def is_weak(self) -> bool:
-        """Whether it is known to find less than half of what is planted."""
+        """Whether fewer than half of its planted pairs are found."""
         return self.power is not None and self.power.mean < LEAST_POWER
 
 

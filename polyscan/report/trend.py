@@ -1,8 +1,9 @@
-"""The depth trend: each layer's units, its one-concept controls, and the difference, which is the finding."""
+"""The depth trend: each layer's units, its single-concept controls, and the difference, which is the finding."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import cast
 
 import numpy as np
 import pandas as pd
@@ -15,7 +16,8 @@ from polyscan.shards import seed
 from polyscan.stats.significance import resampled_means, wilson_interval
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
-NOWHERE = (np.nan, np.nan, np.nan, np.nan, np.nan)
+Quantiles = tuple[float, float, float, float, float]
+NO_QUANTILES: Quantiles = (np.nan, np.nan, np.nan, np.nan, np.nan)
 DRAWS = 1000
 ColumnValues = Float64[np.ndarray, " u"]
 
@@ -26,11 +28,11 @@ def depth_trend(
     """Distribution and interval of each column over each layer's live units, and over its controls.
 
     Args:
-        job: seeds the resampling.
+        job: gives the seed for resampling.
         frame: the map.
         layers: in forward order.
         columns: of the map.
-        calibrated: main rows of `scores`, virtual units among them.
+        calibrated: main rows of `scores`, including virtual units.
     """
     live = {str(layer): rows for layer, rows in frame[~frame["is_dead"]].groupby("layer")}
     controls = _controls(calibrated)
@@ -39,32 +41,34 @@ def depth_trend(
     for layer in layers:
         rows = live.get(layer.name)
         values = np.empty((0, len(names))) if rows is None else rows[names].to_numpy(np.float64)
-        its = {name: controls[layer.name, name] for name in names if len(controls.get((layer.name, name), ()))}
+        of_layer = {name: controls[layer.name, name] for name in names if len(controls.get((layer.name, name), ()))}
         generator = np.random.default_rng(seed(job.seed, "intervals of means", layer.name))
-        points |= {(point.column, point.layer): point for point in _points(layer, names, values, its, generator)}
+        points |= {(point.column, point.layer): point for point in _points(layer, names, values, of_layer, generator)}
     yield from (points[name, layer.name] for name in names for layer in layers)
 
 
 LOW_Q = 0.05
 LOW_Q_SHARE = MapColumn(
-    "share_q_05", "share with q < .05", "share of the layer's units with a q that have one below .05; 95 % binomial"
+    "share_q_05",
+    "share with q < .05",
+    "share of units with q < .05, among the layer's units that have a q; 95 % binomial",
 )
 
 
 def low_q_shares(frame: pd.DataFrame, layers: Sequence[LayerRow]) -> Iterator[TrendPoint]:
-    """Of each layer's units with a q the share below .05, with Wilson's interval; none in a run without a null."""
+    """Share of q < .05 among each layer's units with a q, with Wilson's interval; empty in a run without a null."""
     if "q" not in frame:
         return
-    q = {str(layer): its.dropna().to_numpy(np.float64) for layer, its in frame.groupby("layer")["q"]}
+    by_layer = {str(layer): q.dropna().to_numpy(np.float64) for layer, q in frame.groupby("layer")["q"]}
     for layer in layers:
-        its = q.get(layer.name, np.empty(0))
-        if len(its):
-            share = wilson_interval(int((its < LOW_Q).sum()), len(its))
-            yield TrendPoint(LOW_Q_SHARE.name, layer.name, layer.depth, len(its), *share, NOWHERE)
+        q = by_layer.get(layer.name, np.empty(0))
+        if len(q):
+            share = wilson_interval(int((q < LOW_Q).sum()), len(q))
+            yield TrendPoint(LOW_Q_SHARE.name, layer.name, layer.depth, len(q), *share, NO_QUANTILES)
 
 
 def _controls(calibrated: pd.DataFrame) -> dict[tuple[str, str], ColumnValues]:
-    """ColumnValues of each layer's controls by layer and column; `p` is the separation's."""
+    """Values of each layer's controls by layer and column; `p` is the separation's."""
     rows = calibrated[calibrated["is_main"] & (calibrated["role"] == "control")]
     controls = {
         (str(layer), str(score)): values.dropna().to_numpy(np.float64)
@@ -82,12 +86,12 @@ def _points(
     controls: Mapping[str, ColumnValues],
     generator: np.random.Generator,
 ) -> Iterator[TrendPoint]:
-    """One layer's points: columns that the same units have are resampled together."""
+    """One layer's points; columns with numbers for the same units are resampled together."""
     for known, places in by_known(values):
         kept = values[known][:, places]
         if not len(kept):
             for at in places:
-                yield TrendPoint(names[at], layer.name, layer.depth, 0, np.nan, np.nan, np.nan, NOWHERE)
+                yield TrendPoint(names[at], layer.name, layer.depth, 0, np.nan, np.nan, np.nan, NO_QUANTILES)
             continue
         means = kept.mean(axis=0)
         drawn = resampled_means(kept - means, generator=generator, draws=DRAWS)
@@ -95,31 +99,30 @@ def _points(
         for at, mean, draws, spread, column in zip(places, means.tolist(), drawn.T, spreads, kept.T, strict=True):
             control = excess = None
             if names[at] in controls:
-                control, excess = _beside(mean, draws, controls[names[at]], generator)
+                control, excess = _control_and_excess(mean, draws, controls[names[at]], generator)
             interval = _interval(mean, draws, column)
-            q05, q25, q50, q75, q95 = spread
-            quantiles = (q05, q25, q50, q75, q95)
+            quantiles = cast("Quantiles", tuple(spread))
             yield TrendPoint(names[at], layer.name, layer.depth, len(kept), *interval, quantiles, control, excess)
 
 
 def _interval(mean: float, deviations: ColumnValues, values: ColumnValues) -> tuple[float, float, float]:
-    """A mean and its interval; of what is the same everywhere there is none, to the bit."""
+    """A mean and its interval; if all values are equal, all three are exactly this value."""
     if np.ptp(values) == 0:
         return float(values[0]), float(values[0]), float(values[0])
     return (mean, *_ends(mean, deviations))
 
 
-def _beside(
+def _control_and_excess(
     mean: float, draws: ColumnValues, controls: ColumnValues, generator: np.random.Generator
 ) -> tuple[Mean, Mean]:
-    """The controls' mean, and that of the units less that of the controls."""
-    theirs = float(controls.mean())
-    drawn = resampled_means((controls - theirs)[:, None], generator=generator, draws=DRAWS)[:, 0]
-    n, excess = len(controls), mean - theirs
-    return Mean(theirs, *_ends(theirs, drawn), n), Mean(excess, *_ends(excess, draws - drawn), n)
+    """The controls' mean, and the units' mean minus the controls' mean."""
+    control = float(controls.mean())
+    drawn = resampled_means((controls - control)[:, None], generator=generator, draws=DRAWS)[:, 0]
+    n, excess = len(controls), mean - control
+    return Mean(control, *_ends(control, drawn), n), Mean(excess, *_ends(excess, draws - drawn), n)
 
 
 def _ends(mean: float, deviations: ColumnValues) -> tuple[float, float]:
-    """The 95 % percentile interval of a mean, by its resamples' deviations from it."""
+    """Ends of the 95 % percentile interval of a mean, by the deviations of resampled means from it."""
     low, high = np.quantile(deviations, (0.025, 0.975))
     return mean + float(low), mean + float(high)

@@ -1,8 +1,8 @@
-"""The map: one row per real unit, made from all tables of a run."""
+"""The map: one row per real unit, made of all tables of a run."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Literal
 
 import numpy as np
@@ -23,14 +23,14 @@ MATCH = ["match_radius", "off_range", "incoherent"]
 
 
 def unit_map(job: Job, run: Run, calibrated: pd.DataFrame | None = None) -> pd.DataFrame:
-    """One row per unit, in unit order: what it is, its main evidence's scores, p, q and verdict; others with a prefix.
+    """One row per unit, in unit order: its scores, p, q and verdict by the main evidence; other evidence with a prefix.
 
-    The main evidence is the exemplars, in the layer's own space, against the job's first null.
+    The main evidence is the exemplars, in the space of their layer, against the job's first null.
 
     Args:
         job: the run's.
-        run: whose stages are done.
-        calibrated: `calibrated_rows`, where they are at hand.
+        run: with all stages done.
+        calibrated: `calibrated_rows`; read if None.
     """
     calibrated = calibrated_rows(run) if calibrated is None else calibrated
     units = run.read("units", where={"role": REAL})
@@ -38,44 +38,46 @@ def unit_map(job: Job, run: Run, calibrated: pd.DataFrame | None = None) -> pd.D
     for columns in _parts(job, run, units, calibrated):
         frame = frame.merge(columns, on=KEY, how="left")
     for name in ("off_range", "incoherent"):
-        frame[name] = frame[name] == True  # noqa: E712  # a unit without evidence is neither, and has none of either
-    for name in ("p", "psi_p", "psi_words_p", *(f"{null}_null_p" for null in job.calibrate.nulls[1:])):
+        frame[name] = frame[name] == True  # noqa: E712  # False for a unit without evidence, which has no value
+    _add_q(frame, job.calibrate.nulls[1:])
+    if "p" in frame:
+        _add_verdicts(frame, fdr=job.show.fdr)
+    return frame.drop(columns="name")
+
+
+def _add_q(frame: pd.DataFrame, other_nulls: Sequence[str]) -> None:
+    """Adds the q of each p that is tested over all units."""
+    for name in ("p", "psi_p", "psi_words_p", *(f"{null}_null_p" for null in other_nulls)):
         if name in frame:
-            # `psi_q` is a part of PSI, so its q is called otherwise.
+            # `psi_q` is a part of PSI, so the q of PSI has another name.
             q = f"{name.removesuffix('p')}{'qvalue' if name.startswith('psi') else 'q'}"
             frame[q] = benjamini_hochberg(frame[name].to_numpy(np.float64))
-    if "p" in frame:
-        frame["q_by"] = benjamini_yekutieli(frame["p"].to_numpy(np.float64))
-        frame["verdict"] = verdicts(frame, fdr=job.show.fdr)
-        # The number of clusters is gated: one unless the gap says otherwise.
-        is_several = frame["verdict"].str.startswith("several")
-        frame["n_clusters"] = frame["silhouette_k"].where(is_several, 1.0).where(frame["p"].notna())
-        frame["names"] = frame["names"].where(is_several, frame["name"])
-        for name in ("psi", "psi_words"):
-            if name in frame:
-                frame[f"{name}_gated"] = frame[name].where(is_several | frame[name].isna(), 0.0)
-    return frame.drop(columns="name")
+
+
+def _add_verdicts(frame: pd.DataFrame, *, fdr: float) -> None:
+    """Adds the verdict, and the columns that depend on it."""
+    frame["q_by"] = benjamini_yekutieli(frame["p"].to_numpy(np.float64))
+    frame["verdict"] = verdicts(frame, fdr=fdr)
+    # The number of clusters is gated: it is 1 unless the unit is called several.
+    is_several = frame["verdict"].str.startswith("several")
+    frame["n_clusters"] = frame["silhouette_k"].where(is_several, 1.0).where(frame["p"].notna())
+    frame["names"] = frame["names"].where(is_several, frame["name"])
+    for name in ("psi", "psi_words"):
+        if name in frame:
+            frame[f"{name}_gated"] = frame[name].where(is_several | frame[name].isna(), 0.0)
 
 
 def _parts(job: Job, run: Run, units: pd.DataFrame, calibrated: pd.DataFrame) -> Iterator[pd.DataFrame]:
     """Further columns, by layer and channel."""
     real = calibrated[calibrated["role"] == REAL]
-    # A score's value is the same beside every null; a unit that has not the first one has it beside another.
+    # A score has the same value in its rows of every null; a unit without a row of the first null has one of another.
     is_main = (real["prefix"] == "") | (real["prefix"].str.endswith("_null_") & real["score"].isin(list(SCORES)))
     yield _wide(real[is_main].dropna(subset=["value"]), "value", ["separation", *SCORES])
     p = real[real["p"].notna()].assign(score=lambda rows: rows["score"].map(_p_name))
     yield _wide(p[p["prefix"] == ""], "p", ["p", "psi_p"])
     yield _matches(job, run)
-    for prefix in dict.fromkeys(real["prefix"]):
-        if prefix.endswith("_null_"):  # a second opinion: its p
-            second = p[(p["prefix"] == prefix) & (p["score"] == "p")]
-            yield _wide(second.assign(score=f"{prefix}p"), "p", [])
-        elif prefix:
-            scored = real[real["prefix"] == prefix].dropna(subset=["value"])
-            yield _wide(scored.assign(score=prefix + scored["score"]), "value", [])
-            own_p = p[(p["prefix"] == prefix) & (p["score"] == "p")]
-            if len(own_p):
-                yield _wide(own_p.assign(score=f"{prefix}p"), "p", [])
+    for prefix in filter(None, dict.fromkeys(real["prefix"])):
+        yield from _prefixed(prefix, real[real["prefix"] == prefix], p[(p["prefix"] == prefix) & (p["score"] == "p")])
     yield from _downward(calibrated)
     yield _cluster_shares(run)
     yield _names(run)
@@ -84,23 +86,35 @@ def _parts(job: Job, run: Run, units: pd.DataFrame, calibrated: pd.DataFrame) ->
         yield visualized
 
 
+def _prefixed(prefix: str, rows: pd.DataFrame, p: pd.DataFrame) -> Iterator[pd.DataFrame]:
+    """The p of another null, or the scores and the p of other evidence."""
+    is_null = prefix.endswith("_null_")
+    if not is_null:
+        scored = rows.dropna(subset=["value"])
+        yield _wide(scored.assign(score=prefix + scored["score"]), "value", [])
+    if is_null or len(p):
+        yield _wide(p.assign(score=f"{prefix}p"), "p", [])
+
+
 def _p_name(score: str) -> str:
     """The separation's p is the unit's p."""
     return "p" if score == "separation" else f"{score}_p"
 
 
 def calibrated_rows(run: Run) -> pd.DataFrame:
-    """Rows of `scores` with `prefix`: "" for the main evidence, space and null, and a word for what is beside them."""
+    """Rows of `scores` with `prefix`: "" for the main evidence, space and null; for other rows, which ones they are."""
     rows = run.read("scores")
     prefix = pd.Series("", index=rows.index)
     prefix[~rows["is_main"]] = rows["null"] + "_null_"
-    prefix[~rows["is_main"] & (rows["null"] == "")] = "crops_"  # embedded as they look, where features are compared
+    prefix[~rows["is_main"] & (rows["null"] == "")] = (
+        "crops_"  # embedded crops, in layers that are compared by features
+    )
     prefix[rows["evidence"] != MAIN] = rows["evidence"] + "_"
     return rows.assign(prefix=prefix)
 
 
 def _wide(rows: pd.DataFrame, values: str, first: list[str]) -> pd.DataFrame:
-    """One column a score."""
+    """One column per score."""
     order = sorted(rows["score"].unique(), key=lambda name: (_rank(name, first), name))
     wide = rows.drop_duplicates([*KEY, "score"]).pivot(index=KEY, columns="score", values=values)
     return wide[order].reset_index().rename_axis(columns=None)
@@ -111,14 +125,14 @@ def _rank(name: str, first: list[str]) -> int:
 
 
 def _matches(job: Job, run: Run) -> pd.DataFrame:
-    """How well the main null speaks for each unit."""
-    # Exemplars are matched with null sets in one space alone: the one where their layer is compared.
+    """How well the main null matches each unit."""
+    # Exemplars are matched with null sets in one space only: the one in which their layer is compared.
     where = {"role": REAL, "evidence": MAIN, "null": job.calibrate.nulls[0] if job.calibrate.nulls else ""}
     return run.read("matches", [*KEY, *MATCH], where=where)
 
 
 def _downward(calibrated: pd.DataFrame) -> Iterator[pd.DataFrame]:
-    """A unit's strongest images downwards, where the job scans both signs."""
+    """Scores of the images that activate a unit most negatively, if the job scans both signs."""
     rows = calibrated[(calibrated["role"] == "down") & calibrated["is_main"]]
     if rows.empty:
         return
@@ -140,7 +154,7 @@ def _cluster_shares(run: Run) -> pd.DataFrame:
 
 
 def _names(run: Run) -> pd.DataFrame:
-    """The best name of each cluster, or of all exemplars: `crane · screen`, as text; the gate chooses later."""
+    """The best name of each cluster, as in `crane · screen`, and of all exemplars; the verdict selects one."""
     rows = run.read("names", [*KEY, "cluster", "rank", "name"])
     rows = rows[rows["rank"] == 0].sort_values([*KEY, "cluster"], kind="stable")
     whole = rows[rows["cluster"] < 0].set_index(KEY)["name"].rename("name")
@@ -149,41 +163,44 @@ def _names(run: Run) -> pd.DataFrame:
 
 
 def nearest_units(run: Run) -> pd.DataFrame:
-    """The unit of the same layer whose exemplars lie nearest to each unit's, and the cosine of the two means."""
-    found: list[pd.DataFrame] = [pd.DataFrame(columns=[*KEY, "nearest_unit", "nearest_cosine"])]
-    for layer, rows in run.read("centres").groupby("layer", sort=False):
-        if len(rows) == 1:
-            continue  # nobody beside it
-        centres = np.stack(rows["embedding"].to_list()).astype(np.float32)
-        near = nearest(centres, centres, 2)
-        # A unit's own centre may come second, behind an equal one.
-        is_own = near.index[:, 0] == np.arange(len(rows))
-        other = np.where(is_own, near.index[:, 1], near.index[:, 0])
-        cosine = np.where(is_own, near.similarity[:, 1], near.similarity[:, 0])
-        channel = rows["channel"].to_numpy()
-        names = [f"{layer}:{number}" for number in channel[other]]
-        found.append(
-            pd.DataFrame({"layer": layer, "channel": channel, "nearest_unit": names, "nearest_cosine": cosine})
-        )
-    return pd.concat(found[1:] or found, ignore_index=True)
+    """For each unit, the unit of its layer with the most similar mean exemplar, and the cosine of the two means."""
+    layers = [
+        _nearest_in(str(layer), rows)
+        for layer, rows in run.read("centres").groupby("layer", sort=False)
+        if len(rows) > 1
+    ]
+    empty = pd.DataFrame(columns=[*KEY, "nearest_unit", "nearest_cosine"])
+    return pd.concat(layers or [empty], ignore_index=True)
+
+
+def _nearest_in(layer: str, rows: pd.DataFrame) -> pd.DataFrame:
+    centres = np.stack(rows["embedding"].to_list()).astype(np.float32)
+    near = nearest(centres, centres, 2)
+    # A unit's own centre may come second, after an equal one.
+    is_own = near.index[:, 0] == np.arange(len(rows))
+    other = np.where(is_own, near.index[:, 1], near.index[:, 0])
+    cosine = np.where(is_own, near.similarity[:, 1], near.similarity[:, 0])
+    channel = rows["channel"].to_numpy()
+    names = [f"{layer}:{number}" for number in channel[other]]
+    return pd.DataFrame({"layer": layer, "channel": channel, "nearest_unit": names, "nearest_cosine": cosine})
 
 
 def _visualization_columns(run: Run, units: pd.DataFrame) -> pd.DataFrame | None:
-    """Alic's check: how the visualizations' activations compare with the best image's."""
-    rows = run.read("visualizations", ["layer", "channel", "activation", "stop"])
+    """The check of Alic et al.: activations of the visualizations compared with that of the best image."""
+    rows = run.read("visualizations", [*KEY, "activation", "stop"])
     rows = rows[rows["layer"].isin(units["layer"].unique())]
     if rows.empty:
         return None
-    rows = rows.merge(units[["layer", "channel", "max"]], on=["layer", "channel"])
+    rows = rows.merge(units[[*KEY, "max"]], on=KEY)
     rows["wins"] = rows["activation"] > rows["max"]
-    groups = rows.groupby(["layer", "channel"])
-    frame = groups.agg(
-        visualization_activation=("activation", "max"),
-        visualization_beats_data=("wins", "any"),
-        visualizations_winning=("wins", "mean"),
-        visualization_stop=("stop", "first"),
-    ).reset_index()
-    # A unit that was not visualized is neither better nor worse: it has no value, so the column is a number.
+    columns = {
+        "visualization_activation": ("activation", "max"),
+        "visualization_beats_data": ("wins", "any"),
+        "visualizations_winning": ("wins", "mean"),
+        "visualization_stop": ("stop", "first"),
+    }
+    frame = rows.groupby(KEY).agg(**columns).reset_index()
+    # A unit that was not visualized has no value, so the column is a number rather than a boolean.
     frame["visualization_beats_data"] = frame["visualization_beats_data"].astype(float)
     return frame
 
@@ -194,7 +211,7 @@ ALWAYS = frozenset(("layer", "channel", "depth", "is_dead"))
 
 
 def table_of(frame: pd.DataFrame) -> Table:
-    """The schema of a map: its columns follow from the scores and the evidence."""
+    """The schema of a map, whose columns depend on the scores and the evidence."""
     names = [str(name) for name in frame]
     kinds: list[ColumnType] = [NARROW.get(name) or KINDS.get(frame[name].dtype.kind, "string") for name in names]
     columns = (Column(name, kind, "", "", nullable=name not in ALWAYS) for name, kind in zip(names, kinds, strict=True))

@@ -1,4 +1,4 @@
-"""Which clusters of a unit's exemplars are shown, on its page and in a notebook alike."""
+"""Which clusters of a unit's exemplars are shown, both on its page and in a notebook."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ def shown_clusters(
     """The cluster that each exemplar is shown in: one for all unless the unit is called several.
 
     Args:
-        n_clusters: of the map; NaN for a unit without a null, of which nothing is called: then BIC decides.
+        n_clusters: of the map; NaN for a unit without a null and so without a verdict: then BIC decides.
         best: the best clusters by silhouette, two or more.
-        by_bic: the clusters that BIC prefers, 1 included.
+        by_bic: the clusters that BIC prefers, possibly one.
 
     >>> shown_clusters(1.0, np.array([0, 1]), np.array([0, 0])), shown_clusters(2.0, np.array([0, 1]), np.array([0, 0]))
     (array([0, 0]), array([0, 1]))

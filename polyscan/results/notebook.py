@@ -1,6 +1,6 @@
-"""A run and its units in a notebook: the front page's own map in a frame, and a picture where scripts are stripped.
+"""A run in a notebook: the map of its front page in a frame, and a picture for viewers that strip scripts.
 
-Law: all is in the output itself. The frame may run its own scripts and nothing else; it asks nothing of anybody.
+Law: the output contains everything. The frame may run its own scripts and nothing else; it sends no requests.
 """
 
 from __future__ import annotations
@@ -18,22 +18,22 @@ from polyscan.maps.numbers import number_text
 from polyscan.results.front_page import FrontPage
 
 PICTURE_PPI = 150
-# Pixels: what stands over and under the rows, and a row's least and largest pitch on the page.
+# Pixels: height above and below the rows, height of all rows, and the least and largest height of a row.
 AROUND, ROWS, LEAST, MOST = 560, 610, 12, 34
-COLUMNS = 5  # of the map in the table of top units
-WEAK = Rate(0.0, 0.0, LEAST_POWER, 0)  # the page tells of a layer only that its power is less than half
+COLUMNS = 5  # of the map, in the table of top units
+WEAK = Rate(0.0, 0.0, LEAST_POWER, 0)  # the page knows of a layer's power only that it is less than half
 
 
 def map_html(page: FrontPage, picture: bytes) -> str:
-    """The page in a frame, and behind it the picture: what is left where frames or scripts are taken out."""
+    """The page in a frame, over the picture, which shows if frames or scripts are stripped."""
     n_layers = len(page.data.get("layers", ()))
     height = AROUND + round(n_layers * max(LEAST, min(MOST, ROWS / max(1, n_layers))))
-    held, total = len(page.data["columns"]), len(page.columns)
-    fewer = f"<p>{held} of {total} scores can be chosen here; maps/index.html has all.</p>" if held < total else ""
-    words = "Network map: one row per layer in forward order, its units sorted and coloured by their score."
+    n, total = len(page.data["columns"]), len(page.columns)
+    fewer = f"<p>{n} of {total} scores can be chosen here; maps/index.html has all.</p>" if n < total else ""
+    alt = "Network map: one row per layer in forward order, its units sorted and coloured by their score."
     return (
         '<div style="display:grid">'
-        f'<img style="grid-area:1/1;max-width:100%" alt="{words}" src="{data_uri(picture)}">'
+        f'<img style="grid-area:1/1;max-width:100%" alt="{alt}" src="{data_uri(picture)}">'
         f'<iframe style="grid-area:1/1;z-index:1;width:100%;height:{height}px;border:0" title="Network map" '
         f'sandbox="allow-scripts" srcdoc="{escape(page.html)}"></iframe></div>{fewer}'
     )
@@ -41,39 +41,44 @@ def map_html(page: FrontPage, picture: bytes) -> str:
 
 def map_picture(page: FrontPage, frame: pd.DataFrame) -> bytes:
     """The map as a PNG, drawn from `map.parquet` by the front page's first column."""
-    words = page.data["columns"][0]
-    column = MapColumn(words["name"], words["label"], words["help"], words["kind"])
-    layers = [layer["name"] for layer in page.data["layers"]]
+    data = page.data["columns"][0]
+    column = MapColumn(data["name"], data["label"], data["help"], data["kind"])
+    layers = _layer_rows(page, frame)
+    index = {layer.name: layer.depth for layer in layers}
+    units = frame[frame["layer"].isin(list(index))]
+    atlas = Atlas(
+        title=page.title,
+        facts=(),
+        statement="",
+        layers=layers,
+        layer_index=units["layer"].map(index).to_numpy(np.int32),
+        channel=units["channel"].to_numpy(np.int32),
+        is_dead=units["is_dead"].to_numpy(bool),
+        columns=[column],
+        values={column.name: units[column.name].to_numpy(np.float64)},
+        trend=_points(data.get("trend") or (), column.name, list(index)),
+    )
+    return map_figure(atlas, column, "png", ppi=PICTURE_PPI)
+
+
+def _layer_rows(page: FrontPage, frame: pd.DataFrame) -> list[LayerRow]:
+    """The page's layers in their order."""
     dead = frame.groupby("layer")["is_dead"].sum()
-    rows = [
+    return [
         LayerRow(
             layer["name"],
-            at,
+            depth,
             layer["count"],
             int(dead.get(layer["name"], 0)),
             "",
             power=WEAK if layer["weak"] else None,
         )
-        for at, layer in enumerate(page.data["layers"])
+        for depth, layer in enumerate(page.data["layers"])
     ]
-    known = frame[frame["layer"].isin(layers)]
-    atlas = Atlas(
-        title=page.title,
-        facts=(),
-        statement="",
-        layers=rows,
-        layer_index=known["layer"].map({name: at for at, name in enumerate(layers)}).to_numpy(np.int32),
-        channel=known["channel"].to_numpy(np.int32),
-        is_dead=known["is_dead"].to_numpy(bool),
-        columns=[column],
-        values={column.name: known[column.name].to_numpy(np.float64)},
-        trend=list(_points(words.get("trend") or (), column.name, layers)),
-    )
-    return map_figure(atlas, column, "png", ppi=PICTURE_PPI)
 
 
 def _points(rows: Sequence[Sequence[float | None] | None], column: str, layers: Sequence[str]) -> list[TrendPoint]:
-    """The trend as the page holds it."""
+    """The trend in the page's data."""
     points: list[TrendPoint] = []
     for depth, (layer, row) in enumerate(zip(layers, rows, strict=False)):
         if row is not None:
@@ -83,8 +88,8 @@ def _points(rows: Sequence[Sequence[float | None] | None], column: str, layers: 
 
 
 def top_table(frame: pd.DataFrame, page: FrontPage | None, n: int = 10) -> str:
-    """The `n` units with the most of the page's first column."""
-    columns = [MapColumn(w["name"], w["label"], "", w["kind"]) for w in page.columns[:COLUMNS]] if page else []
+    """The `n` units with the largest values in the page's first column."""
+    columns = [MapColumn(c["name"], c["label"], "", c["kind"]) for c in page.columns[:COLUMNS]] if page else []
     if not columns:
         return ""
     top = frame.dropna(subset=[columns[0].name]).sort_values(columns[0].name, ascending=False, kind="stable").head(n)
@@ -94,17 +99,17 @@ def top_table(frame: pd.DataFrame, page: FrontPage | None, n: int = 10) -> str:
         + ([str(row["verdict"]).replace("_", " ")] if "verdict" in top else [])
         for row in top.to_dict("records")
     ]
-    return table(heads, lines, f"The {len(top)} units with the most {columns[0].label}")
+    return table(heads, lines, f"The {len(top)} units with the largest {columns[0].label}")
 
 
 def table(heads: Sequence[str], lines: Sequence[Sequence[str]], caption: str) -> str:
-    """A table whose every cell is escaped."""
-    head = "".join(f"<th>{escape(word)}</th>" for word in heads)
+    """A table in which every cell is escaped."""
+    head = "".join(f"<th>{escape(label)}</th>" for label in heads)
     body = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in line) + "</tr>" for line in lines)
     return f"<table><caption>{escape(caption)}</caption><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
 
 def data_uri(picture: bytes) -> str:
-    """The picture as an address of its own."""
+    """The picture as a `data:` address."""
     kind = "png" if picture.startswith(b"\x89PNG") else "jpeg"
     return f"data:image/{kind};base64,{base64.b64encode(picture).decode('ascii')}"

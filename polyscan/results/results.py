@@ -20,20 +20,20 @@ from polyscan.tables import TABLES
 from polyscan.units import Unit
 
 RANKED_BY = "separation"
-"""What units are ranked by: the statistic of the test "one thing or several", which the map shows first."""
+"""The default column for ranking units: the statistic of the test "one thing or several", which the map shows first."""
 
 
 @dataclass(frozen=True)
 class UnitView:
-    """All that a run knows of one unit.
+    """All that a run holds about one unit.
 
     Args:
-        unit: which one.
+        unit: its layer and channel.
         row: its row of the map.
         exemplars: its strongest images.
-        visualizations: the images found for it.
-        clusters: the cluster of each piece of evidence.
-        run: that it is of.
+        visualizations: images that were generated for it.
+        clusters: the cluster of each exemplar and visualization.
+        run: the unit's run.
     """
 
     unit: Unit
@@ -45,21 +45,21 @@ class UnitView:
 
     @property
     def crops(self) -> pd.DataFrame:
-        """Its exemplars, and in `crop_image` the crop that each shows, as an encoded image; None without one."""
+        """Its exemplars, with the crop of each as an encoded image in `crop_image`; None if there is no crop."""
         rows = self.run.read("thumbnails", where={"item": self.exemplars["crop"].unique().tolist()})
         images = dict(zip(rows["item"].tolist(), rows["image"], strict=True))
         crop_images = pd.Series([images.get(crop) for crop in self.exemplars["crop"].tolist()], dtype=object)
         return self.exemplars.assign(crop_image=crop_images)
 
     def _repr_html_(self) -> str:
-        from polyscan.results import unit_card  # noqa: PLC0415  # it draws, which few who open a run need
+        from polyscan.results import unit_card  # noqa: PLC0415  # drawing is rarely needed and slow to import
 
         groups = unit_card.grouped(self.row, self.crops, self.clusters)
         return unit_card.card(str(self.unit), self.row, groups, self.visualizations)
 
 
 class Results:
-    """A finished or growing run, for reading.
+    """A finished or unfinished run, for reading.
 
     Args:
         address: the folder that `--run` named; any address that fsspec knows.
@@ -78,11 +78,11 @@ class Results:
             raise TableError(f"{address} holds no run (there is no run.json); give the folder that --run named")
 
     def __repr__(self) -> str:
-        """What the run holds, in a line."""
+        """A summary in one line."""
         network = self.run.manifest().get("network", {}).get("name", "unknown network")
         about = f"Results({self.run.address!r}): {network}"
         if not self.is_finished:
-            return f"{about}, not finished; `polyscan status {self.run.address}` tells how far it is"
+            return f"{about}, not finished; `polyscan status {self.run.address}` shows its progress"
         frame = self.map
         facts = f"{about}, {len(frame):,} units in {frame['layer'].nunique()} layers"
         dead = f"{int(frame['is_dead'].sum()):,} dead"
@@ -105,26 +105,26 @@ class Results:
         """`map.parquet`: one row per unit.
 
         Raises:
-            TableError: while the run has not come so far.
+            TableError: if the run is not finished.
         """
         if not self.is_finished:
-            raise TableError(f"{self.run.address} has no map.parquet yet; `polyscan status` tells how far it is")
+            raise TableError(f"{self.run.address} has no map.parquet yet; `polyscan status` shows its progress")
         return tables.read_single(self.run.storage, "map.parquet")
 
     def table(self, name: str) -> pd.DataFrame:
-        """One table, all of its rows; `tables()` lists them."""
+        """All rows of one table; `tables()` lists the tables."""
         return self.run.read(name)
 
     def tables(self) -> list[str]:
-        """Names of the tables that have rows here."""
+        """Names of the tables that this run has."""
         return [name for name in TABLES if self.run.parts(name)]
 
     def top(self, n: int = 10, *, by: str | None = None, ascending: bool = False) -> pd.DataFrame:
         """The `n` units with the largest (or smallest) value of a column of the map; units without one are left out.
 
         Args:
-            n: how many.
-            by: the column; default: `separation`, or `semanticity` in a run without a null, which has none.
+            n: number of units.
+            by: the column; default: `separation`, or `semanticity` in a run without a null, which has no separation.
             ascending: whether the smallest come first.
 
         Raises:
@@ -138,14 +138,14 @@ class Results:
         return ordered.head(n).reset_index(drop=True)
 
     def unit(self, layer: str, channel: int | None = None) -> UnitView:
-        """All that the run knows of one unit.
+        """All that the run holds about one unit.
 
         Args:
-            layer: its layer; or layer and channel as in "conv2:3", where `channel` is left out.
+            layer: its layer; or layer and channel, as in "conv2:3", without `channel`.
             channel: its index in the layer.
 
         Raises:
-            TableError: if the run has no such unit, or the text names none.
+            TableError: if the run has no such unit, or the text is not the name of a unit.
         """
         unit = _unit(layer, channel)
         frame = self.map
@@ -164,12 +164,12 @@ class Results:
         return str(self._repr_mimebundle_()["text/html"])
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
-        """The network map as a page of its own in a frame, the same as a picture, and the units with the most of it."""
-        from polyscan.results import front_page, notebook  # noqa: PLC0415  # they draw, which few who open a run need
+        """The network map as a page in a frame and as a picture, and a table of top units."""
+        from polyscan.results import front_page, notebook  # noqa: PLC0415  # drawing is rarely needed, slow to import
 
         head = f"<b>{escape(self.run.address)}</b>"
         if not self.is_finished:
-            return {"text/html": f"<p>{head}: not finished; <code>polyscan status</code> tells how far it is</p>"}
+            return {"text/html": f"<p>{head}: not finished; <code>polyscan status</code> shows its progress</p>"}
         frame = self.map
         facts = f"{len(frame):,} units in {frame['layer'].nunique()} layers, {int(frame['is_dead'].sum()):,} dead"
         page = front_page.front_page(self.run.storage)
@@ -202,22 +202,22 @@ def open_run(address: str) -> Results:
 
 
 def stored_job(run: Run, overrides: Mapping[str, Any] | None = None) -> Job:
-    """The job that a run was made with, as it was filled in, with some settings changed.
+    """The job that a run was made with, defaults filled in, with some settings changed.
 
     Args:
-        run: whose.
+        run: a run with a job file.
         overrides: dotted keys to values, as `--set` gives them.
 
     Raises:
-        JobError: if it is damaged, was written by another version, or an override is not a setting.
+        JobError: if the job file is damaged or was written by another version, or an override is not a setting.
     """
     try:
         return jobs.parse(run.storage.read("job.toml"), f"{run.address}/job.toml", overrides)
     except JobError as error:
-        made_by, here = run.manifest().get("versions", {}).get("polyscan"), version("polyscan")
-        if made_by is None or made_by == here:
+        made_by, installed = run.manifest().get("versions", {}).get("polyscan"), version("polyscan")
+        if made_by is None or made_by == installed:
             raise
         raise JobError(
-            f"{run.address} was made by polyscan {made_by}, this is {here}, which can't read its job file "
+            f"{run.address} was made by polyscan {made_by}, this is {installed}, which can't read its job file "
             f"({str(error).partition(chr(10))[0]}). Use polyscan {made_by}, or scan again into a new folder."
         ) from error

@@ -12,7 +12,7 @@ from polyscan.maps.numbers import number_text
 from polyscan.results.clusters import shown_clusters
 from polyscan.results.notebook import data_uri
 
-# Columns of the map that a card tells, where the run has them.
+# Columns of the map that a card shows, if the run has them.
 NUMBERS: Mapping[str, tuple[str, str]] = {
     "psi": ("PSI", "real"),
     "gap": ("gap", "real"),
@@ -32,46 +32,44 @@ LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
 def card(title: str, row: pd.Series, groups: list[pd.DataFrame], visualizations: pd.DataFrame) -> str:
-    """The card as HTML; everything that a run could have been called by is escaped.
+    """The card as HTML; all names are escaped.
 
     Args:
         title: the unit's name.
         row: its row of the map.
-        groups: `grouped` exemplars with `crop_image` beside them.
+        groups: `grouped` exemplars with the column `crop_image`.
         visualizations: of the unit.
     """
-    parts = [f"<h4>{escape(title)}</h4>", said(row), numbers(row)]
+    parts = [f"<h4>{escape(title)}</h4>", verdict_line(row), numbers(row)]
     total = sum(len(rows) for rows in groups)
     for place, rows in enumerate(groups):
-        words = (
-            f"cluster {LETTERS[place % 26]}: {len(rows)} of {total} exemplars"
-            if len(groups) > 1
-            else f"{total} exemplars"
-        )
-        parts.append(pictures(words, rows["crop_image"], rows["activation"]))
+        heading = f"{total} exemplars"
+        if len(groups) > 1:
+            heading = f"cluster {LETTERS[place % 26]}: {len(rows)} of {heading}"
+        parts.append(pictures(heading, rows["crop_image"], rows["activation"]))
     if len(visualizations):
         shown = visualizations.sort_values("index", kind="stable")
         parts.append(pictures(f"{len(shown)} visualizations", shown["image"], shown["activation"]))
     return f"<div>{''.join(parts)}</div>"
 
 
-def said(row: pd.Series) -> str:
-    """What is said of the unit, and its names."""
+def verdict_line(row: pd.Series) -> str:
+    """The unit's verdict and names."""
     verdict, names = (str(row[name]) if row.get(name) else "" for name in ("verdict", "names"))
-    words = ["dead" if bool(row["is_dead"]) else verdict.replace("_", " "), names]
-    return f"<p>{escape(' · '.join(filter(None, words)))}</p>"
+    texts = ["dead" if bool(row["is_dead"]) else verdict.replace("_", " "), names]
+    return f"<p>{escape(' · '.join(filter(None, texts)))}</p>"
 
 
 def numbers(row: pd.Series) -> str:
-    """A line of labels over a line of numbers."""
+    """A table with one row of labels and one of numbers."""
     known = {label: number_text(float(row[name]), kind) for name, (label, kind) in NUMBERS.items() if name in row}
     heads = "".join(f"<th>{escape(label)}</th>" for label in known)
     cells = "".join(f"<td>{escape(text)}</td>" for text in known.values())
     return f"<table><thead><tr>{heads}</tr></thead><tbody><tr>{cells}</tr></tbody></table>"
 
 
-def pictures(words: str, images: pd.Series, activations: pd.Series) -> str:
-    """Pictures side by side, strongest first, the activation under each; those without one are counted."""
+def pictures(heading: str, images: pd.Series, activations: pd.Series) -> str:
+    """Pictures side by side, strongest first, with the activation under each; the heading says how many are shown."""
     known = images.notna()
     shown = images[known][:PER_CLUSTER]
     tiles = "".join(
@@ -82,23 +80,23 @@ def pictures(words: str, images: pd.Series, activations: pd.Series) -> str:
         for image, activation in zip(shown, activations[known], strict=False)
     )
     left = "" if len(shown) == len(images) else f", {len(shown)} shown"
-    return f'<p style="margin:8px 0 2px"><b>{escape(words)}</b>{left}</p><div>{tiles}</div>'
+    return f'<p style="margin:8px 0 2px"><b>{escape(heading)}</b>{left}</p><div>{tiles}</div>'
 
 
 def rendering(image: bytes) -> str:
-    """Tiny pictures, which are kept as PNG, grow pixel by pixel."""
+    """The CSS for enlarging: small pictures, which are stored as PNG, keep sharp pixels."""
     return "pixelated" if image.startswith(b"\x89PNG") else "auto"
 
 
 def grouped(row: pd.Series, exemplars: pd.DataFrame, clusters: pd.DataFrame) -> list[pd.DataFrame]:
-    """The unit's exemplars by the clusters that are shown, the largest cluster first, in the order of their ranks.
+    """The unit's exemplars by the clusters that are shown, largest cluster first, each in the order of ranks.
 
-    Exemplars that were not compared are left out where others were.
+    Exemplars without a cluster are left out, unless the unit has no clusters at all.
 
     Args:
         row: of the map.
         exemplars: of the unit.
-        clusters: of the unit, any evidence and space.
+        clusters: of the unit, for any evidence and space.
     """
     exemplars = exemplars.sort_values("rank", kind="stable")
     compared = clusters[clusters["is_main"]]

@@ -1,4 +1,4 @@
-"""A run's folder: its files, the ledger of what is done, and its tables, read by typed filters."""
+"""A run's folder: its files, the ledger of done shards, and its tables, read with typed filters."""
 
 from polyscan.run.folder import Run
 from polyscan.run.records import Done

@@ -1,4 +1,4 @@
-"""The small files of a results folder: written whole, read with care, and said once where they are damaged."""
+"""The small files of a results folder: written atomically, read safely, and reported once if they are damaged."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from polyscan.storage import Storage
 log = logging.getLogger("polyscan.run")
 
 ATTEMPTS = 3
-"""How often a file is written again after another scan's clean-up took it away half written."""
+"""How often a file is written, since another scan's clean-up may delete it half written."""
 
 
 class Files:
@@ -34,25 +34,25 @@ class Files:
         """Writes a whole file or nothing.
 
         Raises:
-            JobError: if the folder can't be written: its disk is full, it is read-only or not ours.
+            JobError: if the folder can't be written: its disk is full, or it is read-only or another user's.
         """
         with writing(self.storage.address):
             for is_last in (*[False] * (ATTEMPTS - 1), True):
                 try:
                     return self.storage.put(name, content)
-                except FileNotFoundError:  # another scan of this run has cleaned up, or taken an empty folder away
+                except FileNotFoundError:  # another scan of this run has cleaned up, or removed an empty folder
                     if is_last:
                         raise
 
     def content(self, name: str) -> bytes | None:
-        """Bytes of a file; None where there is none."""
+        """Bytes of a file; None if it does not exist."""
         try:
             return self.storage.read(name)
         except FileNotFoundError:
             return None
 
     def json(self, name: str) -> Any:
-        """What a JSON file holds; None where there is none, or it is damaged, which is said once."""
+        """Content of a JSON file; None if it does not exist or is damaged, of which a warning is logged once."""
         content = self.content(name)
         with contextlib.suppress(ValueError):
             return json.loads(content) if content is not None else None
@@ -60,25 +60,25 @@ class Files:
         return None
 
     def warn(self, name: str, fault: object) -> None:
-        """Says once what is wrong with a file."""
+        """Logs once what is wrong with a file."""
         if name not in self._warned:
             self._warned.add(name)
             log.warning("%s", fault)
 
     def drop(self, name: str) -> None:
-        """Deletes a file that holds no results; where that fails, or another scan was faster, nothing is lost."""
+        """Deletes a file that holds no results; if that fails, or another scan was faster, nothing is lost."""
         with contextlib.suppress(OSError):
             self.storage.remove(name)
 
     def below(self, folder: str) -> list[str]:
-        """Names of the files below a folder; none where it disappears meanwhile."""
+        """Names of the files below a folder; empty if it disappears meanwhile."""
         with contextlib.suppress(OSError):
             return self.storage.files(folder)
         return []
 
     def require_writable(self) -> None:
-        """Raises a JobError where nothing can be written."""
-        trial = f".writable.{uuid.uuid4().hex}"  # a name of its own: another scan may try at the same moment
+        """Raises a JobError if nothing can be written."""
+        trial = f".writable.{uuid.uuid4().hex}"  # a unique name: another scan may try at the same moment
         try:
             self.put(trial, b"polyscan")
             self.storage.remove(trial)
@@ -86,5 +86,5 @@ class Files:
             raise JobError(unwritable(self.storage.address, error)) from error
 
     def clean_up(self, folders: Sequence[str]) -> int:
-        """Deletes what killed workers left half written in these folders; returns how many files that was."""
+        """Deletes files that killed workers left half written in these folders; returns their number."""
         return sweep(self.storage, folders)

@@ -1,4 +1,4 @@
-"""The results folder of one job: its manifest, its tables, and the ledger of what is done."""
+"""The results folder of one job: its manifest, its tables, and the ledger of done shards."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import hashlib
 import json
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any, cast
 
 import numpy as np
@@ -33,7 +34,7 @@ class Run:
     """A results folder, local or on an object store. Cheap to open; holds no lock and no connection.
 
     Args:
-        address: a folder, at any address that fsspec knows.
+        address: of the folder; any address that fsspec knows.
     """
 
     def __init__(self, address: str) -> None:
@@ -50,7 +51,7 @@ class Run:
 
     @property
     def address(self) -> str:
-        """Where it is."""
+        """Address of the folder."""
         return self.storage.address
 
     # ---- the manifest ------------------------------------------------------------------------------------------------
@@ -69,8 +70,8 @@ class Run:
         if isinstance(manifest, dict):
             return cast("dict[str, Any]", manifest)
         raise TableError(
-            f"{self.address}/run.json is damaged ({excerpt(content or b'')}); nothing that is done depends on it: "
-            "delete it and run the same `polyscan scan` again, which writes it anew"
+            f"{self.address}/run.json is damaged ({excerpt(content or b'')}); no results are lost: "
+            "delete it and run the same `polyscan scan` again, which rewrites it"
         )
 
     def save_manifest(self, manifest: Mapping[str, Any]) -> None:
@@ -92,43 +93,40 @@ class Run:
         """Writes a shard's tables, then its done record.
 
         Args:
-            shard: which one.
+            shard: whose results these are.
             columns: by table.
             fingerprint: of its stage.
-            seconds: that it took.
-            batch: its batch sizes by setting, where they are not the job's; kept in the record and in every part.
-            cpu: the kind of CPU that it was done on; kept in the record alone.
+            seconds: time that it took.
+            batch: its batch sizes by setting, if they are not the job's; kept in the record and in every part.
+            cpu: kind of CPU that it ran on; kept in the record only.
         """
-        about = {"fingerprint": fingerprint, "shard": shard.name, **({"batch": dict(batch)} if batch else {})}
-        parts = tuple(self._write_part(name, shard, table_columns, about) for name, table_columns in columns.items())
+        sizes = dict(batch) if batch else None
+        metadata = {"fingerprint": fingerprint, "shard": shard.name, **({"batch": sizes} if sizes else {})}
+        parts = tuple(self._write_part(name, shard, part_columns, metadata) for name, part_columns in columns.items())
         done = Done(
-            stage=shard.stage,
-            index=shard.index,
-            count=shard.count,
-            start=shard.start,
-            stop=shard.stop,
+            **asdict(shard),
             fingerprint=fingerprint,
             parts=parts,
             seconds=seconds,
             at=time.time(),
-            batch=dict(batch) if batch else None,
+            batch=sizes,
             cpu=cpu,
         )
         self.ledger.record(done)
         return done
 
-    def _write_part(self, table: str, shard: Shard, columns: Columns, about: Mapping[str, Any]) -> Part:
-        content, rows = tables.encode(TABLES[table], columns, metadata=about)
+    def _write_part(self, table: str, shard: Shard, columns: Columns, metadata: Mapping[str, Any]) -> Part:
+        content, rows = tables.encode(TABLES[table], columns, metadata=metadata)
         file = part_file(table, shard)
         self.files.put(file, content)
         return Part(table, file, rows, len(content), hashlib.sha256(content).hexdigest())
 
     def clean_up(self) -> int:
-        """Deletes what killed workers left half written; returns how many files that was."""
+        """Deletes files that killed workers left half written; returns their number."""
         return self.files.clean_up((*TABLES, *SIDE_FOLDERS))
 
     def clear(self, stage: str) -> None:
-        """Forgets everything that a stage has done: first its done records, then its parts."""
+        """Deletes everything that a stage has written: first its done records, then its parts."""
         self.ledger.clear(stage)
         for table in TABLES.values():
             if table.stage == stage:
@@ -136,7 +134,7 @@ class Run:
         self.forget_tables()
 
     def forget_tables(self) -> None:
-        """Drops what is kept in memory of tables, because they have grown."""
+        """Drops what is kept in memory of tables; called when they may have changed."""
         for memo in (self._done, self._parts, self._files_by_layer, self._layers):
             memo.forget()
         for memo in (self._embeddings, self._thumbnails, self._features):
@@ -145,7 +143,7 @@ class Run:
     # ---- reading -----------------------------------------------------------------------------------------------------
 
     def parts(self, table: str) -> list[Part]:
-        """The files of a table in shard order, by its done records, whatever else lies in the folder."""
+        """The files of a table in shard order, as its done records list them; other files in the folder are ignored."""
         return self._parts(table)
 
     def _listed_parts(self, table: str) -> list[Part]:
@@ -160,11 +158,11 @@ class Run:
 
         Args:
             table: its name.
-            columns: which columns, all if None.
-            where: which rows, all if None.
+            columns: which columns; all if None.
+            where: which rows; all if None.
 
         Raises:
-            TableError: if there is no such table.
+            TableError: if the name is unknown.
         """
         if table not in TABLES:
             raise TableError(f"a run has no table `{table}`; it has: {', '.join(TABLES)}")
@@ -173,13 +171,13 @@ class Run:
     def unit_rows(
         self, table: str, layer: str, columns: Sequence[str] | None = None, *, channels: range | None = None
     ) -> pd.DataFrame:
-        """Rows of a layer's units; only the parts that hold some are opened, for a run may have thousands.
+        """Rows of a layer's units; only the parts that hold some of them are opened, since a run may have thousands.
 
         Args:
             table: its name.
             layer: real or virtual.
-            columns: which columns, all if None.
-            channels: of these units alone; all if None.
+            columns: which columns; all if None.
+            channels: which units; all if None.
 
         Raises:
             KeyError: if the run has no such layer.
@@ -190,13 +188,13 @@ class Run:
         return tables.read(self.storage, files, TABLES[table], columns=columns, where=where)
 
     def _range_files(self, table: str, layer: str) -> list[str]:
-        """Of a table whose shards are ranges of all units in their order."""
+        """Files with rows of a layer, of a table whose shards are ranges of all units in their order."""
         order = self.unit_order()
         start = order.start(layer)
         stop = start + order.layer(layer).n_units
         records = [record for _, record in sorted(self._done(TABLES[table].stage).items())]
-        near = [record for record in records if record.start < stop and start < record.stop]
-        return [part.file for record in near for part in record.parts if part.table == table]
+        overlapping = [record for record in records if record.start < stop and start < record.stop]
+        return [part.file for record in overlapping for part in record.parts if part.table == table]
 
     def _look_into_parts(self, table: str) -> dict[str, list[str]]:
         """The files of a table by the layers whose units they hold."""
@@ -227,18 +225,18 @@ class Run:
         """Embeddings of these items, in this order; only the parts that hold them are read.
 
         Raises:
-            TableError: if one of them was never embedded.
+            TableError: if an item was never embedded.
         """
         return vectors_of(self._embeddings("embeddings"), items)
 
     def thumbnails(self, items: Int64[np.ndarray, " n"]) -> list[bytes | None]:
-        """Thumbnails of these crops (JPEG), in this order; None where there is none."""
+        """Thumbnails of these crops (JPEG), in this order; None for a crop without one."""
         return thumbnails_of(self._thumbnails("thumbnails"), items)
 
     def features(self, layer: str, space: str) -> KeyedVectors:
-        """The network's own features of a layer: keys of its positions, rising, and their vectors. The last is kept."""
+        """The network's own features of a layer: sorted keys of positions, and their vectors. Keeps the last layer."""
         return self._features((layer, space))
 
-    def _read_features(self, of: tuple[str, str]) -> KeyedVectors:
-        layer, space = of
+    def _read_features(self, key: tuple[str, str]) -> KeyedVectors:
+        layer, space = key
         return features(self.storage, self._names("features"), layer, space)

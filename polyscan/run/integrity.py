@@ -1,6 +1,6 @@
-"""What has happened to a run's files after they were written: damage, and what a killed scan left lying about.
+"""Checks a run's files after they were written: finds damage, and deletes what a killed scan left behind.
 
-Law: a part is what its done record says, to the byte, or its shard is not done.
+Law: a part equals its done record to the byte, or its shard is not done.
 """
 
 from __future__ import annotations
@@ -18,24 +18,24 @@ from polyscan.run.records import Done, Part
 from polyscan.storage import Storage
 
 THREADS = 8
-"""Reading waits for the disk or the network, and hashing needs no lock of Python's: more than one thread pays."""
+"""Reading waits for the disk or the network, and hashing releases Python's lock: several threads are faster."""
 BLOCK = 2**20
 FEW = 16
 WRITING_S = 60.0
-"""No file takes so long to be written aside; what has lain there for longer was left behind."""
+"""No temporary file takes longer to be written; older ones were left behind."""
 UNWRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}
-"""What ails the folder rather than a file of it: no other shard can be filed either."""
+"""Errors of the folder rather than of one file: no other shard can be written either."""
 
 
 @dataclass(frozen=True)
 class Fault:
-    """A file of a run that is not what it was.
+    """A damaged or missing file of a run.
 
     Args:
         file: its name in the run.
-        stage: whose it is.
-        shard: which shard's.
-        what: what is wrong, with what was expected and what was found.
+        stage: that wrote it.
+        shard: that wrote it.
+        what: what is wrong, with the expected and the actual value.
     """
 
     file: str
@@ -50,7 +50,7 @@ class Fault:
 
 @dataclass
 class IntegrityCheck:
-    """How much was read again to see whether it is what was written."""
+    """How much was read again to check that it is unchanged."""
 
     parts: int = 0
     bytes: int = 0
@@ -59,40 +59,44 @@ class IntegrityCheck:
 
     def __str__(self) -> str:
         """In words."""
-        found = f"{self.faults} damaged" if self.faults else "all as they were written"
-        return f"{self.parts} parts, {self.bytes / 1e6:.1f} MB, checked in {self.seconds:.1f} s: {found}"
+        result = f"{self.faults} damaged" if self.faults else "all as they were written"
+        return f"{self.parts} parts, {self.bytes / 1e6:.1f} MB, checked in {self.seconds:.1f} s: {result}"
 
 
 def faults_of(storage: Storage, records: Iterable[Done], *, hashed: bool, check: IntegrityCheck) -> list[Fault]:
-    """Every part that is gone, of another size or, if hashed, of other bytes than its done record says.
+    """Every part that is missing, has another size or, if hashed, other bytes than its done record says.
 
     Args:
-        storage: where they lie.
-        records: whose parts are looked at.
-        hashed: whether their bytes are read; else their sizes alone tell.
-        check: is told what was read.
+        storage: of the run.
+        records: whose parts are checked.
+        hashed: whether their bytes are read; else only their sizes are compared.
+        check: counts what was read.
     """
     started = time.perf_counter()
     pairs = [(record, part) for record in records for part in record.parts]
-    with ThreadPoolExecutor(THREADS) as pool:
-        sizes = _sizes(storage, [part.file for _, part in pairs], pool)
-        parts = [part for _, part in pairs]
-        differences = list(pool.map(lambda p: _difference(storage, p, sizes.get(p.file), hashed=hashed), parts))
+    parts = [part for _, part in pairs]
     faults = [
         Fault(part.file, record.stage, record.index, difference)
-        for (record, part), difference in zip(pairs, differences, strict=True)
+        for (record, part), difference in zip(pairs, _differences(storage, parts, hashed=hashed), strict=True)
         if difference
     ]
     if hashed:
-        check.parts += len(pairs)
-        check.bytes += sum(part.bytes for _, part in pairs)
+        check.parts += len(parts)
+        check.bytes += sum(part.bytes for part in parts)
         check.faults += len(faults)
         check.seconds += time.perf_counter() - started
     return faults
 
 
+def _differences(storage: Storage, parts: Sequence[Part], *, hashed: bool) -> list[str]:
+    """What is wrong with each part; empty if nothing is."""
+    with ThreadPoolExecutor(THREADS) as pool:
+        sizes = _sizes(storage, [part.file for part in parts], pool)
+        return list(pool.map(lambda part: _difference(storage, part, sizes.get(part.file), hashed=hashed), parts))
+
+
 def _sizes(storage: Storage, files: Sequence[str], pool: ThreadPoolExecutor) -> dict[str, int]:
-    """Bytes of those files that are there: few are asked for one by one, many by listing their folders."""
+    """Bytes of the files that exist: a few files are looked up one by one, many by listing their folders."""
     if len(files) <= FEW:
         sizes = pool.map(lambda file: _size(storage, file), files)
         return {file: size for file, size in zip(files, sizes, strict=True) if size is not None}
@@ -116,10 +120,10 @@ def _difference(storage: Storage, part: Part, size: int | None, *, hashed: bool)
     if size != part.bytes:
         return f"is not what was written: {part.bytes:,} bytes expected, {size:,} found"
     try:
-        found = _sha256(storage, part.file) if hashed else part.sha256
-    except OSError as error:  # a disk that gives back no more what it was given
+        digest = _sha256(storage, part.file) if hashed else part.sha256
+    except OSError as error:  # a broken disk
         return f"can't be read: {part.bytes:,} bytes expected, {error.strerror or error}"
-    return "" if found == part.sha256 else f"is not what was written: sha256 {part.sha256} expected, {found} found"
+    return "" if digest == part.sha256 else f"is not what was written: sha256 {part.sha256} expected, {digest} found"
 
 
 def _sha256(storage: Storage, file: str) -> str:
@@ -143,10 +147,13 @@ def excerpt(content: bytes) -> str:
 
 @contextlib.contextmanager
 def writing(address: str) -> Generator[None]:
-    """What is written inside goes to this folder (as it calls itself); one that can't be written is said in a line.
+    """Turns errors of a folder that can't be written into one readable line.
+
+    Args:
+        address: of the folder that is written to inside the block.
 
     Raises:
-        JobError: if the disk is full, the folder read-only or not ours.
+        JobError: if its disk is full, or the folder is read-only or another user's.
     """
     try:
         yield
@@ -160,27 +167,26 @@ def writing(address: str) -> Generator[None]:
 def unwritable(address: str, error: OSError) -> str:
     """What is wrong with the folder, and what to do."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        cure = "free some space there, or give it more, and run the same command again"
+        remedy = "free some space there, or give it more, and run the same command again"
     else:
-        cure = "choose another --run, or mend its permissions and run the same command again"
-    return f"the run folder {address} can't be written ({error.strerror or error}); {cure}"
+        remedy = "choose another --run, or fix its permissions and run the same command again"
+    return f"the run folder {address} can't be written ({error.strerror or error}); {remedy}"
 
 
 def sweep(storage: Storage, folders: Sequence[str]) -> int:
-    """Deletes what was being written when its process was killed, and so never got its name. Local folders alone.
+    """Deletes temporary files that killed processes left behind. Works on local folders only.
 
-    In the given folders all of it, because who writes there tries again where its file was swept away; beside them
-    what has lain for long.
+    All of them in these folders, where a writer tries again if its file is deleted; elsewhere only old ones.
 
     Returns:
-        How many files.
+        Number of deleted files.
     """
     now = time.time()
-    swept = 0
+    n_deleted = 0
     for name, since in storage.asides().items():
-        is_theirs = name.split("/", 1)[0] in folders
-        if is_theirs or now - since > WRITING_S:
+        is_within = name.split("/", 1)[0] in folders
+        if is_within or now - since > WRITING_S:
             with contextlib.suppress(OSError):
                 storage.remove(name)
-                swept += 1
-    return swept
+                n_deleted += 1
+    return n_deleted

@@ -1,7 +1,7 @@
-"""The ledger of a run: which shards are done, at work, failed and planned.
+"""The ledger of a run: which shards are done, running, failed and planned.
 
-Law: done is a fact on disk. A shard's parts are written whole, then its done record with rows and sha256; what has no
-done record has not happened.
+Law: a shard is done if it has a done record. Its parts are written whole, then its record with rows and sha256; files
+without a done record do not count.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ log = logging.getLogger("polyscan.run")
 
 
 class Ledger:
-    """What has happened to the shards of one run.
+    """The state of the shards of one run.
 
     Args:
         files: of the results folder.
@@ -38,24 +38,24 @@ class Ledger:
     # ---- done --------------------------------------------------------------------------------------------------------
 
     def record(self, done: Done) -> None:
-        """Files that a shard is done, and forgets that it had failed."""
+        """Writes the done record of a shard, and deletes its failure record."""
         self.files.put(done_file(done.shard), json.dumps(asdict(done), sort_keys=True).encode())
         self.files.drop(f"failed/{done.stage}/{done.shard.name}.json")
 
     def done(self, stage: str) -> dict[int, Done]:
-        """Done records of a stage by shard index; a damaged record is named in a warning and left out."""
+        """Done records of a stage by shard index; damaged records are left out with a warning."""
         records = (self._read(file) for file in self.files.storage.files(f"done/{stage}"))
         return {record.index: record for record in records if isinstance(record, Done)}
 
     def done_record(self, shard: Shard) -> Done | None:
-        """The shard's done record, if it is done and its files are what was written, to the byte."""
+        """The shard's done record, if it is done and its files are unchanged, to the byte."""
         record = self._read(done_file(shard))
         if not isinstance(record, Done):
             return None
         return None if faults_of(self.files.storage, [record], hashed=True, check=IntegrityCheck()) else record
 
     def _read(self, file: str) -> Done | Fault | None:
-        """A done record, or what is wrong with it, which a warning names; None where it is gone."""
+        """A done record, or what is wrong with it, which is also logged as a warning; None if the file is gone."""
         content = self.files.content(file)
         if content is None:
             return None
@@ -70,9 +70,9 @@ class Ledger:
         return fault
 
     def missing(self, shards: Sequence[Shard], fingerprint: str, *, verify: bool | None = None) -> list[Shard]:
-        """Those shards that are not done with this fingerprint, or whose files are not what was written.
+        """The shards that are not done with this fingerprint, or whose files were damaged.
 
-        What is damaged is named in a warning; `checked` counts what was read.
+        Damaged files are logged as warnings; `checked` counts what was read.
 
         Args:
             shards: all of a stage.
@@ -96,7 +96,7 @@ class Ledger:
         return [shard for shard in shards if shard not in records or shard.index in damaged]
 
     def verify(self) -> list[Fault]:
-        """Every part whose bytes are not those of its done record, and every done record that is damaged."""
+        """Every damaged done record, and every part whose bytes are not those of its done record."""
         records = [self._read(file) for file in self.files.storage.files("done")]
         damaged = [record for record in records if isinstance(record, Fault)]
         whole = [record for record in records if isinstance(record, Done)]
@@ -105,7 +105,7 @@ class Ledger:
     # ---- failed ------------------------------------------------------------------------------------------------------
 
     def write_failure(self, shard: Shard, *, cause: str, traceback: str) -> None:
-        """Files why a shard failed, for `status`."""
+        """Writes why a shard failed, for `status`."""
         record = {"index": shard.index, "start": shard.start, "stop": shard.stop, "cause": cause}
         content = json.dumps({**record, "traceback": traceback}, indent=2).encode()
         self.files.put(f"failed/{shard.stage}/{shard.name}.json", content)
@@ -115,10 +115,10 @@ class Ledger:
         records = (self.files.json(file) for file in self.files.below(f"failed/{stage}"))
         return [cast("dict[str, Any]", record) for record in records if isinstance(record, dict)]
 
-    # ---- at work -----------------------------------------------------------------------------------------------------
+    # ---- running -----------------------------------------------------------------------------------------------------
 
     def note_running(self, shard: Shard) -> None:
-        """Leaves a trace that a shard is at work here, for `status`; it is not part of the results."""
+        """Writes a trace that a shard is running here, for `status`; it is not part of the results."""
         trace = Running(shard.index, platform.node(), os.getpid(), time.time())
         self.files.put(f"running/{shard.stage}/{shard.name}.json", json.dumps(asdict(trace)).encode())
 
@@ -127,12 +127,12 @@ class Ledger:
         self.files.drop(f"running/{shard.stage}/{shard.name}.json")
 
     def clear_running(self, stage: str) -> None:
-        """Removes all traces of a stage: those that are left belong to workers that are gone."""
+        """Removes all traces of a stage; called when the workers that left them are gone."""
         for file in self.files.below(f"running/{stage}"):
             self.files.drop(file)
 
     def running(self, stage: str) -> list[Running]:
-        """Traces of a stage by shard, without those that vanish meanwhile or whose process is known to be gone."""
+        """Traces of a stage by shard, except those that vanish meanwhile or whose process is known to have ended."""
         traces: list[Running] = []
         for file in self.files.below(f"running/{stage}"):
             if (record := self.files.json(file)) is not None:
@@ -141,19 +141,19 @@ class Ledger:
         return [trace for trace in traces if not trace.is_gone]
 
     def others(self, stages: Sequence[str]) -> list[Running]:
-        """Traces of workers that another scan of this run seems to have."""
+        """Traces that another scan of this run seems to have left."""
         ours = (platform.node(), os.getpid())
         return [trace for stage in stages for trace in self.running(stage) if (trace.host, trace.pid) != ours]
 
     # ---- planned -----------------------------------------------------------------------------------------------------
 
     def note_plan(self, stage: str, n_shards: int) -> None:
-        """Files how many shards a stage has and that work on it begins now, for `status`."""
+        """Writes how many shards a stage has and that work on it begins now, for `status`."""
         plan = {"shards": n_shards, "since": time.time()}
         self.files.put(f"plan/{stage}.json", json.dumps(plan).encode())
 
     def planned(self, stage: str) -> int | None:
-        """How many shards a stage has; None before it began."""
+        """Number of shards of a stage; None before it began."""
         plan = self._plan(stage)
         return int(plan["shards"]) if "shards" in plan else None
 
@@ -166,7 +166,7 @@ class Ledger:
         return cast("dict[str, Any]", plan) if isinstance(plan, dict) else {}
 
     def clear(self, stage: str) -> None:
-        """Forgets everything that a stage has done, but not its tables."""
+        """Deletes the records of everything that a stage has done, but not its tables."""
         for folder in (f"done/{stage}", f"failed/{stage}"):
             self.files.storage.remove(folder)
         self.clear_running(stage)

@@ -1,4 +1,4 @@
-"""Values that are made once and kept, because a worker asks for them again and again."""
+"""Values that are computed once and kept, because a worker needs them repeatedly."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ Value = TypeVar("Value")
 
 
 class Memo(Generic[Key, Value]):
-    """Values by key, each made when it is first asked for.
+    """Values by key, each computed at first use.
 
     Args:
-        make: gives the value of a key.
-        most: how many are kept; the oldest is dropped first. None: all.
+        make: computes the value of a key.
+        most: number of values to keep; the oldest is dropped first. None: all.
 
     >>> lengths = Memo(len)
     >>> lengths("ab"), lengths("ab")

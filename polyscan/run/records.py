@@ -1,4 +1,4 @@
-"""The small files of a run that say what happened: a record of every shard done, a trace of every one at work."""
+"""The small files that record what happened in a run: one for every done shard, and one for every running shard."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 from polyscan.shards import Shard
 
 NO_RECORD = (ValueError, TypeError, KeyError, AttributeError)
-"""What comes of reading as a record what is none."""
+"""Errors that reading a damaged record can raise."""
 
 
 @dataclass(frozen=True)
@@ -30,17 +30,17 @@ class Done:
     """The record that one shard is done: its range and its files.
 
     Args:
-        stage: whose shard it is.
-        index: its number in the stage.
-        count: shards in the stage.
-        start: its first item.
-        stop: behind its last item.
-        fingerprint: of the stage, when it was done.
-        parts: its files.
-        seconds: from its beginning to its filing.
-        at: when it was filed, in seconds since 1970; None in records of 0.1.0.
-        batch: batch sizes by setting, where memory ran out at the job's own: equal to others' up to rounding.
-        cpu: kind of the CPU that did it; None in records of 0.1.0.
+        stage: of the shard.
+        index: number of the shard in its stage.
+        count: number of shards in the stage.
+        start: first item.
+        stop: one past the last item.
+        fingerprint: of the stage, when the shard was done.
+        parts: files of the shard.
+        seconds: time that it took to compute.
+        at: when it was recorded, in seconds since 1970; None in records of 0.1.0.
+        batch: batch sizes by setting, if memory ran out at those of the job; results are equal up to rounding.
+        cpu: kind of CPU that it ran on; None in records of 0.1.0.
     """
 
     stage: str
@@ -65,7 +65,7 @@ class Done:
         """The record as it was written.
 
         Raises:
-            ValueError, TypeError, KeyError, AttributeError: if it is none.
+            ValueError, TypeError, KeyError, AttributeError: if the text is not a done record.
         """
         record: dict[str, Any] = json.loads(text)
         parts = tuple(Part(**part) for part in record.pop("parts"))
@@ -79,13 +79,13 @@ class Done:
 
     @property
     def shard(self) -> Shard:
-        """The shard that it tells of."""
+        """The shard that is done."""
         return Shard(self.stage, self.index, self.count, self.start, self.stop)
 
 
 @dataclass(frozen=True)
 class Running:
-    """The trace of a shard that is at work: where, and since when (seconds since 1970)."""
+    """The trace of a running shard: where it runs, and since when (seconds since 1970)."""
 
     index: int
     host: str
@@ -94,20 +94,20 @@ class Running:
 
     @property
     def is_gone(self) -> bool:
-        """Whether its process is known to be gone; that of another machine never is."""
+        """Whether its process is known to have ended; unknown, so False, for a process on another machine."""
         if self.host != platform.node() or os.name != "posix":
             return False
         try:
             os.kill(self.pid, 0)
         except ProcessLookupError:
             return True
-        except PermissionError:  # another user's, and alive
+        except PermissionError:  # another user's process, still running
             return False
         return False
 
 
 def part_file(table: str, shard: Shard) -> str:
-    """Where a shard's rows of a table lie.
+    """File name of a shard's rows of a table.
 
     >>> part_file("embeddings", Shard("embed", 1, 23, 8, 16))
     'embeddings/part-00001-of-00023.parquet'
@@ -116,7 +116,7 @@ def part_file(table: str, shard: Shard) -> str:
 
 
 def done_file(shard: Shard) -> str:
-    """Where its done record lies.
+    """File name of a shard's done record.
 
     >>> done_file(Shard("embed", 1, 23, 8, 16))
     'done/embed/00001-of-00023.json'

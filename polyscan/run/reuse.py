@@ -1,7 +1,7 @@
 """What a run reuses of another one: the tables of every stage that would come out the same.
 
-Law: what is reused is done by the run's own records, byte for byte that of the other. Files are replaced and never
-changed, so one run can't alter what the other holds, and either may be deleted.
+Law: reused files have done records in both runs and are equal to the byte. Files are replaced and never changed, so
+neither run can alter the other's, and either may be deleted.
 """
 
 from __future__ import annotations
@@ -10,24 +10,24 @@ from collections.abc import Sequence
 
 from polyscan.errors import TableError
 from polyscan.run.folder import Run
-from polyscan.run.records import Done
+from polyscan.run.records import Done, done_file
 
 
 def reuse(base: Run, variant: Run, stages: Sequence[str]) -> list[str]:
     """Links or copies parts and done records of each stage whose fingerprint is the same in both runs.
 
-    What the variant has already is left alone, so that an interrupted call goes on where it was.
+    Files that the variant already has are kept, so an interrupted call can be repeated.
 
     Args:
         base: a finished run.
-        variant: a run whose manifest is settled.
+        variant: a run whose manifest is written.
         stages: names in their order.
 
     Returns:
         The stages that are reused.
 
     Raises:
-        TableError: if the base is not finished, has lost a part, or the variant has no manifest.
+        TableError: if the base is not finished or has lost a part, or the variant has no manifest.
     """
     require_finished(base, stages)
     if not variant.manifest():
@@ -42,7 +42,7 @@ def reuse(base: Run, variant: Run, stages: Sequence[str]) -> list[str]:
 
 
 def require_finished(run: Run, stages: Sequence[str]) -> None:
-    """Refuses a run of which a shard is not done with the settings of its manifest.
+    """Refuses a run in which some shard is not done with the settings of its manifest.
 
     Raises:
         TableError: naming the first stage with shards left.
@@ -61,14 +61,14 @@ def _fingerprints(run: Run) -> dict[str, str]:
 
 
 def _reuse_shard(record: Done, base: Run, variant: Run) -> None:
-    """One shard: its parts, then its done record."""
+    """Reuses one shard: its parts, then its done record."""
     shard = record.shard
     if variant.ledger.done_record(shard) == record:
         return
-    for file in (*(part.file for part in record.parts), f"done/{shard.stage}/{shard.name}.json"):
+    for file in (*(part.file for part in record.parts), done_file(shard)):
         try:
             variant.storage.link(file, base.storage)
         except FileNotFoundError as error:
             raise TableError(
-                f"{base.address} has lost {file}; the same `polyscan scan` makes it again, and it alone"
+                f"{base.address} has lost {file}; the same `polyscan scan` makes it again and keeps the rest"
             ) from error

@@ -1,4 +1,4 @@
-"""What a run's tables hold by key: embeddings of crops, their thumbnails, and the network's own features."""
+"""Rows of a run's tables that are read by key: embeddings of crops, thumbnails, and the network's own features."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from polyscan.storage import Storage
 from polyscan.tables import TABLES
 
 KEPT_BYTES = 512 * 2**20
-"""Of a table's parts that a worker keeps in memory."""
+"""Size of a table's parts that a worker keeps in memory."""
 
 
 class KeyedParts:
-    """The parts of a table whose rows are called by `item`: those are read that hold what is asked for.
+    """The parts of a table with the key `item`: a part is read only if it holds a requested item.
 
     Args:
-        storage: where they lie.
-        files: their names.
-        table: which table.
-        read: what is kept of a part, and how many bytes that is; a sequence in the order of its rows.
+        storage: of the run.
+        files: names of the parts.
+        table: name of the table.
+        read: gives what to keep of a part, a sequence in the order of its rows, and its size in bytes.
     """
 
     def __init__(
@@ -41,7 +41,7 @@ class KeyedParts:
         self._keys, self._parts, self._rows = keys[order], parts[order], rows[order]
 
     def holding(self, items: Int64[np.ndarray, " n"]) -> Bool[np.ndarray, " n"]:
-        """Which of them there are."""
+        """Which of these items the table has."""
         if not len(self._keys):
             return np.zeros(len(items), dtype=bool)
         return cast("np.ndarray", self._keys[self._places(items)] == items)
@@ -49,11 +49,11 @@ class KeyedParts:
     def blocks(
         self, items: Int64[np.ndarray, " n"]
     ) -> Iterator[tuple[Any, Int64[np.ndarray, " m"], Int64[np.ndarray, " m"]]]:
-        """Part by part: what is kept of it, the places in `items` of those it holds, and their rows in it."""
+        """For each part: what is kept of it, the positions in `items` of the items it holds, and their rows in it."""
         place = self._places(items)
         for part in np.unique(self._parts[place]):
-            here = np.flatnonzero(self._parts[place] == part)
-            yield self._block(self.files[int(part)]), here, self._rows[place[here]]
+            positions = np.flatnonzero(self._parts[place] == part)
+            yield self._block(self.files[int(part)]), positions, self._rows[place[positions]]
 
     def _places(self, items: Int64[np.ndarray, " n"]) -> Int64[np.ndarray, " n"]:
         place = np.searchsorted(self._keys, items)
@@ -61,7 +61,7 @@ class KeyedParts:
         return place
 
     def _block(self, file: str) -> Any:
-        # A layer's units touch the same parts again and again.
+        # A layer's units need the same parts repeatedly.
         if file not in self._blocks:
             while self._blocks and sum(size for _, size in self._blocks.values()) > KEPT_BYTES:
                 self._blocks.pop(next(iter(self._blocks)))
@@ -70,7 +70,7 @@ class KeyedParts:
 
 
 def embedding_parts(storage: Storage, files: Sequence[str]) -> KeyedParts:
-    """Those of `embeddings`: a part's vectors as one array."""
+    """Parts of `embeddings`: of each part its vectors as one array."""
 
     def read(file: str) -> tuple[Float32[np.ndarray, "m d"], int]:
         vectors = tables.read_vectors(storage, file, "embedding", TABLES["embeddings"])
@@ -80,7 +80,7 @@ def embedding_parts(storage: Storage, files: Sequence[str]) -> KeyedParts:
 
 
 def thumbnail_parts(storage: Storage, files: Sequence[str]) -> KeyedParts:
-    """Those of `thumbnails`: a part's pictures as a list."""
+    """Parts of `thumbnails`: of each part its pictures as a list."""
 
     def read(file: str) -> tuple[list[bytes], int]:
         pictures = tables.read(storage, [file], TABLES["thumbnails"], columns=["image"])["image"].tolist()
@@ -93,25 +93,25 @@ def vectors_of(parts: KeyedParts, items: Int64[np.ndarray, " n"]) -> Float32[np.
     """Embeddings of these items, in this order.
 
     Raises:
-        TableError: if one of them was never embedded.
+        TableError: if an item was never embedded.
     """
     missing = int((~parts.holding(items)).sum())
     if missing:
         raise TableError(f"{missing} items have no embedding")
     gathered: Float32[np.ndarray, "n d"] | None = None
-    for block, here, rows in parts.blocks(items) if len(items) else ():
+    for block, positions, rows in parts.blocks(items) if len(items) else ():
         if gathered is None:
             gathered = np.empty((len(items), block.shape[1]), dtype=np.float32)
-        gathered[here] = block[rows]
+        gathered[positions] = block[rows]
     return gathered if gathered is not None else np.empty((0, 0), dtype=np.float32)
 
 
 def thumbnails_of(parts: KeyedParts, items: Int64[np.ndarray, " n"]) -> list[bytes | None]:
-    """Thumbnails of these items, in this order; None where there is none."""
+    """Thumbnails of these items, in this order; None for an item without one."""
     thumbnails: list[bytes | None] = [None] * len(items)
     known = np.flatnonzero(parts.holding(items))
-    for block, here, rows in parts.blocks(items[known]) if len(known) else ():
-        for at, row in zip(known[here].tolist(), rows.tolist(), strict=True):
+    for block, positions, rows in parts.blocks(items[known]) if len(known) else ():
+        for at, row in zip(known[positions].tolist(), rows.tolist(), strict=True):
             thumbnails[at] = block[row]
     return thumbnails
 
@@ -119,7 +119,7 @@ def thumbnails_of(parts: KeyedParts, items: Int64[np.ndarray, " n"]) -> list[byt
 def features(
     storage: Storage, files: Sequence[str], layer: str, space: str
 ) -> tuple[Int64[np.ndarray, " n"], Float32[np.ndarray, "n d"]]:
-    """The network's own features of a layer: keys of its positions, rising, and their vectors."""
+    """The network's own features of a layer: sorted keys of positions, and their vectors."""
     where = {"layer": layer, "space": space}
     keys, vectors = tables.read_matrix(storage, files, TABLES["features"], key="item", column="embedding", where=where)
     order = np.argsort(keys, kind="stable")

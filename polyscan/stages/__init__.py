@@ -1,1 +1,1 @@
-"""The line's verbs, one file each. A stage gives two names: `shards(job, run)` and `Worker(job, run)`."""
+"""The stages of a scan, one module each. A stage module defines `shards(job, run)` and `Worker(job, run)`."""

@@ -1,9 +1,9 @@
-"""calibrate: every score on null sets, sets that a unit of one concept could have produced."""
+"""calibrate: computes every score on null sets, exemplar sets that a single-concept unit could have produced."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from itertools import accumulate
 from typing import Any
@@ -30,38 +30,39 @@ NullRow = tuple[Any, ...]
 
 
 def shards(job: Job, run: Run) -> list[Shard]:
-    """Ranges of null sets: of each layer's null in turn, then of those drawn from the pool of all images."""
-    sizes = [
-        *(layer.n_units for layer in null_layers(job, run)),
-        *(job.calibrate.embedding_sets for _ in _pooled(job, run)),
-    ]
+    """Ranges of null sets: first each layer's null in turn, then the nulls drawn from the pool of all images."""
+    sizes = _null_sizes(job, null_layers(job, run), _pooled(job, run))
     return split_within("calibrate", sizes, job.calibrate.sets_per_shard)
 
 
+def _null_sizes(job: Job, layers: Sequence[Layer], pooled: Sequence[str]) -> list[int]:
+    """Number of sets of each null: layers' nulls, then pooled ones."""
+    return [*(layer.n_units for layer in layers), *(job.calibrate.embedding_sets for _ in pooled)]
+
+
 def null_layers(job: Job, run: Run) -> list[Layer]:
-    """The virtual layers whose units' evidence is the layer null."""
+    """The virtual layers whose units are the layer null."""
     return [layer for layer in run.layers() if layer.role == "null"] if LAYER_NULL in job.calibrate.nulls else []
 
 
 def _pooled(job: Job, run: Run) -> list[str]:
     """Nulls that are drawn from embeddings of whole images."""
-    wanted = [name for name in job.calibrate.nulls if name in POOLED]
-    return wanted if has_pool(job, run) else []
+    names = [name for name in job.calibrate.nulls if name in POOLED]
+    return names if has_pool(job, run) else []
 
 
 class Worker:
-    """Reads the null readouts' evidence, and the pool of all images where a null is drawn from it."""
+    """Reads the evidence of null readouts, and the pool of all images if a null is drawn from it."""
 
     def __init__(self, job: Job, run: Run) -> None:
         self.job = job
         self.run = run
         self.evidence = EvidenceReader(job, run)
-        # A score without a tail has no p, so it needs no null.
+        # A score without a tail has no p and needs no null.
         self.scores = {name: score for name, score in job.score_functions().items() if score.tail != "none"}
         self.layers = null_layers(job, run)
         self.pooled = _pooled(job, run)
-        sizes = [*(layer.n_units for layer in self.layers), *(job.calibrate.embedding_sets for _ in self.pooled)]
-        self.starts = [0, *accumulate(sizes)]
+        self.starts = [0, *accumulate(_null_sizes(job, self.layers, self.pooled))]
         self._sets: dict[str, Int64[np.ndarray, "sets n"]] = {}
         for name in self.pooled:
             if not POOLED[name].holds_level:
@@ -69,12 +70,12 @@ class Worker:
 
     def __call__(self, shard: Shard) -> dict[str, Columns]:
         """Every score on a range of null sets."""
-        place = next(i for i in range(len(self.starts) - 1) if self.starts[i] <= shard.start < self.starts[i + 1])
-        sets = range(shard.start - self.starts[place], shard.stop - self.starts[place])
-        if place < len(self.layers):
-            rows = list(self._of_layer(self.layers[place], sets))
+        index = next(i for i in range(len(self.starts) - 1) if self.starts[i] <= shard.start < self.starts[i + 1])
+        sets = range(shard.start - self.starts[index], shard.stop - self.starts[index])
+        if index < len(self.layers):
+            rows = list(self._of_layer(self.layers[index], sets))
         else:
-            rows = list(self._of_pool(self.pooled[place - len(self.layers)], sets))
+            rows = list(self._of_pool(self.pooled[index - len(self.layers)], sets))
         names = ("layer", "null", "evidence", "space", "set", "reach", "score", "value")
         columns = list(zip(*rows, strict=True)) or [()] * len(names)
         return {"nulls": dict(zip(names, columns, strict=True))}
@@ -87,24 +88,24 @@ class Worker:
         ]
         prepare(subject.sample for subject in subjects)
         for subject in subjects:
-            number = subject.channel
-            about = (layer.parent, LAYER_NULL, subject.evidence, subject.space, number, int(reach[number]))
-            yield from ((*about, name, value) for name, value in values_of(self.scores, subject.sample))
+            channel = subject.channel
+            key = (layer.parent, LAYER_NULL, subject.evidence, subject.space, channel, int(reach[channel]))
+            yield from ((*key, name, value) for name, value in values_of(self.scores, subject.sample))
 
     def _of_pool(self, null: str, sets: range) -> Iterator[NullRow]:
-        # All sets of a null are drawn in one go, the same for every shard; a worker does so once.
+        # All sets of a null are drawn at once, the same for every shard; each worker draws them once.
         if null not in self._sets:
             self._sets[null] = self._drawn(null)
         samples = [self._sample(null, number, self._sets[null][number]) for number in sets]
         prepare(samples)
         for number, sample in zip(sets, samples, strict=True):
-            about = ("", null, "exemplars", self.job.embed.model, number, 1)
-            yield from ((*about, name, value) for name, value in values_of(self.scores, sample))
+            key = ("", null, "exemplars", self.job.embed.model, number, 1)
+            yield from ((*key, name, value) for name, value in values_of(self.scores, sample))
 
-    def _sample(self, null: str, number: int, places: Int64[np.ndarray, " n"]) -> Sample:
-        images = self._pool["image"].to_numpy()[places]
+    def _sample(self, null: str, number: int, rows: Int64[np.ndarray, " n"]) -> Sample:
+        images = self._pool["image"].to_numpy()[rows]
         return self.evidence.sample_of(
-            self._vectors[places],
+            self._vectors[rows],
             images,
             seed=seed(self.job.seed, f"clusters of {null} sets", "", number, self.job.score.seed),
         )

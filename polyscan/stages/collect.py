@@ -1,4 +1,4 @@
-"""collect: one forward pass over a range of images; each unit's strongest ones, its moments, and what was refused."""
+"""collect: one forward pass over a range of images; gives each unit's strongest images and moments, and bad images."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def shards(job: Job, run: Run) -> list[Shard]:
 
 
 class Worker:
-    """Holds the network with all readouts, virtual ones among them, and the image source."""
+    """Holds the network with all its readouts, real and virtual, and the image source."""
 
     def __init__(self, job: Job, run: Run) -> None:
         self.job = job
@@ -43,16 +43,9 @@ class Worker:
 
     def __call__(self, shard: Shard) -> dict[str, Columns]:
         """Candidates, moments, images and rejects of one range of images."""
-        device = self.reader.network.device
-        tally = PeakTally(len(self.order), k=self.job.collect.k, name=self._name, device=device, reads=self.reads)
         pictures: list[Picture] = []
         rejects: list[Reject] = []
-        wanted = range(shard.start, shard.stop)
-        for batch in batches(self.reader.network, self.images, wanted, self.job.collect.batch, rejects):
-            ids = torch.tensor([picture.image for picture in batch.pictures], device=device)
-            tally.add(self._peaks(batch.inputs).first(len(ids)), ids)
-            pictures += [_without_pixels(picture) for picture in batch.pictures]
-        result = tally.result()
+        result = self._tallied(range(shard.start, shard.stop), pictures, rejects)
         return {
             "images": _image_columns(pictures),
             "rejects": {name: [getattr(r, name) for r in rejects] for name in ("image", "path", "reason")},
@@ -60,11 +53,21 @@ class Worker:
             "moments": self._moments(result),
         }
 
+    def _tallied(self, ids: range, pictures: list[Picture], rejects: list[Reject]) -> TallyResult:
+        """Every unit's tally of these images; `pictures` and `rejects` receive what could and could not be read."""
+        device = self.reader.network.device
+        tally = PeakTally(len(self.order), k=self.job.collect.k, name=self._name, device=device, reads=self.reads)
+        for batch in batches(self.reader.network, self.images, ids, self.job.collect.batch, rejects):
+            images = torch.tensor([picture.image for picture in batch.pictures], device=device)
+            tally.add(self._peaks(batch.inputs).first(len(images)), images)
+            pictures += [_without_pixels(picture) for picture in batch.pictures]
+        return tally.result()
+
     def _peaks(self, inputs: Float[Tensor, "b c y x"]) -> Peaks:
-        """Those of all units in their order, in one pass."""
-        found: dict[int, Peaks] = {}
-        self.reader.read_peaks(inputs, found.__setitem__)
-        return Peaks.joined([found[index] for index in range(len(self.reader.points))])
+        """Peaks of all units in their order, in one pass."""
+        peaks: dict[int, Peaks] = {}
+        self.reader.read_peaks(inputs, peaks.__setitem__)
+        return Peaks.joined([peaks[index] for index in range(len(self.reader.points))])
 
     def _name(self, number: int) -> str:
         return str(self.order[number])
@@ -85,7 +88,7 @@ class Worker:
         return {**self._units(1), **{name: getattr(result.moments, name) for name in names}}
 
     def _units(self, rows: int) -> dict[str, Any]:
-        """Unit number, layer and channel, so many rows of each unit."""
+        """Unit number, layer and channel, with `rows` rows for each unit."""
         layers = self.order.layers
         sizes = [layer.n_units for layer in layers]
         names = np.array([layer.name for layer in layers], dtype=object)
@@ -97,25 +100,25 @@ class Worker:
 
 
 def _reading(job: Job, run: Run, order: UnitOrder) -> Callable[[Int64[np.ndarray, " b"]], Bool[np.ndarray, "u b"]]:
-    """Which of a batch's images each unit ranks: a unit of a thinned layer only those it reads, the others all."""
+    """Which images of a batch each unit ranks: units of thinned layers only those they read, all other units all."""
     seeds, reach = np.zeros(len(order), dtype=np.int64), np.ones(len(order), dtype=np.int32)
     for layer in order.layers:
         if layer.role == "null":
-            own = slice(order.start(layer.name), order.start(layer.name) + layer.n_units)
-            seeds[own], reach[own] = seed(job.seed, "thinning", layer.name), reaches(run, layer.name)
+            units = slice(order.start(layer.name), order.start(layer.name) + layer.n_units)
+            seeds[units], reach[units] = seed(job.seed, "thinning", layer.name), reaches(run, layer.name)
     thinned = np.flatnonzero(reach > 1)
     channels = np.array([order[int(number)].channel for number in thinned], dtype=np.int64)
 
     def reading(images: Int64[np.ndarray, " b"]) -> Bool[np.ndarray, "u b"]:
-        found = np.ones((len(order), len(images)), dtype=bool)
-        found[thinned] = reads(seeds[thinned], channels, images, reach[thinned])
-        return found
+        is_read = np.ones((len(order), len(images)), dtype=bool)
+        is_read[thinned] = reads(seeds[thinned], channels, images, reach[thinned])
+        return is_read
 
     return reading
 
 
 def _without_pixels(picture: Picture) -> Picture:
-    """The picture with its size alone (an array that takes no memory)."""
+    """The picture with only its size kept (an array that takes no memory)."""
     return Picture(
         picture.image,
         picture.path,

@@ -1,4 +1,4 @@
-"""combine: each unit's top k over all images with its crops, its moments, and whether it is dead or saturated."""
+"""combine: merges each unit's top k and moments over all images, and finds dead and saturated units."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ DEAD_SHARE = 1e-6  # of the layer's median sd
 
 
 def shards(job: Job, run: Run) -> list[Shard]:
-    """Whole layers' units, cut where a layer has very many (what is dead is judged against its layer's median)."""
+    """Ranges of units, each within one layer: a unit is dead by comparison with its layer's median."""
     return split_within("combine", [layer.n_units for layer in run.layers()], UNITS_PER_SHARD)
 
 
 class Worker:
-    """Merges what the ranges of images found."""
+    """Merges the results of all ranges of images."""
 
     def __init__(self, job: Job, run: Run) -> None:
         self.job = job
@@ -42,7 +42,7 @@ class Worker:
         if int(whole.n[0]) < self.job.collect.k:
             raise JobError(
                 f"only {int(whole.n[0])} images could be read, `collect.k` is {self.job.collect.k}; "
-                "the table `rejects` says why the others could not; mend them or set a smaller k"
+                "the table `rejects` says why the others could not; fix them or set a smaller k"
             )
         return {"exemplars": self._exemplars(shard, layer), "units": self._units(layer, whole, channels)}
 
@@ -56,22 +56,19 @@ class Worker:
 
     def _units(self, layer: Layer, whole: Moments, channels: range) -> Columns:
         is_dead = dead(whole, relu_follows=bool(self.layers[layer.name]["relu_follows"]))
-        here = slice(channels.start, channels.stop)
+        rows = slice(channels.start, channels.stop)
         return {
-            "layer": [layer.name] * len(channels),
-            "parent": [layer.parent] * len(channels),
-            "role": [layer.role] * len(channels),
-            "channel": np.array(channels, dtype=np.int32),
+            **_unit_keys(layer, np.array(channels, dtype=np.int32)),
             "depth": np.full(len(channels), layer.depth, dtype=np.int32),
-            "n_images": whole.n[here],
-            "mean": whole.mean[here],
-            "sd": whole.sd[here],
-            "min": whole.min[here],
-            "max": whole.max[here],
-            "kurtosis": whole.excess_kurtosis[here],
-            "sparsity": whole.sparsity[here],
-            "is_dead": is_dead[here],
-            "saturated": whole.n_at_max[here] > self.job.collect.k,
+            "n_images": whole.n[rows],
+            "mean": whole.mean[rows],
+            "sd": whole.sd[rows],
+            "min": whole.min[rows],
+            "max": whole.max[rows],
+            "kurtosis": whole.excess_kurtosis[rows],
+            "sparsity": whole.sparsity[rows],
+            "is_dead": is_dead[rows],
+            "saturated": whole.n_at_max[rows] > self.job.collect.k,
         }
 
     def _exemplars(self, shard: Shard, layer: Layer) -> Columns:
@@ -81,33 +78,33 @@ class Worker:
         )
         rows = rows.iloc[kept]
         boxes = boxes_of(rows, self.layers[layer.name], self.input_px)
-        image = rows["image"].to_numpy()
         return {
-            "layer": rows["layer"].to_numpy(),
-            "parent": [layer.parent] * len(rows),
-            "role": [layer.role] * len(rows),
-            "channel": rows["channel"].to_numpy(),
+            **_unit_keys(layer, rows["channel"].to_numpy()),
             "rank": rows.groupby("unit", sort=False).cumcount().to_numpy(np.int32),
-            "image": image,
-            "activation": rows["activation"].to_numpy(),
-            "y": rows["y"].to_numpy(),
-            "x": rows["x"].to_numpy(),
-            "top": boxes[:, 0],
-            "left": boxes[:, 1],
-            "bottom": boxes[:, 2],
-            "right": boxes[:, 3],
-            "crop": crop_keys(image, boxes),
+            **{name: rows[name].to_numpy() for name in ("image", "activation", "y", "x")},
+            **dict(zip(("top", "left", "bottom", "right"), boxes.T, strict=True)),
+            "crop": crop_keys(rows["image"].to_numpy(), boxes),
         }
 
 
+def _unit_keys(layer: Layer, channels: Int32[np.ndarray, " n"]) -> Columns:
+    n = len(channels)
+    return {
+        "layer": [layer.name] * n,
+        "parent": [layer.parent] * n,
+        "role": [layer.role] * n,
+        "channel": channels,
+    }
+
+
 def dead(moments: Moments, *, relu_follows: bool) -> Bool[np.ndarray, " u"]:
-    """Which units of a layer never say anything: next to no spread, or no peak that gets through the ReLU."""
+    """Which units of a layer are dead: their peaks hardly vary, or a ReLU follows and no peak is positive."""
     flat = moments.sd <= DEAD_SHARE * np.median(moments.sd)
     return flat | (moments.max <= 0) if relu_follows else flat
 
 
 def boxes_of(rows: pd.DataFrame, layer: pd.Series, input_px: int) -> Int32[np.ndarray, "n 4"]:
-    """Receptive-field boxes (top, left, bottom, right) in the network's input, cut at its edges."""
+    """Receptive-field boxes (top, left, bottom, right) in the network's input, cut off at its edges."""
 
     def edges(place: str, axis: str) -> tuple[Float64[np.ndarray, " n"], Float64[np.ndarray, " n"]]:
         if not np.isfinite(layer[f"field_{axis}"]):

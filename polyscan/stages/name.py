@@ -1,6 +1,6 @@
-"""name: words for what a unit's exemplars, and each of its clusters, have in common.
+"""name: gives words for what a unit's exemplars, and the exemplars of each cluster, have in common.
 
-Law: a label is a name only where more of the images have it than chance would give to so many images of the data.
+Law: a label is a name only if more of these images have it than that many images drawn at random would.
 """
 
 from __future__ import annotations
@@ -70,9 +70,9 @@ def label_shares(run: Run) -> dict[int, float]:
 
 
 def is_above_chance(count: int, n: int, share: float, n_labels: int) -> bool:
-    """Whether so many of n images with a label that this share of all images has are more than chance gives.
+    """Whether a label occurs more often among n images than chance gives, if `share` of all images have it.
 
-    Binomial, at .05 over all labels (Bonferroni): any of them might have been the name.
+    Binomial test at .05, corrected over all labels (Bonferroni), since any of them could have become the name.
 
     >>> is_above_chance(32, 32, 0.1, 10), is_above_chance(1, 32, 0.001, 1000), is_above_chance(3, 32, 0.001, 1000)
     (True, False, True)
@@ -82,18 +82,18 @@ def is_above_chance(count: int, n: int, share: float, n_labels: int) -> bool:
 
 def _rows(subject: Subject, clusters: Int64[np.ndarray, " n"], shares: Mapping[int, float]) -> Iterator[NameRow]:
     """Names of all exemplars, then of each cluster."""
-    about = (subject.layer, subject.channel, subject.evidence, subject.space)
+    key = (subject.layer, subject.channel, subject.evidence, subject.space)
     groups = [(ALL, np.ones(len(clusters), dtype=bool))]
     groups += [(cluster, clusters == cluster) for cluster in range(int(clusters.max()) + 1)]
     for cluster, members in groups:
         for rank, (name, kind, similarity) in enumerate(_names(subject.sample, members, shares)):
-            yield (*about, cluster, rank, name, kind, similarity)
+            yield (*key, cluster, rank, name, kind, similarity)
 
 
 def _names(
     sample: Sample, members: Bool[np.ndarray, " n"], shares: Mapping[int, float]
 ) -> list[tuple[str, str, float]]:
-    """Up to three names: words where there is a vocabulary in the evidence's space, else labels above chance."""
+    """Up to three names: words if there is a vocabulary in the evidence's space, else labels above chance."""
     if sample.vocabulary is not None:
         return _words(sample, sample.vocabulary, members)
     if sample.labels is None or sample.prototypes is None:
@@ -102,12 +102,12 @@ def _names(
     labels, counts = np.unique(sample.labels[members], return_counts=True)
     order = np.argsort(-counts, kind="stable")
     n = int(members.sum())
-    found = [
+    above_chance = [
         (names[label], "label", count / n)
         for label, count in ((int(labels[i]), int(counts[i])) for i in order)
         if label in names and is_above_chance(count, n, shares.get(label, 0.0), len(names))
     ]
-    return found[:NAMES]
+    return above_chance[:NAMES]
 
 
 def _words(sample: Sample, vocabulary: Concepts, members: Bool[np.ndarray, " n"]) -> list[tuple[str, str, float]]:

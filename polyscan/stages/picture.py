@@ -1,15 +1,15 @@
-"""picture: what is seen of a unit, in one JPEG: its strongest exemplars, those of each cluster, its visualizations."""
+"""picture: puts the pictures of a unit into one JPEG: strongest exemplars, those of each cluster, visualizations."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from polyscan.job import Job
-from polyscan.maps.sprites import EncodedPicture, sprite
+from polyscan.maps.sprites import EncodedPicture, Sprite, sprite
 from polyscan.run import Run
 from polyscan.shards import Shard, split_ranges
 from polyscan.tables import Columns
@@ -17,7 +17,7 @@ from polyscan.tables import Columns
 TILE = ("evidence", "item", "left", "top", "width", "height")
 
 
-class Chosen(NamedTuple):
+class SpriteItem(NamedTuple):
     """A picture that goes into a unit's sprite."""
 
     evidence: str
@@ -26,7 +26,7 @@ class Chosen(NamedTuple):
 
 
 def shards(job: Job, run: Run) -> list[Shard]:
-    """Ranges of real units, each within one layer; none where nothing is to be seen."""
+    """Ranges of real units, each within one layer; empty if the job wants no pictures."""
     crops = job.picture.crops and job.embed.thumbnail_px
     if not crops and not (job.picture.visualizations and job.visualize.enabled):
         return []
@@ -43,33 +43,15 @@ class Worker:
         self.order = run.unit_order()
 
     def __call__(self, shard: Shard) -> dict[str, Columns]:
-        """Sprites of one range of units; of a unit without pictures there is none."""
+        """Sprites of one range of units; a unit without pictures has no sprite."""
         layer, channels = self.order.within_layer(shard.start, shard.stop)
-        chosen = self._crops(layer.name, channels)
+        items = self._crops(layer.name, channels)
         for channel, more in self._visualizations(layer.name, channels).items():
-            chosen.setdefault(channel, []).extend(more)
-        sheets = {channel: sprite([one.picture for one in chosen[channel]]) for channel in sorted(chosen)}
-        tiles = [
-            (channel, one.evidence, one.item, *box)
-            for channel, sheet in sheets.items()
-            for one, box in zip(chosen[channel], sheet.boxes, strict=True)
-        ]
-        columns = list(zip(*tiles, strict=True)) or [()] * (1 + len(TILE))
-        return {
-            "sprites": {
-                "layer": [layer.name] * len(sheets),
-                "channel": list(sheets),
-                "width": [sheet.width for sheet in sheets.values()],
-                "height": [sheet.height for sheet in sheets.values()],
-                "image": [sheet.content for sheet in sheets.values()],
-            },
-            "tiles": {
-                "layer": [layer.name] * len(tiles),
-                **dict(zip(("channel", *TILE), columns, strict=True)),
-            },
-        }
+            items.setdefault(channel, []).extend(more)
+        sprites = {channel: sprite([item.picture for item in items[channel]]) for channel in sorted(items)}
+        return {"sprites": _sprite_columns(layer.name, sprites), "tiles": _tile_columns(layer.name, items, sprites)}
 
-    def _crops(self, layer: str, channels: range) -> dict[int, list[Chosen]]:
+    def _crops(self, layer: str, channels: range) -> dict[int, list[SpriteItem]]:
         """Exemplars that have a thumbnail, by unit."""
         side = self.job.embed.thumbnail_px
         if not side or not self.job.picture.crops:
@@ -82,15 +64,14 @@ class Worker:
         pictures = self.run.thumbnails(rows["crop"].to_numpy(np.int64))
         return _by_unit("exemplars", rows, pictures, side)
 
-    def _visualizations(self, layer: str, channels: range) -> dict[int, list[Chosen]]:
-        """Visualizations, then those begun from exemplars, by unit."""
+    def _visualizations(self, layer: str, channels: range) -> dict[int, list[SpriteItem]]:
+        """Visualizations, then those started from exemplars, by unit."""
         most, side = self.job.picture.visualizations, self.job.picture.visualization_px
         if not most or not self.job.visualize.enabled:
             return {}
-        chosen: dict[int, list[Chosen]] = {}
+        items: dict[int, list[SpriteItem]] = {}
         for table in ("visualizations", "data_visualizations"):
-            names = ["channel", "index", "activation", "image"]
-            rows = self.run.unit_rows(table, layer, names, channels=channels).rename(columns={"index": "item"})
+            rows = self._images_of(table, layer, channels)
             if table == "visualizations":
                 clusters = self._clusters(layer, channels)
                 clusters = clusters[clusters["evidence"] == table].drop(columns=["evidence", "is_main"])
@@ -100,24 +81,52 @@ class Worker:
             else:
                 rows = self._strongest(rows, None, most, 0)
             for channel, more in _by_unit(table, rows, rows["image"].tolist(), side).items():
-                chosen.setdefault(channel, []).extend(more)
-        return chosen
+                items.setdefault(channel, []).extend(more)
+        return items
+
+    def _images_of(self, table: str, layer: str, channels: range) -> pd.DataFrame:
+        names = ["channel", "index", "activation", "image"]
+        return self.run.unit_rows(table, layer, names, channels=channels).rename(columns={"index": "item"})
 
     def _clusters(self, layer: str, channels: range) -> pd.DataFrame:
         names = ["channel", "evidence", "is_main", "item", "cluster", "cluster_bic"]
         return self.run.unit_rows("clusters", layer, names, channels=channels)
 
     def _strongest(self, rows: pd.DataFrame, by: str | None, most: int, of_each: int) -> pd.DataFrame:
-        """A unit's first rows, and the first of each of its clusters; in the order they come in."""
+        """A unit's first `most` rows, and the first `of_each` of each of its clusters; their order is kept."""
         is_first = rows.groupby("channel").cumcount() < most
         if by is not None:
             is_first |= rows.groupby(["channel", by]).cumcount() < of_each
         return rows[is_first].sort_values("channel", kind="stable")
 
 
-def _by_unit(evidence: str, rows: pd.DataFrame, pictures: Sequence[bytes | None], side: int) -> dict[int, list[Chosen]]:
-    found: dict[int, list[Chosen]] = {}
+def _sprite_columns(layer: str, sprites: Mapping[int, Sprite]) -> Columns:
+    return {
+        "layer": [layer] * len(sprites),
+        "channel": list(sprites),
+        "width": [sheet.width for sheet in sprites.values()],
+        "height": [sheet.height for sheet in sprites.values()],
+        "image": [sheet.content for sheet in sprites.values()],
+    }
+
+
+def _tile_columns(layer: str, items: Mapping[int, list[SpriteItem]], sprites: Mapping[int, Sprite]) -> Columns:
+    """Where each picture lies in its unit's sprite."""
+    tiles = [
+        (channel, item.evidence, item.item, *box)
+        for channel, sheet in sprites.items()
+        for item, box in zip(items[channel], sheet.boxes, strict=True)
+    ]
+    columns = list(zip(*tiles, strict=True)) or [()] * (1 + len(TILE))
+    return {"layer": [layer] * len(tiles), **dict(zip(("channel", *TILE), columns, strict=True))}
+
+
+def _by_unit(
+    evidence: str, rows: pd.DataFrame, pictures: Sequence[bytes | None], side: int
+) -> dict[int, list[SpriteItem]]:
+    items: dict[int, list[SpriteItem]] = {}
     for channel, item, content in zip(rows["channel"].tolist(), rows["item"].tolist(), pictures, strict=True):
         if content is not None:
-            found.setdefault(int(channel), []).append(Chosen(evidence, int(item), EncodedPicture(bytes(content), side)))
-    return found
+            picture = EncodedPicture(bytes(content), side)
+            items.setdefault(int(channel), []).append(SpriteItem(evidence, int(item), picture))
+    return items

@@ -1,4 +1,4 @@
-"""visualize: images that make each unit strong, one after another, until the perceptual elbow."""
+"""visualize: generates images that activate each unit strongly, one after another, until the perceptual elbow."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ BOX = ["top", "left", "bottom", "right"]
 
 
 def shards(job: Job, run: Run) -> list[Shard]:
-    """Ranges of the chosen units, each within one layer; none where the job visualizes nothing."""
+    """Ranges of the chosen units, each within one layer; empty if the job visualizes nothing."""
     if not job.visualize.enabled:
         return []
     return split_within("visualize", [len(units) for units in _by_layer(job, run)], job.visualize.units_per_shard)
@@ -46,24 +46,27 @@ def _by_layer(job: Job, run: Run) -> list[list[Unit]]:
     table = run.read("units", ["layer", "channel", "is_dead"])
     live = table[~table["is_dead"]].groupby("layer")["channel"].agg(list).to_dict()
     layers = run.layers()
-    wanted = chosen_layers([layer.name for layer in layers if layer.is_real], job.visualize.layers)
-    found: list[list[Unit]] = []
+    names = chosen_layers([layer.name for layer in layers if layer.is_real], job.visualize.layers)
+    units: list[list[Unit]] = []
     for layer in layers:
-        if layer.parent not in wanted or not (layer.is_real or _is_proof(job, layer)):
-            continue
-        its = live.get(layer.name, [])
-        if layer.role == "null":
-            # A thinned readout is another unit only where images are ranked; its picture would be one seen before.
-            its = [
-                channel for channel, reach in enumerate(reaches(run, layer.name)) if reach == 1 and channel in set(its)
-            ]
-        size = job.visualize.units_per_layer if layer.is_real else job.visualize.virtual_units
-        found.append(_sample(job, layer, its, size))
-    return found
+        if layer.parent in names and (layer.is_real or _is_proof(job, layer)):
+            channels = _unthinned(run, layer, live.get(layer.name, []))
+            size = job.visualize.units_per_layer if layer.is_real else job.visualize.virtual_units
+            units.append(_sample(job, layer, channels, size))
+    return units
+
+
+def _unthinned(run: Run, layer: Layer, live: list[int]) -> list[int]:
+    """The live units; of null readouts only those that are not thinned."""
+    if layer.role != "null":
+        return live
+    # Thinning changes which images a readout ranks, but not its visualizations.
+    known = set(live)
+    return [channel for channel, reach in enumerate(reaches(run, layer.name)) if reach == 1 and channel in known]
 
 
 def _is_proof(job: Job, layer: Layer) -> bool:
-    """Whether a virtual layer is visualized, so that visualizations have their null and their proof as well."""
+    """Whether a virtual layer is visualized, so that visualizations have a null, an error rate and a power as well."""
     return bool(job.visualize.virtual_units) and layer.role in ("null", "control", "planted")
 
 
@@ -75,7 +78,7 @@ def _sample(job: Job, layer: Layer, live: list[int], size: int) -> list[Unit]:
 
 
 class Worker:
-    """Holds the network, its trunk to the layer at hand, and the perceptual distance."""
+    """Holds the network and the perceptual distance."""
 
     def __init__(self, job: Job, run: Run) -> None:
         self.job = job
@@ -90,7 +93,7 @@ class Worker:
         units = self.units[shard.start : shard.stop]
         layer = units[0].layer
         ascent = ascent_of(self.job.visualize, self.reader, self.points[layer])
-        found = visualize(
+        visualizations = visualize(
             ascent,
             self.distance,
             [unit.channel for unit in units],
@@ -98,15 +101,15 @@ class Worker:
             seed=lambda channel, index, tries: self._seed(layer, channel, index, tries),
         )
         return {
-            "visualizations": _columns(layer, found),
+            "visualizations": _columns(layer, visualizations),
             "data_visualizations": self._from_data(layer, [unit.channel for unit in units], ascent),
         }
 
     def _from_data(self, layer: str, channels: list[int], ascent: Ascent) -> Columns:
-        """Images that begin as means of the units' exemplars."""
-        made: list[tuple[int, DataStart]] = []
+        """Images whose starting points are means of the units' exemplars."""
+        images: list[tuple[int, DataStart]] = []
         for channel, windows in self._windows(layer, channels, ascent.shape.side):
-            found = data_started(
+            starts = data_started(
                 ascent,
                 self.distance,
                 channel,
@@ -114,33 +117,27 @@ class Worker:
                 clusters=self.job.visualize.data_starts,
                 seed=seed(self.job.seed, "starts from data", layer, channel),
             )
-            made += [(channel, each) for each in found]
-        return {
-            "layer": [layer] * len(made),
-            "channel": [channel for channel, _ in made],
-            "index": [each.index for _, each in made],
-            "n_exemplars": [each.n_exemplars for _, each in made],
-            "activation": np.array([each.activation for _, each in made], dtype=np.float32),
-            "image": [_png(each.pixels) for _, each in made],
-        }
+            images += [(channel, start) for start in starts]
+        return _data_columns(layer, images)
 
     def _windows(
         self, layer: str, channels: list[int], side: int
     ) -> Iterator[tuple[int, UInt8[np.ndarray, "n y x c"]]]:
-        """Each unit's exemplars around their peaks, where the job starts images from them."""
+        """Each unit's exemplars, cut out around their peaks, if the job starts images from them."""
         if not self.job.visualize.data_starts:
             return
         rows = self.run.read("exemplars", ["channel", "image", *BOX], where={"layer": layer})
         rows = rows[rows["channel"].isin(channels)].sort_values("image", kind="stable")
         view = self.reader.network.preprocessing.view
-        for channel, mine in rows.groupby("channel"):
-            pictures = zip(self.images.read(mine["image"].tolist()), mine[BOX].itertuples(index=False), strict=True)
+        for channel, of_unit in rows.groupby("channel"):
+            entries = self.images.read(of_unit["image"].tolist())
+            pictures = zip(entries, of_unit[BOX].itertuples(index=False), strict=True)
             windows = [window(view(p.pixels), box, side) for p, box in pictures if isinstance(p, Picture)]
             yield int(cast("int", channel)), np.stack(windows)
 
     @cached_property
     def images(self) -> ImageSource:
-        """Asked for only where images start from exemplars."""
+        """The image source; opened only if images start from exemplars."""
         return open_images(self.job)
 
     def _seed(self, layer: str, channel: int, index: int, tries: int) -> int:
@@ -149,31 +146,42 @@ class Worker:
 
 
 def ascent_of(settings: VisualizeSettings, reader: Reader, point: ReadPoint) -> Ascent:
-    """What makes images of a layer's units."""
+    """The gradient ascent that generates images of a layer's units."""
     return ascent_to(reader, point, ascent_settings(settings), settings.precision, compiled=settings.compile)
 
 
 def ascent_settings(settings: VisualizeSettings) -> AscentSettings:
-    """The part of the job's settings that makes one image."""
+    """The settings for generating one image."""
     names = {"steps", "step_size", "objective", "jitter_px", "rotate_degrees", "scale", "batch", "canvas_px"}
     return AscentSettings(**settings.model_dump(include=names))
 
 
 def elbow_settings(settings: VisualizeSettings) -> ElbowSettings:
-    """The part of them that says when there are enough."""
+    """The settings that decide when a unit has enough images."""
     return ElbowSettings(**settings.model_dump(include={"threshold", "patience", "min_images", "max_images"}))
 
 
-def _columns(layer: str, found: list[Visualization]) -> Columns:
+def _columns(layer: str, visualizations: list[Visualization]) -> Columns:
     return {
-        "layer": [layer] * len(found),
-        "channel": [item.channel for item in found],
-        "index": [item.index for item in found],
-        "activation": np.array([item.activation for item in found], dtype=np.float32),
-        "mean_distance": np.array([item.mean_distance for item in found]),
-        "n_counted": [item.n_counted for item in found],
-        "stop": [item.stop for item in found],
-        "image": [_png(item.pixels) for item in found],
+        "layer": [layer] * len(visualizations),
+        "channel": [item.channel for item in visualizations],
+        "index": [item.index for item in visualizations],
+        "activation": np.array([item.activation for item in visualizations], dtype=np.float32),
+        "mean_distance": np.array([item.mean_distance for item in visualizations]),
+        "n_counted": [item.n_counted for item in visualizations],
+        "stop": [item.stop for item in visualizations],
+        "image": [_png(item.pixels) for item in visualizations],
+    }
+
+
+def _data_columns(layer: str, images: list[tuple[int, DataStart]]) -> Columns:
+    return {
+        "layer": [layer] * len(images),
+        "channel": [channel for channel, _ in images],
+        "index": [start.index for _, start in images],
+        "n_exemplars": [start.n_exemplars for _, start in images],
+        "activation": np.array([start.activation for _, start in images], dtype=np.float32),
+        "image": [_png(start.pixels) for _, start in images],
     }
 
 

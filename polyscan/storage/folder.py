@@ -19,18 +19,18 @@ from polyscan.storage.urls import opened, speaks_s3
 
 ASIDE = re.compile(r"\..+\.[0-9a-f]{32}")
 ASIDE_DEPTH = 3
-"""So deep lie the results that a scan writes."""
+"""Depth of the folders that a scan writes to."""
 LARGEST_PUT = 5 * 2**30
-"""Bytes that S3 takes in one request; above, it is parts, which appear as one file as well."""
+"""Bytes that S3 accepts in one request; larger files are sent in parts, but still appear as a whole."""
 
 
 class Storage:
     """A folder, given by any address that fsspec knows (`runs/digits`, `s3://bucket/runs/digits`).
 
     Raises:
-        StoreError: if the address is none, or holds a secret; from any method, if an object store refuses or doesn't
-            answer in a while.
-        InstallError: if a package is missing that speaks its protocol.
+        StoreError: if the address is invalid or holds a secret; from any method, if an object store refuses, or still
+            doesn't answer after several attempts.
+        InstallError: if the package for its protocol is missing.
     """
 
     def __init__(self, address: str) -> None:
@@ -48,14 +48,14 @@ class Storage:
             StoreError: if the name leads out of this folder.
         """
         if name.startswith("/") or ".." in name.split("/"):
-            raise StoreError(f'"{name}" leads out of {self.address}; allowed are names below it. Who wrote it?')
+            raise StoreError(f'"{name}" leads out of {self.address}; paths must stay inside this folder')
         return f"{self.root}/{name}" if name else self.root
 
     @contextmanager
     def asking(self) -> Generator[None]:
-        """Around whatever asks the file system: what an object store raises becomes a StoreError in words.
+        """Context for calls of the file system: exceptions of an object store become a StoreError that explains them.
 
-        That there is no such file stays a FileNotFoundError, and what a disk raises is left alone.
+        The FileNotFoundError of a missing file is passed on, and so are all exceptions of a disk.
         """
         if self.is_local:
             yield
@@ -73,9 +73,10 @@ class Storage:
         """Writes the whole file or nothing; an older file of that name is replaced.
 
         Args:
-            name: below this folder.
-            content: all of it.
-            is_durable: whether a power cut right after leaves it there; what can be drawn again needs no such care.
+            name: relative to this folder.
+            content: all bytes of the file.
+            is_durable: whether the file survives a power cut right after the call; pages that can be drawn again
+                don't need this.
         """
         if not self.is_local:
             at_once = {"chunksize": LARGEST_PUT} if self._is_s3 else {}
@@ -84,68 +85,38 @@ class Storage:
             return
         target = Path(self.path(name))
         target.parent.mkdir(parents=True, exist_ok=True)
-        aside = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
-        try:
-            with open(aside, "wb") as file:
-                file.write(content)
-                file.flush()
-                if is_durable:
-                    os.fsync(file.fileno())
-            os.replace(aside, target)
-        except BaseException:
-            aside.unlink(missing_ok=True)
-            raise
-        if not is_durable:
-            return
-        # The rename itself is only durable once the folder is flushed (not every file system can).
-        with contextlib.suppress(OSError):
-            folder = os.open(target.parent, os.O_RDONLY)
-            try:
-                os.fsync(folder)
-            finally:
-                os.close(folder)
+        _write_and_rename(target, content, is_durable=is_durable)
+        if is_durable:
+            _flush_folder(target.parent)
 
     def link(self, name: str, source: Storage) -> None:
-        """Takes over a file from another storage under its own name: as a hard link where that can be, else a copy.
+        """Puts another storage's file here under the same name: as a hard link if possible, else as a copy.
 
-        Files are replaced and never changed, so what two storages share neither can alter for the other.
+        Files are replaced and never changed, so neither storage can alter a shared file for the other.
 
         Raises:
-            FileNotFoundError: if the source has none of that name.
+            FileNotFoundError: if the source has no file of that name.
         """
-        if self.is_local and source.is_local and self._linked(Path(source.path(name)), Path(self.path(name))):
+        if self.is_local and source.is_local and _is_linked(Path(source.path(name)), Path(self.path(name))):
             return
         if self.fs == source.fs and not self.is_local:
             with self.asking():
-                self.fs.cp_file(source.path(name), self.path(name))  # within the object store, past this machine
+                self.fs.cp_file(source.path(name), self.path(name))  # inside the object store, without a download
             return
         self.put(name, source.read(name))
-
-    @staticmethod
-    def _linked(source: Path, target: Path) -> bool:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        aside = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
-        try:
-            os.link(source, aside)
-            os.replace(aside, target)
-        except OSError:  # another disk, or a file system without links
-            return False
-        finally:
-            aside.unlink(missing_ok=True)  # renaming leaves it where both are the same file already
-        return True
 
     def read(self, name: str) -> bytes:
         """Content of a file.
 
         Raises:
-            FileNotFoundError: if there is none of that name.
+            FileNotFoundError: if there is no file of that name.
         """
         with self.asking():
             return cast("bytes", self.fs.cat_file(self.path(name)))
 
     @contextmanager
     def open(self, name: str) -> Generator[IO[bytes]]:
-        """A file to read from at any place; of an object, what is read is all that is sent."""
+        """Opens a file for reading at any position; an object store sends only the bytes that are read."""
         with self.asking(), self.fs.open(self.path(name), "rb") as file:
             yield cast("IO[bytes]", file)
 
@@ -157,7 +128,7 @@ class Storage:
     def is_file(self, name: str = "") -> bool:
         """Whether `name` is a file."""
         with self.asking():
-            try:  # fsspec's own `isfile` calls a refused key no file
+            try:  # fsspec's own `isfile` returns False for a refused key
                 return bool(self.fs.info(self.path(name))["type"] == "file")
             except (FileNotFoundError, NotADirectoryError):
                 return False
@@ -168,63 +139,108 @@ class Storage:
             return bool(self.fs.isdir(self.path(name)))
 
     def size(self, name: str) -> int:
-        """Bytes of a file."""
+        """Size of a file in bytes."""
         with self.asking():
             return int(self.fs.size(self.path(name)) or 0)
 
     def files(self, folder: str = "") -> list[str]:
-        """All files below `folder`, at any depth, as sorted names relative to this storage; hidden ones left out."""
+        """All files below `folder`, at any depth, as sorted names relative to this storage, without hidden ones."""
         if self.is_local and not self.exists(folder):
             return []
-        names = sorted(path[len(self.root) + 1 :] for path in self._found(folder))
+        names = sorted(path[len(self.root) + 1 :] for path in self._paths(folder))
         return [name for name in names if not any(part.startswith(".") for part in name.split("/"))]
 
     def sizes(self, folder: str = "") -> dict[str, int]:
-        """Bytes of each file below `folder`, by name; hidden ones among them."""
+        """Size in bytes of each file below `folder`, by name; includes hidden files."""
         if self.is_local and not self.exists(folder):
             return {}
         with self.asking():
             self.fs.invalidate_cache()
-            found: dict[str, Any] = self.fs.find(self.path(folder), detail=True)
-        return {str(path)[len(self.root) + 1 :]: int(about["size"]) for path, about in found.items()}
+            files: dict[str, Any] = self.fs.find(self.path(folder), detail=True)
+        return {str(path)[len(self.root) + 1 :]: int(info["size"]) for path, info in files.items()}
 
     def asides(self) -> dict[str, float]:
-        """Files that `put` was or is writing, not yet under their names: when each was last written to.
+        """Temporary files of writes that are running or were interrupted, with the time of the last change of each.
 
         An object store has none.
         """
         if not self.is_local or not self.exists():
             return {}
-        found: dict[str, Any] = self.fs.find(self.root, maxdepth=ASIDE_DEPTH, detail=True)
-        names = {str(path)[len(self.root) + 1 :]: float(about["mtime"]) for path, about in found.items()}
-        return {name: since for name, since in names.items() if ASIDE.fullmatch(name.rsplit("/", 1)[-1])}
+        files: dict[str, Any] = self.fs.find(self.root, maxdepth=ASIDE_DEPTH, detail=True)
+        times = {str(path)[len(self.root) + 1 :]: float(info["mtime"]) for path, info in files.items()}
+        return {name: time for name, time in times.items() if ASIDE.fullmatch(name.rsplit("/", 1)[-1])}
 
-    def _found(self, folder: str) -> list[str]:
-        """Full paths of all files below."""
+    def _paths(self, folder: str) -> list[str]:
+        """Full paths of all files below `folder`."""
         with self.asking():
             self.fs.invalidate_cache()
             return [str(path) for path in cast("Sequence[str]", self.fs.find(self.path(folder)))]
 
     def remove(self, name: str) -> None:
-        """Deletes a file or a folder; nothing happens where there is none.
+        """Deletes a file or a folder, if it exists.
 
         Raises:
-            StoreError: if an object store has kept some of it.
+            StoreError: if an object store did not delete all of it.
         """
         if not self.is_local:
             self._remove_objects(name)
         elif self.exists(name):
-            with contextlib.suppress(FileNotFoundError):  # another one was faster
+            with contextlib.suppress(FileNotFoundError):  # another process deleted it first
                 self.fs.rm(self.path(name), recursive=True)
 
     def _remove_objects(self, name: str) -> None:
-        """A folder is nothing but the objects whose names begin with its own."""
-        if Path(name).suffix:  # a file; to delete what is not there is no error
+        """Deletes a file, or all objects whose names begin with the folder's name."""
+        if Path(name).suffix:  # a file; deleting a missing object is not an error
             with self.asking(), contextlib.suppress(FileNotFoundError):
                 self.fs.rm_file(self.path(name))
             return
-        if found := self._found(name):
-            with self.asking(), contextlib.suppress(FileNotFoundError):  # another one was faster
-                self.fs.rm(found)
-            if left := self._found(name):  # deleting many at once tells of none that was refused
-                raise StoreError(f"{self.address} keeps {left[0]} against all deleting; allow its key to delete there")
+        if paths := self._paths(name):
+            with self.asking(), contextlib.suppress(FileNotFoundError):  # another process deleted it first
+                self.fs.rm(paths)
+            if left := self._paths(name):  # a bulk delete doesn't report the objects that were refused
+                raise StoreError(
+                    f"{self.address} does not delete {left[0]}; check that the credentials may delete there"
+                )
+
+
+def _temporary(target: Path) -> Path:
+    """A new temporary name in the folder of a file, as ASIDE matches them."""
+    return target.with_name(f".{target.name}.{uuid.uuid4().hex}")
+
+
+def _write_and_rename(target: Path, content: bytes, *, is_durable: bool) -> None:
+    aside = _temporary(target)
+    try:
+        with open(aside, "wb") as file:
+            file.write(content)
+            file.flush()
+            if is_durable:
+                os.fsync(file.fileno())
+        os.replace(aside, target)
+    except BaseException:
+        aside.unlink(missing_ok=True)
+        raise
+
+
+def _flush_folder(folder: Path) -> None:
+    """Flushes a folder, which makes a rename in it durable; not every file system can."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def _is_linked(source: Path, target: Path) -> bool:
+    """Makes `target` a hard link to `source`; False if that is not possible."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    aside = _temporary(target)
+    try:
+        os.link(source, aside)
+        os.replace(aside, target)
+    except OSError:  # another disk, or a file system without links
+        return False
+    finally:
+        aside.unlink(missing_ok=True)  # renaming does nothing if both names are already links to the same file
+    return True

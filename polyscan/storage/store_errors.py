@@ -1,4 +1,4 @@
-"""What an object store says against a request, in words, and the first request of all."""
+"""Explains the errors of object stores, and checks a bucket before its first use."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ HASTE: dict[str, Any] = {
     "read_timeout": 3,
     "retries": {"mode": "legacy", "total_max_attempts": 2},
 }
-"""Of the first request of all: an address that is wrong should be known at once."""
+"""Settings of the first request: a wrong address should be reported at once."""
 
-# Where exceptions of object stores are from; fsspec passes them on as they are.
+# Packages whose exceptions object stores raise; fsspec passes them on unchanged.
 FOREIGN = frozenset(("aiobotocore", "aiohttp", "azure", "botocore", "fsspec", "gcsfs", "google", "requests", "s3fs"))
 
 
 @cache
 def check_bucket(bucket: str) -> None:
-    """Asks a bucket once a process, with little patience, so that a wrong address is known at once.
+    """Sends a bucket one request per process, with short timeouts, so that a wrong address is reported at once.
 
     Raises:
-        Exception: whatever the store says against the bucket or the key, and then it is asked again the next time; a
-            key that may not list is left to whoever lists.
+        Exception: any error of the store about the bucket or the key; then the next call asks again. That the key may
+            not list is no error here, but later in the calls that list.
     """
     hasty = fsspec.filesystem("s3", config_kwargs=HASTE, skip_instance_cache=True, use_listings_cache=False)
     hasty.retries = 1
@@ -46,39 +46,45 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def _code(error: BaseException) -> str:
-    """S3's own word for what was wrong; "" where it said none."""
+    """S3's error code; "" if it gave none."""
     answers = [getattr(cause, "response", None) for cause in _causes(error)]
     return next((str(a.get("Error", {}).get("Code", "")) for a in answers if isinstance(a, dict)), "")
 
 
 def is_from_a_store(error: Exception) -> bool:
-    """Whether the store said it, or the way there; not what has become of damaged bytes, and not a missing file."""
+    """Whether an error comes from the store or the network, not from damaged bytes or a missing file."""
     if isinstance(error, FileNotFoundError):
         return _code(error) == "NoSuchBucket"
-    if isinstance(error, OSError):  # Arrow tells of damage by one without a number
+    if isinstance(error, OSError):  # Arrow raises one without a number for damage
         return type(error) is not OSError or error.errno is not None
     return type(error).__module__.partition(".")[0] in FOREIGN
 
 
 def explained(error: Exception) -> str:
-    """What the store has against it and what to do, without secrets."""
-    said = masked(" ".join(str(error).split())) or type(error).__name__
+    """The end of a message about an address: what is wrong and what to do, without secrets."""
     kind = type(error).__name__
+    text = masked(" ".join(str(error).split())) or kind
     if _code(error) in ("NoSuchBucket", "InvalidBucketName"):
-        return f"lies in a bucket that is not there ({said}); make it, or correct the address"
+        return f"is in a bucket that does not exist ({text}); create it, or correct the address"
     if "Credentials" in kind or kind in ("ProfileNotFound", "TokenRetrievalError", "UnauthorizedSSOTokenError"):
         return (
-            f"is asked without credentials ({said}); set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, AWS_PROFILE, "
+            f"needs credentials ({text}); set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, AWS_PROFILE, "
             "or give this machine a role"
         )
     if isinstance(error, PermissionError):
         return (
-            f"refuses ({_code(error) or kind}: {said}); check the credentials, and that they may list, read, write "
-            "and delete there"
+            f"refuses access ({_code(error) or kind}: {text}); check the credentials, and that they may list, read, "
+            "write and delete there"
         )
-    lost = (None, errno.EBUSY, errno.EIO, getattr(errno, "EREMOTEIO", errno.EIO))  # None: a library's own
-    if not isinstance(error, OSError) or isinstance(error, ConnectionError | TimeoutError) or error.errno in lost:
+    if _is_unanswered(error):
         return (
-            f"doesn't answer ({kind}: {said}); check the network and AWS_ENDPOINT_URL, then run the same command again"
+            f"doesn't answer ({kind}: {text}); check the network and AWS_ENDPOINT_URL, then run the same command again"
         )
-    return f"can't be used ({kind}: {said})"
+    return f"can't be used ({kind}: {text})"
+
+
+def _is_unanswered(error: Exception) -> bool:
+    """Whether the request failed on the way, or in a library of the store."""
+    if not isinstance(error, OSError) or isinstance(error, ConnectionError | TimeoutError):
+        return True
+    return error.errno in (None, errno.EBUSY, errno.EIO, getattr(errno, "EREMOTEIO", errno.EIO))  # None: a library's

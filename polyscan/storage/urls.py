@@ -1,4 +1,4 @@
-"""Addresses: the file system behind each, how it is spoken to, and what may not stand in one."""
+"""Addresses: the file system of each, its options, and the refusal of secrets in addresses."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ PACKAGES = {
     **dict.fromkeys(("az", "abfs", "abfss"), "adlfs"),
     "hf": "huggingface_hub",
 }
-"""What brings a protocol along that fsspec alone doesn't speak."""
+"""Packages for protocols that fsspec alone doesn't support."""
 
 ATTEMPTS = 6
-"""Of each request, with pauses drawn from 0 to 1, 2, 4, 8, 16 s: half a minute on average, where AWS_MAX_ATTEMPTS says
-nothing else. "legacy" is the retry mode whose pauses no other setting shrinks and which has no budget that runs dry."""
+"""Attempts per request, with random pauses of 0 to 1, 2, 4, 8, 16 s: half a minute on average. AWS_MAX_ATTEMPTS
+overrides it. In the retry mode "legacy" no other setting shortens the pauses, and there is no retry budget."""
 ROUNDS = 2
-"""Of attempts: a connection that breaks in the middle of an answer is known to nobody but s3fs."""
+"""Rounds of attempts: only s3fs notices when a connection breaks in the middle of an answer."""
 
 PASSWORD = re.compile(r"(://)[^/@:\s]*:(?!:|\d+(?:/|$))[^@\s]*(?=@)")
 SIGNATURE = re.compile(
@@ -34,7 +34,7 @@ SIGNATURE = re.compile(
 
 
 def masked(text: str) -> str:
-    """The text with the passwords and signatures of all addresses in it blotted out.
+    """The text with *** for the passwords and signatures of all addresses in it.
 
     >>> masked("https://me:pass@host/x.parquet?sig=abc&n=1")
     'https://***@host/x.parquet?sig=***&n=1'
@@ -43,46 +43,48 @@ def masked(text: str) -> str:
 
 
 def refuse_secret(text: str) -> None:
-    """Refuses an address, or words with one in them, that holds a password or a signature: they are kept and logged.
+    """Refuses an address, or text with one in it, that holds a password or a signature: addresses are kept and logged.
 
     Raises:
-        StoreError: if it does; the secret is blotted out.
+        StoreError: if it does; the message has *** for the secret.
     """
     if masked(text) != text:
         raise StoreError(
-            f"{masked(text)} holds a secret, which would stand in run.json, job.toml and logs; leave it out, and "
+            f"{masked(text)} holds a secret, which would get into run.json, job.toml and logs; leave it out, and "
             "give credentials by the environment (AWS_ACCESS_KEY_ID, AWS_PROFILE), by FSSPEC_* variables or by a role"
         )
 
 
 def opened(address: str) -> tuple[Any, str]:
-    """The file system of an address and the place in it.
+    """The file system of an address and the path in it.
 
     Raises:
-        StoreError: if it is no address, or holds a password or a signature: runs and logs tell where they were made.
+        StoreError: if the address is invalid, or holds a password or a signature, which would get into runs and logs.
         InstallError: if a package is missing.
     """
     refuse_secret(address)
-    protocol = address.partition("://")[0].rpartition("::")[2]
-    try:
-        fs, root = cast("tuple[Any, str]", fsspec.core.url_to_fs(address, **_options(address)))
-    except ImportError as error:
-        package = PACKAGES.get(protocol)
-        raise InstallError(
-            f"{address} can't be opened: {error}; `pip install {package}` on every machine that works at the run"
-            if package
-            else f"{address} can't be opened: {error}; install that on every machine that works at the run"
-        ) from error
-    except ValueError as error:
-        raise StoreError(
-            f"{address} is no address: {error}; allowed are a folder on this machine, s3://BUCKET/FOLDER, and whatever "
-            "else fsspec knows"
-        ) from error
+    fs, root = _file_system(address)
     if speaks_s3(fs):
         fs.retries = ROUNDS
         if not str(root).strip("/"):
             raise StoreError(f"{address} names no bucket; write s3://BUCKET/FOLDER")
     return fs, root
+
+
+def _file_system(address: str) -> tuple[Any, str]:
+    try:
+        return cast("tuple[Any, str]", fsspec.core.url_to_fs(address, **_options(address)))
+    except ImportError as error:
+        package = PACKAGES.get(address.partition("://")[0].rpartition("::")[2])
+        remedy = f"`pip install {package}`" if package else "install it"
+        raise InstallError(
+            f"{address} can't be opened: {error}; {remedy} on every machine that works on the run"
+        ) from error
+    except ValueError as error:
+        raise StoreError(
+            f"{address} is not a valid address: {error}; allowed are a folder on this machine, s3://BUCKET/FOLDER, and "
+            "any other address that fsspec knows"
+        ) from error
 
 
 def speaks_s3(fs: Any) -> bool:
@@ -92,20 +94,20 @@ def speaks_s3(fs: Any) -> bool:
 
 
 def _options(address: str) -> dict[str, Any]:
-    """What S3 is spoken to with, unless fsspec's own configuration (FSSPEC_S3_*) says otherwise.
+    """Options of S3's file system; fsspec's own configuration (FSSPEC_S3_*) overrides them.
 
-    Nothing is remembered of what lies there, a file is one GET, and of an open file only what is read is sent.
+    Listings are not cached, a file is one GET, and from an open file only the bytes that are read are transferred.
     """
     protocol = next((name for name in S3 if f"{name}://" in address), None)
     if protocol is None:
         return {}
     attempts = int(os.environ.get("AWS_MAX_ATTEMPTS") or ATTEMPTS)
-    ours: dict[str, Any] = {
+    options: dict[str, Any] = {
         "use_listings_cache": False,
         "max_concurrency": 1,
         "default_cache_type": "none",
         "default_fill_cache": False,
         "config_kwargs": {"retries": {"mode": "legacy", "total_max_attempts": attempts}},
     }
-    theirs = conf.get(protocol, {})
-    return {protocol: {name: value for name, value in ours.items() if name not in theirs}}
+    configured = conf.get(protocol, {})
+    return {protocol: {name: value for name, value in options.items() if name not in configured}}

@@ -1,4 +1,4 @@
-"""The tables of a run: schemas, and how columns become Parquet and come back. pyarrow lives here and in `images`."""
+"""The tables of a run: their schemas, and reading and writing Parquet. Only here and in `images`, pyarrow is used."""
 
 from polyscan.tables.files import (
     Columns,

@@ -1,4 +1,4 @@
-"""Keys of evidence: what a crop and a visualization are called in the tables `embeddings` and `thumbnails`."""
+"""Keys of crops, positions and visualizations: the column `item` of `embeddings`, `features` and `thumbnails`."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from polyscan.stats.hashing import splitmix64
 
 
 def crop_keys(image: Int64[np.ndarray, " n"], boxes: Int32[np.ndarray, "n 4"]) -> Int64[np.ndarray, " n"]:
-    """A key per (image, box), the same in every run; among a million crops two share one in 1 of 37 million runs.
+    """A key per (image, box), the same in every run; with a million crops, two share a key in 1 of 37 million runs.
 
-    SplitMix64 over the five numbers in turn.
+    SplitMix64 over the five numbers, one after the other.
     """
     return _mixed((image, *np.asarray(boxes).T))
 

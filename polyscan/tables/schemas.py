@@ -1,4 +1,4 @@
-"""The tables of a run: one schema each."""
+"""The tables of a run and their schemas."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ TYPES: dict[ColumnType, Any] = {
 
 @dataclass(frozen=True)
 class Column:
-    """One column: its type, its physical unit ("px", "images", "" where it has none) and what it means."""
+    """One column: its type, its physical unit ("px", "images", "" if it has none) and what it means."""
 
     name: str
     type: ColumnType
@@ -33,7 +33,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Table:
-    """One table of the run. A change of its columns is a new `version`, and so a new run."""
+    """One table of a run. A change of its columns needs a new `version`, and so a new run."""
 
     name: str
     stage: str
@@ -52,11 +52,11 @@ LAYER = Column(
 )
 PARENT = Column("parent", "string", "", "the layer that the units are read from; the layer itself for real units")
 ROLE = Column(
-    "role", "string", "", "`unit` for channels; what virtual units are for: `null`, `control`, `planted`, `down` ..."
+    "role", "string", "", "`unit` for channels; for virtual units, their use: `null`, `control`, `planted`, `down` ..."
 )
-CHANNEL = Column("channel", "int32", "", "the unit's index in its layer, 0 first")
+CHANNEL = Column("channel", "int32", "", "the unit's index in the layer, from 0")
 UNIT = Column("unit", "int32", "", "the unit's number in the run's order: layers by depth, then channels")
-IMAGE = Column("image", "int64", "", "id of the image: its place in the source's stable order")
+IMAGE = Column("image", "int64", "", "id of the image: its position in the source's stable order")
 EVIDENCE = Column("evidence", "string", "", "`exemplars` or `visualizations`")
 SPACE = Column(
     "space", "string", "", "where evidence is compared: an embedder, or the network's features `own`, `next`"
@@ -67,8 +67,8 @@ SCORE = Column("score", "string", "", "name of the score, or of one of its parts
 BOX = (
     Column("top", "int32", "px", "first row of the receptive-field box, in the network's input"),
     Column("left", "int32", "px", "first column of the box"),
-    Column("bottom", "int32", "px", "row behind the box's last one"),
-    Column("right", "int32", "px", "column behind the box's last one"),
+    Column("bottom", "int32", "px", "row after the last one of the box"),
+    Column("right", "int32", "px", "column after the last one of the box"),
 )
 
 TABLES: dict[str, Table] = {
@@ -76,22 +76,22 @@ TABLES: dict[str, Table] = {
     for table in (
         Table("layers", "survey", 3, "layer", (
             LAYER, PARENT, ROLE,
-            Column("depth", "int32", "", "place in the forward order, 0 first"),
-            Column("n_units", "int32", "units", "how many units the layer has"),
-            Column("map_y", "int32", "positions", "height of its activation map; 1 where it has no space"),
-            Column("map_x", "int32", "positions", "width of its activation map"),
-            Column("stride_y", "float64", "px", "distance in the input between neighbouring positions"),
-            Column("stride_x", "float64", "px", "the same across"),
+            Column("depth", "int32", "", "position in the forward order, from 0"),
+            Column("n_units", "int32", "units", "number of units in the layer"),
+            Column("map_y", "int32", "positions", "height of the activation map; 1 if it has no spatial extent"),
+            Column("map_x", "int32", "positions", "width of the activation map"),
+            Column("stride_y", "float64", "px", "vertical distance in the input between neighbouring positions"),
+            Column("stride_x", "float64", "px", "horizontal distance"),
             Column("field_y", "float64", "px", "height of the theoretical receptive field; inf: the whole image"),
-            Column("field_x", "float64", "px", "its width"),
+            Column("field_x", "float64", "px", "width of the theoretical receptive field; inf: the whole image"),
             Column("first_y", "float64", "px", "input row where the first position's field begins; may be negative"),
-            Column("first_x", "float64", "px", "the same across"),
-            Column("effective_field", "float64", "px", "side of the square that holds 90 % of the gradient; inf: all"),
-            Column("next", "string", "", "the next stage: the first deeper layer of another shape in space, or empty"),
+            Column("first_x", "float64", "px", "input column where it begins; may be negative"),
+            Column("effective_field", "float64", "px", "side of the square with 90 % of the gradient; inf: the image"),
+            Column("next", "string", "", "the next stage: the first deeper layer with another map size, or empty"),
             Column("space", "string", "", "where its evidence is compared: `image` (an embedder), `own` or `next`"),
-            Column("random_clarity", "float64", "", "clarity that 95 % of random sets of features stay under"),
+            Column("random_clarity", "float64", "", "95th percentile of the clarity of random sets of features"),
             Column("readout", "string", "", "where the units are read"),
-            Column("relu_follows", "bool", "", "whether the next operation is a ReLU or one of its kind"),
+            Column("relu_follows", "bool", "", "whether the next operation is a ReLU or ReLU6"),
         )),
         Table("readouts", "survey", 2, "part of a virtual unit, and mean of a layer", (
             LAYER, PARENT, ROLE, CHANNEL,
@@ -99,13 +99,13 @@ TABLES: dict[str, Table] = {
             Column("kind", "string", "", "`linear`, `max`; `mean` and `axis`: how its features are seen"),
             Column("weights", "vector", "", "the direction, one number per channel of the layer"),
             Column("bias", "float64", "", "added to it"),
-            Column("reach", "int32", "", "the unit is read on a seeded 1/reach of the images"),
-            Column("image", "int64", "", "image of the exemplar that it is tuned to; -1 where there is none"),
-            Column("position", "int32", "positions", "place of the exemplar in the map, row by row; -1: none"),
-            Column("ridge", "float64", "", "added to the covariance, in mean eigenvalues; nan where there is none"),
+            Column("reach", "int32", "", "the unit is read on a seeded share 1/reach of the images"),
+            Column("image", "int64", "", "image of the exemplar that the direction is tuned to; -1: none"),
+            Column("position", "int32", "positions", "position of the exemplar in the map, row by row; -1: none"),
+            Column("ridge", "float64", "", "added to the covariance, as a multiple of its mean eigenvalue; nan: none"),
             Column("is_salient", "bool", "", "whether the exemplar was the most salient of several"),
-            Column("source", "int32", "", "for a planted unit: the unit that this part is; else -1"),
-            Column("source_layer", "string", "", "that unit's layer, real or virtual; else empty"),
+            Column("source", "int32", "", "for a part of a planted unit: the channel it comes from; else -1"),
+            Column("source_layer", "string", "", "layer of that channel, real or virtual; else empty"),
         )),
         Table("images", "collect", 1, "readable image", (
             IMAGE,
@@ -150,15 +150,15 @@ TABLES: dict[str, Table] = {
         )),
         Table("units", "combine", 2, "unit", (
             LAYER, PARENT, ROLE, CHANNEL,
-            Column("depth", "int32", "", "the layer's place in the forward order"),
-            Column("n_images", "int64", "images", "images over which the moments are taken"),
+            Column("depth", "int32", "", "the layer's position in the forward order"),
+            Column("n_images", "int64", "images", "number of images in the moments"),
             Column("mean", "float64", "", "mean peak over all images"),
             Column("sd", "float64", "", "standard deviation of the peaks"),
             Column("min", "float64", "", "smallest peak"),
             Column("max", "float64", "", "largest peak"),
-            Column("kurtosis", "float64", "", "excess kurtosis of the peaks; null where sd is 0", nullable=True),
+            Column("kurtosis", "float64", "", "excess kurtosis of the peaks; null if sd is 0", nullable=True),
             Column("sparsity", "float64", "", "share of images whose peak is not above zero"),
-            Column("is_dead", "bool", "", "sd under 1e-6 of the layer's median, or no peak above 0 before a ReLU"),
+            Column("is_dead", "bool", "", "sd below 1e-6 of the layer's median, or no peak above 0 before a ReLU"),
             Column("saturated", "bool", "", "more than k images tie at the largest peak, so the top k is arbitrary"),
         )),
         Table("visualizations", "visualize", 1, "unit and visualization", (
@@ -166,14 +166,14 @@ TABLES: dict[str, Table] = {
             Column("index", "int32", "", "0 for the unit's first visualization"),
             Column("activation", "float32", "", "peak of the unit over space on the finished image"),
             Column("mean_distance", "float64", "", "mean pairwise distance of images 0..index", nullable=True),
-            Column("n_counted", "int32", "", "I: how many visualizations the unit has; none is kept beyond the stop"),
-            Column("stop", "string", "", "`elbow`, `max_images`, `stalled`, `dead`: no start led further"),
+            Column("n_counted", "int32", "", "I: number of visualizations of the unit; none is kept after the stop"),
+            Column("stop", "string", "", "why it has no more: `elbow`, `max_images`; `stalled`, `dead`: starts failed"),
             Column("image", "binary", "", "PNG"),
         )),
         Table("data_visualizations", "visualize", 1, "unit and cluster of its exemplars", (
             LAYER, CHANNEL,
-            Column("index", "int32", "", "0 for the largest cluster's"),
-            Column("n_exemplars", "int32", "", "items of the cluster whose mean it began as"),
+            Column("index", "int32", "", "0 for the largest cluster"),
+            Column("n_exemplars", "int32", "", "exemplars in the cluster whose mean was the start"),
             Column("activation", "float32", "", "peak of the unit over space on the finished image"),
             Column("image", "binary", "", "PNG"),
         )),
@@ -185,14 +185,14 @@ TABLES: dict[str, Table] = {
         Table("features", "embed", 1, "position of a layer and space", (
             LAYER, SPACE,
             Column("item", "int64", "", "key of the position: a hash of image, row and column"),
-            Column("embedding", "vector", "", "raw activation vector of the space's layer there"),
+            Column("embedding", "vector", "", "raw activation vector of the space's layer at the position"),
         )),
         Table("concepts", "embed", 1, "concept", (
             SPACE,
             Column("concept", "string", "", "its name"),
             Column("kind", "string", "", "`text`, `label` (mean of its images), `mean` (of all), `axis` (of cosines)"),
-            Column("label", "int64", "", "class index, -1 where it is none"),
-            Column("n", "int32", "images", "images that it is made of"),
+            Column("label", "int64", "", "class index; -1 for a concept that is not a class"),
+            Column("n", "int32", "images", "number of images of which it is the mean"),
             Column("embedding", "vector", "", "raw vector"),
         )),
         Table("thumbnails", "embed", 1, "crop", (
@@ -202,7 +202,7 @@ TABLES: dict[str, Table] = {
         Table("nulls", "calibrate", 1, "null set and score", (
             LAYER, NULL, EVIDENCE, SPACE,
             Column("set", "int32", "", "the set; for the layer null the channel of the null readout"),
-            Column("reach", "int32", "", "it is drawn from its readout's top reach x n"),
+            Column("reach", "int32", "", "the set is drawn from the top reach x n images of its readout"),
             SCORE,
             Column("value", "float64", "", "its value", nullable=True),
         )),
@@ -212,46 +212,46 @@ TABLES: dict[str, Table] = {
             Column("null_mean", "float64", "", "mean under the null at this clarity; null: no null", nullable=True),
             Column("null_sd", "float64", "", "standard deviation under the null at this clarity", nullable=True),
             Column("p", "float64", "", "chance of a value as extreme under the null", nullable=True),
-            Column("is_extrapolated", "bool", "", "p is too small to be counted and was read from a fitted tail"),
+            Column("is_extrapolated", "bool", "", "p is too small to be counted and comes from a fitted tail"),
         )),
         Table("matches", "score", 2, "unit, evidence, space and null", (
             LAYER, PARENT, ROLE, CHANNEL, EVIDENCE, SPACE, NULL,
-            Column("n_sets", "int32", "", "null sets that it is compared with"),
+            Column("n_sets", "int32", "", "number of null sets that the unit is compared with"),
             Column("match_radius", "float64", "", "distance in clarity to the 20th nearest null set", nullable=True),
             Column("off_range", "bool", "", "radius above .05, or clarity outside the null's range"),
             Column("incoherent", "bool", "", "clarity not above that of sets of random items"),
         )),
         Table("centres", "score", 1, "unit", (
             LAYER, CHANNEL, SPACE,
-            Column("embedding", "vector", "", "mean of its exemplars as cosines see them; of length 1"),
+            Column("embedding", "vector", "", "mean of the exemplars, whitened as for cosines; of length 1 or 0"),
         )),
         Table("clusters", "score", 4, "unit, evidence, space and item", (
             LAYER, PARENT, ROLE, CHANNEL, EVIDENCE, SPACE,
             replace(IS_MAIN, meaning="exemplars, in the space where the layer is compared"),
             Column("item", "int32", "", "rank of the exemplar, index of the visualization"),
-            Column("cluster", "int32", "", "best K of 2 and more by silhouette, ungated; 0 for the strongest item's"),
+            Column("cluster", "int32", "", "best K >= 2 by silhouette, ungated; 0 for the strongest item's cluster"),
             Column("cluster_bic", "int32", "", "k-means with K by BIC, 1 included, as published; -1 for an outlier"),
-            Column("x", "float32", "", "real units where they are compared: along the main axis", nullable=True),
+            Column("x", "float32", "", "for real units in their layer's space: along the main axis", nullable=True),
             Column("y", "float32", "", "along the second axis of classical scaling of the cosines", nullable=True),
         )),
         Table("sprites", "picture", 1, "real unit with pictures", (
             LAYER, CHANNEL,
             Column("width", "int32", "px", "width of the sprite"),
-            Column("height", "int32", "px", "its height"),
+            Column("height", "int32", "px", "height of the sprite"),
             Column("image", "binary", "", "JPEG"),
         )),
         Table("tiles", "picture", 1, "picture in a unit's sprite", (
             LAYER, CHANNEL,
             Column("evidence", "string", "", "`exemplars`, `visualizations` or `data_visualizations`"),
             Column("item", "int32", "", "rank of the exemplar, index of the visualization"),
-            Column("left", "int32", "px", "where the picture lies in the sprite"),
-            Column("top", "int32", "px", "the same down"),
+            Column("left", "int32", "px", "left edge of the picture in the sprite"),
+            Column("top", "int32", "px", "top edge of the picture in the sprite"),
             Column("width", "int32", "px", "width of the picture"),
-            Column("height", "int32", "px", "its height"),
+            Column("height", "int32", "px", "height of the picture"),
         )),
         Table("names", "name", 2, "unit, cluster and name above chance", (
             LAYER, CHANNEL, EVIDENCE, SPACE,
-            Column("cluster", "int32", "", "as in `clusters`: the best K of 2 and more, ungated; -1: all exemplars"),
+            Column("cluster", "int32", "", "as in `clusters`: the best K >= 2, ungated; -1: all exemplars"),
             Column("rank", "int32", "", "0 for the name that fits best"),
             Column("name", "string", "", "a class name, or a word of the vocabulary"),
             Column("kind", "string", "", "`label` or `text`"),

@@ -1,4 +1,4 @@
-"""The device that work runs on, and how it is set up: exact arithmetic on a GPU, kept memory on a CPU."""
+"""The device that networks run on, and its settings: exact arithmetic on a GPU, kept memory on a CPU."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from polyscan.vision.memory import keep_freed_memory
 
 
 def pick_device(name: str) -> torch.device:
-    """The device of that name; `auto` is the GPU where there is one.
+    """The device of that name; `auto` is the GPU if there is one.
 
     Raises:
         ModelError: if the machine has no such device.
@@ -31,10 +31,10 @@ def pick_device(name: str) -> torch.device:
 
 
 def prepare_device(device: torch.device) -> None:
-    """Sets this process up for work on a device: reproducible float32 on a GPU, kept memory on a CPU.
+    """Sets up this process for a device: reproducible float32 on a GPU, kept memory on a CPU.
 
     By default cuDNN rounds the factors of a convolution to 10 bits (TF32), which reorders exemplars, and picks kernels
-    by a race, which makes two different visualizations of one seed.
+    by their speed at run time, which makes visualizations of the same seed differ.
     """
     if device.type != "cuda":
         keep_freed_memory()
@@ -49,7 +49,7 @@ def prepare_device(device: torch.device) -> None:
 def cpu_kind() -> str:
     """The kind of CPU that this process computes on, by the kernels that torch and NumPy's BLAS chose for it.
 
-    CPUs of one kind give the same bits; between kinds, float sums are taken in another order.
+    CPUs of one kind give the same bits; on different kinds, the order of float sums differs.
 
     >>> cpu_kind()  # doctest: +SKIP
     'x86_64 AVX512, BLAS SkylakeX'
@@ -61,5 +61,5 @@ def cpu_kind() -> str:
 
 
 def arithmetic() -> dict[str, bool]:
-    """How exact this process computes on a GPU, for the run's record."""
+    """The precision settings of this process on a GPU, for the run's record."""
     return {"tf32": torch.backends.cudnn.allow_tf32, "deterministic": torch.backends.cudnn.deterministic}

@@ -1,4 +1,4 @@
-"""Memory: what a process on the CPU keeps, and what happens where a GPU has no more."""
+"""Memory: keeping freed memory on a CPU, and running out of memory on a GPU."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ import gc
 
 import torch
 
-# glibc's names for what `mallopt` sets (malloc.h).
+# glibc's names of the parameters of `mallopt` (malloc.h).
 TRIM_THRESHOLD, MMAP_MAX = -1, -4
 LARGEST = 2**31 - 1
 
 
 def keep_freed_memory() -> bool:
-    """Large blocks that are freed stay with the process; returns whether its allocator can be told so (glibc).
+    """Makes the process keep large blocks that are freed; returns whether its allocator supports this (glibc).
 
-    A network's maps are large, freed at once and wanted again. By default each goes back to the system, which hands it
-    out anew as zeroed pages, one fault each: a fifth of a step of gradient ascent in batches of 32 (ResNet-18's
-    layers). The process's peak does not grow; after it, it holds on to more.
+    A network's maps are large, freed at once and needed again. By default each block goes back to the system, and a
+    new one comes as zeroed pages with one page fault each: a fifth of the time of a step of gradient ascent in batches
+    of 32 (ResNet-18's layers). The process's peak memory does not grow, but it keeps more memory after the peak.
     """
     try:
         mallopt = ctypes.CDLL(None).mallopt
@@ -27,13 +27,13 @@ def keep_freed_memory() -> bool:
 
 
 def is_out_of_memory(error: RuntimeError) -> bool:
-    """Whether a GPU's memory ran out: in torch's own allocator, or in one of its libraries."""
-    words = ("CUDA error: out of memory", "CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED")
-    return isinstance(error, torch.cuda.OutOfMemoryError) or any(word in str(error) for word in words)
+    """Whether a GPU's memory ran out, in torch's own allocator or in one of its libraries."""
+    messages = ("CUDA error: out of memory", "CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED")
+    return isinstance(error, torch.cuda.OutOfMemoryError) or any(message in str(error) for message in messages)
 
 
 def free_memory() -> None:
-    """Gives back what nobody holds any more, on the GPU too."""
+    """Frees memory that is no longer referenced, on the GPU too."""
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()

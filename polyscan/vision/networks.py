@@ -1,7 +1,7 @@
 """Networks by name: architecture, weights, their own preprocessing, and a hash of what was loaded.
 
-Law: nothing is downloaded but what torchvision or timm fetch for a weights name by their own code; a weights file is
-read without running any code in it.
+Law: only torchvision and timm download, by their own code and only for a weights name; a weights file is read without
+running any code in it.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -23,7 +24,7 @@ from polyscan.vision.weights_files import is_weights_file, load_weights_file
 
 @dataclass(frozen=True)
 class NetworkRequest:
-    """What is asked for: see `[network]` of a job. `folder` is where `module:callable` is looked for first."""
+    """Which network to load; see `[network]` of a job. `module:callable` is looked for in `folder` first."""
 
     name: str
     weights: str = ""
@@ -55,20 +56,20 @@ class Network:
 
 
 def load_network(request: NetworkRequest, device: torch.device) -> Network:
-    """The network of a request on a device.
+    """Loads the network of a request onto a device.
 
     Raises:
-        ModelError: unknown name, missing or foreign weights, no preprocessing known.
+        ModelError: if the name is unknown, weights are missing or do not fit, or the preprocessing is not known.
     """
     prefix, _, name = request.name.partition(":")
     loader = LOADERS.get(prefix if name else "", _load_own)
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)  # weights that are left random must be the same on every worker
-        module, own = loader(request, name)
+        torch.manual_seed(0)  # random weights must be the same on every worker
+        module, default = loader(request, name)
     if is_weights_file(request.weights):
         load_weights_file(module, Path(request.weights), request.name)
     module.eval().requires_grad_(requires_grad=False)
-    return Network(request.name, _placed(module, device), _preprocessing(request, own), device)
+    return Network(request.name, _placed(module, device), _preprocessing(request, default), device)
 
 
 def _placed(module: nn.Module, device: torch.device) -> nn.Module:
@@ -77,27 +78,28 @@ def _placed(module: nn.Module, device: torch.device) -> nn.Module:
 
 
 def _load_torchvision(request: NetworkRequest, name: str) -> tuple[nn.Module, Preprocessing | None]:
-    import torchvision.models as zoo  # noqa: PLC0415  # half a second that other networks don't need
+    import torchvision.models as zoo  # noqa: PLC0415  # takes half a second, which other networks don't need
 
     if name not in zoo.list_models():
         raise ModelError(f'torchvision has no model "{name}"; nearest: {nearest(name, zoo.list_models())}')
     weights = None
     if request.weights and not is_weights_file(request.weights):
-        known = zoo.get_model_weights(name)
-        if request.weights != "DEFAULT" and request.weights not in known.__members__:
-            raise ModelError(
-                f'torchvision:{name} has no weights "{request.weights}"; it has: {", ".join(known.__members__)}'
-            )
-        weights = known[request.weights]
+        weights = _torchvision_weights(name, request.weights, zoo.get_model_weights(name))
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)  # GoogLeNet and Inception announce another random start
+        warnings.simplefilter("ignore", FutureWarning)  # GoogLeNet and Inception announce another initialisation
         module = _fetched(lambda: zoo.get_model(name, weights=weights), request)
     default = weights or next(iter(zoo.get_model_weights(name)), None)
     return module, from_torchvision(default.transforms()) if default else None
 
 
+def _torchvision_weights(name: str, weights: str, known: Any) -> Any:
+    if weights != "DEFAULT" and weights not in known.__members__:
+        raise ModelError(f'torchvision:{name} has no weights "{weights}"; it has: {", ".join(known.__members__)}')
+    return known[weights]
+
+
 def _load_timm(request: NetworkRequest, name: str) -> tuple[nn.Module, Preprocessing | None]:
-    import timm  # noqa: PLC0415  # a second that other networks don't need
+    import timm  # noqa: PLC0415  # takes a second, which other networks don't need
     from timm.data.config import resolve_data_config  # noqa: PLC0415
 
     full = f"{name}.{request.weights}" if request.weights and not is_weights_file(request.weights) else name
@@ -125,7 +127,7 @@ LOADERS: dict[str, Callable[[NetworkRequest, str], tuple[nn.Module, Preprocessin
     "torchvision": _load_torchvision,
     "timm": _load_timm,
 }
-"""The registry of networks, by what stands before the colon of their name; anything else is `module:callable`."""
+"""The registry of networks, by the part of the name before the colon; any other name is `module:callable`."""
 
 
 def _fetched(build: Callable[[], nn.Module], request: NetworkRequest) -> nn.Module:
@@ -138,14 +140,14 @@ def _fetched(build: Callable[[], nn.Module], request: NetworkRequest) -> nn.Modu
         ) from error
 
 
-def _preprocessing(request: NetworkRequest, own: Preprocessing | None) -> Preprocessing:
-    """The network's own, with whatever the request sets instead."""
-    if own is None and request.input_px is None:
+def _preprocessing(request: NetworkRequest, default: Preprocessing | None) -> Preprocessing:
+    """The network's default preprocessing, changed by the settings of the request."""
+    if default is None and request.input_px is None:
         raise ModelError(
-            f"nothing says what {request.name} takes as input; "
+            f"the preprocessing of {request.name} is not known; "
             "set `input_px`, `channels`, `mean` and `std` in [network]"
         )
-    base = own or Preprocessing(request.input_px or 0, request.input_px or 0, (0.5,) * 3, (0.5,) * 3)
+    base = default or Preprocessing(request.input_px or 0, request.input_px or 0, (0.5,) * 3, (0.5,) * 3)
     channels = request.channels or len(request.mean or base.mean)
     mean = request.mean or (base.mean if len(base.mean) == channels else (0.5,) * channels)
     std = request.std or (base.std if len(base.std) == channels else (0.5,) * channels)

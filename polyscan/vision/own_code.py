@@ -1,4 +1,4 @@
-"""The user's own code: what `module:callable` names, out of the job's folder first."""
+"""The user's own code: functions named `module:callable`, looked for in the job's folder first."""
 
 from __future__ import annotations
 
@@ -34,18 +34,17 @@ def own_callable(name: str, folder: str) -> Callable[[], Any]:
 def _imported(module: str, name: str, folder: str) -> ModuleType:
     if folder:
         sys.path[:] = [folder, *(path for path in sys.path if path != folder)]
-        _forget_namesake(module, Path(folder))
+        _unload_other(module, Path(folder))
     try:
         return importlib.import_module(module)
     except ImportError as error:
         raise ModelError(f'"{name}": {error}; looked in {folder or "the Python path"}') from error
 
 
-def _forget_namesake(name: str, folder: Path) -> None:
-    """Drops a loaded module of that name that another folder's file gave, so that the folder's own is imported."""
-    own = (folder / f"{name.replace('.', '/')}.py").resolve()
-    loaded = sys.modules.get(name)
-    file = getattr(loaded, "__file__", None)
-    if file and own.exists() and Path(file).resolve() != own:
+def _unload_other(name: str, folder: Path) -> None:
+    """Unloads a module of that name that came from another folder, so that this folder's module is imported."""
+    source = (folder / f"{name.replace('.', '/')}.py").resolve()
+    loaded_from = getattr(sys.modules.get(name), "__file__", None)
+    if loaded_from and source.exists() and Path(loaded_from).resolve() != source:
         del sys.modules[name]
         importlib.invalidate_caches()

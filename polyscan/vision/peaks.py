@@ -1,7 +1,7 @@
-"""A running tally of units: each one's strongest images with the places of their peaks, and power sums.
+"""A running tally of units: each one's strongest images with the positions of their peaks, and power sums.
 
-Memory is bounded by units x k whatever the number of images. Law: under the order "activation down, image id up"
-the result is that of sorting all images, whatever the batches, as long as the ids ascend.
+Memory is bounded by units x k for any number of images. Law: the result is the same as from sorting all images by
+descending activation, then by ascending image id, for any batches, as long as the ids ascend.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ _SIGN = -(2**31)  # the sign bit of an int32
 
 @dataclass(frozen=True)
 class TallyResult:
-    """What was tallied: `k_` rows a unit, strongest first, and the moments of its peaks.
+    """The result of a tally: `k_` rows per unit, strongest first, and the moments of its peaks.
 
-    An activation of -inf is no row: the unit ranks fewer than `k_` images.
+    An activation of -inf marks an empty row: the unit ranks fewer than `k_` images.
     """
 
     activation: Float32[np.ndarray, "u k_"]
@@ -36,14 +36,14 @@ class TallyResult:
 
 
 class PeakTally:
-    """Tallies the peaks of units over space, one position per image; of all layers' units at once, it takes least time.
+    """Tallies the peaks of units over space, one position per image; fastest with the units of all layers at once.
 
     Args:
-        n_units: how many there are.
-        k: strongest images kept per unit.
-        name: of the unit of a number, for messages.
-        device: where the maps come from.
-        reads: given a batch's ids, which of its images each unit ranks; all if None. Moments are of all images.
+        n_units: number of units.
+        k: number of strongest images kept per unit.
+        name: gives the name of a unit from its number, for messages.
+        device: the device of the maps.
+        reads: gives, from a batch's ids, which of its images each unit ranks; all if None. Moments are of all images.
     """
 
     def __init__(
@@ -61,23 +61,23 @@ class PeakTally:
         self._sums = _Sums(n_units, device)
         self._width: int | Int64[Tensor, " u"] = 1
 
-    def add(self, found: Peaks, images: Int64[Tensor, " b"]) -> None:
-        """Counts one batch; its image ids are larger than all before.
+    def add(self, peaks: Peaks, images: Int64[Tensor, " b"]) -> None:
+        """Counts one batch; its image ids must be larger than all earlier ones.
 
         Raises:
             ModelError: if a peak is not finite.
         """
-        self._sums.add(found.value)
+        self._sums.add(peaks.value)
         self._check_finite()
-        value = found.value
+        value = peaks.value
         if self.reads is not None:
             is_read = torch.from_numpy(self.reads(images.cpu().numpy())).to(value.device)
             value = torch.where(is_read.T, value, -torch.inf)
-        self._best.add(value, images, found.place)
-        self._width = found.width
+        self._best.add(value, images, peaks.place)
+        self._width = peaks.width
 
     def _check_finite(self) -> None:
-        # float64 has room for the sum of any float32 that are finite: one number a unit tells of all its peaks.
+        # In float64 a sum of finite float32 numbers stays finite, so one number per unit shows whether all peaks are.
         is_bad = ~torch.isfinite(self._sums.powers[0])
         if bool(is_bad.any()):
             raise ModelError(
@@ -86,7 +86,7 @@ class PeakTally:
             )
 
     def result(self) -> TallyResult:
-        """The tally so far; `k_` is k, or the number of images where there were fewer."""
+        """The tally so far; `k_` is k, or the number of images if there were fewer."""
         value, image, place = self._best.result()
         width = self._width if isinstance(self._width, int) else self._width.cpu().numpy()[:, None]
         return TallyResult(
@@ -114,7 +114,7 @@ class LayerPeakTally(PeakTally):
 
 
 class _Strongest:
-    """The k largest values of each unit, with their images and places, and what has come since they were last found."""
+    """The k largest values of each unit with their images and places, and the batches added since these were found."""
 
     def __init__(self, n_units: int, k: int, device: torch.device) -> None:
         self.k = k
@@ -124,23 +124,23 @@ class _Strongest:
         self.waiting: list[tuple[Tensor, Tensor, Tensor]] = []
 
     def __len__(self) -> int:
-        """Images of each unit that are in memory."""
+        """Number of images in memory for each unit."""
         return self.value.shape[1] + sum(len(images) for _, images, _ in self.waiting)
 
     def add(self, value: Float32[Tensor, "b u"], images: Int64[Tensor, " b"], place: Int64[Tensor, "b u"]) -> None:
-        """Takes in a batch."""
+        """Adds a batch."""
         self.waiting.append((value, images, place))
         if len(self) >= 2 * self.k:
             self.find()
 
     def find(self) -> None:
-        """Finds the k largest among all that is in memory, and forgets the others."""
+        """Keeps the k largest of all values in memory, and drops the others."""
         n_units = len(self.value)
         values = torch.cat([self.value, *(value.T for value, _, _ in self.waiting)], dim=1)
         images = torch.cat([self.image, *(image.expand(n_units, -1) for _, image, _ in self.waiting)], dim=1)
         places = torch.cat([self.place, *(place.T for _, _, place in self.waiting)], dim=1)
-        best = largest(values, self.k)  # columns stand in ascending id within equal values
-        self.value, self.image, self.place = (each.gather(1, best) for each in (values, images, places))
+        best = largest(values, self.k)  # columns are in order of ascending id, so ties go to the smaller id
+        self.value, self.image, self.place = (tensor.gather(1, best) for tensor in (values, images, places))
         self.waiting = []
 
     def result(self) -> tuple[Float32[np.ndarray, "u k_"], Int64[np.ndarray, "u k_"], Int64[np.ndarray, "u k_"]]:
@@ -150,7 +150,7 @@ class _Strongest:
 
 
 class _Sums:
-    """Power sums of each unit's peaks, their extremes, and how many are at the top or not above 0."""
+    """Power sums of each unit's peaks, their extremes, and how many equal the maximum or are not above 0."""
 
     def __init__(self, n_units: int, device: torch.device) -> None:
         self.n = 0
@@ -161,7 +161,7 @@ class _Sums:
         self.n_nonpositive = torch.zeros(n_units, dtype=torch.int64, device=device)
 
     def add(self, peaks: Float32[Tensor, "b u"]) -> None:
-        """Takes in a batch."""
+        """Adds a batch."""
         wide = power = peaks.double()
         for row in range(4):
             self.powers[row] += power.sum(dim=0)
@@ -175,7 +175,7 @@ class _Sums:
         self.n += len(peaks)
 
     def result(self) -> Moments:
-        """As moments."""
+        """The moments of all peaks so far."""
         s1, s2, s3, s4 = self.powers.cpu().numpy()
         return Moments(
             n=np.full(len(s1), self.n, dtype=np.int64),
@@ -191,13 +191,14 @@ class _Sums:
 
 
 def largest(value: Float32[Tensor, "u n"], k: int) -> Int64[Tensor, "u k_"]:
-    """Columns of each row's k largest values, largest first; of equal ones those that stand first.
+    """Columns of each row's k largest values, largest first; equal values in order of their columns.
 
-    Value and column are packed into one integer that rises as the value falls. Sorting integers that all differ takes
-    a fraction of the time of a stable sort of floats, most of all in numpy, which does so in vector units.
+    Value and column are packed into one integer that increases as the value decreases. Sorting distinct integers takes
+    a fraction of the time of a stable sort of floats, most of all in numpy, which uses vector units.
     """
     bits = (value + 0.0).view(torch.int32)  # -0 becomes 0, which it equals
-    # Bits of floats above 0 rise with them, the others' fall: the former are turned over, the latter lose their sign.
+    # As integers, bits of positive floats increase with the value: all are inverted. Those of negative floats decrease:
+    # only the sign bit is cleared.
     keys = (bits ^ ((bits >> 31).bitwise_not_() | _SIGN)).long()
     keys <<= 32
     keys |= torch.arange(value.shape[1], device=value.device)

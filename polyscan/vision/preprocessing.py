@@ -1,4 +1,4 @@
-"""From a picture to what a network sees: resize, centre crop, scale, normalise; each network's own by default."""
+"""Preprocessing of pictures for a network: resize, centre crop, scale, normalise; by default the network's own."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ class Preprocessing:
     """How a picture becomes a network's input.
 
     Args:
-        resize_px: short side before the crop.
-        input_px: side of the centred square that the network sees.
-        mean: per channel, of values in 0..1.
-        std: per channel.
+        resize_px: short side in px before the crop.
+        input_px: side in px of the centred square that the network sees.
+        mean: mean of each channel, for values in 0..1.
+        std: standard deviation of each channel.
         interpolation: "bilinear" or "bicubic".
     """
 
@@ -45,7 +45,7 @@ class Preprocessing:
             picture = picture.convert("L")
         width, height = picture.size
         short = min(width, height)
-        # Long sides are cut down, not rounded, as torchvision does: the same pixels, not just similar ones.
+        # The long side is truncated, not rounded, as in torchvision, so that the pixels are the same.
         size = (int(self.resize_px * width / short), int(self.resize_px * height / short))
         if picture.size != size:
             picture = picture.resize(size, INTERPOLATIONS[self.interpolation])
@@ -53,19 +53,19 @@ class Preprocessing:
         return array[:, :, None] if array.ndim == 2 else array
 
     def batch(self, views: UInt8[np.ndarray, "b y x c"], device: torch.device) -> Float[Tensor, "b c y x"]:
-        """Normalised float32 input of a network."""
-        # Pillow's arrays are read-only, which torch does not take.
+        """Normalised float32 inputs of a network."""
+        # Pillow's arrays are read-only, which torch does not accept.
         values = torch.from_numpy(np.require(views, requirements=["C", "W"])).to(device).permute(0, 3, 1, 2)
         return self.normalised(values.float() / 255)
 
     def normalised(self, values: Float[Tensor, "b c y x"]) -> Float[Tensor, "b c y x"]:
-        """Values in 0..1 with the mean taken off, in units of the standard deviation."""
+        """Values in 0..1 minus the mean, divided by the standard deviation."""
         mean = torch.tensor(self.mean, device=values.device, dtype=values.dtype).view(1, -1, 1, 1)
         std = torch.tensor(self.std, device=values.device, dtype=values.dtype).view(1, -1, 1, 1)
         return ((values - mean) / std).contiguous(memory_format=torch.channels_last)
 
     def at(self, input_px: int | None) -> Preprocessing:
-        """The same for another input size, the crop's share of the picture kept."""
+        """The same for another input size, with the same share of the picture in the crop."""
         if input_px is None or input_px == self.input_px:
             return self
         return replace(
@@ -73,7 +73,7 @@ class Preprocessing:
         )
 
     def fitted(self, crop: UInt8[np.ndarray, "y x c"]) -> UInt8[np.ndarray, "s s c"]:
-        """A whole crop brought to the input's size and channels: nothing of it is cut off."""
+        """A whole crop resized to the input's size and channels; nothing is cut off."""
         picture = Image.fromarray(crop if crop.shape[2] == 3 else crop[:, :, 0])
         picture = picture.convert("RGB" if self.channels == 3 else "L")
         if picture.size != (self.input_px, self.input_px):
@@ -83,7 +83,7 @@ class Preprocessing:
 
 
 def _centred(array: UInt8[np.ndarray, "y x ..."], side: int) -> UInt8[np.ndarray, "s s ..."]:
-    """The central square; a side that is too short is padded with black."""
+    """The central square; sides that are too short are padded with black."""
     height, width = array.shape[:2]
     short_y, short_x = max(0, side - height), max(0, side - width)
     if short_y or short_x:
@@ -95,7 +95,7 @@ def _centred(array: UInt8[np.ndarray, "y x ..."], side: int) -> UInt8[np.ndarray
 
 
 def from_torchvision(transforms: Any) -> Preprocessing | None:
-    """Of a torchvision weights' own `transforms()`; None where they don't make one square crop, as in segmentation."""
+    """From the `transforms()` of torchvision weights; None if they don't make one square crop, as in segmentation."""
     if not getattr(transforms, "crop_size", None) or not getattr(transforms, "resize_size", None):
         return None
     return Preprocessing(
@@ -108,7 +108,7 @@ def from_torchvision(transforms: Any) -> Preprocessing | None:
 
 
 def from_timm(config: dict[str, Any]) -> Preprocessing:
-    """Of what `timm.data.resolve_data_config` gives."""
+    """From the result of `timm.data.resolve_data_config`."""
     side = int(config["input_size"][-1])
     return Preprocessing(
         resize_px=math.floor(side / float(config["crop_pct"])),

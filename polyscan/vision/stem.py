@@ -1,4 +1,4 @@
-"""A faster form of a network's first convolution: few colours and a stride leave vector units mostly empty."""
+"""A faster form of a network's first convolution, which leaves most vector lanes empty if it has few input channels."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ MOST_COLOURS = 4
 
 
 class DenseStem(nn.Module):
-    """A convolution of stride s over few channels as one of stride 1 over s x s times as many.
+    """A convolution of stride s over few channels, as one of stride 1 over s x s times as many.
 
-    Each s x s square of the image becomes the channels of one place, and the kernel is cut up alike; the same function
-    up to rounding. Kernels of the CPU and of the GPU fill their channels up to 8 or 16, so that three colours take the
+    Each s x s square of the image becomes the channels of one position, and the kernel is divided in the same way; the
+    function is the same up to rounding. CPU and GPU kernels pad channels to 8 or 16, so that three colours take the
     time of sixteen.
 
     Args:
-        convolution: what it stands for; see `fits`.
+        convolution: the convolution to replace; see `fits`.
     """
 
     def __init__(self, convolution: nn.Conv2d) -> None:
@@ -39,7 +39,7 @@ class DenseStem(nn.Module):
 
     @staticmethod
     def fits(module: nn.Module) -> bool:
-        """Whether a module is a plain convolution of few colours with one stride above 1 both ways."""
+        """Whether a module is a plain convolution of few colours with the same stride above 1 along both axes."""
         return (
             type(module) is nn.Conv2d
             and module.in_channels <= MOST_COLOURS
@@ -52,7 +52,7 @@ class DenseStem(nn.Module):
         )
 
     def forward(self, images: Float[Tensor, "b c y x"]) -> Float[Tensor, "b u v w"]:
-        """What the convolution gives."""
+        """The output of the convolution."""
         pads = [
             pad
             for size, kernel, dense, padding in zip(
@@ -60,13 +60,13 @@ class DenseStem(nn.Module):
             )
             for pad in [self._pads(size, kernel, dense, padding)]
         ]
-        # The sides of the last axis come first; a negative one cuts off what no kernel reaches.
+        # The sides of the last axis come first; negative padding cuts off pixels that no kernel reaches.
         padded = nn.functional.pad(images, (*pads[1], *pads[0]))
-        # One copy into the order that the convolution reads, and back; `pixel_unshuffle` takes two each way.
+        # One copy into the order that the convolution reads, and one back; `pixel_unshuffle` takes two each way.
         pixels = padded.permute(0, 2, 3, 1).contiguous()
         squares = pixels.unflatten(2, (-1, self.stride)).unflatten(1, (-1, self.stride)).transpose(2, 3).flatten(3)
         return nn.functional.conv2d(squares.permute(0, 3, 1, 2), self.weight, self.bias)
 
     def _pads(self, size: int, kernel: int, dense: int, padding: int) -> tuple[int, int]:
-        n_places = (size + 2 * padding - kernel) // self.stride + 1
-        return padding, self.stride * (n_places - 1 + dense) - size - padding
+        n_positions = (size + 2 * padding - kernel) // self.stride + 1
+        return padding, self.stride * (n_positions - 1 + dense) - size - padding

@@ -1,4 +1,4 @@
-"""Networks as `torch.fx` graphs, and the few questions that every reader of such a graph asks of its nodes."""
+"""Networks as `torch.fx` graphs, and common queries about the nodes of a graph."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ IN_PLACE_OPERATORS = frozenset(("iadd", "isub", "imul", "itruediv", "setitem"))
 
 
 class _Tracer(fx.Tracer):
-    """Traces into everything but layers and pools, also those that others derive from torch's.
+    """Traces into everything but layers and pools, including subclasses of torch's classes.
 
-    timm's own (`StdConv2d`, `Conv2dSame`, ...) would otherwise dissolve into functions and their units be lost. Its
-    `BatchNormAct2d` on the other hand has to be entered: its batch norm is a read point, its activation comes after.
+    Otherwise timm's classes (`StdConv2d`, `Conv2dSame`, ...) would become functions, and their units would be lost.
+    timm's `BatchNormAct2d` is traced into: its batch norm is a read point, and its activation comes after.
     """
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
@@ -31,7 +31,7 @@ def traced(module: nn.Module) -> fx.GraphModule:
     """The network as a graph that shares its weights.
 
     Raises:
-        Exception: of many kinds, where its control flow depends on values or shapes.
+        Exception: of many kinds, if its control flow depends on values or shapes.
     """
     tracer = _Tracer()
     graph = tracer.trace(module)
@@ -39,18 +39,18 @@ def traced(module: nn.Module) -> fx.GraphModule:
 
 
 def function_name(node: fx.Node) -> str:
-    """The bare name of the function or method that a node calls; a module's path where it calls a module."""
+    """The name of the function or method that a node calls; the module's path if it calls a module."""
     return node.target if isinstance(node.target, str) else getattr(node.target, "__name__", "")
 
 
 def shape_of(node: fx.Node) -> tuple[int, ...]:
-    """Shape of a node's output as `ShapeProp` found it; () where that is no tensor."""
+    """Shape of a node's output, as recorded by `ShapeProp`; () if it is not a tensor."""
     meta = node.meta.get("tensor_meta")
     return tuple(meta.shape) if meta is not None and hasattr(meta, "shape") else ()
 
 
 def asks_shape(node: fx.Node) -> bool:
-    """Whether a node takes no values from its input: only its size or its type."""
+    """Whether a node uses no values of its input, but only its size or type."""
     if node.op == "call_method":
         return node.target in SHAPE_METHODS
     if node.op != "call_function":
@@ -59,7 +59,7 @@ def asks_shape(node: fx.Node) -> bool:
 
 
 def readers(node: fx.Node) -> list[fx.Node]:
-    """The nodes that take a node's values."""
+    """The nodes that use a node's values."""
     return [user for user in node.users if not asks_shape(user)]
 
 
@@ -74,13 +74,22 @@ def is_in_place(node: fx.Node, modules: dict[str, Any]) -> bool:
 
 
 def folded(graph: fx.GraphModule) -> fx.GraphModule:
-    """The graph with each batch norm that alone follows a convolution multiplied into it; in place.
+    """The graph with each batch norm that is the only reader of a convolution folded into it; in place.
 
-    Its stem is made dense, and a maximum over windows is taken before the ReLU that alone precedes it.
+    The first convolution becomes a `DenseStem`, and max pooling directly after a ReLU is done before it.
 
-    The same function up to rounding (about 1e-6 of the values), with a quarter fewer passes over memory. For
-    embedding and gradient ascent; units are read from the network as it is.
+    The function is the same up to rounding (about 1e-6 of the values), with a quarter fewer passes over memory. For
+    embedding and gradient ascent; units are read from the unchanged network.
     """
+    _fold_norms(graph)
+    _make_stems_dense(graph)
+    _pool_before_relus(graph)
+    graph.delete_all_unused_submodules()
+    graph.recompile()
+    return graph
+
+
+def _fold_norms(graph: fx.GraphModule) -> None:
     modules: dict[str, Any] = dict(graph.named_modules())
     for node in list(graph.graph.nodes):
         norm = modules[str(node.target)] if node.op == "call_module" else None
@@ -98,11 +107,6 @@ def folded(graph: fx.GraphModule) -> fx.GraphModule:
         node.replace_all_uses_with(fused)
         graph.graph.erase_node(node)
         graph.graph.erase_node(before)
-    _make_stems_dense(graph)
-    _pool_before_relus(graph)
-    graph.delete_all_unused_submodules()
-    graph.recompile()
-    return graph
 
 
 def _make_stems_dense(graph: fx.GraphModule) -> None:
@@ -114,14 +118,14 @@ def _make_stems_dense(graph: fx.GraphModule) -> None:
 
 
 def _pool_before_relus(graph: fx.GraphModule) -> None:
-    """ReLU keeps the order of values, so the two may change places, and it has fewer values to go through."""
+    """Swaps a ReLU and the max pooling after it: ReLU keeps the order of values, and has fewer values after pooling."""
     modules: dict[str, Any] = dict(graph.named_modules())
     for node in list(graph.graph.nodes):
         before = node.all_input_nodes[0] if node.all_input_nodes else node
         is_pool = node.op == "call_module" and type(modules[str(node.target)]) is nn.MaxPool2d
-        is_behind_relu = before.op == "call_module" and type(modules[str(before.target)]) is nn.ReLU
-        # What an in-place ReLU overwrites must be nobody else's.
-        if is_pool and is_behind_relu and len(before.users) == len(before.all_input_nodes[0].users) == 1:
+        is_after_relu = before.op == "call_module" and type(modules[str(before.target)]) is nn.ReLU
+        # The values that an in-place ReLU overwrites must have no other reader.
+        if is_pool and is_after_relu and len(before.users) == len(before.all_input_nodes[0].users) == 1:
             node.replace_input_with(before, before.args[0])
             node.replace_all_uses_with(before)
             before.args = (node,)

@@ -174,7 +174,7 @@ def test_a_pickle_that_is_no_state_dict_runs_no_code(polyscan, job_file: Path, t
     harmful, harmless = tmp_path / "harmful.pth", tmp_path / "list.pth"
     harmful.write_bytes(pickle.dumps(Harmful(str(tmp_path / "harm"))))
     torch.save([1, 2, 3], harmless)
-    for path, says in ((harmful, "can't be read as weights"), (harmless, "holds a list that is no state dict")):
+    for path, says in ((harmful, "can't be read as weights"), (harmless, "holds a list that is not a state dict")):
         ended = polyscan("scan", job_file, "--run", tmp_path / "run", "--set", f"network.weights={path}")
         assert ended.status == 2
         assert says in ended.err
@@ -262,7 +262,7 @@ def test_a_scan_that_fails_in_a_worker_has_status_3_and_resumes(
     ended = polyscan(*command)
     assert ended.status == 3
     assert "shard" in ended.err
-    assert "could be read by `collect` and can't any more" in ended.err
+    assert "can no longer be read, but `collect` read it" in ended.err
     assert polyscan("status", run).status == 3
     victim.write_bytes(content)
     assert polyscan(*command).status == 0

@@ -82,8 +82,8 @@ def test_survives_pickling() -> None:
     ("options", "message"),
     [
         ({"part": "val"}, 'sklearn:digits has no part "val"; allowed: all, train, test'),
-        ({"root": "data"}, '`root` = "data" means nothing to sklearn:digits'),
-        ({"image_column": "image"}, '`image_column` = "image" means nothing to sklearn:digits'),
+        ({"root": "data"}, '`root` = "data" has no effect on sklearn:digits'),
+        ({"image_column": "image"}, '`image_column` = "image" has no effect on sklearn:digits'),
     ],
 )
 def test_options_that_do_not_fit(options: dict[str, object], message: str) -> None:

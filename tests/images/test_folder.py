@@ -244,7 +244,7 @@ def test_survives_pickling(zoo: Path) -> None:
 def test_an_empty_folder_is_an_error(tmp_path: Path) -> None:
     (tmp_path / ".hidden.jpg").write_bytes(b"x")
     (tmp_path / "cat").mkdir()
-    with pytest.raises(ImagesError, match="holds no images: no file is in it"):
+    with pytest.raises(ImagesError, match="holds no images: it has no files"):
         opened(tmp_path)
 
 
@@ -252,8 +252,8 @@ def test_an_empty_folder_is_an_error(tmp_path: Path) -> None:
     ("options", "message"),
     [
         ({"part": "train"}, 'a folder of images has no part "train"; allowed: all'),
-        ({"label_column": "label"}, '`label_column` = "label" means nothing to a folder of images'),
-        ({"root": "data"}, '`root` = "data" means nothing to a folder of images'),
+        ({"label_column": "label"}, '`label_column` = "label" has no effect on a folder of images'),
+        ({"root": "data"}, '`root` = "data" has no effect on a folder of images'),
     ],
 )
 def test_options_that_do_not_fit(zoo: Path, options: dict[str, object], message: str) -> None:

@@ -27,9 +27,9 @@ def opened(source: Path | str) -> ImageSource:
         ("", "the source of the images is empty; allowed: a class folder"),
         ("nowhere/at/all", r"there is nothing at .*nowhere/at/all; allowed: a class folder"),
         ("memory://nowhere", "there is nothing at memory://"),
-        ("sklearn:faces", '"sklearn:faces" names no images; allowed: sklearn:digits'),
-        ("torchvison:CIFAR10", r'begins with no known source \("torchvison:"\); nearest: "torchvision:"'),
-        ("kaggle:dogs", r'"kaggle:dogs" begins with no known source \("kaggle:"\); allowed: a class folder'),
+        ("sklearn:faces", 'unknown data set "sklearn:faces"; allowed: sklearn:digits'),
+        ("torchvison:CIFAR10", r'begins with an unknown source \("torchvison:"\); nearest: "torchvision:"'),
+        ("kaggle:dogs", r'"kaggle:dogs" begins with an unknown source \("kaggle:"\); allowed: a class folder'),
         ("nosuch://bucket/photos", r'"nosuch://bucket/photos" can\'t be opened: .*nosuch'),
     ],
 )
@@ -40,14 +40,14 @@ def test_what_can_not_be_opened(source: str, message: str) -> None:
 
 def test_a_single_file_that_is_no_parquet(tmp_path: Path, encode: Encode) -> None:
     (tmp_path / "photo.jpg").write_bytes(encode())
-    with pytest.raises(ImagesError, match=r"photo\.jpg is a single file, and no Parquet file by its name"):
+    with pytest.raises(ImagesError, match=r"photo\.jpg is a single file whose name doesn't end in"):
         opened(tmp_path / "photo.jpg")
 
 
 def test_images_and_parquet_in_one_folder_are_ambiguous(tmp_path: Path, encode: Encode) -> None:
     (tmp_path / "photo.JPG").write_bytes(encode())
     pq.write_table(pa.table({"image": [encode()]}), tmp_path / "a.parquet")
-    with pytest.raises(ImagesError, match="holds 1 Parquet files and 1 image files; a source is one or the other"):
+    with pytest.raises(ImagesError, match="holds 1 Parquet files and 1 image files; a source has only one kind"):
         opened(tmp_path)
 
 

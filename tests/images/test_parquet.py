@@ -155,12 +155,12 @@ def test_a_named_column_wins_over_other_bytes(tmp_path: Path, contents: list[byt
     [
         (["x"], {}, r"a.parquet has no columns that may hold the images; .* Its columns: x \(int64\). Set"),
         (["left", "right"], {}, r"has 2 columns that may hold the images; .*left \(binary\), right \(binary\)"),
-        (["left"], {"image_column": "lefd"}, '`image_column` = "lefd" is no column of image bytes in a.parquet'),
-        (["x", "left"], {"image_column": "x"}, '`image_column` = "x" is no column of image bytes'),
-        (["left"], {"label_column": "wnid"}, '`label_column` = "wnid" is no column of labels in a.parquet'),
-        (["left"], {"label_column": "left"}, '`label_column` = "left" is no column of labels'),
+        (["left"], {"image_column": "lefd"}, '`image_column` = "lefd" is not a column of image bytes in a.parquet'),
+        (["x", "left"], {"image_column": "x"}, '`image_column` = "x" is not a column of image bytes'),
+        (["left"], {"label_column": "wnid"}, '`label_column` = "wnid" is not a column of labels in a.parquet'),
+        (["left"], {"label_column": "left"}, '`label_column` = "left" is not a column of labels'),
         (["left"], {"part": "test"}, 'a Parquet source has no part "test"; allowed: all'),
-        (["left"], {"root": "data"}, '`root` = "data" means nothing to a Parquet source'),
+        (["left"], {"root": "data"}, '`root` = "data" has no effect on a Parquet source'),
     ],
 )
 def test_what_does_not_fit(
@@ -302,14 +302,14 @@ def test_mutated_pages_never_raise_while_reading(tmp_path: Path, contents: list[
 @pytest.mark.parametrize("content", [b"", b"PAR1", b"no parquet at all", b"PAR1" + b"\xff" * 300 + b"\x40\0\0\0PAR1"])
 def test_a_file_that_is_no_parquet_is_an_error(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "a.parquet").write_bytes(content)
-    with pytest.raises(ImagesError, match=r"a\.parquet in .* is no Parquet file that can be read \("):
+    with pytest.raises(ImagesError, match=r"a\.parquet in .* can't be read as Parquet \("):
         opened(tmp_path)
 
 
 def test_a_cut_off_parquet_is_an_error(tmp_path: Path, contents: list[bytes]) -> None:
     path = write(tmp_path / "a.parquet", {"image": contents})
     path.write_bytes(path.read_bytes()[:-100])
-    with pytest.raises(ImagesError, match="is no Parquet file that can be read"):
+    with pytest.raises(ImagesError, match="can't be read as Parquet"):
         opened(path)
 
 

@@ -196,7 +196,7 @@ def test_missing_files_are_never_downloaded_and_the_way_is_told(
 
 
 def test_a_root_is_needed() -> None:
-    with pytest.raises(ImagesError, match=r"torchvision:CIFAR10 lies in a folder that is not told .* Set `root` to it"):
+    with pytest.raises(ImagesError, match=r"torchvision:CIFAR10 needs the folder of its files, .* Set `root` to"):
         opened("CIFAR10", None)
 
 
@@ -210,8 +210,8 @@ def test_a_set_that_needs_more_than_a_folder() -> None:
     [
         ("MNIST", {"part": "val"}, 'torchvision:MNIST has no part "val"; allowed: all, train, test'),
         ("ImageFolder", {"part": "train"}, 'torchvision:ImageFolder has no part "train"; allowed: all'),
-        ("MNIST", {"label_column": "x"}, '`label_column` = "x" means nothing to torchvision:MNIST'),
-        ("FakeData", {}, '`root` = "data" means nothing to torchvision:FakeData'),
+        ("MNIST", {"label_column": "x"}, '`label_column` = "x" has no effect on torchvision:MNIST'),
+        ("FakeData", {}, '`root` = "data" has no effect on torchvision:FakeData'),
     ],
 )
 def test_options_that_do_not_fit(name: str, options: dict[str, object], message: str) -> None:

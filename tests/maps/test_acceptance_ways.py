@@ -122,7 +122,7 @@ def test_names_are_found_in_a_tenth_of_a_second_and_all_are_counted(seen: See, m
     if not n:
         assert text == f"No layer and no unit is called “{words}”."
         return
-    assert f"{min(n, MOST_NAMES)} of {n:,} units called so: " in text
+    assert f"{min(n, MOST_NAMES)} of {n:,} units with this name: " in text
     like = [layer for layer in many.layers if words.lower() in layer.lower()]
     links = page.locator("#find-answer a").all_inner_texts()
     assert links[: len(like)] == like

@@ -303,7 +303,7 @@ def test_bars_are_the_live_scored_units_and_the_others_are_counted_beside(seen: 
     assert f"{live:,} live, scored units; {out}" in caption(page, 0)
     point = next(one for one in atlas.trend if one.layer == WIDE and one.column == "silhouette")
     assert point.control is not None
-    assert f"(dashed) {number_text(point.control.mean)}" in caption(page, 0)
+    assert f"dashed: single-concept controls {number_text(point.control.mean)}." in caption(page, 0)
     lines = page.evaluate("Array.from(document.querySelectorAll('.marker'), (line) => Number(line.getAttribute('x1')))")
     assert lines[0] < lines[1]  # controls lie lower than units, by the invented excess
 

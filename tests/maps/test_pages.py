@@ -503,7 +503,7 @@ def test_a_layer_shows_its_space_and_rates_and_a_weak_one_is_greyed_with_a_sente
         page = made[f"layer/0{place}-{name}.html"].decode()
         assert f"<dt>space</dt><dd>space {name}</dd>" in page
         assert "<dt>false positives at p ≤ .05</dt><dd>.05 [.01, .13], 40 controls</dd>" in page
-        assert ("fewer than half of the pairs planted" in page) == (name == "c")
+        assert ("fewer than half of the planted pairs" in page) == (name == "c")
         assert ('<table class="weak">' in page) == (name == "c")
     assert "<dt>planted pairs found</dt><dd>.50 [.40, .99], 40</dd>" in made["layer/01-b.html"].decode()
     assert ">0.2500 [0.1250 to 0.3750]<" in made["layer/00-a.html"].decode()

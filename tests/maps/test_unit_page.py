@@ -401,7 +401,7 @@ def test_the_field_opens_a_unit_or_says_why_not(seen: Any, small: Atlas, maps: P
         "conv1:": "Add one, as in conv1:0.",
         "conv1:x": "names no unit",
         "conv1:16": "conv1 has no unit 16. It holds units 0 to 15.",
-        "LAYER2": "Like it: layer2.0.conv2.",
+        "LAYER2": "Similar names: layer2.0.conv2.",
         "nowhere:3": "No layer is called “nowhere” in this network.",
     }.items():
         page.fill("#wanted", text)
@@ -447,7 +447,7 @@ def test_data_that_are_missing_or_of_another_run_are_told(seen: Any, small: Atla
     one.may_lack = True
     for content, words in {
         None: "data/00/0.js is missing or broken.",
-        text.replace('"run":"invented"', '"run":"other"'): "data/00/0.js is of another run than this page.",
+        text.replace('"run":"invented"', '"run":"other"'): "data/00/0.js belongs to another run than this page.",
         text.replace('"schema":1', '"schema":0'): "was made by another version of polyscan",
         (folder / "data" / "01" / "0.js").read_text(): "data/00/0.js holds the data of other units.",
         text.replace('"units":{"0":', '"units":{"77":'): "The data of conv1 hold no unit 0.",

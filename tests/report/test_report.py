@@ -375,22 +375,21 @@ def test_units_are_counted_among_those_that_can_be_judged(toy_results: Results) 
         "40 of 100 judged units (40.0%) answer to several things at a false discovery rate of 5%, 10 of them certified"
         in text
     )
-    assert "; 7 incoherent, 5 off range, 3 saturated can't be judged." in text
+    assert "; units that can't be judged: 7 incoherent, 5 off range, 3 saturated." in text
     nobody = said(toy_results, judged(one=5), layers_of(2), [])
     assert "0 of 5 judged units (0.0%) answer to several" in nobody
     assert "at a false discovery rate of 5%; the smallest q is 0.12." in nobody
     assert "can't be judged" not in nobody
-    assert "No unit can be judged; 4 incoherent can't be judged." in said(
-        toy_results, judged(incoherent=4), layers_of(2), []
-    )
+    assert "No unit can be judged (4 incoherent)." in said(toy_results, judged(incoherent=4), layers_of(2), [])
 
 
 def test_the_proof_is_the_layers_mean(toy_results: Results) -> None:
     layers = [*layers_of(3, power=0.9, fpr=0.05), *layers_of(1, power=0.3, fpr=0.01)]
     text = said(toy_results, judged(one=5), layers, [])
-    assert "called several in 4.0% of cases" in text
-    assert "found in 75%; 1 of 4 layers find less than half of them and are greyed out." in text
-    assert "Planted" not in said(toy_results, judged(one=5), layers_of(3, power=None), [])
+    assert "At p <= .05, 4.0% of single-concept controls are called several" in text
+    assert "75% of planted pairs" in text
+    assert "; 1 of 4 layers find fewer than half of them and are greyed out." in text
+    assert "planted" not in said(toy_results, judged(one=5), layers_of(3, power=None), [])
     assert "controls are called" not in said(toy_results, judged(one=5), layers_of(3, fpr=None), [])
 
 
@@ -405,8 +404,8 @@ def test_the_excess_weighs_layers_by_their_judged_units(toy_results: Results) ->
     )
     layers = [*layers_of(1, fpr=0.08), *layers_of(2, fpr=0.04)[1:]]
     text = said(toy_results, frame, layers, [])
-    assert "At p <= .05 15.0% of judged units are more split" in text
-    assert "of controls in the same layers 7.0%: an excess of 8.0%" in text
+    assert "15.0% of judged units have p <= .05, against 7.0% of single-concept controls" in text
+    assert "in the same layers: an excess of 8.0%" in text
     low, high = (float(words.split("%")[0]) / 100 for words in text.partition("interval ")[2].split(" to ")[:2])
     # Each layer's counts are binomial: 300 units and 100 units, 40 controls each.
     variance = (0.75**2) * (0.2 * 0.8 / 300 + 0.08 * 0.92 / 40) + 0.25**2 * (0.04 * 0.96 / 40)
@@ -419,11 +418,11 @@ def test_a_trend_is_claimed_only_where_enough_layers_support_it(toy_results: Res
         return said(toy_results, judged(one=5), layers, trend_of(excesses))
 
     rising = [0.1 * depth for depth in range(8)]
-    assert "Units' gap less that of their layer's controls rises with depth (Spearman's rho 1.00" in about(
+    assert "Units' gap minus that of their layer's controls rises with depth (Spearman's rho 1.00" in about(
         rising, layers_of(8)
     )
     assert "falls with depth (Spearman's rho -1.00" in about(rising[::-1], layers_of(8))
-    assert "No depth trend is claimed: 7 layers have controls and are known to have power, 8 are needed." in about(
+    assert "No depth trend is claimed: 7 layers have controls and a power of at least 0.5, 8 are needed." in about(
         rising[:7], layers_of(7)
     )
     assert "No depth trend is claimed: 3 layers" in about([*rising[:3], None, None, None], layers_of(6))
@@ -431,7 +430,7 @@ def test_a_trend_is_claimed_only_where_enough_layers_support_it(toy_results: Res
     assert "No depth trend is claimed: 3 layers" in about(rising, weak)
     assert "No depth trend is claimed: 0 layers" in about(rising, layers_of(8, power=None)), "power that is not known"
     flat = about([0.1, 0.0, 0.2, -0.1, 0.15, 0.05, 0.1, 0.02], layers_of(8))
-    assert "No depth trend is claimed: units' gap less that of their layer's controls does not follow depth" in flat
+    assert "No depth trend is claimed: units' gap minus that of their layer's controls does not follow depth" in flat
     assert "does not follow depth (Spearman's rho nan" in about([0.1] * 8, layers_of(8))
     assert "with depth" not in said(toy_results, judged(one=5), layers_of(8), trend_of(rising, column="clarity"))
 
@@ -445,16 +444,16 @@ def test_without_a_null_nothing_is_claimed(toy_results: Results) -> None:
 def test_visualizations_are_counted(toy_results: Results) -> None:
     frame = judged(one=5).assign(visualization_beats_data=[1.0, 1.0, 0.0, np.nan, 1.0])
     text = said(toy_results, frame, layers_of(1), [])
-    assert "the best of the data for 3 of 4 visualized units (75%)." in text
-    assert "Visualization" not in said(toy_results, judged(one=5), layers_of(1), [])
+    assert "For 3 of 4 visualized units (75%), visualization finds an image" in text
+    assert "visualization" not in said(toy_results, judged(one=5), layers_of(1), [])
 
 
 def test_the_page_says_what_is_wanting(drawn: tuple[Job, pd.DataFrame, Atlas]) -> None:
     _, frame, atlas = drawn
     notes = " ".join(atlas.notes)
-    assert "Each unit has 8 exemplars only; with fewer than 20 next to nothing can be found." in notes
-    assert "top 1 x 8 images only, for want of images" in notes
-    assert "Not rejected is not proved to be one." in notes
+    assert "Each unit has only 8 exemplars; with fewer than 20, hardly any unit can be called several." in notes
+    assert "null sets reach down only to the top 1 x 8 of them" in notes
+    assert "It does not prove that the unit answers to only one thing." in notes
     assert "No depth trend is claimed: " in atlas.statement
     visualized = frame["visualization_beats_data"].dropna()
     assert f"{int(visualized.sum())} of {len(visualized)} visualized units" in atlas.statement
@@ -477,7 +476,7 @@ def test_every_unit_has_a_card_and_every_live_one_pictures(drawn: tuple[Job, pd.
         sprite = atlas.gallery.sprite(card.layer, card.channel)
         assert (sprite is None) == (card.sprite is None) == is_dead
         if is_dead:
-            assert card.missing == ("A dead unit: it never says anything, so nothing was scored.",)
+            assert card.missing == ("A dead unit: it does not respond, so nothing was scored.",)
             continue
         assert sprite is not None
         width, height = Image.open(io.BytesIO(sprite)).size

@@ -316,7 +316,7 @@ def test_objects_that_may_not_be_deleted_are_told(store: Store) -> None:
     there.put("done/x", b"x")
     said = "<DeleteResult><Error><Key>kept/done/x</Key><Code>AccessDenied</Code></Error></DeleteResult>"
     store.order(do="fail", match="POST /scans", kind="status", status=200, body=said)
-    with pytest.raises(StoreError, match="keeps scans/kept/done/x against all deleting"):
+    with pytest.raises(StoreError, match="does not delete scans/kept/done/x; check"):
         there.remove("done")
 
 
@@ -511,7 +511,7 @@ def test_a_missing_bucket_is_told_and_not_taken_for_an_empty_run(store: Store, r
         lambda: opened("s3://no-such-bucket/photos"),
     ):
         with pytest.raises(
-            StoreError, match=r"lies in a bucket that is not there \(.*\); make it, or correct the addr"
+            StoreError, match=r"is in a bucket that does not exist \(.*\); create it, or correct the addr"
         ):
             asks()
     with pytest.raises(TableError, match=r"holds no run \(there is no run.json\)"):
@@ -553,12 +553,12 @@ def test_no_credentials_at_all_and_a_missing_package_say_what_to_set_and_to_inst
     told = "import sys\nfrom polyscan.errors import PolyscanError\nfrom polyscan.storage import Storage\n"
     asks = "try: Storage(sys.argv[1]).read('run.json')\nexcept PolyscanError as e: print(type(e).__name__, e)"
     done = command("-c", told + asks, "s3://scans/run", environ=nobody)
-    assert "StoreError s3://scans/run is asked without credentials (Unable to locate credentials)" in done.stdout
+    assert "StoreError s3://scans/run needs credentials (Unable to locate credentials)" in done.stdout
     assert "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY" in done.stdout
     hidden = "sys.modules['s3fs'] = None\n"
     done = command("-c", told + hidden + asks, "s3://scans/run")
     assert done.stdout.startswith("InstallError s3://scans/run can't be opened: ")
-    assert "`pip install s3fs` on every machine that works at the run" in done.stdout
+    assert "`pip install s3fs` on every machine that works on the run" in done.stdout
 
 
 @pytest.mark.parametrize(
@@ -683,7 +683,7 @@ def test_a_damaged_parquet_is_an_error_and_a_lost_store_is_no_reject(
     with pytest.raises(StoreError, match="refuses"):
         list(photos.read(range(len(photos))))
     store.put("lost/1.parquet", b"PAR1 and no more")
-    with pytest.raises(ImagesError, match=r"1\.parquet in s3://scans/lost is no Parquet file that can be read"):
+    with pytest.raises(ImagesError, match=r"1\.parquet in s3://scans/lost can't be read as Parquet"):
         opened(address)
 
 

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 import torch
-from places import ABSENT, DATA
 from torch import Tensor, nn
 
 from polyscan.vision.networks import Network
@@ -31,13 +29,3 @@ def network_of() -> Callable[..., Network]:
 def noise() -> Callable[..., Tensor]:
     """Seeded normal noise of a shape."""
     return lambda *shape, seed=0: torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
-
-
-@pytest.fixture
-def torch_home(monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder of stand-in pretrained weights beside the checkout, as TORCH_HOME."""
-    folder = DATA / "torch_home"
-    if not folder.is_dir():
-        pytest.skip(ABSENT)
-    monkeypatch.setenv("TORCH_HOME", str(folder))
-    return folder

@@ -93,7 +93,7 @@ def test_the_head_itself_is_not_called(noise):
 
 
 def test_a_module_without_layers_has_none():
-    with pytest.raises(ModelError, match="ReLU has no linear or convolutional layer to stand before"):
+    with pytest.raises(ModelError, match="ReLU has no linear or convolutional layer whose input"):
         penultimate(nn.ReLU())
 
 
@@ -173,11 +173,11 @@ def test_open_clip_with_random_weights():
         ("resnet18", 'unknown embedder "resnet18"; write torchvision:NAME/WEIGHTS'),
         ("clip:ViT-B-32/openai", "; write torchvision:NAME/WEIGHTS"),
         ("torchvision:/IMAGENET1K_V1", "; write"),
-        ("torchvision:resnet18", "names no weights; write torchvision:resnet18/WEIGHTS"),
+        ("torchvision:resnet18", "has no weights in its name; write torchvision:resnet18/WEIGHTS"),
         ("torchvision:resnet19/IMAGENET1K_V1", 'no model "resnet19"; nearest'),
         ("torchvision:resnet18/IMAGENET1K_V9", 'has no weights "IMAGENET1K_V9"; it has: IMAGENET1K_V1'),
         ("open_clip:ViT-B-33/openai", 'open_clip has no model "ViT-B-33"; nearest: .*ViT-B-32'),
-        ("open_clip:ViT-B-32", "names no weights; open_clip has for it: .*openai"),
+        ("open_clip:ViT-B-32", "has no weights in its name; open_clip has for it: .*openai"),
         ("open_clip:ViT-S-32-alt/laion9", 'weights "laion9" of open_clip ViT-S-32-alt could not be loaded'),
     ],
 )
@@ -196,7 +196,7 @@ def test_a_network_without_a_vector_is_refused(network_of):
             return self.mix(x[:, None])
 
     with pytest.raises(
-        ModelError, match=r"gives \(2, 1, 3, 16, 16\) for 2 images of 16 px, where it must give one vector an image"
+        ModelError, match=r"gives \(2, 1, 3, 16, 16\) for 2 images of 16 px, but must give one vector per image"
     ):
         load_embedder(
             EmbedderRequest("penultimate", scanned=lambda: network_of(Maps()), folder="", input_px=None, device=CPU)
@@ -256,7 +256,7 @@ def test_own_code_is_an_embedder(tmp_path):
     ("name", "input_px", "says"),
     [
         ("MeanColour", None, "set `embed.input_px`"),
-        ("Maps", 8, "where it must give one vector an image"),
+        ("Maps", 8, "but must give one vector per image"),
         ("words", 8, "gave a str; it must give a torch.nn.Module"),
         ("Missing", 8, "has no function `Missing`; it has: .*MeanColour"),
     ],

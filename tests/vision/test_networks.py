@@ -131,10 +131,10 @@ def test_a_pickle_with_code_is_not_run(folder, state):
 
 def test_files_that_are_no_weights(folder, state):
     torch.save([1, 2, 3], folder / "list.pth")
-    with pytest.raises(ModelError, match="holds a list that is no state dict"):
+    with pytest.raises(ModelError, match="holds a list that is not a state dict"):
         load(folder, folder / "list.pth")
     torch.save({"0.weight": 3.0}, folder / "numbers.pth")
-    with pytest.raises(ModelError, match="holds a dict that is no state dict"):
+    with pytest.raises(ModelError, match="holds a dict that is not a state dict"):
         load(folder, folder / "numbers.pth")
     for name, text in itertools.product(("text.pth", "text.safetensors"), ("", "no weights at all")):
         (folder / name).write_text(text)
@@ -207,7 +207,7 @@ def test_preprocessing_is_the_networks_with_what_the_request_sets(folder):
     grey = load(folder, channels=1, resize_px=20).preprocessing
     assert grey == Preprocessing(20, 16, (0.5,), (0.5,))
     assert load(folder, mean=(0.3,), std=(0.2,)).preprocessing.channels == 1
-    with pytest.raises(ModelError, match=r"nothing says what .* takes as input; set `input_px`"):
+    with pytest.raises(ModelError, match=r"the preprocessing of .* is not known; set `input_px`"):
         load(folder, input_px=None)
     with pytest.raises(ModelError, match="`mean` has 2 and `std` 3 numbers; `channels` is 3"):
         load(folder, channels=3, mean=(0.1, 0.2))

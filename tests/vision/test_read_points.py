@@ -280,7 +280,7 @@ def test_a_wrong_name_is_answered_with_the_nearest(network_of):
         Reader(network, ["0", "convolution"])
     with pytest.raises(ModelError, match="small has no blocks"):
         Reader(network, "blocks")
-    with pytest.raises(ModelError, match="`layers` names none; small has 2"):
+    with pytest.raises(ModelError, match="`layers` is empty; small has 2 layers"):
         Reader(network, [])
 
 

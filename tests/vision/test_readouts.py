@@ -145,7 +145,7 @@ def test_untraced_networks_have_them_too(network_of, noise):
 def test_what_does_not_fit_is_refused(network_of, noise):
     network = network_of(toy())
     fitting = Directions(noise(2, 6), noise(2))
-    with pytest.raises(ModelError, match=r'"00", which is no chosen layer; nearest: 0'):
+    with pytest.raises(ModelError, match=r'"00", which is not a chosen layer; nearest: 0'):
         Reader(network, "all", {"00": {"null": fitting}})
     with pytest.raises(ModelError, match=r"weights of shape \(2, 5\).*6 channels, so \(units, 6\)"):
         Reader(network, "all", {"0": {"null": Directions(noise(2, 5), noise(2))}})
@@ -153,7 +153,7 @@ def test_what_does_not_fit_is_refused(network_of, noise):
         Reader(network, "all", {"0": {"planted": Largest(Directions(noise(4, 5), noise(4)), 2)}})
     with pytest.raises(ModelError, match=r"a bias of \(3,\)"):
         Reader(network, "all", {"0": {"null": Directions(noise(2, 6), noise(3))}})
-    with pytest.raises(ModelError, match='is named "a@b"; a name is not empty and holds no @'):
+    with pytest.raises(ModelError, match='is named "a@b"; a name must not be empty or contain @'):
         Reader(network, "all", {"0": {"a@b": fitting}})
 
 

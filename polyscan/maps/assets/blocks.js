@@ -1,19 +1,18 @@
-// Units' data, 16 of one layer in a script of their own: asked for once, handed to whoever waits.
-// The format stands in unit_data.py.
+// Loads the data of units, 16 units of one layer per script, each script once. unit_data.py describes the format.
 (function () {
   "use strict";
   const polyscan = (window.polyscan = window.polyscan || {});
   const BLOCK_UNITS = 16;
   const SCHEMA = 1;
   const AGAIN = "Draw the maps again: polyscan show RUN.";
-  const asked = new Map();
+  const entries = new Map(); // layer/block -> its script and the promise of its content
 
-  // Called by each data script; what it holds goes to whoever asked for that script.
+  // Each data script calls this; the block goes to the entry of that script.
   polyscan.deliver = function (block) {
-    for (const entry of asked.values()) if (entry.script === document.currentScript) entry.take(block);
+    for (const entry of entries.values()) if (entry.script === document.currentScript) entry.take(block);
   };
 
-  // Blocks of the network that `index` describes (the content of #unit-index); `root` leads to the maps folder.
+  // Blocks of the network that `index` describes (the content of #unit-index); `root` is the way to the maps folder.
   polyscan.Blocks = class {
     constructor(index, root) {
       this.index = index;
@@ -26,11 +25,11 @@
       return `${this.root}data/${folder}/${Math.floor(channel / BLOCK_UNITS)}.js`;
     }
 
-    // The block that holds that channel of the layer with that place; rejected with a sentence where it can't be had.
+    // A promise for the block with this channel of the layer at this place; if it fails, its error has a sentence.
     load(layer, channel) {
       const key = layer + "/" + Math.floor(channel / BLOCK_UNITS);
-      if (!asked.has(key)) asked.set(key, this.request(key, this.address(layer, channel)));
-      return asked.get(key).promise;
+      if (!entries.has(key)) entries.set(key, this.request(key, this.address(layer, channel)));
+      return entries.get(key).promise;
     }
 
     request(key, address) {
@@ -40,12 +39,12 @@
         const refuse = (sentence) => reject(new Error(sentence));
         entry.take = (block) => {
           if (block.schema !== SCHEMA) refuse(`${file} was made by another version of polyscan than this page. ${AGAIN}`);
-          else if (block.run !== this.index.run) refuse(`${file} is of another run than this page. ${AGAIN}`);
+          else if (block.run !== this.index.run) refuse(`${file} belongs to another run than this page. ${AGAIN}`);
           else if (`${block.layer}/${block.block}` !== key) refuse(`${file} holds the data of other units. ${AGAIN}`);
           else resolve(block);
         };
         const missing = () => refuse(`${file} is missing or broken. Copy the whole folder, or draw the maps again: polyscan show RUN.`);
-        entry.script.addEventListener("load", missing); // too late where it has delivered
+        entry.script.addEventListener("load", missing); // no effect after a delivery
         entry.script.addEventListener("error", missing);
       });
       document.head.append(entry.script);

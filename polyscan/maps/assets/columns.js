@@ -1,11 +1,11 @@
-// Columns and names that the front page does not hold from the beginning: scripts, asked for when they are wanted.
+// Loads the columns and names that the front page does not contain from the start.
 (function () {
   "use strict";
   const polyscan = (window.polyscan = window.polyscan || {});
-  const taken = new Map(); // key -> what was delivered
+  const contents = new Map(); // key -> content that a script delivered
 
-  polyscan.deliverColumn = (content) => taken.set(`column-${content.place}`, content);
-  polyscan.deliverNames = (content) => taken.set("names", content);
+  polyscan.deliverColumn = (content) => contents.set(`column-${content.place}`, content);
+  polyscan.deliverNames = (content) => contents.set("names", content);
 
   function request(key, run) {
     return new Promise(function (resolve, reject) {
@@ -14,33 +14,33 @@
       const script = polyscan.element("script", { src: address });
       script.addEventListener("error", () => reject(missing));
       script.addEventListener("load", function () {
-        const content = taken.get(key);
+        const content = contents.get(key);
         if (!content) reject(missing);
-        else if (content.run !== run) reject(new Error(`${address} is of another run; draw the maps again.`));
+        else if (content.run !== run) reject(new Error(`${address} belongs to another run; draw the maps again.`));
         else resolve(content);
       });
       document.head.append(script);
     });
   }
 
-  // Fills the columns of a map when they are asked for, each once.
+  // Loads the columns of a map when they are needed, each once.
   polyscan.ColumnLoader = class {
     constructor(columns, run) {
       this.columns = columns;
       this.run = run;
-      this.asked = new Map();
+      this.requests = new Map();
     }
 
     once(key, use) {
-      if (!this.asked.has(key)) this.asked.set(key, request(key, this.run).then(use));
-      return this.asked.get(key);
+      if (!this.requests.has(key)) this.requests.set(key, request(key, this.run).then(use));
+      return this.requests.get(key);
     }
 
-    // Resolves when the columns of these names are there; at once, as null, where they are already.
+    // A promise for the columns of these names; null if all of them have been loaded.
     need(names) {
-      const lacking = this.columns.filter((column) => names.includes(column.name) && !column.cells);
-      if (!lacking.length) return null;
-      return Promise.all(lacking.map((column) => this.once(`column-${this.columns.indexOf(column)}`, function (content) {
+      const missing = this.columns.filter((column) => names.includes(column.name) && !column.cells);
+      if (!missing.length) return null;
+      return Promise.all(missing.map((column) => this.once(`column-${this.columns.indexOf(column)}`, function (content) {
         Object.assign(column, content.column);
       })));
     }

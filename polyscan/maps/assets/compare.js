@@ -1,4 +1,4 @@
-// The charts of a comparison: layer by layer, and run by run against what is chosen.
+// Draws the charts of a comparison: by layer, and by run against the chosen horizontal axis.
 (function () {
   "use strict";
   const polyscan = (window.polyscan = window.polyscan || {});
@@ -12,7 +12,7 @@
     return Array.from(document.querySelectorAll(`[data-part="${part}"]`));
   }
 
-  // The specification that a part's charts share, with this chart's rows; run by run, each with its run's number of what is chosen.
+  // The specification of this part with the rows of this chart; in the part by run, each row gets its x of the chosen axis.
   function spec(plot) {
     const { part, chart } = plot.dataset;
     const { rows, description } = data[part][Number(chart)];
@@ -21,13 +21,13 @@
     return Object.assign({}, data.specs[part], { description, datasets: { points } });
   }
 
-  function draw(given) {
+  function draw(drawnPlots) {
     if (!window.vegaEmbed) {
       for (const notice of document.querySelectorAll(".charts-missing")) notice.hidden = false;
-      for (const plot of given) plot.parentElement.hidden = true;
+      for (const plot of drawnPlots) plot.parentElement.hidden = true;
       return Promise.resolve();
     }
-    return Promise.all(given.map((plot) => window.vegaEmbed(plot, spec(plot), options)));
+    return Promise.all(drawnPlots.map((plot) => window.vegaEmbed(plot, spec(plot), options)));
   }
 
   polyscan.comparison = { data, spec };

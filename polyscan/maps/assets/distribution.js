@@ -1,23 +1,23 @@
-// How a layer's units are spread over one score, and how their score stands to the null.
+// Draws the distribution of one score over the units of a layer, and of their scores against the null.
 (function () {
   "use strict";
   const polyscan = window.polyscan;
   const MOST_BINS = 36;
   const HEIGHT = 236;
 
-  // Room for the axes around a chart in a frame of that width.
+  // The box of a chart in this frame, with room for the axes around it.
   polyscan.plotBox = function (frame) {
     return { left: 46, top: 24, right: Math.max(120, frame.clientWidth - 8), bottom: HEIGHT - 38, height: HEIGHT };
   };
 
   polyscan.plotSvg = function (frame, label) {
     const width = polyscan.plotBox(frame).right + 8;
-    const made = polyscan.svg("svg", { role: "img", "aria-label": label, width: width, height: HEIGHT });
-    frame.append(made);
-    return made;
+    const drawing = polyscan.svg("svg", { role: "img", "aria-label": label, width: width, height: HEIGHT });
+    frame.append(drawing);
+    return drawing;
   };
 
-  // Edges of the bins in the axis' own places: one bin per whole number, round steps, or equal parts of a bent scale.
+  // Edges of the bins in places of the axis: one bin per whole number, round steps, or equal parts of a stretched scale.
   function edges(axis) {
     const { kind } = axis.column;
     if (kind === "count") {
@@ -32,9 +32,9 @@
   }
 
   function steps(from, to, step) {
-    const made = [from];
-    while (made[made.length - 1] < to - step * 1e-6) made.push(from + made.length * step);
-    return made;
+    const cuts = [from];
+    while (cuts[cuts.length - 1] < to - step * 1e-6) cuts.push(from + cuts.length * step);
+    return cuts;
   }
 
   function counted(places, cuts) {
@@ -44,7 +44,7 @@
     return counts;
   }
 
-  // values: of the live, scored units. row: the layer's means as trend_rows has them, or none.
+  // values: values of the live, scored units. row: the row of the layer from trend_rows, or undefined.
   polyscan.drawDistribution = function (frame, column, values, row, tooltip) {
     const box = polyscan.plotBox(frame);
     const axis = new polyscan.PlotAxis(column, values.concat(controls(column, row)), box.left, box.right);
@@ -55,13 +55,13 @@
     drawBars(drawing, axis, box, cuts, counts);
     if (row && row[9] !== undefined) marker(drawing, axis, box, row[9], "control");
     if (row) marker(drawing, axis, box, row[1], "mean");
-    tell(drawing, axis, box, tooltip, function (place) {
+    showBins(drawing, axis, box, tooltip, function (place) {
       const bin = Math.floor((((place - box.left) / (box.right - box.left)) * (axis.end - axis.start)) / (cuts[1] - cuts[0]));
       return counts[bin] === undefined ? null : [rangeText(axis, cuts[bin], cuts[bin + 1]), counts[bin]];
     });
   };
 
-  // The mean of the layer's controls, which may lie where no unit does: the axis reaches to it.
+  // The mean of the layer's controls, so that the axis includes it even if no unit lies there.
   function controls(column, row) {
     const mean = row ? row[9] : undefined;
     if (mean === undefined || mean === null || (column.kind === "p" && mean <= 0)) return [];
@@ -78,8 +78,8 @@
       if (!count) return;
       const [left, right] = [axis.pixelOf(cuts[bin]), axis.pixelOf(cuts[bin + 1])];
       const top = Math.min(box.bottom - 1, up.pixel(count));
-      const words = { class: "bar", x: left + 0.5, width: Math.max(1, right - left - 1), y: top, height: box.bottom - top };
-      drawing.append(polyscan.svg("rect", words));
+      const bar = { class: "bar", x: left + 0.5, width: Math.max(1, right - left - 1), y: top, height: box.bottom - top };
+      drawing.append(polyscan.svg("rect", bar));
     });
     drawing.append(polyscan.svg("line", { class: "axis", x1: box.left, x2: box.right, y1: box.bottom, y2: box.bottom }));
     return up;
@@ -87,9 +87,9 @@
 
   function marker(drawing, axis, box, value, name) {
     if (value === null) return;
-    const at = axis.pixel(value);
-    if (at < box.left - 1 || at > box.right + 1) return;
-    drawing.append(polyscan.svg("line", { class: "marker " + name, x1: at, x2: at, y1: box.top - 4, y2: box.bottom }));
+    const x = axis.pixel(value);
+    if (x < box.left - 1 || x > box.right + 1) return;
+    drawing.append(polyscan.svg("line", { class: "marker " + name, x1: x, x2: x, y1: box.top - 4, y2: box.bottom }));
   }
 
   function rangeText(axis, from, to) {
@@ -99,11 +99,12 @@
     return low === high ? low : `${low} to ${high}`;
   }
 
-  function tell(drawing, axis, box, tooltip, found) {
+  // Shows the tooltip of the bin under the pointer; binAt(x) gives its range and count, or null.
+  function showBins(drawing, axis, box, tooltip, binAt) {
     drawing.addEventListener("pointermove", function (event) {
       const outer = drawing.getBoundingClientRect();
       const [x, y] = [event.clientX - outer.left, event.clientY - outer.top];
-      const bin = x < box.left || x > box.right || y > box.bottom ? null : found(x);
+      const bin = x < box.left || x > box.right || y > box.bottom ? null : binAt(x);
       if (!bin) return tooltip.hide();
       const list = polyscan.element("dl", {});
       const pair = document.createElement("div");
@@ -116,7 +117,7 @@
     drawing.addEventListener("pointerleave", () => tooltip.hide());
   }
 
-  // The units' z as bars in the null's own bins, and the null's shares, as many as there are units, as a line over them.
+  // Draws z of the units as bars in the bins of the null, and the null, scaled to the number of units, as a line.
   polyscan.drawNull = function (frame, sets, z, tooltip) {
     const box = polyscan.plotBox(frame);
     const high = sets.low + sets.width * sets.counts.length;
@@ -126,14 +127,14 @@
     const counts = counted(z, cuts);
     const all = sets.counts.reduce((sum, count) => sum + count, 0);
     const expected = sets.counts.map((count) => (count * z.length) / Math.max(1, all));
-    const words = `Histogram of ${sets.score} in standard deviations of the null, over ${z.length} units, and the null's own`;
-    const drawing = polyscan.plotSvg(frame, words);
+    const label = `Histogram of ${sets.score} over ${z.length} units, in standard deviations of the null, and the null as a line`;
+    const drawing = polyscan.plotSvg(frame, label);
     const up = drawBars(drawing, axis, box, cuts, counts);
     const path = expected.map(function (count, bin) {
       return `H${axis.pixelOf(cuts[bin])}V${Math.max(box.top, up.pixel(count))}H${axis.pixelOf(cuts[bin + 1])}`;
     });
     drawing.append(polyscan.svg("path", { class: "null-line", d: `M${box.left} ${box.bottom}${path.join("")}V${box.bottom}` }));
-    tell(drawing, axis, box, tooltip, function (place) {
+    showBins(drawing, axis, box, tooltip, function (place) {
       const bin = Math.floor(((place - box.left) / (box.right - box.left)) * counts.length);
       return counts[bin] === undefined ? null : [rangeText(axis, cuts[bin], cuts[bin + 1]), counts[bin]];
     });

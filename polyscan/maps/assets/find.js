@@ -1,18 +1,18 @@
-// Search by layer or layer:unit; what is not there is answered with a sentence.
+// Searches for a layer or a unit, and answers with a link or a sentence.
 (function () {
   "use strict";
   const polyscan = window.polyscan;
   const MOST_NAMES = 6;
 
   polyscan.Finder = class {
-    // map: the network map; links: its layers' names; line: where the answer stands.
+    // map: the network map; links: the names of its layers; line: the element for the answer.
     constructor(map, links, line) {
       this.map = map;
       this.links = links;
       this.line = line;
     }
 
-    // What the words name: a layer's place and a unit, -1 where there is none.
+    // The place of the layer and the unit that a text names, -1 if it names none.
     parse(text) {
       const layers = this.map.layers;
       const exact = layers.findIndex((layer) => layer.name === text);
@@ -24,48 +24,48 @@
       return { layer: place, unit: /^\d+$/.test(channel) ? this.map.unit(place, Number(channel)) : -1, channel: channel };
     }
 
-    // Writes the answer; `by` is the score that a found unit is told with.
+    // Writes the answer; for a unit it has its value of the score `by`.
     answer(text, by) {
-      const found = this.parse(text);
-      const layer = this.map.layers[found.layer];
-      this.links.forEach((link, place) => link.classList.toggle("found", place === found.layer));
+      const match = this.parse(text);
+      const layer = this.map.layers[match.layer];
+      this.links.forEach((link, place) => link.classList.toggle("found", place === match.layer));
       if (!text) this.line.replaceChildren();
-      else if (found.unit >= 0) this.line.replaceChildren(...this.unitWords(found.unit, by));
-      else if (!layer) this.line.replaceChildren(...this.nearWords(text.replace(/:\d*$/, "")));
-      else if (found.channel === undefined) {
+      else if (match.unit >= 0) this.line.replaceChildren(...this.unitAnswer(match.unit, by));
+      else if (!layer) this.line.replaceChildren(...this.layersAnswer(text.replace(/:\d*$/, "")));
+      else if (match.channel === undefined) {
         this.line.replaceChildren(link(layer.address, layer.name), ` · ${polyscan.countText(layer.count)} units`);
-      } else if (found.channel === "") {
+      } else if (match.channel === "") {
         this.line.textContent = `${layer.name} holds ${this.range(layer)}; add a channel number.`;
       } else {
-        this.line.textContent = `${layer.name} has no unit ${found.channel} on this map; it holds ${this.range(layer)}.`;
+        this.line.textContent = `${layer.name} has no unit ${match.channel} on this map; it holds ${this.range(layer)}.`;
       }
-      return found;
+      return match;
     }
 
-    unitWords(unit, by) {
+    unitAnswer(unit, by) {
       const column = this.map.column(by);
-      const rest = column.cells ? ` · ${column.label} ${polyscan.numberText(column.values()[unit], column.kind)}` : "";
-      return [link(this.map.address(unit), this.map.name(unit)), rest];
+      const value = column.cells ? ` · ${column.label} ${polyscan.numberText(column.values()[unit], column.kind)}` : "";
+      return [link(this.map.address(unit), this.map.name(unit)), value];
     }
 
-    // Units that are called so; the first few are linked, and how many there are is told.
+    // Writes the number of units whose name contains the text, with links to the first few.
     answerByName(text, names) {
-      const wanted = text.toLowerCase();
-      const like = [];
-      names.forEach((name, unit) => { if (name.toLowerCase().includes(wanted)) like.push(unit); });
-      const layers = this.parseNear(wanted);
-      if (!like.length) {
+      const lowered = text.toLowerCase();
+      const units = [];
+      names.forEach((name, unit) => { if (name.toLowerCase().includes(lowered)) units.push(unit); });
+      const layers = this.layersWith(lowered);
+      if (!units.length) {
         if (!layers.length) this.line.replaceChildren(`No layer and no unit is called “${text}”.`);
         return;
       }
-      const shown = like.slice(0, MOST_NAMES);
-      const links = shown.flatMap((unit, at) => [at ? " · " : "", link(this.map.address(unit), this.map.name(unit)), ` ${names[unit]}`]);
-      const count = `${polyscan.countText(shown.length)} of ${polyscan.countText(like.length)} units called so: `;
-      this.line.replaceChildren(...(layers.length ? [...this.nearWords(text), " · "] : []), count, ...links);
+      const shown = units.slice(0, MOST_NAMES);
+      const links = shown.flatMap((unit, index) => [index ? " · " : "", link(this.map.address(unit), this.map.name(unit)), ` ${names[unit]}`]);
+      const count = `${polyscan.countText(shown.length)} of ${polyscan.countText(units.length)} units with this name: `;
+      this.line.replaceChildren(...(layers.length ? [...this.layersAnswer(text), " · "] : []), count, ...links);
     }
 
-    parseNear(wanted) {
-      return this.map.layers.filter((layer) => layer.name.toLowerCase().includes(wanted));
+    layersWith(lowered) {
+      return this.map.layers.filter((layer) => layer.name.toLowerCase().includes(lowered));
     }
 
     range(layer) {
@@ -75,18 +75,17 @@
       return high - low === all.length - 1 ? `${low} to ${high}` : `${polyscan.countText(all.length)} units between ${low} and ${high}`;
     }
 
-    nearWords(text) {
-      const wanted = text.toLowerCase();
-      const like = this.parseNear(wanted);
-      if (!like.length) return [`No layer is called “${text}”.`];
-      const links = like.slice(0, MOST_NAMES).flatMap((layer, at) => [at ? ", " : "", link(layer.address, layer.name)]);
-      const have = like.length === 1 ? "layer has" : "layers have";
-      const some = like.length > MOST_NAMES ? `, ${MOST_NAMES} of them` : "";
-      return [`${like.length} ${have} “${text}” in the name${some}: `, ...links];
+    layersAnswer(text) {
+      const layers = this.layersWith(text.toLowerCase());
+      if (!layers.length) return [`No layer is called “${text}”.`];
+      const links = layers.slice(0, MOST_NAMES).flatMap((layer, index) => [index ? ", " : "", link(layer.address, layer.name)]);
+      const have = layers.length === 1 ? "layer has" : "layers have";
+      const some = layers.length > MOST_NAMES ? `, ${MOST_NAMES} of them` : "";
+      return [`${layers.length} ${have} “${text}” in the name${some}: `, ...links];
     }
   };
 
-  function link(address, words) {
-    return polyscan.element("a", { href: address }, words);
+  function link(address, text) {
+    return polyscan.element("a", { href: address }, text);
   }
 })();

@@ -1,4 +1,4 @@
-// The front page: controls, hover, keys, search, and the state in the address.
+// The front page: controls, pointer, keys, search, and the state in the address.
 (function () {
   "use strict";
   const polyscan = window.polyscan;
@@ -11,33 +11,33 @@
   const rows = $("rows");
   const tooltip = new polyscan.Tooltip($("tooltip"), $("map-frame"));
   const mark = $("mark");
-  const verdict = $("verdict"); // the menu; a run without a null has none
+  const verdict = $("verdict"); // the menu; null in a run without a null
   const links = Array.from(document.querySelectorAll("#layer-names a"));
   const finder = new polyscan.Finder(map, links, $("find-answer"));
   const state = { by: map.columns[0].name, sort: "", verdict: "", width: "equal" };
-  let chosen = -1; // the unit that is marked, or -1
-  let view = null; // sizes in CSS pixels, once the map is drawn
-  let drawn = state.by; // the score whose colours stand there
-  let writing = 0; // the timer of a change of the address
+  let chosen = -1; // the marked unit, or -1
+  let view = null; // sizes in CSS pixels, after the map has been drawn
+  let drawn = state.by; // the score that the map shows
+  let writing = 0; // the timer for the next change of the address
 
   // --- state in the address ---
 
   function readAddress() {
-    const words = new URLSearchParams(location.hash.slice(1));
-    state.by = map.column(words.get("by")) ? words.get("by") : map.columns[0].name;
-    const sort = words.get("sort") || "";
+    const params = new URLSearchParams(location.hash.slice(1));
+    state.by = map.column(params.get("by")) ? params.get("by") : map.columns[0].name;
+    const sort = params.get("sort") || "";
     state.sort = sort === ":channel" || (map.column(sort) && sort !== state.by) ? sort : "";
-    state.verdict = isVerdict(words.get("verdict")) ? words.get("verdict") : "";
-    state.width = words.get("width") === "true" ? "true" : "equal";
-    const asked = words.get("unit");
-    chosen = asked ? finder.parse(asked).unit : -1;
+    state.verdict = isVerdict(params.get("verdict")) ? params.get("verdict") : "";
+    state.width = params.get("width") === "true" ? "true" : "equal";
+    const name = params.get("unit");
+    chosen = name ? finder.parse(name).unit : -1;
     $("by").value = state.by;
     $("sort").value = state.sort;
     if (verdict) verdict.value = state.verdict;
     document.querySelector(`input[name=width][value=${state.width}]`).checked = true;
-    if (asked && $("find").value !== asked) {
-      $("find").value = asked;
-      finder.answer(asked, state.by);
+    if (name && $("find").value !== name) {
+      $("find").value = name;
+      finder.answer(name, state.by);
     }
   }
 
@@ -47,13 +47,13 @@
 
   function writeAddress() {
     clearTimeout(writing);
-    const words = new URLSearchParams();
-    if (state.by !== map.columns[0].name) words.set("by", state.by);
-    if (state.sort) words.set("sort", state.sort);
-    if (state.verdict) words.set("verdict", state.verdict);
-    if (state.width === "true") words.set("width", "true");
-    if (chosen >= 0) words.set("unit", map.name(chosen));
-    const hash = words.toString();
+    const params = new URLSearchParams();
+    if (state.by !== map.columns[0].name) params.set("by", state.by);
+    if (state.sort) params.set("sort", state.sort);
+    if (state.verdict) params.set("verdict", state.verdict);
+    if (state.width === "true") params.set("width", "true");
+    if (chosen >= 0) params.set("unit", map.name(chosen));
+    const hash = params.toString();
     history.replaceState(null, "", hash ? "#" + hash : location.pathname + location.search);
   }
 
@@ -69,7 +69,8 @@
     const pitch = Math.round((narrow ? 29 : Math.max(12, Math.min(34, 610 / count))) * ratio);
     const label = narrow ? Math.round(16 * ratio) : 0;
     const gap = Math.max(1, Math.round((pitch / ratio > 24 && !narrow ? 4 : 1) * ratio));
-    // The canvas begins and ends where a CSS pixel and a device pixel both do, so that its pixels are the screen's.
+    // The canvas begins and ends where a CSS pixel and a device pixel begin together, so that its pixels are those of
+    // the screen.
     const grid = commonStep(ratio);
     const edge = rows.getBoundingClientRect().left + window.scrollX + names;
     const left = names + Math.ceil(edge / grid) * grid - edge;
@@ -79,22 +80,22 @@
     return { ratio, grid, total, narrow, names, strip, left, frame: { width, pitch, label, row: pitch - label - gap, height } };
   }
 
-  // The fewest CSS pixels that make whole device pixels: 1 at a ratio of 2, 2 at 1.5, 4 at 1.25.
+  // The smallest number of CSS pixels that makes whole device pixels: 1 at a ratio of 2, 2 at 1.5, 4 at 1.25.
   function commonStep(ratio) {
     for (let step = 1; step <= 20; step++) if (Math.abs(step * ratio - Math.round(step * ratio)) < 1e-6) return step;
     return 1;
   }
 
-  // The same downwards; the words above the rows may end anywhere.
+  // Does the same vertically, because the texts above the rows can end at any height.
   function alignRows() {
     const top = rows.getBoundingClientRect().top + window.scrollY - (parseFloat(rows.style.marginTop) || 0);
     rows.style.marginTop = Math.ceil(top / view.grid) * view.grid - top + "px";
   }
 
   function nameWidth(total) {
-    const pen = document.createElement("canvas").getContext("2d");
-    pen.font = getComputedStyle(links[0] || rows).font;
-    const longest = Math.max(0, ...map.layers.map((layer) => pen.measureText(layer.name).width));
+    const context = document.createElement("canvas").getContext("2d");
+    context.font = getComputedStyle(links[0] || rows).font;
+    const longest = Math.max(0, ...map.layers.map((layer) => context.measureText(layer.name).width));
     return Math.ceil(Math.min(longest + 4, total * 0.22, 240)) + 12;
   }
 
@@ -113,14 +114,14 @@
     };
   }
 
-  // Draws at once where the columns are there, else when they are; a column that can't be had is told and left.
+  // Draws when the columns have been loaded; if that fails, says so and goes back to the default column.
   function draw() {
     const loading = map.loader.need([state.by, state.sort]);
     if (!loading) return drawNow();
-    const wanted = [state.by, state.sort].join(" ");
+    const choice = [state.by, state.sort].join(" ");
     $("map-frame").setAttribute("aria-busy", "true");
     loading.then(function () {
-      if ([state.by, state.sort].join(" ") === wanted) drawNow();
+      if ([state.by, state.sort].join(" ") === choice) drawNow();
     }, function (error) {
       $("shown").textContent = error.message;
       state.by = map.columns[0].name;
@@ -132,7 +133,7 @@
   }
 
   function drawNow() {
-    if (!rows.clientWidth) return; // nobody sees it; the observer of its size draws it when somebody does
+    if (!rows.clientWidth) return; // not visible; the ResizeObserver draws it when it becomes visible
     $("map-frame").removeAttribute("aria-busy");
     view = sizes();
     drawn = state.by;
@@ -181,8 +182,8 @@
 
   function describe(column) {
     const sort = state.sort === ":channel" ? "channel number" : state.sort ? map.column(state.sort).label : column.label;
-    $("map-axis").replaceChildren(...axisWords(sort).map((text) => polyscan.element("span", {}, text)));
-    $("map-note").textContent = crowdedWords();
+    $("map-axis").replaceChildren(...axisLabels(sort).map((text) => polyscan.element("span", {}, text)));
+    $("map-note").textContent = crowdedNote();
     $("column-help").textContent = column.help;
     let shown = 0;
     let unscored = 0;
@@ -196,35 +197,36 @@
     }
     const legend = polyscan.element("span", { class: "scale" });
     legend.append(...new polyscan.Scale(column, map.colors).legend());
-    const parts = [legend];
-    if (dead) parts.push(hatched("dead", "dead"));
-    if (unscored) parts.push(hatched("unscored", "no score"));
-    if (others) parts.push(hatched("other", "others"));
-    $("legend").replaceChildren(...parts);
-    const left = [dead ? polyscan.countText(dead) + " dead" : "", unscored ? polyscan.countText(unscored) + " without this score" : "",
-      others ? polyscan.countText(others) + (state.verdict === "low-q" ? " with q of .05 or more, or none" : " of another verdict") : ""];
-    const rest = left.filter(Boolean).join(", ");
-    $("shown").textContent = `${polyscan.countText(shown)} of ${polyscan.countText(map.total)} units shown` + (rest ? ` · ${rest}` : "");
+    const entries = [legend];
+    if (dead) entries.push(hatched("dead", "dead"));
+    if (unscored) entries.push(hatched("unscored", "no score"));
+    if (others) entries.push(hatched("other", "others"));
+    $("legend").replaceChildren(...entries);
+    const rest = [dead ? polyscan.countText(dead) + " dead" : "", unscored ? polyscan.countText(unscored) + " without this score" : "",
+      others ? polyscan.countText(others) + (state.verdict === "low-q" ? " with q of .05 or more, or without q" : " with another verdict") : ""];
+    const restText = rest.filter(Boolean).join(", ");
+    $("shown").textContent =
+      `${polyscan.countText(shown)} of ${polyscan.countText(map.total)} units shown` + (restText ? ` · ${restText}` : "");
   }
 
-  function axisWords(sort) {
+  function axisLabels(sort) {
     const ends = state.sort === ":channel" ? ["first", "last"] : ["low", "high"];
     if (state.width === "true") return [`units of each layer, ${ends[0]} to ${ends[1]} by ${sort}`];
     return [ends[0], (view.narrow ? "by " : "units of each layer, by ") + sort, ends[1]];
   }
 
-  // What a pixel means where it cannot show all of its units.
-  function crowdedWords() {
+  // The note on layers with more units than pixels.
+  function crowdedNote() {
     const crowded = map.spans.filter((spans) => spans.some((span) => span.count > span.width)).length;
-    if (!crowded) return "Every unit has a cell of its own.";
+    if (!crowded) return "Every unit has its own cell.";
     const which = state.sort ? "the one furthest from its layer's median" : "one of them";
-    return `In ${crowded} of ${map.layers.length} layers units outnumber pixels: a pixel there stands for several units and shows ${which}. The arrow keys reach every unit.`;
+    return `In ${crowded} of ${map.layers.length} layers units outnumber pixels: a pixel stands for several units and shows ${which}. The arrow keys reach every unit.`;
   }
 
   function hatched(name, text) {
-    const made = polyscan.element("span", { class: "hatched" });
-    made.append(polyscan.element("span", { class: "step hatch-" + name }), polyscan.element("span", { class: "end" }, text));
-    return made;
+    const entry = polyscan.element("span", { class: "hatched" });
+    entry.append(polyscan.element("span", { class: "step hatch-" + name }), polyscan.element("span", { class: "end" }, text));
+    return entry;
   }
 
   // --- one unit: mark, tooltip, spoken text ---
@@ -243,7 +245,7 @@
   function choose(unit) {
     chosen = unit;
     placeMark();
-    // Browsers ration changes of the address; a held arrow key must not use them up.
+    // Browsers limit how often a page changes the address, and a held arrow key would exceed the limit.
     clearTimeout(writing);
     writing = setTimeout(writeAddress, 120);
   }
@@ -251,16 +253,16 @@
   function speak(unit) {
     const column = map.column(drawn);
     const value = polyscan.numberText(column.values()[unit], column.kind);
-    const words = [map.name(unit), `${column.label} ${value}`, map.verdicts.word(unit), map.fate(unit, drawn)];
-    $("spoken").textContent = words.filter(Boolean).join(", ");
+    const parts = [map.name(unit), `${column.label} ${value}`, map.verdicts.word(unit), map.fate(unit, drawn)];
+    $("spoken").textContent = parts.filter(Boolean).join(", ");
   }
 
   function showChosen() {
     if (chosen < 0) return;
     const { ratio, left } = view;
     const box = map.box(chosen);
-    const head = rows.offsetTop;
-    tooltip.showUnit(map, chosen, drawn, left + (box.left + box.width) / ratio, head + (box.top + box.height) / ratio);
+    const top = rows.offsetTop;
+    tooltip.showUnit(map, chosen, drawn, left + (box.left + box.width) / ratio, top + (box.top + box.height) / ratio);
     speak(chosen);
   }
 
@@ -292,7 +294,7 @@
   canvas.addEventListener("click", function (event) {
     const unit = under(event);
     if (unit < 0) return;
-    // A finger cannot hover: its first tap shows the unit, the second one opens it.
+    // Touch has no hover: the first tap shows the unit, the second tap opens it.
     if (event.pointerType === "touch" && unit !== chosen) {
       choose(unit);
       showChosen();
@@ -307,15 +309,15 @@
   canvas.addEventListener("blur", () => tooltip.hide());
   canvas.addEventListener("keydown", function (event) {
     if (event.ctrlKey || event.metaKey || event.altKey || !map.total) return;
-    const now = chosen < 0 ? map.current.units[0] : chosen;
-    const many = map.total;
+    const from = chosen < 0 ? map.current.units[0] : chosen;
+    const all = map.total;
     const moves = {
-      ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0], Home: [0, -many], End: [0, many],
+      ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0], Home: [0, -all], End: [0, all],
     };
     if (event.key === "Enter" && chosen >= 0) open(chosen);
     else if (event.key === "Escape") tooltip.hide();
     else if (moves[event.key]) {
-      choose(chosen < 0 ? now : map.step(now, ...moves[event.key]));
+      choose(chosen < 0 ? from : map.step(from, ...moves[event.key]));
       showChosen();
       mark.scrollIntoView({ block: "nearest" });
     } else return;
@@ -335,10 +337,10 @@
 
   $("find").addEventListener("input", function () {
     const text = $("find").value.trim();
-    const found = finder.answer(text, drawn);
-    choose(found.unit);
-    // Names are many: they are asked for when somebody looks for one.
-    if (data.named && text && found.layer < 0) map.loader.names().then(function (names) {
+    const match = finder.answer(text, drawn);
+    choose(match.unit);
+    // Names are loaded at the first search that needs them, because there are many.
+    if (data.named && text && match.layer < 0) map.loader.names().then(function (names) {
       if ($("find").value.trim() === text) finder.answerByName(text, names);
     }, (error) => { $("find-answer").textContent = error.message; });
   });
@@ -381,7 +383,7 @@
   window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
 
   const drawer = $("drawer");
-  if (window.matchMedia("(max-width: 640px)").matches) drawer.open = false; // there it would push the map off the screen
+  if (window.matchMedia("(max-width: 640px)").matches) drawer.open = false; // open, it would push the map off a small screen
   readAddress();
   draw();
   // For tests and for the console: what is drawn, and where.

@@ -1,4 +1,4 @@
-// A layer page: charts of the chosen score, the table of units, and the state of both in the address.
+// The layer page: charts of the chosen score, the table of units, and the state of both in the address.
 (function () {
   "use strict";
   const polyscan = window.polyscan;
@@ -8,10 +8,10 @@
   const data = JSON.parse(source.textContent);
   const columns = polyscan.columns(data.columns);
   const channels = polyscan.unpacked(data.channel);
-  const column = (name) => columns.find((one) => one.name === name);
+  const column = (name) => columns.find((candidate) => candidate.name === name);
   const verdicts = polyscan.verdicts(data.verdict);
   const isDead = polyscan.flags(data.dead);
-  // The layer's units: one place in every list for each, in the order of their channels.
+  // The units of the layer; a unit is its index in the lists, which are in the order of channels.
   const units = {
     place: data.place, count: channels.length, channels, columns, column, verdicts, isDead,
     hasVerdicts: Boolean(data.verdict), q: data.q && column(data.q.name),
@@ -24,22 +24,22 @@
   const plots = $("plots");
   const tooltip = new polyscan.Tooltip($("tooltip"), plots);
   const state = { by: columns[0].name, sort: ":channel", direction: "up", verdict: "", onlyQ: false, text: "" };
-  let asked = null; // the channel that the address names, as it is written there
+  let asked = null; // the channel in the address, as text
   let width = 0;
 
   // --- state in the address ---
 
   function readAddress() {
     const hash = location.hash.slice(1);
-    const old = /^unit-(\d+)$/.exec(hash); // an element's name, as a link may have it
-    const words = new URLSearchParams(old ? `unit=${old[1]}` : hash);
-    state.by = column(words.get("by")) ? words.get("by") : columns[0].name;
-    state.sort = table.has(words.get("sort")) ? words.get("sort") : ":channel";
-    state.direction = ["up", "down"].includes(words.get("direction")) ? words.get("direction") : table.first(state.sort);
-    state.verdict = units.hasVerdicts && ["several", "one", "unjudged"].includes(words.get("verdict")) ? words.get("verdict") : "";
-    state.onlyQ = Boolean(units.q) && words.get("only") === "q";
-    state.text = words.get("text") || "";
-    asked = words.get("unit");
+    const match = /^unit-(\d+)$/.exec(hash); // the id of a line of the table
+    const params = new URLSearchParams(match ? `unit=${match[1]}` : hash);
+    state.by = column(params.get("by")) ? params.get("by") : columns[0].name;
+    state.sort = table.has(params.get("sort")) ? params.get("sort") : ":channel";
+    state.direction = ["up", "down"].includes(params.get("direction")) ? params.get("direction") : table.first(state.sort);
+    state.verdict = units.hasVerdicts && ["several", "one", "unjudged"].includes(params.get("verdict")) ? params.get("verdict") : "";
+    state.onlyQ = Boolean(units.q) && params.get("only") === "q";
+    state.text = params.get("text") || "";
+    asked = params.get("unit");
     $("by").value = state.by;
     if ($("verdict")) $("verdict").value = state.verdict;
     if ($("only-q")) $("only-q").checked = state.onlyQ;
@@ -47,27 +47,27 @@
   }
 
   function writeAddress() {
-    const words = new URLSearchParams();
-    if (state.by !== columns[0].name) words.set("by", state.by);
-    if (state.sort !== ":channel") words.set("sort", state.sort);
-    if (state.direction !== table.first(state.sort)) words.set("direction", state.direction);
-    if (state.verdict) words.set("verdict", state.verdict);
-    if (state.onlyQ) words.set("only", "q");
-    if (state.text) words.set("text", state.text);
-    if (asked) words.set("unit", asked);
-    const hash = words.toString();
+    const params = new URLSearchParams();
+    if (state.by !== columns[0].name) params.set("by", state.by);
+    if (state.sort !== ":channel") params.set("sort", state.sort);
+    if (state.direction !== table.first(state.sort)) params.set("direction", state.direction);
+    if (state.verdict) params.set("verdict", state.verdict);
+    if (state.onlyQ) params.set("only", "q");
+    if (state.text) params.set("text", state.text);
+    if (asked) params.set("unit", asked);
+    const hash = params.toString();
     history.replaceState(null, "", hash ? "#" + hash : location.pathname + location.search);
   }
 
   // --- charts ---
 
-  // A chart's place with its title and a sentence beside it.
+  // Adds an empty chart with its title and a sentence; returns the element to draw in.
   function plot(title, sentence) {
     const figure = polyscan.element("figure", { class: "chart" });
-    const words = polyscan.element("figcaption", {});
-    words.append(polyscan.element("strong", {}, title), " ", polyscan.element("span", {}, sentence));
+    const caption = polyscan.element("figcaption", {});
+    caption.append(polyscan.element("strong", {}, title), " ", polyscan.element("span", {}, sentence));
     const frame = polyscan.element("div", { class: "plot-frame" });
-    figure.append(words, frame);
+    figure.append(caption, frame);
     plots.append(figure);
     return frame;
   }
@@ -80,26 +80,26 @@
     const others = data.beside.map(column).filter((other) => other !== by);
     const charts = [spread(by), ...others.map((other) => against(by, other))];
     if (data.null) charts.push(nullChart());
-    const frames = charts.map(({ title, sentence }) => plot(title, sentence)); // all of them, before any is measured
+    const frames = charts.map(({ title, sentence }) => plot(title, sentence)); // add all before any is measured
     charts.forEach(({ draw }, place) => draw(frames[place]));
     width = plots.clientWidth;
   }
 
-  function against(by, beside) {
-    const found = data.associations.find((one) => one.column === by.name && one.beside === beside.name);
-    const sentence = found ? `${found.words}. The interval is a 95 % bootstrap over units.` : "No correlation was computed.";
+  function against(by, other) {
+    const association = data.associations.find((one) => one.column === by.name && one.beside === other.name);
+    const sentence = association ? `${association.words}. Brackets: 95\u00a0% bootstrap interval.` : "No correlation was computed.";
     const draw = function (frame) {
-      if (polyscan.drawable(units, [by, beside]).length) new polyscan.Scatter(frame, units, beside, by, tell);
-      else frame.textContent = "No live unit has both.";
+      if (polyscan.drawable(units, [by, other]).length) new polyscan.Scatter(frame, units, other, by, showUnit);
+      else frame.textContent = "No live unit has both scores.";
     };
-    return { title: `${by.label} against ${beside.label}`, sentence, draw };
+    return { title: `${by.label} against ${other.label}`, sentence, draw };
   }
 
   function nullChart() {
     const z = polyscan.unpacked(data.null.z);
     const count = polyscan.countText(z.length);
-    const bars = `Bars: ${count} units, each against the null sets as homogeneous as its evidence.`;
-    const sentence = `${bars} Line: those null sets, scaled to as many.`;
+    const bars = `Bars: ${count} units, each against null sets of similar homogeneity.`;
+    const sentence = `${bars} Line: the null, scaled.`;
     const draw = (frame) => polyscan.drawNull(frame, data.null, z, tooltip);
     return { title: `${data.null.score} against its null`, sentence, draw };
   }
@@ -110,28 +110,28 @@
       const values = shown.map((unit) => by.values()[unit]);
       if (values.length) polyscan.drawDistribution(frame, by, values, data.means[by.name], tooltip);
     };
-    return { title: by.label, sentence: spreadWords(by, shown.length), draw };
+    return { title: by.label, sentence: spreadSentence(by, shown.length), draw };
   }
 
-  // What the histogram shows and what it leaves out.
-  function spreadWords(by, live) {
+  // The sentence on what the histogram shows and what it leaves out.
+  function spreadSentence(by, live) {
     let dead = 0;
     for (let unit = 0; unit < units.count; unit++) dead += units.isDead(unit);
     const unscored = units.count - dead - live;
     const count = polyscan.countText;
-    const left = [];
-    if (dead) left.push(`${count(dead)} dead`);
-    if (unscored) left.push(`${count(unscored)} without this score`);
-    const out = left.length ? `; not drawn: ${left.join(" and ")}` : "";
-    if (!live) return `No live unit has this score${out}.`;
+    const omitted = [];
+    if (dead) omitted.push(`${count(dead)} dead`);
+    if (unscored) omitted.push(`${count(unscored)} without this score`);
+    const rest = omitted.length ? `; not drawn: ${omitted.join(" and ")}` : "";
+    if (!live) return `No live unit has this score${rest}.`;
     const row = data.means[by.name];
-    const mean = row ? ` Mean (line) ${polyscan.numberText(row[1])}` : "";
-    const control = row && row.length > 9 ? `, of one-concept controls (dashed) ${polyscan.numberText(row[9])}` : "";
-    return `${count(live)} live, scored units${out}.${mean}${control}${mean ? "." : ""}`;
+    const mean = row ? ` Line: mean ${polyscan.numberText(row[1])}` : "";
+    const control = row && row.length > 9 ? `; dashed: single-concept controls ${polyscan.numberText(row[9])}` : "";
+    return `${count(live)} live, scored units${rest}.${mean}${control}${mean ? "." : ""}`;
   }
 
-  // Tells of a point at x, y of its chart's frame.
-  function tell(unit, frame, x, y) {
+  // Shows the tooltip of a unit at x, y of the frame of its chart.
+  function showUnit(unit, frame, x, y) {
     if (unit < 0) return tooltip.hide();
     const outer = plots.getBoundingClientRect();
     const inner = frame.getBoundingClientRect();
@@ -151,7 +151,7 @@
     const isHidden = unit >= 0 && !table.show(unit);
     $("asked").hidden = !isMissing && !isHidden;
     if (isMissing) $("asked").textContent = `${data.layer} has no unit ${asked} in this run.`;
-    const hidden = "is not among the units shown: the choices above the table leave it out.";
+    const hidden = "is not among the units shown: the choices above the table hide it.";
     if (isHidden) $("asked").textContent = `${units.name(unit)} ${hidden}`;
   }
 

@@ -1,5 +1,5 @@
-// The network map: whole pixels only, each of them one real unit.
-// A pixel is never mixed from neighbours: where a row has more units than pixels, a pixel shows one of its units.
+// The network map: each pixel shows exactly one unit.
+// Neighbours are never mixed: in a row with more units than pixels, a pixel shows one of its units.
 (function () {
   "use strict";
   const polyscan = window.polyscan;
@@ -14,9 +14,9 @@
       this.total = data.layers.reduce((before, layer) => before + layer.count, 0);
       let first = 0;
       this.layers = data.layers.map(function (layer) {
-        const made = Object.assign({ first: first }, layer);
+        const withFirst = Object.assign({ first: first }, layer);
         first += layer.count;
-        return made;
+        return withFirst;
       });
       this.widest = Math.max(1, ...this.layers.map((layer) => layer.count));
       this.layerOf = new Int32Array(this.total);
@@ -27,11 +27,11 @@
       this.orders = new Map();
     }
 
-    // Channels where every layer has all of its own.
+    // The channels if all channels of every layer are on the map.
     wholeLayers() {
-      const made = new Int32Array(this.total);
-      for (const { first, count } of this.layers) for (let at = 0; at < count; at++) made[first + at] = at;
-      return made;
+      const channels = new Int32Array(this.total);
+      for (const { first, count } of this.layers) for (let i = 0; i < count; i++) channels[first + i] = i;
+      return channels;
     }
 
     column(name) {
@@ -47,26 +47,26 @@
       return "unit.html#" + encodeURIComponent(layer) + ":" + this.channel[unit];
     }
 
-    // Why a unit has no colour; empty where it has one.
+    // Why a unit has no colour; empty if it has a colour.
     fate(unit, by) {
       if (this.isDead(unit)) return "dead unit";
       return Number.isFinite(this.column(by).values()[unit]) ? "" : "without this score";
     }
 
-    // The unit of that layer and channel, or -1.
+    // The unit with this channel in the layer at this place, or -1.
     unit(place, channel) {
       const { first, count } = this.layers[place];
-      const at = this.channel.subarray(first, first + count).indexOf(channel);
-      return at < 0 ? -1 : first + at;
+      const index = this.channel.subarray(first, first + count).indexOf(channel);
+      return index < 0 ? -1 : first + index;
     }
 
-    // Whether a unit is among those that the menu asks for.
-    answersTo(unit, verdict) {
+    // Whether the choice in the menu shows this unit.
+    matches(unit, verdict) {
       return verdict === "low-q" ? this.isLowQ(unit) : this.verdicts.group(unit) === verdict;
     }
 
-    // Each layer's units: live and scored ones sorted, then unscored ones, then dead ones, then live ones of another
-    // verdict than the chosen one.
+    // The units of each layer in four parts: sorted live and scored units, unscored units, dead units, and live units
+    // with another verdict than the chosen one.
     order(by, sort, verdict) {
       const key = [by, sort, verdict].join("\n");
       if (!this.orders.has(key)) this.orders.set(key, this.sorted(by, sort, verdict));
@@ -76,27 +76,24 @@
     sorted(by, sort, verdict) {
       const values = this.column(by).values();
       const keys = sort === CHANNEL ? this.channel : this.column(sort || by).values();
-      const made = { units: new Int32Array(this.total), rank: new Int32Array(this.total), parts: [] };
+      const order = { units: new Int32Array(this.total), rank: new Int32Array(this.total), parts: [] };
       for (const { first, count } of this.layers) {
         const parts = verdict ? [[], [], [], []] : [[], [], []];
         for (let unit = first; unit < first + count; unit++) {
-          const isOther = verdict && !this.answersTo(unit, verdict);
+          const isOther = verdict && !this.matches(unit, verdict);
           parts[this.isDead(unit) ? 2 : isOther ? 3 : Number.isFinite(values[unit]) ? 0 : 1].push(unit);
         }
         parts[0].sort((a, b) => rising(keys[a], keys[b]) || rising(values[a], values[b]) || a - b);
-        let at = first;
-        for (const part of parts) {
-          for (const unit of part) {
-            made.rank[unit] = at - first;
-            made.units[at++] = unit;
-          }
-        }
-        made.parts.push(parts.map((part) => part.length));
+        parts.flat().forEach(function (unit, rank) {
+          order.rank[unit] = rank;
+          order.units[first + rank] = unit;
+        });
+        order.parts.push(parts.map((part) => part.length));
       }
-      return made;
+      return order;
     }
 
-    // Lays the rows out in device pixels and remembers which unit each pixel shows.
+    // Lays out the rows in device pixels and stores which unit each pixel shows.
     layOut(state, frame) {
       this.frame = frame;
       this.state = state;
@@ -118,7 +115,7 @@
       });
     }
 
-    // The numbers as the scale spaces them: what is far from the others in colour is far from them here.
+    // The values on the scale of the colours, so that distances here are distances in colour.
     heights(by) {
       const column = this.column(by);
       return column.kind === "p" ? column.values().map((value) => Math.log(Math.max(value, 1e-30))) : column.values();
@@ -126,7 +123,7 @@
 
     paint(canvas, theme) {
       const { width, height, pitch, row, label } = this.frame;
-      const context = canvas.getContext("2d", { willReadFrequently: true }); // pixels are made in memory
+      const context = canvas.getContext("2d", { willReadFrequently: true }); // pixels are computed in memory
       const image = context.createImageData(width, height);
       const pixels = new Uint32Array(image.data.buffer);
       const column = this.column(this.state.by);
@@ -146,7 +143,7 @@
       context.putImageData(image, 0, 0);
     }
 
-    // Which unit lies under a point of the canvas, in device pixels; -1 between rows and beyond their ends.
+    // The unit under a point of the canvas, in device pixels; -1 between rows and beyond their ends.
     unitAt(x, y) {
       const { width, pitch, row, label } = this.frame;
       const place = Math.floor(y / pitch);
@@ -155,7 +152,7 @@
       return this.cells[place * width + Math.floor(x)];
     }
 
-    // Where a unit lies, in device pixels; where it shares its pixel with others, that pixel.
+    // The box of a unit in device pixels; the pixel itself if several units share one.
     box(unit) {
       const { pitch, row, label } = this.frame;
       const place = this.layerOf[unit];
@@ -171,11 +168,11 @@
         const left = Math.ceil((rank * width) / count);
         return { left: start + left, top: top, width: Math.ceil(((rank + 1) * width) / count) - left, height: row };
       }
-      const at = this.state.sort ? Math.floor((rank * width) / count) : Math.round((rank * (width - 1)) / Math.max(1, count - 1));
-      return { left: start + at, top: top, width: 1, height: row };
+      const pixel = this.state.sort ? Math.floor((rank * width) / count) : Math.round((rank * (width - 1)) / Math.max(1, count - 1));
+      return { left: start + pixel, top: top, width: 1, height: row };
     }
 
-    // The unit that many rows and ranks away; across rows the relative place is kept.
+    // The unit this many rows or ranks away; a step to another row keeps the relative place.
     step(unit, rows, ranks) {
       const from = this.layers[this.layerOf[unit]];
       let place = this.layerOf[unit];
@@ -203,7 +200,7 @@
     return numbers.reduce((before, number) => before + number, 0);
   }
 
-  // Widths in proportion to the counts, none of them lost: a part that holds units gets a pixel.
+  // Splits the width in proportion to the counts; a part that has units gets at least one pixel.
   function split(width, counts) {
     const total = sum(counts);
     const widths = counts.map((count) => (count ? Math.max(1, Math.round((width * count) / Math.max(1, total))) : 0));
@@ -217,7 +214,7 @@
     });
   }
 
-  // Units in their order over the pixels: both ends of a sorted row are always among them.
+  // Spreads units over the pixels in their order; the first and the last unit are always shown.
   function evenly(units, width) {
     const shown = new Int32Array(width);
     const count = units.length;
@@ -228,7 +225,7 @@
     return shown;
   }
 
-  // Of the units that share a pixel the one furthest from the row's median.
+  // For each pixel the unit furthest from the median of the row.
   function extremes(units, width, values) {
     const count = units.length;
     if (count <= width) return evenly(units, width);
@@ -238,16 +235,16 @@
     for (let x = 0; x < width; x++) {
       const from = Math.floor((x * count) / width);
       let best = units[from];
-      for (let at = from + 1; at < Math.floor(((x + 1) * count) / width); at++) {
-        if (Math.abs(values[units[at]] - median) > Math.abs(values[best] - median)) best = units[at];
+      for (let i = from + 1; i < Math.floor(((x + 1) * count) / width); i++) {
+        if (Math.abs(values[units[i]] - median) > Math.abs(values[best] - median)) best = units[i];
       }
       shown[x] = best;
     }
     return shown;
   }
 
-  // Dead units slant one way, unscored ones the other, units of other verdicts are blank; none of them wears a colour of
-  // the scale.
+  // Dead units are hatched in one direction, unscored units in the other, and units with other verdicts are blank; none of
+  // them has a colour of the scale.
   function hatch(pixels, y, width, span, theme) {
     if (span.part === 3) return void pixels.fill(theme.blank, y * width + span.start, y * width + span.start + span.width);
     for (let x = span.start; x < span.start + span.width; x++) {

@@ -1,7 +1,8 @@
-// The page's numbers: unpacked once, written as people read them.
+// Unpacks and formats the page's numbers, and makes elements.
 (function () {
   "use strict";
   const polyscan = (window.polyscan = window.polyscan || {});
+  const SVG = "http://www.w3.org/2000/svg";
   const ARRAYS = { float32: Float32Array, uint8: Uint8Array, uint16: Uint16Array, int32: Int32Array };
 
   polyscan.unpacked = function (packed) {
@@ -11,7 +12,7 @@
     return new ARRAYS[packed.type](bytes.buffer);
   };
 
-  // A column's values, NaN where the unit has none; unpacked at first use, once its cells are there.
+  // A column's values, NaN for units without a value; unpacked at first use, after its cells have been loaded.
   function lazyValues(column) {
     let values = null;
     return function () {
@@ -26,9 +27,9 @@
 
   polyscan.columns = function (packed) {
     return packed.map(function (column) {
-      const made = Object.assign({}, column);
-      made.values = lazyValues(made);
-      return made;
+      const unpackedColumn = Object.assign({}, column);
+      unpackedColumn.values = lazyValues(unpackedColumn);
+      return unpackedColumn;
     });
   };
 
@@ -50,7 +51,7 @@
     return sign + (size >= 1000 ? size.toFixed(0) : size.toPrecision(4));
   };
 
-  // Shorter, for the ends of scales and axes, where digits are given by the steps.
+  // A shorter number, for the ends of scales and for axes.
   polyscan.endText = function (value) {
     if (value === 0) return "0";
     const size = Math.abs(value);
@@ -62,21 +63,28 @@
     return String(value).replace(/\B(?=(\d{3})+$)/g, ",");
   };
 
-  polyscan.element = function (tag, words, text) {
-    const made = document.createElement(tag);
-    for (const [key, value] of Object.entries(words || {})) made.setAttribute(key, value);
-    if (text !== undefined) made.textContent = text;
-    return made;
+  polyscan.element = function (tag, attributes, text) {
+    const element = document.createElement(tag);
+    for (const [key, value] of Object.entries(attributes || {})) element.setAttribute(key, value);
+    if (text !== undefined) element.textContent = text;
+    return element;
   };
 
-  // What is said of a unit, and which of the menu's choices that is; without verdicts there are none.
+  polyscan.svg = function (tag, attributes, text) {
+    const element = document.createElementNS(SVG, tag);
+    for (const [key, value] of Object.entries(attributes || {})) element.setAttribute(key, value);
+    if (text !== undefined) element.textContent = text;
+    return element;
+  };
+
+  // A unit's verdict, and the choice in the menu that shows it; both are empty in a run without verdicts.
   polyscan.verdicts = function (packed) {
     if (!packed) return { word: () => "", group: () => "" };
     const cells = polyscan.unpacked(packed.cells);
     return { word: (unit) => packed.words[cells[unit]], group: (unit) => packed.groups[cells[unit]] };
   };
 
-  // Label and value pairs of one unit: its verdict where it has one, then every column.
+  // Label and value pairs of one unit: its verdict if it has one, then every column.
   polyscan.describe = function (list, columns, unit, verdict) {
     list.replaceChildren();
     if (verdict) {

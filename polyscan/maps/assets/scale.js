@@ -1,4 +1,4 @@
-// From a number to a colour, and the legend that says which.
+// Gives the colour of a number, and draws the legend.
 (function () {
   "use strict";
   const polyscan = window.polyscan;
@@ -14,7 +14,7 @@
       return "#" + this.colors.slice(at * 6, at * 6 + 6);
     }
 
-    // Place in the table of colours.
+    // Index in the table of colours.
     at(value) {
       const { scale, kind } = this.column;
       if (kind === "count") return this.step(value);
@@ -24,7 +24,7 @@
       return Math.max(0, Math.min(this.count - 1, Math.floor(share * this.count)));
     }
 
-    // Where a p lies between the first tick, dark, and the last one, bright, on a logarithmic scale.
+    // Position of a p between the first tick (0, dark) and the last tick (1, bright) on a logarithmic scale.
     share(value) {
       const { ticks } = this.column.scale;
       return Math.log(value / ticks[0]) / Math.log(ticks[ticks.length - 1] / ticks[0]);
@@ -44,12 +44,12 @@
 
     // The colours as 32-bit pixels.
     pixels() {
-      const made = new Uint32Array(this.count);
+      const pixels = new Uint32Array(this.count);
       for (let i = 0; i < this.count; i++) {
         const rgb = parseInt(this.colors.slice(i * 6, i * 6 + 6), 16);
-        made[i] = (0xff000000 | ((rgb & 255) << 16) | (rgb & 0xff00) | (rgb >> 16)) >>> 0;
+        pixels[i] = (0xff000000 | ((rgb & 255) << 16) | (rgb & 0xff00) | (rgb >> 16)) >>> 0;
       }
-      return made;
+      return pixels;
     }
 
     legend() {
@@ -60,16 +60,16 @@
     chanceLegend() {
       const { ticks, below } = this.column.scale;
       const bar = this.ramp();
-      const words = polyscan.element("span", { class: "chances" });
+      const labels = polyscan.element("span", { class: "chances" });
       ticks.forEach((tick, place) => {
         const isLast = place === ticks.length - 1;
-        const word = this.end((below && isLast ? "≤ " : "") + String(tick).replace(/^0/, "")); // .05: short, as p is written
-        word.style.left = this.share(tick) * 100 + "%";
-        words.append(word);
+        const label = this.end((below && isLast ? "≤ " : "") + String(tick).replace(/^0/, "")); // .05 instead of 0.05
+        label.style.left = this.share(tick) * 100 + "%";
+        labels.append(label);
       });
-      const made = polyscan.element("span", { class: "chance-scale" });
-      made.append(bar, words);
-      return [made];
+      const scale = polyscan.element("span", { class: "chance-scale" });
+      scale.append(bar, labels);
+      return [scale];
     }
 
     ramp() {
@@ -92,18 +92,18 @@
       if (!steps.length) return [polyscan.element("span", {}, "no live unit has this count")];
       const parts = [];
       steps.forEach((value, place) => {
-        const more = open && place === steps.length - 1;
+        const isOpen = open && place === steps.length - 1;
         const pair = polyscan.element("span", { class: "pair" });
-        pair.append(this.swatch(this.css(this.stepColor(place))), this.end((more ? "≥ " : "") + polyscan.numberText(value, "count")));
+        pair.append(this.swatch(this.css(this.stepColor(place))), this.end((isOpen ? "≥ " : "") + polyscan.numberText(value, "count")));
         parts.push(pair);
       });
       return parts;
     }
 
     swatch(color) {
-      const made = polyscan.element("span", { class: "step" });
-      made.style.background = color;
-      return made;
+      const swatch = polyscan.element("span", { class: "step" });
+      swatch.style.background = color;
+      return swatch;
     }
 
     end(text) {

@@ -1,13 +1,14 @@
-// Two columns against each other, one point per unit: points are painted, and one real link lies over the nearest one.
+// Plots two columns against each other, one point per unit. Points are painted; one real link is put over the nearest.
 (function () {
   "use strict";
   const polyscan = window.polyscan;
   const REACH = 14; // pixels between pointer and point
-  const SPREAD = 0.36; // of a whole step, so that equal counts do not hide each other
+  const SPREAD = 0.36; // share of a step over which equal counts are jittered, so that they do not hide each other
   const GOLDEN = 0.6180339887498949;
 
   polyscan.Scatter = class {
-    // units: see layer.js; across and up: the columns; show(unit, x, y): tells of it, or hides what was told for -1.
+    // units: see layer.js; across and up: the columns; show(unit, frame, x, y): shows the tooltip of a unit, or hides it
+    // for -1.
     constructor(frame, units, across, up, show) {
       this.frame = frame;
       this.units = units;
@@ -26,17 +27,17 @@
       this.x = new polyscan.PlotAxis(across, of(across), box.left + 4, box.right - 4);
       this.y = new polyscan.PlotAxis(up, of(up), box.bottom - 4, box.top + 4);
       for (const axis of [this.x, this.y]) axis.isSpread = axis.column.kind === "count";
-      const words = `${up.label} against ${across.label}, ${shown.length} units; the table of units holds the numbers`;
-      const drawing = polyscan.plotSvg(frame, words);
+      const label = `${up.label} against ${across.label}, ${shown.length} units; the table of units has the numbers`;
+      const drawing = polyscan.plotSvg(frame, label);
       this.x.draw(drawing, "x", box);
       this.y.draw(drawing, "y", box);
       drawing.append(polyscan.svg("path", { class: "axis", d: `M${box.left} ${box.top}V${box.bottom}H${box.right}` }));
-      this.points = shown.map((unit) => [this.at(this.x, across, unit), this.at(this.y, up, unit)]);
+      this.points = shown.map((unit) => [this.pixel(this.x, across, unit), this.pixel(this.y, up, unit)]);
       this.paint();
     }
 
-    // Where a unit lies on an axis; units of one count are spread within its step, each at a place of its own.
-    at(axis, column, unit) {
+    // The position of a unit on an axis; units with the same count are spread within its step.
+    pixel(axis, column, unit) {
       const value = column.values()[unit];
       if (column.kind !== "count") return axis.pixel(value);
       return axis.pixel(value + SPREAD * (2 * ((this.units.channels[unit] * GOLDEN) % 1) - 1));
@@ -52,19 +53,19 @@
       canvas.style.width = `${width}px`;
       canvas.style.height = `${box.height}px`;
       frame.append(canvas);
-      const pen = canvas.getContext("2d");
-      pen.scale(ratio, ratio);
+      const context = canvas.getContext("2d");
+      context.scale(ratio, ratio);
       const style = getComputedStyle(frame);
       const size = this.points.length > 600 ? 2 : 3;
       const several = this.shown.map((unit) => this.units.verdicts.group(unit) === "several");
       const colors = ["--plot", "--plot-several"].map((name) => style.getPropertyValue(name));
-      pen.globalAlpha = this.points.length > 300 ? 0.6 : 0.8;
+      context.globalAlpha = this.points.length > 300 ? 0.6 : 0.8;
       this.points.forEach(function ([x, y], place) { // in the order of channels, so that neither kind hides the other
-        pen.fillStyle = colors[Number(several[place])];
-        pen.beginPath();
-        if (several[place]) diamond(pen, x, y, size + 1);
-        else pen.arc(x, y, size, 0, 2 * Math.PI);
-        pen.fill();
+        context.fillStyle = colors[Number(several[place])];
+        context.beginPath();
+        if (several[place]) diamond(context, x, y, size + 1);
+        else context.arc(x, y, size, 0, 2 * Math.PI);
+        context.fill();
       });
     }
 
@@ -77,7 +78,7 @@
       this.frame.addEventListener("pointerdown", (event) => this.touch(event));
       this.frame.addEventListener("pointerleave", (event) => event.pointerType !== "touch" && this.hide());
       link.addEventListener("click", (event) => this.isFirstTap && event.preventDefault());
-      link.addEventListener("focus", () => this.tell(this.marked));
+      link.addEventListener("focus", () => this.showTooltip(this.marked));
       link.addEventListener("blur", () => this.hide());
       link.addEventListener("keydown", (event) => this.step(event));
     }
@@ -98,10 +99,10 @@
       const place = this.nearest(event.clientX - outer.left, event.clientY - outer.top);
       if (place < 0) return this.hide();
       this.mark(place);
-      this.tell(place);
+      this.showTooltip(place);
     }
 
-    // A finger cannot hover: its first tap shows the unit, the second one opens it.
+    // Touch has no hover: the first tap shows the unit, the second tap opens it.
     touch(event) {
       const before = this.link.classList.contains("on") ? this.marked : -1;
       this.follow(event);
@@ -112,13 +113,13 @@
       let best = -1;
       let least = REACH * REACH;
       this.points.forEach(function ([left, top], place) {
-        const far = (left - x) ** 2 + (top - y) ** 2;
-        if (far <= least) [best, least] = [place, far];
+        const distance = (left - x) ** 2 + (top - y) ** 2;
+        if (distance <= least) [best, least] = [place, distance];
       });
       return best;
     }
 
-    tell(place) {
+    showTooltip(place) {
       this.link.classList.add("on");
       this.show(this.shown[place], this.frame, ...this.points[place]);
     }
@@ -130,29 +131,29 @@
 
     step(event) {
       const last = this.order.length - 1;
-      const now = this.order.indexOf(this.marked);
-      const to = { ArrowLeft: now - 1, ArrowDown: now - 1, ArrowRight: now + 1, ArrowUp: now + 1, Home: 0, End: last }[event.key];
+      const at = this.order.indexOf(this.marked);
+      const to = { ArrowLeft: at - 1, ArrowDown: at - 1, ArrowRight: at + 1, ArrowUp: at + 1, Home: 0, End: last }[event.key];
       if (to === undefined || event.ctrlKey || event.metaKey || event.altKey) return;
       event.preventDefault();
       this.mark(this.order[Math.max(0, Math.min(last, to))]);
-      this.tell(this.marked);
+      this.showTooltip(this.marked);
     }
   };
 
-  // The live units that have all of these numbers.
+  // The live units that have a number in each of these columns.
   polyscan.drawable = function (units, columns) {
-    const made = [];
+    const drawable = [];
     for (let unit = 0; unit < units.count; unit++) {
-      if (!units.isDead(unit) && columns.every((column) => Number.isFinite(column.values()[unit]))) made.push(unit);
+      if (!units.isDead(unit) && columns.every((column) => Number.isFinite(column.values()[unit]))) drawable.push(unit);
     }
-    return made;
+    return drawable;
   };
 
-  function diamond(pen, x, y, size) {
-    pen.moveTo(x, y - size);
-    pen.lineTo(x + size, y);
-    pen.lineTo(x, y + size);
-    pen.lineTo(x - size, y);
-    pen.closePath();
+  function diamond(context, x, y, size) {
+    context.moveTo(x, y - size);
+    context.lineTo(x + size, y);
+    context.lineTo(x, y + size);
+    context.lineTo(x - size, y);
+    context.closePath();
   }
 })();

@@ -1,9 +1,9 @@
-// Pictures: parts of a unit's one sprite, cut out by the browser and loaded when they come into view.
+// Shows pictures: parts of a unit's sprite, which the browser cuts out, and loads when they come into view.
 (function () {
   "use strict";
   const polyscan = (window.polyscan = window.polyscan || {});
 
-  // A picture of the sprite as a figure: `tile` is [left, top, width, height, caption, title]; `zoom` enlarges it.
+  // A picture of the sprite as a figure. `tile` is [left, top, width, height, caption, title]; `zoom` enlarges it.
   polyscan.tile = function (sprite, tile, root, zoom) {
     const [left, top, width, height, caption, title] = tile;
     const figure = polyscan.element("figure", { class: "tile" });

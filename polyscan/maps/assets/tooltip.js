@@ -1,8 +1,8 @@
-// The box that tells exact numbers: of the unit under the pointer, or of a layer in the strip.
+// The box with the exact numbers of the unit under the pointer, or of a layer in the strip.
 (function () {
   "use strict";
   const polyscan = window.polyscan;
-  const OFF = 16; // pixels between pointer and box
+  const OFFSET = 16; // pixels between pointer and box
 
   polyscan.Tooltip = class {
     constructor(box, frame) {
@@ -10,34 +10,35 @@
       this.frame = frame;
     }
 
-    // x and y: where the pointer is, in the frame's CSS pixels.
+    // x and y: position of the pointer in CSS pixels of the frame.
     showUnit(map, unit, by, x, y) {
       const list = polyscan.element("dl", {});
       polyscan.describe(list, map.columns.filter((column) => column.cells), unit, map.verdicts.word(unit));
       for (const value of list.querySelectorAll("dd")) if (value.dataset.column === by) value.parentElement.className = "current";
       const fate = map.fate(unit, by);
-      const weak = map.layers[map.layerOf[unit]].weak ? "power of this layer below .5" : "";
-      const under = [fate, weak].filter(Boolean).join(" · ");
-      this.fill(map.name(unit), under, list, "click for its page");
+      const weak = map.layers[map.layerOf[unit]].weak ? "this layer's power is below .5" : "";
+      const subtitle = [fate, weak].filter(Boolean).join(" · ");
+      this.fill(map.name(unit), subtitle, list, "click to open its page");
       this.box.dataset.unit = map.name(unit);
       this.place(x, y);
     }
 
-    // row: n, mean, low, high, the five quantiles, and where there are controls mean, low and high of these and of
-    // real minus control.
+    // row: n, mean, low, high, the five quantiles, and with controls mean, low and high of these and of real minus
+    // control.
     showLayer(name, column, row, x, y) {
-      const text = row.map(function (value, at) {
-        const isWhole = at === 0 || (column.kind === "count" && at > 3 && at < 9 && Number.isInteger(value));
+      const texts = row.map(function (value, index) {
+        const isQuantile = index > 3 && index < 9;
+        const isWhole = index === 0 || (column.kind === "count" && isQuantile && Number.isInteger(value));
         return polyscan.numberText(value, isWhole ? "count" : "real");
       });
-      const [n, mean, low, high, q05, q25, median, q75, q95] = text;
+      const [n, mean, low, high, q05, q25, median, q75, q95] = texts;
       const list = polyscan.element("dl", {});
       const lines = [["units", n], ["mean", mean], ["95 % interval", `${low} to ${high}`], ["5 to 95 %", `${q05} to ${q95}`],
         ["quartiles", `${q25} to ${q75}`], ["median", median]];
-      if (text.length > 9) {
-        const [control, least, most, excess, lowest, highest] = text.slice(9);
-        lines.push(["one-concept controls", `${control} [${least} to ${most}]`]);
-        lines.push(["real minus control", `${excess} [${lowest} to ${highest}]`]);
+      if (texts.length > 9) {
+        const [control, controlLow, controlHigh, excess, excessLow, excessHigh] = texts.slice(9);
+        lines.push(["single-concept controls", `${control} [${controlLow} to ${controlHigh}]`]);
+        lines.push(["real minus control", `${excess} [${excessLow} to ${excessHigh}]`]);
       }
       for (const [label, value] of lines) {
         const pair = document.createElement("div");
@@ -49,21 +50,21 @@
       this.place(x, y);
     }
 
-    fill(name, under, list, last) {
+    fill(name, subtitle, list, hint) {
       const parts = [polyscan.element("p", { class: "unit-name" }, name)];
-      if (under) parts.push(polyscan.element("p", { class: "quiet" }, under));
+      if (subtitle) parts.push(polyscan.element("p", { class: "quiet" }, subtitle));
       parts.push(list);
-      if (last) parts.push(polyscan.element("p", { class: "quiet" }, last));
+      if (hint) parts.push(polyscan.element("p", { class: "quiet" }, hint));
       this.box.replaceChildren(...parts);
     }
 
-    // Inside the window and off the pointer.
+    // Places the box inside the window and away from the pointer.
     place(x, y) {
       this.box.hidden = false;
       const frame = this.frame.getBoundingClientRect();
       const { offsetWidth: width, offsetHeight: height } = this.box;
-      const left = x + OFF + width > frame.width ? x - width - OFF : x + OFF;
-      const top = frame.top + y + OFF + height > window.innerHeight ? y - height - OFF : y + OFF;
+      const left = x + OFFSET + width > frame.width ? x - width - OFFSET : x + OFFSET;
+      const top = frame.top + y + OFFSET + height > window.innerHeight ? y - height - OFFSET : y + OFFSET;
       this.box.style.left = Math.max(0, Math.min(left, frame.width - width)) + "px";
       this.box.style.top = Math.max(-frame.top, top) + "px";
     }

@@ -1,4 +1,4 @@
-// The depth trend's charts, drawn once the map stands.
+// Draws the charts of the depth trend after the map.
 (function () {
   "use strict";
   const polyscan = window.polyscan;
@@ -7,23 +7,23 @@
   if (!source || !plots.length) return;
   const charts = JSON.parse(source.textContent);
 
-  // A mean with its interval behind it, or a dash where there is none.
+  // A mean followed by its interval, or a dash if there is no mean.
   function interval(row, name) {
     if (row[name] === undefined) return polyscan.numberText(null);
     const [mean, low, high] = [row[name], row[name + "_low"], row[name + "_high"]].map((value) => polyscan.numberText(value));
     return row[name + "_low"] === undefined ? mean : `${mean} [${low} to ${high}]`;
   }
 
-  // The row with what its tooltip says.
-  function withWords(row) {
+  // The row with the texts of its tooltip.
+  function withTexts(row) {
     const controls = interval(row, "control") + (row.controls ? `, ${row.controls} controls` : "");
     return Object.assign({ text: interval(row, "mean"), control_text: controls, excess_text: interval(row, "excess") }, row);
   }
 
-  // The chart's specification with its rows, which both parts of a chart share.
+  // The specification of a plot with its rows; both plots of a chart have the same rows.
   function spec(plot) {
     const { rows, specs } = charts[Number(plot.dataset.chart)];
-    return Object.assign({}, specs[plot.dataset.part], { datasets: { points: rows.map(withWords) } });
+    return Object.assign({}, specs[plot.dataset.part], { datasets: { points: rows.map(withTexts) } });
   }
 
   function draw() {
@@ -33,8 +33,8 @@
       return;
     }
     const options = { ast: true, actions: false, renderer: "svg", tooltip: { theme: "polyscan" } };
-    const drawn = plots.map((plot) => window.vegaEmbed(plot, spec(plot), options));
-    Promise.all(drawn).then(function () {
+    const promises = plots.map((plot) => window.vegaEmbed(plot, spec(plot), options));
+    Promise.all(promises).then(function () {
       window.TREND_READY = true;
     });
   }

@@ -1,4 +1,4 @@
-// The unit page: the address names a unit, its data are loaded, and the page is filled; keys and links lead on.
+// The unit page: shows the unit that the address names; keys and links lead to other units.
 (function () {
   "use strict";
   const polyscan = window.polyscan;
@@ -7,32 +7,33 @@
   const { element } = polyscan;
   const $ = (id) => document.getElementById(id);
   const index = JSON.parse(source.textContent);
-  const alone = $("unit-block"); // a copy in one file carries its unit with it, and leads nowhere
+  const alone = $("unit-block"); // a one-file copy contains the data of its unit and has no links
   const blocks = new polyscan.Blocks(index, "");
   const names = new polyscan.UnitNames(index);
+  const ADVICE = "Write layer:unit above, or choose a unit on the network map.";
   const AGAIN = "Draw the maps again: polyscan show RUN.";
-  const SAFE = /^[\w@%+=:,./-]+$/; // what a shell leaves as it is
-  let shown = null; // the unit that stands on the page, as [layer's place, channel]
-  let ways = {}; // key to the unit that it leads to
-  let asked = 0;
+  const SAFE = /^[\w@%+=:,./-]+$/; // text that a shell needs no quotes for
+  let shown = null; // the unit on the page, as [place of its layer, channel]
+  let ways = {}; // key -> the unit that it leads to
+  let latest = 0; // number of the latest request; earlier ones are ignored
   let startsAtTop = false;
 
   // --- from the address to the page ---
 
   function follow() {
     const text = names.asWritten(location.hash.slice(1));
-    const turn = ++asked;
-    if (!text) return refuse("No unit is named in the address.", "Write layer:unit above, or choose a unit on the network map.");
+    const request = ++latest;
+    if (!text) return refuse("No unit is named in the address.", ADVICE);
     const { unit, fault } = names.parse(text);
-    if (!unit) return refuse(fault, "Write another one above, or choose a unit on the network map.", text);
+    if (!unit) return refuse(fault, ADVICE, text);
     $("unit").setAttribute("aria-busy", "true");
     blocks.load(...unit).then(
-      (block) => turn === asked && fill(unit, block),
-      (error) => turn === asked && refuse(error.message, "", text, unit),
+      (block) => request === latest && fill(unit, block),
+      (error) => request === latest && refuse(error.message, "", text, unit),
     );
   }
 
-  // A sentence instead of a unit; where `unit` is one of the run's, the ways on within its layer stay.
+  // Shows a sentence instead of a unit; if `unit` is in this run, the links within its layer stay.
   function refuse(sentence, advice, text, unit) {
     shown = null;
     ways = {};
@@ -42,7 +43,7 @@
     $("fault").hidden = false;
     $("unit").hidden = $("copies").hidden = $("steps").hidden = $("to-layer").hidden = true;
     $("to-map").href = "index.html";
-    if (unit) lead(unit, { more: null, less: null });
+    if (unit) setWays(unit, { more: null, less: null });
     $("unit").setAttribute("aria-busy", "false");
   }
 
@@ -66,7 +67,7 @@
     $("missing").replaceChildren(...missing.rest().map((sentence) => element("p", { class: "notice" }, sentence)));
     $("fault").hidden = true;
     $("unit").hidden = false;
-    if (!alone) offer(unit, data);
+    if (!alone) offerWays(unit, data);
     $("unit").setAttribute("aria-busy", "false");
     $("spoken").textContent = `Unit ${names.name(unit)}`;
   }
@@ -80,10 +81,10 @@
   function charts(block, data, missing) {
     if (!data.panels.length && !data.null && !data.plane) return [];
     const hasNull = block.null && data.null;
-    const unspread = has(data, "visualizations") ? "How far its visualizations spread was not kept." : missing.about("visualizations");
+    const noElbow = has(data, "visualizations") ? "The spread of its visualizations was not stored." : missing.about("visualizations");
     return [
       polyscan.nullChart(block.null, data.null, hasNull ? null : missing.about("null")),
-      polyscan.elbowChart(data.elbow, data.elbow ? null : unspread),
+      polyscan.elbowChart(data.elbow, data.elbow ? null : noElbow),
       polyscan.planeChart(data.plane, null),
     ];
   }
@@ -93,36 +94,36 @@
   }
 
   function panels(data, missing) {
-    const why = (kind) => missing.about(kind);
+    const reason = (kind) => missing.about(kind);
     if (data.dead && !data.panels.length) return [];
-    if (!data.panels.length) return [polyscan.absentPanel("exemplars", why("pictures") || "No pictures of this unit are in these maps.")];
-    const made = data.panels.map((panel) => polyscan.panel(panel, data.sprite, "", why));
+    if (!data.panels.length) return [polyscan.absentPanel("exemplars", reason("pictures") || "No pictures of this unit are in these maps.")];
+    const sections = data.panels.map((panel) => polyscan.panel(panel, data.sprite, "", reason));
     if (!has(data, "visualizations")) {
-      made.push(polyscan.absentPanel("visualizations", why("visualizations") || "There are no visualizations of this unit."));
-    } else if (made.length > 1) {
-      const note = "Exemplars and visualizations are clustered each for themselves: A need not be V1.";
-      made[1].querySelector("h2").after(element("p", { class: "quiet apart" }, note));
+      sections.push(polyscan.absentPanel("visualizations", reason("visualizations") || "There are no visualizations of this unit."));
+    } else if (sections.length > 1) {
+      const note = "Exemplars and visualizations are clustered separately: cluster A need not match cluster V1.";
+      sections[1].querySelector("h2").after(element("p", { class: "quiet apart" }, note));
     }
-    return made;
+    return sections;
   }
 
   function nearest([place, channel, cosine]) {
-    const made = element("li", {});
-    made.append(link([place, channel], names.name([place, channel])), " ", element("span", { class: "cosine" }, polyscan.numberText(cosine)));
-    return made;
+    const item = element("li", {});
+    item.append(link([place, channel], names.name([place, channel])), " ", element("span", { class: "cosine" }, polyscan.numberText(cosine)));
+    return item;
   }
 
   function link(unit, text) {
     if (alone) return element("span", { class: "unit-link" }, text);
-    const made = element("a", { class: "unit-link", href: `unit.html${names.hash(unit)}` }, text);
-    made.addEventListener("click", () => (startsAtTop = true));
-    return made;
+    const anchor = element("a", { class: "unit-link", href: `unit.html${names.hash(unit)}` }, text);
+    anchor.addEventListener("click", () => (startsAtTop = true));
+    return anchor;
   }
 
-  // --- onward ---
+  // --- links, keys and copies ---
 
-  function offer(unit, data) {
-    lead(unit, data);
+  function offerWays(unit, data) {
+    setWays(unit, data);
     $("command").value = `polyscan figure RUN unit ${quoted(names.name(unit))} --out unit.html`;
     $("copied").textContent = "";
     $("address").hidden = true;
@@ -134,9 +135,9 @@
     startsAtTop = false;
   }
 
-  // The links and keys that lead on from a unit.
-  function lead(unit, { more, less }) {
-    ways = { j: names.beside(unit, 1), k: names.beside(unit, -1), h: more, l: less };
+  // Sets the links and keys that lead from this unit to others.
+  function setWays(unit, { more, less }) {
+    ways = { j: names.neighbour(unit, 1), k: names.neighbour(unit, -1), h: more, l: less };
     for (const [key, to] of Object.entries(ways)) {
       const way = $(`way-${key}`);
       if (to) way.href = `unit.html${names.hash(to)}`;
@@ -154,7 +155,7 @@
     return SAFE.test(text) ? text : `'${text.replace(/'/g, `'"'"'`)}'`;
   }
 
-  // Into the clipboard; where the browser refuses, the text lies selected in its field.
+  // Copies a text to the clipboard; if the browser refuses, selects it in its field.
   function copy(text, field) {
     const done = () => ($("copied").textContent = "Copied.");
     const refused = function () {
@@ -162,7 +163,7 @@
       field.hidden = false;
       field.focus();
       field.select();
-      $("copied").textContent = "The browser keeps its clipboard shut: copy the marked text.";
+      $("copied").textContent = "The browser does not allow copying here. Copy the selected text yourself.";
     };
     if (!navigator.clipboard) return refused();
     navigator.clipboard.writeText(text).then(done, refused);
@@ -192,6 +193,6 @@
     window.addEventListener("hashchange", follow);
     follow();
   }
-  // For tests and for the console: the unit that stands on the page.
+  // For tests and for the console: the unit on the page.
   polyscan.unitPage = { shown: () => shown && names.name(shown) };
 })();

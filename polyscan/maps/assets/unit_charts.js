@@ -1,4 +1,4 @@
-// A unit's three charts, each a figure with its numbers in words: its place in the null, its elbow, its exemplars.
+// The three charts of a unit: its score against the null, its elbow, its exemplars. Each has its numbers as text too.
 (function () {
   "use strict";
   const polyscan = (window.polyscan = window.polyscan || {});
@@ -7,22 +7,22 @@
   const HEIGHT = 212;
   const LEFT = 42;
   const RIGHT = 12;
-  const TOP = 24; // room for the name of the line that is marked
+  const TOP = 24; // room for the label of the marked line
   const BOTTOM = 38;
-  const FAR = 3; // a unit so many times as far out as the null reaches is told with an arrow, not drawn to scale
+  const FAR = 3; // a unit more than this many times as far out as the null is drawn at the edge with an arrow
   const STOPS = {
-    "elbow": "elbow: one image more spreads them no further",
-    "max images": "most images that the job allows",
-    "stalled": "three starts in a row led nowhere",
-    "dead": "no start led anywhere",
+    "elbow": "more images hardly changed the distance",
+    "max images": "the job allows no more images",
+    "stalled": "three consecutive starts failed",
+    "dead": "no start succeeded",
   };
 
   function figure(title, drawing, note) {
-    const made = element("figure", { class: "unit-chart" });
-    made.append(element("figcaption", {}, title));
-    if (drawing) made.append(drawing);
-    made.append(element("p", { class: drawing ? "chart-note" : "absent" }, note));
-    return made;
+    const chart = element("figure", { class: "unit-chart" });
+    chart.append(element("figcaption", {}, title));
+    if (drawing) chart.append(drawing);
+    chart.append(element("p", { class: drawing ? "chart-note" : "absent" }, note));
+    return chart;
   }
 
   function canvas(label) {
@@ -33,72 +33,71 @@
     return (value) => from + ((value - low) / (high - low)) * (to - from);
   }
 
-  function words(x, y, anchor, text, name) {
+  function svgText(x, y, anchor, text, name) {
     return svg("text", { x: x, y: y, "text-anchor": anchor, class: name || "tick" }, text);
   }
 
-  // Both axes: lines and numbers, and what they count.
+  // Both axes with their ticks, and the name of the horizontal axis.
   function axes(x, y, across, upward, name) {
-    const made = svg("g", { "aria-hidden": "true" });
+    const group = svg("g", { "aria-hidden": "true" });
     for (const tick of upward) {
-      made.append(svg("line", { class: "grid", x1: LEFT, x2: WIDTH - RIGHT, y1: y(tick), y2: y(tick) }));
-      made.append(words(LEFT - 6, y(tick) + 4, "end", endText(tick)));
+      group.append(svg("line", { class: "grid", x1: LEFT, x2: WIDTH - RIGHT, y1: y(tick), y2: y(tick) }));
+      group.append(svgText(LEFT - 6, y(tick) + 4, "end", endText(tick)));
     }
     for (const tick of across) {
-      made.append(svg("line", { class: "axis", x1: x(tick), x2: x(tick), y1: HEIGHT - BOTTOM, y2: HEIGHT - BOTTOM + 4 }));
-      made.append(words(x(tick), HEIGHT - BOTTOM + 15, "middle", endText(tick)));
+      group.append(svg("line", { class: "axis", x1: x(tick), x2: x(tick), y1: HEIGHT - BOTTOM, y2: HEIGHT - BOTTOM + 4 }));
+      group.append(svgText(x(tick), HEIGHT - BOTTOM + 15, "middle", endText(tick)));
     }
-    made.append(svg("line", { class: "axis", x1: LEFT, x2: WIDTH - RIGHT, y1: HEIGHT - BOTTOM, y2: HEIGHT - BOTTOM }));
-    made.append(words((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 5, "middle", name));
-    return made;
+    group.append(svg("line", { class: "axis", x1: LEFT, x2: WIDTH - RIGHT, y1: HEIGHT - BOTTOM, y2: HEIGHT - BOTTOM }));
+    group.append(svgText((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 5, "middle", name));
+    return group;
   }
 
-  // A line from top to bottom with its name above, on the side that has room.
-  function marked(at, text) {
-    const made = svg("g", { "aria-hidden": "true" });
-    made.append(svg("line", { class: "marked", x1: at, x2: at, y1: TOP - 6, y2: HEIGHT - BOTTOM }));
-    const isRight = at > (LEFT + WIDTH) / 2;
-    made.append(words(at + (isRight ? 4 : -4), TOP - 11, isRight ? "end" : "start", text, "marked-name"));
-    return made;
+  // A vertical line with its label above, on the side with more room.
+  function marked(x, text) {
+    const group = svg("g", { "aria-hidden": "true" });
+    group.append(svg("line", { class: "marked", x1: x, x2: x, y1: TOP - 6, y2: HEIGHT - BOTTOM }));
+    const isRight = x > (LEFT + WIDTH) / 2;
+    group.append(svgText(x + (isRight ? 4 : -4), TOP - 11, isRight ? "end" : "start", text, "marked-name"));
+    return group;
   }
 
   // --- the null ---
 
-  // sets: the layer's null sets; own: the unit's place; `why` is said where there is none.
-  polyscan.nullChart = function (sets, own, why) {
+  // sets: the null sets of the layer; unit: value and z of the unit; why: the sentence if one of them is missing.
+  polyscan.nullChart = function (sets, unit, why) {
     const title = sets ? `${sets.score} against its null` : "Against the null";
-    if (!sets || !own) return figure(title, null, why || "There is no null for this unit.");
+    if (!sets || !unit) return figure(title, null, why || "There is no null for this unit.");
     const total = sets.counts.reduce((before, count) => before + count, 0);
-    const numbers = `${numberText(own.value)}; null sets as homogeneous as this unit: mean ${numberText(own.mean)}, sd ${numberText(own.sd)}`;
-    if (!total) return figure(title, null, "The null holds no set.");
-    if (own.z === null) return figure(title, null, `The null does not vary at this unit's homogeneity, so there is no z. Value ${numbers}.`);
-    const used = sets.counts.flatMap((count, at) => (count ? [at] : []));
-    const ends = [sets.low + sets.width * used[0], sets.low + sets.width * (used[used.length - 1] + 1)];
+    const numbers = `${numberText(unit.value)}; null sets of similar homogeneity: mean ${numberText(unit.mean)}, sd ${numberText(unit.sd)}`;
+    if (!total) return figure(title, null, "The null has no sets.");
+    if (unit.z === null) return figure(title, null, `The null does not vary at this unit's homogeneity, so there is no z. Value ${numbers}.`);
+    const filled = sets.counts.flatMap((count, bin) => (count ? [bin] : []));
+    const ends = [sets.low + sets.width * filled[0], sets.low + sets.width * (filled[filled.length - 1] + 1)];
     const reach = Math.max(...ends.map(Math.abs)) * FAR;
-    const shown = Math.max(-reach, Math.min(reach, own.z));
-    const x = scale(Math.min(...ends, shown), Math.max(...ends, shown), LEFT, WIDTH - RIGHT);
+    const shown = Math.max(-reach, Math.min(reach, unit.z));
+    const domain = [Math.min(...ends, shown), Math.max(...ends, shown)];
+    const x = scale(...domain, LEFT, WIDTH - RIGHT);
     const most = Math.max(...sets.counts);
     const y = scale(0, most, HEIGHT - BOTTOM, TOP);
-    const low = `${endText(ends[0])} to ${endText(ends[1])}`;
     const drawing = canvas(
-      `Histogram of the ${sets.score} of ${countText(total)} null sets, in standard deviations from ${low}. ` +
-        `This unit lies at z = ${numberText(own.z)}: value ${numbers}.`,
+      `Histogram of the ${sets.score} of ${countText(total)} null sets, from ${endText(ends[0])} to ${endText(ends[1])} ` +
+        `standard deviations. This unit lies at z = ${numberText(unit.z)}: value ${numbers}.`,
     );
-    const domain = [Math.min(...ends, shown), Math.max(...ends, shown)];
-    drawing.append(axes(x, y, polyscan.ticks(...domain, 7), whole(most), "sd of the null at this unit's homogeneity"));
-    for (const at of used) {
-      const from = x(sets.low + sets.width * at);
-      const thick = Math.max(0.5, x(sets.low + sets.width * (at + 1)) - from - 0.6);
-      const top = y(sets.counts[at]);
-      drawing.append(svg("rect", { class: "bar", x: from, y: top, width: thick, height: HEIGHT - BOTTOM - top }));
+    drawing.append(axes(x, y, polyscan.ticks(...domain, 7), wholeTicks(most), "sd from the null mean at this homogeneity"));
+    for (const bin of filled) {
+      const left = x(sets.low + sets.width * bin);
+      const width = Math.max(0.5, x(sets.low + sets.width * (bin + 1)) - left - 0.6);
+      const top = y(sets.counts[bin]);
+      drawing.append(svg("rect", { class: "bar", x: left, y: top, width, height: HEIGHT - BOTTOM - top }));
     }
-    const arrow = shown === own.z ? "" : own.z > 0 ? " →" : " ←";
-    drawing.append(marked(x(shown), `z = ${numberText(own.z)}${arrow}`));
+    const arrow = shown === unit.z ? "" : unit.z > 0 ? " →" : " ←";
+    drawing.append(marked(x(shown), `z = ${numberText(unit.z)}${arrow}`));
     return figure(title, drawing, `Value ${numbers}. ${countText(total)} null sets in all.`);
   };
 
-  // Ticks of a count.
-  function whole(most) {
+  // Ticks for counts.
+  function wholeTicks(most) {
     return polyscan.ticks(0, most, 4).filter(Number.isInteger);
   }
 
@@ -107,25 +106,25 @@
   polyscan.elbowChart = function (elbow, why) {
     const title = "Spread of the visualizations";
     if (!elbow) return figure(title, null, why || "There are no visualizations of this unit.");
-    const points = elbow.distances.flatMap((distance, at) => (distance === null ? [] : [[at + 1, distance]]));
+    const points = elbow.distances.flatMap((distance, i) => (distance === null ? [] : [[i + 1, distance]])); // [images, distance]
     const name = elbow.stop.replace(/_/g, " ");
     const stop = STOPS[name] || name;
     const images = `${countText(elbow.count)} image${elbow.count === 1 ? "" : "s"}`;
-    if (!points.length) return figure(title, null, `${images}, so there is no distance between them. Stopped: ${stop}.`);
+    if (!points.length) return figure(title, null, `${images}, so there is no pairwise distance. Stopped: ${stop}.`);
     const last = Math.max(elbow.count, points[points.length - 1][0]);
     const most = Math.max(...points.map((point) => point[1])) || 1;
     const x = scale(Math.min(1, last - 1), last, LEFT + 8, WIDTH - RIGHT - 8);
     const y = scale(0, most, HEIGHT - BOTTOM, TOP);
     const drawing = canvas(
-      `Mean pairwise distance against number of images: ${points.map(([at, distance]) => `${numberText(distance)} with ${at}`).join(", ")}. ` +
+      `Mean pairwise distance against number of images: ${points.map(([n, distance]) => `${numberText(distance)} with ${n}`).join(", ")}. ` +
         `Stopped at ${images}: ${stop}.`,
     );
     const across = polyscan.ticks(1, last, 8).filter(Number.isInteger);
     drawing.append(axes(x, y, across, polyscan.ticks(0, most, 4), "images"));
     drawing.append(marked(x(elbow.count), `${name} at ${elbow.count}`));
-    const path = points.map(([at, distance], place) => `${place ? "L" : "M"}${x(at).toFixed(1)} ${y(distance).toFixed(1)}`);
+    const path = points.map(([n, distance], i) => `${i ? "L" : "M"}${x(n).toFixed(1)} ${y(distance).toFixed(1)}`);
     drawing.append(svg("path", { class: "curve", d: path.join("") }));
-    for (const [at, distance] of points) drawing.append(svg("circle", { class: "dot", cx: x(at), cy: y(distance), r: 3 }));
+    for (const [n, distance] of points) drawing.append(svg("circle", { class: "dot", cx: x(n), cy: y(distance), r: 3 }));
     return figure(title, drawing, `Mean pairwise perceptual distance. Stopped at ${images}: ${stop}.`);
   };
 
@@ -143,37 +142,37 @@
     const box = { left: 8, top: 8, width: WIDTH - 16, height: HEIGHT - 24 };
     const [x, y] = fitted(points, box);
     drawing.append(svg("rect", { class: "plane", x: box.left, y: box.top, width: box.width, height: box.height, "aria-hidden": "true" }));
-    points.forEach(function (point, at) {
+    points.forEach(function (point, i) {
       const group = svg("g", { class: "point", transform: `translate(${x(point.x).toFixed(1)} ${y(point.y).toFixed(1)}) scale(.62)` });
-      group.append(svg("title", {}, `exemplar ${at + 1}, cluster ${polyscan.letter(point.cluster)}`), polyscan.markPath(point.cluster));
+      group.append(svg("title", {}, `exemplar ${i + 1}, cluster ${polyscan.letter(point.cluster)}`), polyscan.markPath(point.cluster));
       drawing.append(group);
     });
     for (const place of places) {
-      const own = points.filter((point) => point.cluster === place);
-      const top = Math.min(...own.map((point) => y(point.y)));
-      const at = mean(own.map((point) => x(point.x)));
-      drawing.append(words(at, Math.max(box.top + 14, top - 7), "middle", polyscan.letter(place), "cluster-letter"));
+      const members = points.filter((point) => point.cluster === place);
+      const top = Math.min(...members.map((point) => y(point.y)));
+      const middle = mean(members.map((point) => x(point.x)));
+      drawing.append(svgText(middle, Math.max(box.top + 14, top - 7), "middle", polyscan.letter(place), "cluster-letter"));
     }
-    drawing.append(words(WIDTH / 2, HEIGHT - 3, "middle", "first two axes of the exemplars' cosines, one scale"));
-    const made = figure(title, drawing, "");
-    made.lastElementChild.replaceChildren(...places.map((place) => keyed(place, sizes.get(place))));
-    return made;
+    drawing.append(svgText(WIDTH / 2, HEIGHT - 3, "middle", "first two axes of the exemplars' cosines, same scale"));
+    const chart = figure(title, drawing, "");
+    chart.lastElementChild.replaceChildren(...places.map((place) => keyEntry(place, sizes.get(place))));
+    return chart;
   };
 
-  function keyed(place, size) {
-    const made = element("span", { class: "keyed" });
-    made.append(polyscan.mark(place), element("strong", {}, polyscan.letter(place)), ` ${size}`);
-    return made;
+  function keyEntry(place, size) {
+    const entry = element("span", { class: "keyed" });
+    entry.append(polyscan.mark(place), element("strong", {}, polyscan.letter(place)), ` ${size}`);
+    return entry;
   }
 
   function unpackedPlane(plane) {
     const bytes = polyscan.unpacked({ type: "uint8", data: plane.data });
-    return Array.from({ length: plane.n }, (_, at) => ({
-      x: bytes[3 * at] / 127.5 - 1, y: bytes[3 * at + 1] / 127.5 - 1, cluster: bytes[3 * at + 2],
+    return Array.from({ length: plane.n }, (_, i) => ({
+      x: bytes[3 * i] / 127.5 - 1, y: bytes[3 * i + 1] / 127.5 - 1, cluster: bytes[3 * i + 2],
     }));
   }
 
-  // Both axes on one scale, as large as the box allows, the points in its middle.
+  // Both axes on the same scale, as large as the box allows, with the points in its middle.
   function fitted(points, box) {
     const [across, upward] = ["x", "y"].map((axis) => points.map((point) => point[axis]));
     const range = (values) => [Math.min(...values), Math.max(...values)];

@@ -1,4 +1,4 @@
-// The table of a layer's units: every unit has its line from the start; pictures are asked for when a line is seen.
+// The table of a layer's units: every unit has a line from the start; its pictures are loaded when the line is visible.
 (function () {
   "use strict";
   const polyscan = window.polyscan;
@@ -7,10 +7,10 @@
   const LEVEL = 0.05;
   const MOST_TILES = 6;
   const TILE = 48; // CSS pixels of the longest side
-  const AHEAD = "150px 0px"; // how far beyond the window lines are made ready
+  const AHEAD = "150px 0px"; // distance beyond the window within which lines get their pictures
 
   polyscan.UnitTable = class {
-    // box: where it stands; units: see layer.js; sort(key): what a click on a column's head asks for.
+    // box: the element for the table; units: see layer.js; sort(key): called by a click on the head of a column.
     constructor(box, units, blocks, sort) {
       this.box = box;
       this.units = units;
@@ -19,8 +19,8 @@
         { key: CHANNEL, label: "unit", name: "channel", help: "channel; a link to the unit's page", first: "up" },
         { label: "pictures", name: "pictures", help: "the strongest pictures of each cluster, largest cluster first" },
       ];
-      const said = { key: VERDICT, label: "verdict", name: "said", help: "what is said of the unit", first: "up" };
-      if (units.hasVerdicts) this.keys.push(said);
+      const verdict = { key: VERDICT, label: "verdict", name: "said", help: "the verdict on the unit", first: "up" };
+      if (units.hasVerdicts) this.keys.push(verdict);
       for (const { name, label, help, kind } of units.columns) {
         this.keys.push({ key: name, label, name: "number", help, first: kind === "p" ? "up" : "down" });
       }
@@ -48,12 +48,12 @@
         } else cell.textContent = label;
         line.append(cell);
       }
-      const made = polyscan.element("thead", { role: "rowgroup" });
-      made.append(line);
-      return made;
+      const rowgroup = polyscan.element("thead", { role: "rowgroup" });
+      rowgroup.append(line);
+      return rowgroup;
     }
 
-    // A line without a unit; copies of it are made much faster than lines of their own.
+    // A line without a unit; it is copied, which is much faster than making each line.
     pattern() {
       const line = cell("tr", "row");
       const head = cell("th", "rowheader", "channel");
@@ -61,7 +61,7 @@
       head.append(polyscan.element("a", {}, " "));
       line.append(head, cell("td", "cell", "pictures"));
       if (this.units.hasVerdicts) line.append(cell("td", "cell", "said", " "));
-      for (let at = 0; at < this.units.columns.length; at++) line.append(cell("td", "cell", "number", " "));
+      for (let i = 0; i < this.units.columns.length; i++) line.append(cell("td", "cell", "number", " "));
       return line;
     }
 
@@ -81,8 +81,8 @@
           next.firstChild.data = units.verdicts.word(unit) || "–";
           next = next.nextSibling;
         }
-        for (let at = 0; at < values.length; at++, next = next.nextSibling) {
-          next.firstChild.data = polyscan.numberText(values[at][unit], units.columns[at].kind);
+        for (let i = 0; i < values.length; i++, next = next.nextSibling) {
+          next.firstChild.data = polyscan.numberText(values[i][unit], units.columns[i].kind);
         }
         return line;
       });
@@ -90,7 +90,7 @@
 
     // --- which lines, in which order ---
 
-    // state: sort, direction, verdict, onlyQ, text. Returns how many lines are shown.
+    // state: sort, direction, verdict, onlyQ, text. Returns the number of lines shown.
     apply(state) {
       this.order = this.sorted(state).filter((unit) => this.fits(unit, state));
       const lines = document.createDocumentFragment();
@@ -103,15 +103,15 @@
       return this.order.length;
     }
 
-    // Units without a number come last whichever way; ties go by channel.
+    // Units without a number come last in both directions; ties are sorted by channel.
     sorted({ sort, direction }) {
       const all = Array.from({ length: this.units.count }, (_, unit) => unit);
       const keys = this.sortKeys(sort);
-      const turn = direction === "up" ? 1 : -1;
+      const sign = direction === "up" ? 1 : -1;
       return all.sort(function (a, b) {
-        const [one, other] = [keys[a], keys[b]];
-        if (isNone(one) || isNone(other)) return isNone(one) - isNone(other) || a - b;
-        return one === other ? a - b : one < other ? -turn : turn;
+        const [first, second] = [keys[a], keys[b]];
+        if (isMissing(first) || isMissing(second)) return isMissing(first) - isMissing(second) || a - b;
+        return first === second ? a - b : first < second ? -sign : sign;
       });
     }
 
@@ -125,20 +125,20 @@
       const { units } = this;
       if (verdict && units.verdicts.group(unit) !== verdict) return false;
       if (onlyQ && !(units.q.values()[unit] < LEVEL)) return false;
-      const wanted = text.trim().toLowerCase();
-      return !wanted || String(units.channels[unit]).includes(wanted) || units.verdicts.word(unit).toLowerCase().includes(wanted);
+      const lowered = text.trim().toLowerCase();
+      return !lowered || String(units.channels[unit]).includes(lowered) || units.verdicts.word(unit).toLowerCase().includes(lowered);
     }
 
-    // The direction that a first click on a column's head sorts in.
+    // The direction of sorting after the first click on the head of a column.
     first(key) {
-      return this.keys.find((one) => one.key === key).first;
+      return this.keys.find((column) => column.key === key).first;
     }
 
     has(key) {
       return this.heads.has(key);
     }
 
-    // Brings a unit's line into view; false where it is not among those shown.
+    // Scrolls to the line of a unit; false if it is not shown.
     show(unit) {
       for (const line of this.body.querySelectorAll(".asked")) line.classList.remove("asked");
       if (!this.order.includes(unit)) return false;
@@ -150,14 +150,14 @@
     // --- pictures ---
 
     watch() {
-      const seen = new IntersectionObserver((entries) => {
+      const observer = new IntersectionObserver((entries) => {
         for (const { isIntersecting, target } of entries) {
           if (!isIntersecting) continue;
-          seen.unobserve(target);
+          observer.unobserve(target);
           this.fill(this.rows.indexOf(target));
         }
       }, { rootMargin: AHEAD, scrollMargin: AHEAD });
-      for (const line of this.rows) seen.observe(line);
+      for (const line of this.rows) observer.observe(line);
     }
 
     fill(unit) {
@@ -165,47 +165,43 @@
       const channel = this.units.channels[unit];
       this.blocks.load(this.units.place, channel).then(
         (block) => place.replaceChildren(...this.strip(block.units[channel], place)),
-        (error) => say(place, `No pictures: ${error.message}`),
+        (error) => showLoss(place, `No pictures: ${error.message}`),
       );
     }
 
     strip(unit, place) {
       const panel = unit && unit.panels[0];
-      if (!unit) return [words("This unit is not in its data file.")];
-      if (!panel || !unit.sprite) return [words(unit.missing[0] || "No pictures.")];
+      if (!unit) return [sentence("This unit is not in its data file.")];
+      if (!panel || !unit.sprite) return [sentence(unit.missing[0] || "No pictures.")];
       const clusters = panel.clusters.filter((cluster) => cluster.tiles.length).slice(0, MOST_TILES);
-      const each = Math.floor(MOST_TILES / Math.max(1, clusters.length));
-      const lost = `No pictures: ${unit.sprite.address} is missing or did not load.`;
+      const tilesPerCluster = Math.floor(MOST_TILES / Math.max(1, clusters.length));
+      const loss = `No pictures: ${unit.sprite.address} is missing or did not load.`;
       return clusters.map(function (cluster) {
         const group = polyscan.element("span", { class: "strip-cluster" });
-        for (const [left, top, width, height, caption, title] of cluster.tiles.slice(0, each)) {
+        for (const [left, top, width, height, caption, title] of cluster.tiles.slice(0, tilesPerCluster)) {
           const tile = [left, top, width, height, "", [title, caption].filter(Boolean).join(" · ")];
           group.append(polyscan.tile(unit.sprite, tile, "../", TILE / Math.max(width, height)));
         }
-        for (const image of group.querySelectorAll("img")) image.addEventListener("error", () => say(place, lost));
+        for (const image of group.querySelectorAll("img")) image.addEventListener("error", () => showLoss(place, loss));
         return group;
       });
     }
   };
 
   function cell(tag, role, name, text) {
-    const made = document.createElement(tag);
-    made.setAttribute("role", role);
-    if (name) made.className = name;
-    if (text !== undefined) made.textContent = text;
-    return made;
+    return polyscan.element(tag, name ? { role, class: name } : { role }, text);
   }
 
-  function words(text) {
+  function sentence(text) {
     return polyscan.element("span", { class: "strip-words", title: text }, text);
   }
 
-  function say(place, text) {
-    place.replaceChildren(words(text));
+  function showLoss(place, text) {
+    place.replaceChildren(sentence(text));
     place.classList.add("lost");
   }
 
-  function isNone(value) {
+  function isMissing(value) {
     return value === "" || Number.isNaN(value);
   }
 })();

@@ -1,6 +1,6 @@
-"""Figures for papers: an `Atlas` or plain arrays in, the bytes of a PDF, SVG or PNG out.
+"""Figures for papers: draws an `Atlas` or plain arrays as a PDF, SVG or PNG.
 
-Law: the same numbers give the same bytes; a figure holds no date, and nothing that is drawn by chance.
+Law: the same numbers give the same bytes; a figure contains no date and nothing random.
 """
 
 from polyscan.maps.figures.layer_figure import LayerSample, layer_figure

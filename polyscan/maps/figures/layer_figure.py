@@ -1,9 +1,9 @@
-"""One layer for paper: how a score is distributed among its units and its null sets, and the score against kurtosis."""
+"""One layer as a figure: the distribution of a score over its units and null sets, and the score against kurtosis."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -39,17 +39,17 @@ NOTHING = np.empty(0)
 
 @dataclass(frozen=True, eq=False)
 class LayerSample:
-    """One layer's live units and what they are seen against.
+    """The live units of one layer, with its null sets and controls.
 
     Args:
-        name: of the layer.
+        name: name of the layer.
         column: the score.
-        values: of the live units, NaN where one has none.
-        kurtosis: of the same units, NaN where one has none.
-        verdicts: of the same units, or none.
-        null: the score of the layer's null sets; empty where it has none.
-        controls: the score of its one-concept controls; empty where it has none.
-        n_dead: units of the layer that are dead.
+        values: the score of each live unit, NaN if it has none.
+        kurtosis: the kurtosis of each live unit, NaN if it has none.
+        verdicts: the verdict of each live unit; empty without verdicts.
+        null: the score of each null set of the layer; empty without a null.
+        controls: the score of each single-concept control of the layer; empty without controls.
+        n_dead: number of dead units of the layer.
     """
 
     name: str
@@ -63,10 +63,10 @@ class LayerSample:
 
 
 def layer_figure(title: str, sample: LayerSample, ending: str) -> bytes:
-    """The score's distribution in one layer, beside it the score against kurtosis.
+    """The distribution of the score in one layer, and the score against kurtosis to its right.
 
     Raises:
-        ValueError: if no live unit of the layer has the score, or the ending is none of `ENDINGS`.
+        ValueError: if no live unit of the layer has the score, or the ending is not in `ENDINGS`.
     """
     known = np.isfinite(sample.values)
     if not known.any():
@@ -74,34 +74,34 @@ def layer_figure(title: str, sample: LayerSample, ending: str) -> bytes:
     with paper():
         figure = blank(HEIGHT)
         draw_head(figure, title, sample)
-        both = known & np.isfinite(sample.kurtosis)
-        has_second = bool(both.sum() > 1) and sample.column.name != "kurtosis"
+        in_both = known & np.isfinite(sample.kurtosis)
+        has_second = bool(in_both.sum() > 1) and sample.column.name != "kurtosis"
         draw_histogram(panel(figure, 0.55, 3.75 if has_second else WIDTH - 0.7), sample)
         if has_second:
-            draw_kurtosis(panel(figure, 4.75, WIDTH - 4.75 - 0.12), sample, both)
+            draw_kurtosis(panel(figure, 4.75, WIDTH - 4.75 - 0.12), sample, in_both)
         return saved(figure, ending)
 
 
 def panel(figure: Figure, left: float, across: float) -> Axes:
-    """Axes from `left`, `across` inches wide."""
+    """Axes that begin at `left` and are `across` wide, in inches."""
     width, height = figure.get_size_inches()
     return figure.add_axes((left / width, BELOW / height, across / width, (height - BELOW - ABOVE) / height))
 
 
 def draw_head(figure: Figure, title: str, sample: LayerSample) -> None:
-    """The layer, its network, and how many units are drawn."""
+    """The names of the layer and of the network, and the numbers of units."""
     width, height = figure.get_size_inches()
     fitted(written(figure, 0.08, height - 0.16, sample.name, fontsize=TITLE, fontweight="bold"), width - 0.16)
     scored = int(np.isfinite(sample.values).sum())
-    words = [f"{count_text(len(sample.values) + sample.n_dead)} units", f"{count_text(sample.n_dead)} dead"]
+    parts = [f"{count_text(len(sample.values) + sample.n_dead)} units", f"{count_text(sample.n_dead)} dead"]
     if scored < len(sample.values):
-        words.append(f"{count_text(len(sample.values) - scored)} without a score")
-    words.append(title)
-    fitted(written(figure, 0.08, height - 0.345, " · ".join(words), color=QUIET), width - 0.16)
+        parts.append(f"{count_text(len(sample.values) - scored)} without a score")
+    parts.append(title)
+    fitted(written(figure, 0.08, height - 0.345, " · ".join(parts), color=QUIET), width - 0.16)
 
 
 def bin_edges(sample: LayerSample) -> Float64[np.ndarray, " e"]:
-    """One bin to a whole number; twenty of .05 for p; else equal ones over all that is drawn, more for more units."""
+    """Edges of bins: one bin per whole number, twenty bins for p, else equal bins, with more bins for more units."""
     n_bins = int(np.clip(round(2 * np.isfinite(sample.values).sum() ** (1 / 3)), 6, MOST_BINS))  # Rice's rule
     values = np.concatenate([sample.values, sample.null, sample.controls])
     values = values[np.isfinite(values)]
@@ -114,18 +114,12 @@ def bin_edges(sample: LayerSample) -> Float64[np.ndarray, " e"]:
 
 
 def draw_histogram(axes: Axes, sample: LayerSample) -> None:
-    """Share of units in each bin, and of null sets as an outline."""
+    """Draws the share of units in each bin as bars, and of null sets and controls as outlines."""
     edges = bin_edges(sample)
     values = sample.values[np.isfinite(sample.values)]
     shares = np.histogram(values, edges)[0] / len(values)
     axes.bar(edges[:-1], shares, np.diff(edges), align="edge", color=ACCENT, alpha=0.75, linewidth=0)
-    key: list[tuple[str | None, str]] = [(ACCENT, f"{count_text(len(values))} units")]
-    beside = ((sample.null, INK, "-", "null sets, of every homogeneity"), (sample.controls, GREY, "--", "controls"))
-    for values, color, dash, words in beside:
-        known = values[np.isfinite(values)]
-        if len(known):
-            axes.stairs(np.histogram(known, edges)[0] / len(known), edges, color=color, linewidth=0.9, linestyle=dash)
-            key.append((color, f"{count_text(len(known))} {words}"))
+    key = [(ACCENT, f"{count_text(len(values))} units"), *draw_outlines(axes, sample, edges)]
     if sample.column.kind == "p" and not sample.column.name.endswith("q"):  # only a p is uniform under its null
         axes.axhline(0.05, color=INK, linewidth=0.9)
         key.append((INK, "uniform"))
@@ -137,36 +131,48 @@ def draw_histogram(axes: Axes, sample: LayerSample) -> None:
     draw_key(axes, key)
 
 
-def draw_kurtosis(axes: Axes, sample: LayerSample, both: np.ndarray) -> None:
-    """Each unit's score against its kurtosis, those called several apart by colour and mark."""
-    kurtosis, values = sample.kurtosis[both], sample.values[both]
-    several = np.zeros(len(values), dtype=bool)
-    if len(sample.verdicts):
-        words = np.array([verdict_group(word) for word in sample.verdicts])
-        several = (words == SEVERAL)[both]
-    for chosen, mark, color in ((~several, "o", GREY), (several, "^", CLUSTER_COLORS[1])):
+def draw_outlines(axes: Axes, sample: LayerSample, edges: Float64[np.ndarray, " e"]) -> Iterator[tuple[str, str]]:
+    """Draws the shares of null sets and of controls as outlines; yields the colour and the text of each."""
+    outlines = ((sample.null, INK, "-", "null sets, any homogeneity"), (sample.controls, GREY, "--", "controls"))
+    for values, color, dash, label in outlines:
+        known = values[np.isfinite(values)]
+        if len(known):
+            axes.stairs(np.histogram(known, edges)[0] / len(known), edges, color=color, linewidth=0.9, linestyle=dash)
+            yield color, f"{count_text(len(known))} {label}"
+
+
+def draw_kurtosis(axes: Axes, sample: LayerSample, in_both: np.ndarray) -> None:
+    """Draws each unit's score against its kurtosis; units called several have another colour and mark."""
+    kurtosis, values = sample.kurtosis[in_both], sample.values[in_both]
+    several = np.array([verdict_group(verdict) == SEVERAL for verdict in sample.verdicts], dtype=bool)
+    several = several[in_both] if len(sample.verdicts) else np.zeros(len(values), dtype=bool)
+    for units, mark, color in ((~several, "o", GREY), (several, "^", CLUSTER_COLORS[1])):
         size = max(1.4, min(3.4, 60 / math.sqrt(len(values))))
-        axes.plot(kurtosis[chosen], values[chosen], mark, color=color, markersize=size, markeredgewidth=0, alpha=0.8)
+        axes.plot(kurtosis[units], values[units], mark, color=color, markersize=size, markeredgewidth=0, alpha=0.8)
     if kurtosis.max() > 100 * max(1.0, float(np.median(np.abs(kurtosis)))) or kurtosis.max() > 50:
         axes.set_xscale("symlog", linthresh=1)
     axes.set_xlabel("kurtosis of the peaks" + (" (log from 1)" if axes.get_xscale() == "symlog" else ""))
     axes.set_ylabel(sample.column.label, parse_math=False)
     axes.tick_params(labelsize=SMALL)
     axes.yaxis.set_major_locator(MaxNLocator(5, integer=sample.column.kind == "count"))
-    rho = spearman(kurtosis, values)
-    words = f"{round(rho, 2) + 0.0:.2f}".replace("-", MINUS) if math.isfinite(rho) else NONE
-    key: list[tuple[str | None, str]] = [(None, f"Spearman rho {words}, n = {count_text(len(values))}")]
+    key = [(QUIET, f"Spearman rho {rho_text(kurtosis, values)}, n = {count_text(len(values))}")]
     if several.any():
         key.append((CLUSTER_COLORS[1], f"▲ {count_text(int(several.sum()))} called several"))
     draw_key(axes, key)
 
 
-def draw_key(axes: Axes, lines: Sequence[tuple[str | None, str]]) -> None:
-    """Words over the axes, each in its colour."""
+def rho_text(first: Float64[np.ndarray, " n"], second: Float64[np.ndarray, " n"]) -> str:
+    """Spearman's rank correlation as a text, a dash if it is not defined."""
+    rho = spearman(first, second)
+    return f"{round(rho, 2) + 0.0:.2f}".replace("-", MINUS) if math.isfinite(rho) else NONE
+
+
+def draw_key(axes: Axes, entries: Sequence[tuple[str, str]]) -> None:
+    """Writes texts above the axes, each in its colour."""
     x = 0.0
-    for color, words in lines:
-        text = axes.annotate(words, (x, 1), xytext=(0, 8), xycoords="axes fraction", textcoords="offset points")
-        text.set(fontsize=SMALL, color=color or QUIET, va="center", parse_math=False)
+    for color, label in entries:
+        text = axes.annotate(label, (x, 1), xytext=(0, 8), xycoords="axes fraction", textcoords="offset points")
+        text.set(fontsize=SMALL, color=color, va="center", parse_math=False)
         figure = axes.get_figure(root=True)
         assert isinstance(figure, Figure)  # these axes were added to one
         renderer = figure.canvas.get_renderer()  # pyright: ignore

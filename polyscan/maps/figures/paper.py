@@ -1,4 +1,4 @@
-"""What all figures drawn by matplotlib share: type, ink, words that are never taken for mathematics, and saving."""
+"""What all matplotlib figures share: fonts, colours, texts that are never parsed as mathematics, and saving."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from contextlib import contextmanager
 from functools import cache
 from typing import Any, cast
 
-from matplotlib import font_manager, style
+from matplotlib import font_manager
+from matplotlib import style as matplotlib_style
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.text import Text
@@ -23,7 +24,7 @@ CLUSTER_COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#8a6d00")  # afte
 CLUSTER_MARKS = ("o", "s", "^", "D", "v")
 SIZE, SMALL, TITLE = 7.0, 6.0, 9.0  # points
 
-# Type 42 keeps the letters letters in a PDF, and text stays text in an SVG; the salt makes an SVG's ids the same anew.
+# Text stays text in a PDF (type 42) and in an SVG; with the salt an SVG has the same ids each time.
 SETTINGS: dict[str, Any] = {
     "pdf.fonttype": 42,
     "svg.fonttype": "none",
@@ -48,43 +49,43 @@ NO_DATE: dict[str, dict[str, Any]] = {
     "svg": {"Date": None, "Creator": "polyscan"},
     "png": {"Software": None},
 }
-# Letters that matplotlib's own type lacks are looked for in the first of these that the machine has.
+# Letters that matplotlib's own font lacks are taken from the first of these fonts that is installed.
 OTHER_SCRIPTS = ("Noto Sans CJK SC", "Noto Sans CJK JP", "Source Han Sans SC", "WenQuanYi Micro Hei", "Noto Sans")
 
 
 @cache
 def families() -> list[str]:
-    """The type, and on this machine what stands in for letters that it lacks."""
+    """The font, and the installed fonts for letters that it lacks."""
     known = set(font_manager.get_font_names())
     return ["DejaVu Sans", *(name for name in OTHER_SCRIPTS if name in known)]
 
 
 @contextmanager
 def paper() -> Generator[None]:
-    """The figures' style, whatever the user's own matplotlib settings are."""
-    with style.context(["default", {**SETTINGS, "font.sans-serif": families()}]), warnings.catch_warnings():
-        # A letter that no type on the machine has is drawn as a box; a log full of that helps nobody.
+    """Applies the style of the figures, independent of the user's matplotlib settings."""
+    with matplotlib_style.context(["default", {**SETTINGS, "font.sans-serif": families()}]), warnings.catch_warnings():
+        # A letter that no installed font has is drawn as a box; a warning for each letter would not help.
         warnings.filterwarnings("ignore", message="Glyph .* missing from")
         yield
 
 
 def blank(height: float, *, width: float = WIDTH, ppi: int = PPI) -> Figure:
-    """An empty sheet; inches. Its size in pixels is whole."""
+    """An empty figure of this size in inches, rounded to whole pixels."""
     size = (round(width * ppi) / ppi, round(height * ppi) / ppi)
     figure = Figure(figsize=size, dpi=ppi, facecolor="white")
     FigureCanvasAgg(figure)
     return figure
 
 
-def written(figure: Figure, x: float, y: float, words: str, **how: Any) -> Text:
-    """Words at that place of the sheet, in inches from its lower left corner."""
+def written(figure: Figure, x: float, y: float, words: str, **style: Any) -> Text:
+    """Writes a text at a point of the figure, in inches from its lower left corner."""
     width, height = figure.get_size_inches()
-    settings: dict[str, Any] = {"fontsize": SIZE, "va": "center", "parse_math": False} | how
+    settings: dict[str, Any] = {"fontsize": SIZE, "va": "center", "parse_math": False} | style
     return figure.text(x / width, y / height, plain(words), **settings)
 
 
 def plain(words: str) -> str:
-    r"""The words without characters that no page can show, as control characters.
+    r"""The text with each unprintable character, such as a control character, replaced.
 
     >>> plain("conv\x00$1$") == "conv\N{REPLACEMENT CHARACTER}$1$"
     True
@@ -93,7 +94,7 @@ def plain(words: str) -> str:
 
 
 def width_of(text: Text) -> float:
-    """How wide the text is drawn, in inches."""
+    """Width of the drawn text in inches."""
     figure = text.get_figure(root=True)
     assert figure is not None  # it was written on one
     renderer = cast("FigureCanvasAgg", figure.canvas).get_renderer()
@@ -101,21 +102,21 @@ def width_of(text: Text) -> float:
 
 
 def fitted(text: Text, room: float) -> Text:
-    """The same text, cut in its middle until it is no wider than `room` inches."""
+    """The same text, shortened in its middle until it is no wider than `room` inches."""
     words = text.get_text()
-    kept = len(words)
-    while kept > 1 and width_of(text) > room:
-        kept = min(kept - 1, int(kept * room / width_of(text)) + 1)
-        head = (kept + 1) // 2
-        text.set_text(f"{words[:head]}…{words[len(words) - (kept - head) :]}")
+    length = len(words)
+    while length > 1 and width_of(text) > room:
+        length = min(length - 1, int(length * room / width_of(text)) + 1)
+        head = (length + 1) // 2
+        text.set_text(f"{words[:head]}…{words[len(words) - (length - head) :]}")
     return text
 
 
 def saved(figure: Figure, ending: str) -> bytes:
-    """The figure's file, the same bytes each time.
+    """The bytes of the figure's file, the same each time.
 
     Raises:
-        ValueError: if the ending is none of `ENDINGS`.
+        ValueError: if the ending is not in `ENDINGS`.
     """
     if ending not in ENDINGS:
         raise ValueError(f"a figure ends in one of {', '.join(ENDINGS)}, got {ending!r}")

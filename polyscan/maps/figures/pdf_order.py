@@ -1,4 +1,4 @@
-"""One numbering for a PDF's objects and one order of its dictionaries, where the writer leaves both to chance."""
+"""Gives a PDF's objects and dictionaries a fixed order, which the PDF writer leaves to chance."""
 
 from __future__ import annotations
 
@@ -13,31 +13,31 @@ STREAM = b"stream\n"
 
 
 def in_order(pdf: bytes) -> bytes:
-    """The same document, its objects numbered as one comes to them from the trailer, references sorted by name.
+    """The same document with its objects numbered in the order of references from the trailer, and references sorted.
 
     Args:
-        pdf: with a plain table of its objects, as PDF 1.4 has it.
+        pdf: a PDF with a plain table of its objects, as in PDF 1.4.
 
     Raises:
         ValueError: if it has no such table.
     """
     head, objects, trailer = parts(pdf)
-    numbers = {old: new for new, old in enumerate(reached(objects, trailer), start=1)}
-    made = bytearray(head)
+    numbers = {old: new for new, old in enumerate(reachable(objects, trailer), start=1)}
+    document = bytearray(head)
     places: list[int] = []
     for old, new in numbers.items():
-        places.append(len(made))
-        made += b"%d" % new + renumbered(objects[old], numbers)[len(b"%d" % old) :]
-    start = len(made)
+        places.append(len(document))
+        document += b"%d" % new + renumbered(objects[old], numbers)[len(b"%d" % old) :]
+    start = len(document)
     table = b"".join(b"%010d 00000 n \n" % place for place in places)
-    made += b"xref\n0 %d\n0000000000 65535 f \n" % (len(places) + 1) + table
-    words = re.sub(rb"/Size \d+", b"/Size %d" % (len(places) + 1), renumbered(trailer, numbers))
-    made += b"trailer\n" + words + b"\nstartxref\n%d\n%%%%EOF\n" % start
-    return bytes(made)
+    document += b"xref\n0 %d\n0000000000 65535 f \n" % (len(places) + 1) + table
+    entries = re.sub(rb"/Size \d+", b"/Size %d" % (len(places) + 1), renumbered(trailer, numbers))
+    document += b"trailer\n" + entries + b"\nstartxref\n%d\n%%%%EOF\n" % start
+    return bytes(document)
 
 
 def parts(pdf: bytes) -> tuple[bytes, dict[int, bytes], bytes]:
-    """What stands before the objects, the objects by number, and the trailer's dictionary."""
+    """The bytes before the objects, the objects by number, and the dictionary of the trailer."""
     table = pdf.rfind(b"\nxref") + 1
     trailer = TRAILER.search(pdf, table)
     if not table or trailer is None:
@@ -53,26 +53,26 @@ def parts(pdf: bytes) -> tuple[bytes, dict[int, bytes], bytes]:
     return pdf[: places[0]], objects, trailer.group(1)
 
 
-def reached(objects: Mapping[int, bytes], trailer: bytes) -> list[int]:
-    """Numbers of the objects in the order in which they are first referred to; what nothing refers to is left out."""
-    found: dict[int, None] = {}
-    ahead = [trailer]
-    while ahead:
-        named = [int(number) for number in REFERENCE.findall(ahead.pop().partition(STREAM)[0])]
-        new = [number for number in dict.fromkeys(named) if number not in found and number in objects]
-        found.update(dict.fromkeys(new))
-        ahead.extend(objects[number] for number in reversed(new))
-    return list(found)
+def reachable(objects: Mapping[int, bytes], trailer: bytes) -> list[int]:
+    """Numbers of the objects in the order of their first reference; objects without a reference are left out."""
+    numbers: dict[int, None] = {}
+    pending = [trailer]
+    while pending:
+        references = [int(number) for number in REFERENCE.findall(pending.pop().partition(STREAM)[0])]
+        new = [number for number in dict.fromkeys(references) if number not in numbers and number in objects]
+        numbers.update(dict.fromkeys(new))
+        pending.extend(objects[number] for number in reversed(new))
+    return list(numbers)
 
 
 def renumbered(content: bytes, numbers: Mapping[int, int]) -> bytes:
-    """The content with its references under their new numbers; a stream is left alone."""
+    """The content with the new numbers in its references; a stream is not changed."""
     head, stream, rest = content.partition(STREAM)
     return REFERENCE.sub(lambda match: b"%d 0 R" % numbers[int(match.group(1))], head) + stream + rest
 
 
 def sorted_names(content: bytes) -> bytes:
-    """An object whose runs of references stand in the order of their names; a stream is left alone."""
+    """The object with consecutive references sorted by name; a stream is not changed."""
     head, stream, rest = content.partition(STREAM)
     ordered = RUN.sub(lambda run: b"".join(sorted(run.group(0).splitlines(keepends=True))), head)
     return ordered + stream + rest

@@ -1,4 +1,4 @@
-"""One unit for paper: its numbers, where it lies on its null, its elbow, its exemplars in two dimensions, its crops."""
+"""One unit as a figure: its numbers, its score against its null, its elbow, its exemplars and its pictures."""
 
 from __future__ import annotations
 
@@ -29,25 +29,28 @@ from polyscan.maps.figures.paper import (
 from polyscan.maps.figures.unit_charts import draw_charts
 
 # Inches.
-EDGE, HEAD, CHARTS, LABEL, CAPTION, FOOT = 0.08, 0.46, 1.72, 0.24, 0.13, 0.06
+EDGE, HEAD, CHARTS, LABEL, CAPTION, NOTE, FOOT = 0.08, 0.46, 1.72, 0.24, 0.13, 0.16, 0.06
 TILE, APART, MORE_APART = 0.65, 0.06, 0.16
 GLYPHS = "●■▲◆▼"
 LETTERS = "ABCDEFGHIJ"
-HEADINGS = {"visualizations": "visualizations", "begun-from-exemplars": "begun as means of exemplars"}
-TINY = 48  # px: pictures up to this size grow pixel by pixel
+HEADINGS = {
+    "visualizations": "visualizations",
+    "begun-from-exemplars": "visualizations started from means of exemplars",
+}
+TINY = 48  # px; smaller pictures are enlarged with visible pixels
 MISSING = (122, 124, 128)
 
 
 @dataclass(frozen=True, eq=False)
 class UnitSample:
-    """One unit and what it is seen against.
+    """One unit with the null of its layer.
 
     Args:
         card: the unit.
-        numbers: label and text of each number in its head line.
-        verdict: what is said of it, or empty.
-        sprite: the image that holds its pictures; None where it has none.
-        null: its layer's null; None where it has none.
+        numbers: label and text of each number at the top of the figure.
+        verdict: its verdict, or "".
+        sprite: the image with its pictures; None if it has no pictures.
+        null: the null of its layer; None without a null.
     """
 
     card: UnitCard
@@ -59,78 +62,83 @@ class UnitSample:
 
 @dataclass(frozen=True)
 class PanelRow:
-    """One row of pictures: its mark and heading, how many it stands for, and the pictures, in groups set apart."""
+    """One row of pictures: its mark and heading, the size of its cluster or panel, and its pictures in groups."""
 
     glyph: str
     color: str
-    words: str
+    heading: str
     size: int
     groups: Sequence[Sequence[Tile]]
 
 
 def unit_figure(title: str, sample: UnitSample, ending: str) -> bytes:
-    """The unit on one sheet.
+    """One unit in one figure.
 
     Args:
-        title: of the network.
+        title: title of the network.
         sample: the unit.
         ending: one of `ENDINGS`.
 
     Raises:
-        ValueError: if the ending is none of `ENDINGS`.
+        ValueError: if the ending is not in `ENDINGS`.
     """
     card = sample.card
     rows = list(cluster_rows(card))
     has_charts = bool((card.null and sample.null) or card.elbow or card.plane)
-    each = LABEL + TILE + CAPTION
+    row_height = LABEL + TILE + CAPTION
     notes = [] if rows and has_charts else list(card.missing)
     with paper():
-        height = HEAD + CHARTS * has_charts + each * len(rows) + 0.16 * len(notes) + FOOT
+        height = HEAD + CHARTS * has_charts + row_height * len(rows) + NOTE * len(notes) + FOOT
         figure = blank(height)
         draw_head(figure, title, sample)
         if has_charts:
             draw_charts(figure, card, sample.null, height - HEAD, CHARTS)
         top = height - HEAD - CHARTS * has_charts
-        sheet = opened(sample.sprite)
-        for at, row in enumerate(rows):
-            draw_row(figure, row, sheet, top - at * each, ending)
-        for at, note in enumerate(notes):
-            y = FOOT + 0.16 * (len(notes) - at - 0.5)
-            fitted(written(figure, EDGE, y, note, fontsize=SMALL, color=QUIET), WIDTH - 2 * EDGE)
+        sprite = decoded_sprite(sample.sprite)
+        for place, row in enumerate(rows):
+            draw_row(figure, row, sprite, top - place * row_height, ending)
+        draw_notes(figure, notes)
         return saved(figure, ending)
 
 
+def draw_notes(figure: Figure, notes: Sequence[str]) -> None:
+    """Writes the notes at the lower edge, one per line."""
+    for place, note in enumerate(notes):
+        y = FOOT + NOTE * (len(notes) - place - 0.5)
+        fitted(written(figure, EDGE, y, note, fontsize=SMALL, color=QUIET), WIDTH - 2 * EDGE)
+
+
 def draw_head(figure: Figure, title: str, sample: UnitSample) -> None:
-    """The unit, its network, what is said of it, and its numbers."""
+    """The names of the unit and of the network, the verdict and the numbers."""
     width, height = figure.get_size_inches()
     name = written(figure, EDGE, height - 0.16, f"{sample.card.layer}:{sample.card.channel}", fontsize=TITLE)
     name.set(fontweight="bold")
     fitted(name, width * 0.6)
-    beside = written(figure, EDGE + width_of(name) + 0.12, height - 0.165, title, fontsize=SMALL, color=QUIET)
-    fitted(beside, width - EDGE - (EDGE + width_of(name) + 0.12))
-    words = [*([sample.verdict] if sample.verdict else []), *(f"{label} {text}" for label, text in sample.numbers)]
-    fitted(written(figure, EDGE, height - 0.345, " · ".join(words)), width - 2 * EDGE)
+    left = EDGE + width_of(name) + 0.12
+    fitted(written(figure, left, height - 0.165, title, fontsize=SMALL, color=QUIET), width - EDGE - left)
+    parts = [*([sample.verdict] if sample.verdict else []), *(f"{label} {text}" for label, text in sample.numbers)]
+    fitted(written(figure, EDGE, height - 0.345, " · ".join(parts)), width - 2 * EDGE)
 
 
 def cluster_rows(card: UnitCard) -> Iterator[PanelRow]:
-    """A row for each cluster of exemplars, which wears its mark, and one for each other kind of evidence."""
+    """A row for each cluster of exemplars, with its mark, and a row for each other kind of evidence."""
     for panel in card.panels:
         groups = [cluster.tiles for cluster in panel.clusters if cluster.tiles]
         if panel.evidence == "exemplars":
             for place, cluster in enumerate(panel.clusters):
                 if cluster.tiles:
-                    words = exemplar_words(panel, place)
+                    heading = exemplar_heading(panel, place)
                     glyph, color = GLYPHS[place % 5], CLUSTER_COLORS[place % 5]
-                    yield PanelRow(glyph, color, words, cluster.size, [cluster.tiles])
+                    yield PanelRow(glyph, color, heading, cluster.size, [cluster.tiles])
         elif groups:
-            words = f"{panel.size} {HEADINGS[panel.evidence]}"
+            heading = f"{panel.size} {HEADINGS[panel.evidence]}"
             if len(panel.clusters) > 1:
-                words += f" in clusters of {', '.join(str(cluster.size) for cluster in panel.clusters)}"
-            yield PanelRow("", INK, words, panel.size, groups)
+                heading += f" in clusters of {', '.join(str(cluster.size) for cluster in panel.clusters)}"
+            yield PanelRow("", INK, heading, panel.size, groups)
 
 
-def exemplar_words(panel: Panel, place: int) -> str:
-    """What stands over one cluster of exemplars."""
+def exemplar_heading(panel: Panel, place: int) -> str:
+    """The heading of one cluster of exemplars."""
     cluster = panel.clusters[place]
     names = ", ".join(f"{name} ({fit})" for name, fit in cluster.names)
     if len(panel.clusters) == 1:
@@ -140,42 +148,42 @@ def exemplar_words(panel: Panel, place: int) -> str:
     )
 
 
-def placed(groups: Sequence[Sequence[Tile]]) -> list[tuple[float, Tile]]:
-    """Left ends of the pictures that a row has room for, in inches; groups stand further apart."""
-    found: list[tuple[float, Tile]] = []
+def tiles_with_room(groups: Sequence[Sequence[Tile]]) -> list[tuple[float, Tile]]:
+    """The pictures that fit into a row, each with its left end in inches; groups have larger gaps between them."""
+    tiles: list[tuple[float, Tile]] = []
     x = EDGE
     for group in groups:
         for tile in group:
             if x + TILE <= WIDTH - EDGE:
-                found.append((x, tile))
+                tiles.append((x, tile))
             x += TILE + APART
         x += MORE_APART - APART
-    return found
+    return tiles
 
 
-def draw_row(figure: Figure, row: PanelRow, sheet: Image.Image | None, top: float, ending: str) -> None:
-    """A heading, its pictures strongest first, and under each its activation."""
+def draw_row(figure: Figure, row: PanelRow, sprite: Image.Image | None, top: float, ending: str) -> None:
+    """Draws a heading and its pictures, strongest first, with the activation below each."""
     x, y = EDGE, top - LABEL / 2 - 0.02
     if row.glyph:
         x += width_of(written(figure, x, y, row.glyph, color=row.color)) + 0.06
-    shown = placed(row.groups)
-    left = f"; {len(shown)} shown" if len(shown) < row.size else ""
-    fitted(written(figure, x, y, row.words + left), WIDTH - EDGE - x)
-    for at, tile in shown:
+    shown = tiles_with_room(row.groups)
+    count = f"; {len(shown)} shown" if len(shown) < row.size else ""
+    fitted(written(figure, x, y, row.heading + count), WIDTH - EDGE - x)
+    for left, tile in shown:
         box = (tile.left, tile.top, tile.left + tile.width, tile.top + tile.height)
-        draw_tile(figure, sheet and sheet.crop(box), at, top - LABEL - TILE, ending)
-        text = written(figure, at + TILE / 2, top - LABEL - TILE - 0.07, tile.caption, fontsize=5, ha="center")
+        draw_tile(figure, sprite and sprite.crop(box), left, top - LABEL - TILE, ending)
+        text = written(figure, left + TILE / 2, top - LABEL - TILE - 0.07, tile.caption, fontsize=5, ha="center")
         text.set(color=QUIET)
 
 
 def draw_tile(figure: Figure, picture: Image.Image | None, x: float, y: float, ending: str) -> None:
-    """One picture in its square, as large as fits; a grey square where there is none."""
+    """Draws one picture as large as fits into its square, or a grey square if there is no picture."""
     width, height = figure.get_size_inches()
     if picture is None:
         picture = Image.new("RGB", (1, 1), MISSING)
     scale = TILE / max(picture.size)
     across, down = picture.width * scale, picture.height * scale
-    if ending == "png" and max(picture.size) > TINY:  # a vector file keeps the pixels that there are
+    if ending == "png" and max(picture.size) > TINY:  # a vector file keeps the original pixels
         size = (max(1, round(across * figure.dpi)), max(1, round(down * figure.dpi)))
         picture = picture.resize(size, Image.Resampling.LANCZOS)
     box = ((x + (TILE - across) / 2) / width, (y + (TILE - down) / 2) / height, across / width, down / height)
@@ -186,8 +194,8 @@ def draw_tile(figure: Figure, picture: Image.Image | None, x: float, y: float, e
     axes.imshow(np.asarray(picture), interpolation="none", aspect="auto")
 
 
-def opened(sprite: bytes | None) -> Image.Image | None:
-    """The sprite in RGB; None where there is none that can be read."""
+def decoded_sprite(sprite: bytes | None) -> Image.Image | None:
+    """The sprite in RGB; None if there is no sprite or it cannot be decoded."""
     if sprite is None:
         return None
     try:

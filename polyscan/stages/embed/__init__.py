@@ -1,7 +1,7 @@
-"""embed: each piece of evidence, once, into the space where it is compared.
+"""embed: maps each piece of evidence once into the space where it is compared.
 
-Crops and visualizations go through an embedder. Where a layer's units see but a part of the image, the scanned
-network's own features at the peak's place say more than an embedding of the crop; they are gathered in one pass.
+Crops and visualizations go through an embedder. If a layer's units see only a part of the image, the scanned network's
+own features at the peak's position say more than an embedding of the crop; they are gathered in one pass.
 """
 
 from __future__ import annotations
@@ -22,26 +22,24 @@ from polyscan.tables import Columns
 
 def shards(job: Job, run: Run) -> list[Shard]:
     """The concepts, then ranges of distinct crops, of images for their features, and of visualizations."""
-    layers = run.layer_table()
-    n_images = len(open_images(job)) if (layers["space"] != "image").any() else 0
-    n_visualizations = len(run.read("visualizations", ["index"]))
-    sizes = [1, len(crops_in_use(job, run)), n_images, n_visualizations]
-    whole = [
-        split_within("embed", [size], most)
-        for size, most in zip(
-            sizes, (1, job.embed.crops_per_shard, job.collect.images_per_shard, job.embed.crops_per_shard), strict=True
-        )
-    ]
-    starts = [0, *accumulate(sizes)]
-    count = sum(map(len, whole))
+    n_images = len(open_images(job)) if _has_feature_layers(run) else 0
+    sizes = [1, len(crops_in_use(job, run)), n_images, len(run.read("visualizations", ["index"]))]
+    limits = (1, job.embed.crops_per_shard, job.collect.images_per_shard, job.embed.crops_per_shard)
     ranges = [
-        (start + shard.start, start + shard.stop) for start, part in zip(starts, whole, strict=False) for shard in part
+        (start + shard.start, start + shard.stop)
+        for start, size, most in zip([0, *accumulate(sizes)], sizes, limits, strict=False)
+        for shard in split_within("embed", [size], most)
     ]
-    return [Shard("embed", index, count, start, stop) for index, (start, stop) in enumerate(ranges)]
+    return [Shard("embed", index, len(ranges), start, stop) for index, (start, stop) in enumerate(ranges)]
+
+
+def _has_feature_layers(run: Run) -> bool:
+    """Whether some layer is compared by the network's own features."""
+    return bool((run.layer_table()["space"] != "image").any())
 
 
 class Worker:
-    """Holds the network, the embedder and the image source, and knows what is to be embedded."""
+    """Holds the network, the embedder and the image source, and the four kinds of things to embed."""
 
     def __init__(self, job: Job, run: Run) -> None:
         images = open_images(job)
@@ -55,11 +53,11 @@ class Worker:
             Features(job, run, images, reader),
             visualizations,
         )
-        n_images = len(images) if (run.layer_table()["space"] != "image").any() else 0
+        n_images = len(images) if _has_feature_layers(run) else 0
         self.starts = [0, *accumulate((1, len(crops), n_images))]
 
     def __call__(self, shard: Shard) -> dict[str, Columns]:
-        """What one range of items gives: concepts, embeddings with thumbnails, or features."""
+        """The tables of one range of items: concepts, embeddings with thumbnails, or features."""
         part = bisect_right(self.starts, shard.start) - 1
         start = self.starts[part]
         return self.parts[part](range(shard.start - start, shard.stop - start))

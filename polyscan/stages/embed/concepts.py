@@ -1,8 +1,8 @@
-"""What clusters may mean: a vector for each concept, and the mean of all images in the same space."""
+"""Concepts that clusters are compared with: a vector for each, and the mean of all images in the same space."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,11 +17,14 @@ from polyscan.tables import Columns
 from polyscan.vision.embedders import Embedder
 from polyscan.vision.preprocessing import Preprocessing
 
+ConceptRow = tuple[str, str, int, int, Float32[np.ndarray, " d"]]
+"""Concept, kind, label, number of images and vector."""
+
 
 class ConceptVectors:
-    """Concepts of a job's images: names by the embedder's text tower where it has one, and label prototypes.
+    """Concepts of a job's images: label prototypes, and words if the embedder has a text tower.
 
-    A label's prototype is the mean embedding of its images among a seeded sample, the survey's size; whole images.
+    A label's prototype is the mean embedding of its whole images in a seeded sample as large as the survey's.
     """
 
     def __init__(self, job: Job, images: ImageSource, preprocessing: Preprocessing, embedder: Embedder) -> None:
@@ -34,23 +37,8 @@ class ConceptVectors:
         """The table `concepts`."""
         pictures: list[Picture] = []
         vectors = embedded(self.embedder, self._views(pictures), self.job.embed.batch)
-        rows: list[tuple[str, str, int, int, Float32[np.ndarray, " d"]]] = []
-        if len(vectors):
-            whitening = Whitening.of(vectors)
-            rows.append(("mean of all images", "mean", -1, len(vectors), whitening.mean))
-            rows += [(f"axis {j}", "axis", -1, len(vectors), axis) for j, axis in enumerate(whitening.axes.T)]
-        labels = np.array([-1 if picture.label is None else picture.label for picture in pictures], dtype=np.int64)
         names = {picture.label: picture.label_name for picture in pictures}
-        for label in np.unique(labels[labels >= 0]).tolist():
-            its = vectors[labels == label]
-            rows.append((names[label] or str(label), "label", label, len(its), _mean(its)))
-        if self.embedder.words is not None:
-            words = self._vocabulary(sorted({str(name) for name in names.values() if name}))
-            rows += (
-                [(word, "text", -1, 0, vector) for word, vector in zip(words, self.embedder.words(words), strict=True)]
-                if words
-                else []
-            )
+        rows = [*_whitening_rows(vectors), *_label_rows(pictures, vectors, names), *self._word_rows(names.values())]
         return {
             "concepts": {
                 "space": [self.embedder.name] * len(rows),
@@ -62,6 +50,15 @@ class ConceptVectors:
             }
         }
 
+    def _word_rows(self, names: Iterable[str | None]) -> Iterator[ConceptRow]:
+        """Words, embedded by the embedder's text tower; empty if it has none."""
+        if self.embedder.words is None:
+            return
+        words = self._vocabulary(sorted({str(name) for name in names if name}))
+        if words:
+            for word, vector in zip(words, self.embedder.words(words), strict=True):
+                yield word, "text", -1, 0, vector
+
     def _vocabulary(self, class_names: list[str]) -> list[str]:
         """The words that clusters may be named by: those of `embed.vocabulary`, else the names of the classes."""
         if not self.job.embed.vocabulary:
@@ -70,15 +67,34 @@ class ConceptVectors:
         return list(dict.fromkeys(line.strip() for line in lines if line.strip()))
 
     def _views(self, pictures: list[Picture]) -> Iterator[Crop]:
-        """What the network sees of each image of the sample; `pictures` is given those that could be read."""
+        """What the network sees of each image of the sample; appends those that could be read to `pictures`."""
         generator = np.random.default_rng(seed(self.job.seed, "concepts' images"))
         count = min(self.job.survey.images, len(self.images))
-        wanted = np.sort(generator.permutation(len(self.images))[:count]).tolist()
-        for entry in self.images.read(wanted):
+        ids = np.sort(generator.permutation(len(self.images))[:count]).tolist()
+        for entry in self.images.read(ids):
             if isinstance(entry, Picture):
                 view = self.preprocessing.view(entry.pixels)
                 pictures.append(entry)
                 yield view
+
+
+def _whitening_rows(vectors: Float32[np.ndarray, "n d"]) -> Iterator[ConceptRow]:
+    """The whitening of the space: the mean of all images, and the axes."""
+    if len(vectors):
+        whitening = Whitening.of(vectors)
+        yield "mean of all images", "mean", -1, len(vectors), whitening.mean
+        for index, axis in enumerate(whitening.axes.T):
+            yield f"axis {index}", "axis", -1, len(vectors), axis
+
+
+def _label_rows(
+    pictures: Sequence[Picture], vectors: Float32[np.ndarray, "n d"], names: Mapping[int | None, str | None]
+) -> Iterator[ConceptRow]:
+    """The prototype of each label."""
+    labels = np.array([-1 if picture.label is None else picture.label for picture in pictures], dtype=np.int64)
+    for label in np.unique(labels[labels >= 0]).tolist():
+        of_label = vectors[labels == label]
+        yield names[label] or str(label), "label", label, len(of_label), _mean(of_label)
 
 
 def _mean(vectors: Float32[np.ndarray, "n d"]) -> Float32[np.ndarray, " d"]:

@@ -1,4 +1,4 @@
-"""Crops of exemplars: cut out, embedded, and kept small to be looked at."""
+"""Crops of exemplars: cut out, embedded, and stored as thumbnails."""
 
 from __future__ import annotations
 
@@ -26,21 +26,13 @@ JPEG_QUALITY = 85
 def crops_in_use(job: Job, run: Run) -> pd.DataFrame:
     """Distinct crops, each once, in the order of the first layer that uses them, then by image.
 
-    So the crops of one image lie together in a shard, and the vectors of a layer's units in few parts. Crops of real
-    units are shown (`is_shown`), whether anything is compared by them or not; `is_embedded` are those, real and virtual
-    units', that something is compared by, every image where it is a pool, and all where the job wants it.
+    In this order, the crops of one image lie together in a shard, and the vectors of a layer's units in few parts.
+    Crops of real units are shown (`is_shown`), even if nothing is compared by them. `is_embedded` marks the crops of
+    layers that are compared by crops, those of all real units if `embed.crops` is set, and every whole image if there
+    is a pool.
     """
     layers = run.layer_table().set_index("layer")
-    rows = run.read("exemplars", ["layer", "role", "channel", "rank", "image", "crop", *BOX])
-    rows = rows[rows["rank"] < (job.n_embedded)]
-    rows = rows[~_is_dead(run, rows)]
-    rows["depth"] = rows["layer"].map(layers["depth"])
-    rows["is_shown"] = rows["role"] == REAL
-    is_compared = rows["layer"].map(layers["space"]) == "image"
-    rows["is_embedded"] = is_compared | (rows["is_shown"] & job.embed.crops)
-    rows["is_shown"] &= job.embed.thumbnail_px > 0
-    rows = rows[rows["is_embedded"] | rows["is_shown"]]
-    rows = rows[["depth", "image", *BOX, "crop", "is_shown", "is_embedded"]]
+    rows = _exemplar_crops(job, run, layers)
     if has_pool(job, run):
         pool = whole_images(run)
         pool["depth"], pool["is_shown"], pool["is_embedded"] = int(layers["depth"].max()), False, True
@@ -51,10 +43,24 @@ def crops_in_use(job: Job, run: Run) -> pd.DataFrame:
     return rows.drop_duplicates("crop").reset_index(drop=True)
 
 
+def _exemplar_crops(job: Job, run: Run, layers: pd.DataFrame) -> pd.DataFrame:
+    """Crops of live units' exemplars that are shown or embedded, one row for each use."""
+    rows = run.read("exemplars", ["layer", "role", "channel", "rank", "image", "crop", *BOX])
+    rows = rows[rows["rank"] < job.n_embedded]
+    rows = rows[~_is_dead(run, rows)]
+    rows["depth"] = rows["layer"].map(layers["depth"])
+    rows["is_shown"] = rows["role"] == REAL
+    is_compared = rows["layer"].map(layers["space"]) == "image"
+    rows["is_embedded"] = is_compared | (rows["is_shown"] & job.embed.crops)
+    rows["is_shown"] &= job.embed.thumbnail_px > 0
+    rows = rows[rows["is_embedded"] | rows["is_shown"]]
+    return rows[["depth", "image", *BOX, "crop", "is_shown", "is_embedded"]]
+
+
 def _is_dead(run: Run, rows: pd.DataFrame) -> pd.Series:
-    dead = run.read("units", ["layer", "channel", "is_dead"])
-    gone = pd.MultiIndex.from_frame(dead[dead["is_dead"]][["layer", "channel"]])
-    return pd.Series(pd.MultiIndex.from_frame(rows[["layer", "channel"]]).isin(gone), index=rows.index)
+    units = run.read("units", ["layer", "channel", "is_dead"])
+    dead = pd.MultiIndex.from_frame(units[units["is_dead"]][["layer", "channel"]])
+    return pd.Series(pd.MultiIndex.from_frame(rows[["layer", "channel"]]).isin(dead), index=rows.index)
 
 
 class Crops:
@@ -73,7 +79,7 @@ class Crops:
         return len(self.rows)
 
     def __call__(self, range_: range) -> dict[str, Columns]:
-        """Embeddings of a range of crops, and thumbnails of those that are shown."""
+        """Embeddings and thumbnails of a range of crops."""
         rows = self.rows.iloc[range_.start : range_.stop]
         items, is_embedded = rows["crop"].to_numpy(), rows["is_embedded"].to_numpy()
         thumbnails: list[bytes] = []
@@ -88,28 +94,28 @@ class Crops:
         }
 
     def _embedded_crops(self, rows: pd.DataFrame, thumbnails: list[bytes]) -> Iterator[Crop]:
-        """Crops that are embedded; thumbnails of those that are shown are appended as they come by."""
-        for crop, shown, wanted in zip(self._cut_out(rows), rows["is_shown"], rows["is_embedded"], strict=True):
-            if shown:
+        """Crops to embed; appends a thumbnail of each crop that is shown to `thumbnails`."""
+        for crop, is_shown, is_embedded in zip(self._cut_out(rows), rows["is_shown"], rows["is_embedded"], strict=True):
+            if is_shown:
                 thumbnails.append(jpeg(crop, self.job.embed.thumbnail_px))
-            if wanted:
+            if is_embedded:
                 yield crop
 
     def _cut_out(self, rows: pd.DataFrame) -> Iterator[Crop]:
-        """The crops of these rows; an image is decoded once for all its crops in a row."""
-        # Runs of one image, not all rows of it: the crops must come in the order of their rows.
+        """The crops of these rows; an image is decoded once for all consecutive crops of it."""
+        # Consecutive rows of an image, not all its rows: the crops must come in the order of their rows.
         runs = [crops for _, crops in rows.groupby((rows["image"] != rows["image"].shift()).cumsum())]
         ids = [int(crops["image"].iloc[0]) for crops in runs]
         for crops, entry in zip(runs, self.images.read(ids), strict=True):
             if not isinstance(entry, Picture):
-                raise TableError(f"image {entry.path} could be read by `collect` and can't any more: {entry.reason}")
+                raise TableError(f"image {entry.path} can no longer be read, but `collect` read it: {entry.reason}")
             view = self.view(entry.pixels)
             for top, left, bottom, right in crops[BOX].itertuples(index=False):
                 yield view[top:bottom, left:right]
 
 
 def jpeg(crop: Crop, side: int) -> bytes:
-    """The crop as a JPEG of at most `side` px; a smaller one is enlarged in whole steps, so that pixels stay seen."""
+    """The crop as a JPEG of at most `side` px; a smaller one is enlarged by a whole factor, so pixels stay visible."""
     picture = Image.fromarray(crop if crop.shape[2] == 3 else crop[:, :, 0])
     longest = max(picture.size)
     if longest > side:

@@ -1,4 +1,4 @@
-"""Crops to vectors, in batches of one shape."""
+"""Embeds crops in batches that all have the same shape."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Crop = UInt8[np.ndarray, "y x c"]
 
 
 def embedded(embedder: Embedder, crops: Iterable[Crop], size: int) -> Float32[np.ndarray, "n d"]:
-    """Vectors of these crops, `size` at a time; the last batch is padded, so that every batch has one shape."""
+    """Vectors of these crops, `size` at a time; the last batch is padded, so that all batches have the same shape."""
     batch: list[Crop] = []
     vectors: list[Float32[np.ndarray, "b d"]] = []
     for crop in crops:

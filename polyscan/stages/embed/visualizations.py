@@ -1,4 +1,4 @@
-"""Visualizations embedded."""
+"""Embeds visualizations."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from polyscan.vision.embedders import Embedder
 
 
 class Visualizations:
-    """All visualizations of a run in the order of their table."""
+    """All visualizations of a run, in the order of their table."""
 
     def __init__(self, job: Job, run: Run, embedder: Embedder) -> None:
         self.job = job
@@ -27,16 +27,16 @@ class Visualizations:
         self.rows = run.read("visualizations", ["layer", "channel", "index"])
 
     def __call__(self, range_: range) -> dict[str, Columns]:
-        """Embeddings of a range of them."""
+        """Embeddings of a range of visualizations."""
         rows = self.rows.iloc[range_.start : range_.stop]
         items = visualization_keys(rows["layer"], rows["channel"], rows["index"])
         vectors = embedded(self.embedder, self._pictures(rows), self.job.embed.batch)
         return {"embeddings": {"space": [self.embedder.name] * len(items), "item": items, "embedding": vectors}}
 
     def _pictures(self, rows: pd.DataFrame) -> Iterator[Crop]:
-        for layer, wanted in rows.groupby("layer", sort=False):
+        for layer, of_layer in rows.groupby("layer", sort=False):
             stored = self.run.read("visualizations", ["channel", "index", "image"], where={"layer": str(layer)})
             stored = stored.set_index(["channel", "index"])["image"]
-            for channel, index in zip(wanted["channel"], wanted["index"], strict=True):
+            for channel, index in zip(of_layer["channel"], of_layer["index"], strict=True):
                 array = np.asarray(Image.open(io.BytesIO(stored.loc[(channel, index)])))
                 yield array[:, :, None] if array.ndim == 2 else array

@@ -1,4 +1,4 @@
-"""Where each unit's exemplars lie, so that units can be compared with each other."""
+"""The mean of each unit's exemplars in embedding space, so that units can be compared with each other."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def centre_rows(subjects: Sequence[Subject]) -> Columns:
 
 
 def centre(subject: Subject) -> Float32[np.ndarray, " r"]:
-    """The mean of a unit's exemplars as cosines see them, each of length one; of length one itself, or 0."""
+    """The mean of a unit's exemplars, whitened as for cosines and scaled to length 1; its own length is 1 or 0."""
     seen = subject.sample.seen
     lengths = np.linalg.norm(seen, axis=1, keepdims=True)
     mean = np.divide(seen, lengths, out=np.zeros_like(seen), where=lengths > 0).mean(axis=0)

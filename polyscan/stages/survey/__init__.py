@@ -1,8 +1,8 @@
-"""survey: which layers there are and what they can see; of each, its mean activation and its virtual units.
+"""survey: describes each layer, samples its activations, and makes its virtual units.
 
-The virtual units carry a layer's null and the measure of its error: units of the roles `null` and `control` are
-one-exemplar readouts (what a unit that answers to one thing looks like in this layer), those of the role `planted` are
-maxima of two controls (units that answer to two).
+Virtual units provide a layer's null, its error rate and its power. Those of the roles `null` and `control` are
+single-concept readouts, each made from one exemplar: what a unit that answers to one thing looks like in this layer.
+Those of the role `planted` are maxima of two controls: units that answer to two things.
 """
 
 from __future__ import annotations
@@ -55,62 +55,69 @@ class Worker:
         reader = Reader(self.reader.network, [point.layer for point in points])
         fields = self._fields(reader)
         spaces = {point.layer: self._space(point) for point in points}
-        sampled = self._sampled(spaces)
+        samples = self._sampled(spaces)
         layers: list[Row] = []
         units: list[VirtualUnits] = []
         readouts: list[Row] = []
         for point, field in zip(points, fields, strict=True):
             space = spaces[point.layer]
-            generator = np.random.default_rng(seed(self.job.seed, "random sets", point.layer))
-            there = sampled[self._view(point.layer, space)]
-            whitening = Whitening.of(there.vectors, without=place_directions(there.means))
-            clarity = random_clarity(whitening(there.vectors), self.job.collect.k, generator=generator)
+            whitening, clarity = self._compared(point.layer, samples[self._view(point.layer, space)])
             layers.append({**layer_row(point), **space, "effective_field": field, "random_clarity": clarity})
-            own = sampled[View(point.layer)]
-            units.append(VirtualUnits(self.job, point.layer, len(self.images), own.vectors, own.places))
+            sample = samples[View(point.layer)]
+            units.append(VirtualUnits(self.job, point.layer, len(self.images), sample.vectors, sample.places))
             readouts += whitening_rows(point.layer, whitening)
         self._plant(reader, units)
-        readouts += [row for its in units for row in its.rows()]
+        readouts += [row for of_layer in units for row in of_layer.rows()]
         return {"layers": _columns(list(self._with_virtual(layers, units))), "readouts": _columns(readouts)}
+
+    def _compared(self, layer: str, sample: Sampled) -> tuple[Whitening, float]:
+        """How the layer's features are compared, from a sample of them, and the clarity of random sets of them."""
+        generator = np.random.default_rng(seed(self.job.seed, "random sets", layer))
+        whitening = Whitening.of(sample.vectors, without=place_directions(sample.means))
+        return whitening, random_clarity(whitening(sample.vectors), self.job.collect.k, generator=generator)
 
     def _space(self, point: ReadPoint) -> Row:
         input_px = self.reader.network.preprocessing.input_px
         return compared(point, self.reader.points, wanted=self.job.survey.space, input_px=input_px)
 
     def _view(self, layer: str, space: Row) -> View:
-        """Where a layer's evidence is compared, if it is by features."""
+        """The map whose features a layer's evidence is compared by, if it is compared by features."""
         source = str(space["next"]) if space["space"] == "next" else layer
         sizes = {point.layer: point.map_size for point in self.reader.points}
         return View(source, is_smooth=sizes[source] == sizes[layer] != (1, 1))
 
     def _sampled(self, spaces: Mapping[str, Row]) -> dict[View, Sampled]:
-        """Samples of these layers' maps, and of those where they are compared."""
+        """Samples of these layers' maps and of the maps whose features they are compared by."""
         views = [View(layer) for layer in spaces] + [self._view(layer, space) for layer, space in spaces.items()]
         views = list(dict.fromkeys(views))
         reader = Reader(self.reader.network, list(dict.fromkeys(view.layer for view in views)))
         return self.sampler.sampled(reader, views)
 
     def _fields(self, reader: Reader) -> list[float]:
-        wanted = self.sampler.first(FIELD_IMAGES)
-        first = next(iter(batches(reader.network, self.images, wanted, FIELD_IMAGES)), None)
-        everywhere = range(len(reader.points))
-        return [math.nan for _ in everywhere] if first is None else effective_fields(reader, everywhere, first.inputs)
+        ids = self.sampler.first(FIELD_IMAGES)
+        first = next(iter(batches(reader.network, self.images, ids, FIELD_IMAGES)), None)
+        points = range(len(reader.points))
+        return [math.nan for _ in points] if first is None else effective_fields(reader, points, first.inputs)
 
     def _plant(self, reader: Reader, units: list[VirtualUnits]) -> None:
-        """Plants need their sources' peaks: a second pass over the sample, with the controls as readouts."""
-        controls = {its.layer: {"control": directions} for its in units if (directions := its.controls) is not None}
+        """Makes planted units, after a second pass over the sample, which gives the peaks of controls and channels."""
+        controls = {
+            of_layer.layer: {"control": directions}
+            for of_layer in units
+            if (directions := of_layer.controls) is not None
+        }
         if not controls or not self.job.survey.planted:
             return
         peaks = self.sampler.peaks(reader, controls)
-        for its in units:
-            if its.layer in controls:
-                its.plant(peaks)
+        for of_layer in units:
+            if of_layer.layer in controls:
+                of_layer.plant(peaks)
 
     def _with_virtual(self, layers: list[Row], units: list[VirtualUnits]) -> Iterator[Row]:
         """Each layer's row, followed by those of its virtual layers."""
-        for row, its in zip(layers, units, strict=True):
+        for row, of_layer in zip(layers, units, strict=True):
             yield row
-            sizes = its.sizes()
+            sizes = of_layer.sizes()
             if self.job.survey.sign == "both":
                 sizes["down"] = row["n_units"]
             yield from (virtual_row(row, role, n) for role, n in sizes.items())

@@ -1,4 +1,4 @@
-"""Rows of the table `layers`: where a layer is read, what it sees, and where its evidence is compared."""
+"""Rows of the table `layers`: where a layer is read, what it sees, and the space in which its evidence is compared."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Row = dict[str, Any]
 
 
 def layer_row(point: ReadPoint) -> Row:
-    """What a read point says of itself."""
+    """The row of a real layer, without its space."""
     rows, columns = point.field or (None, None)
     return {
         "layer": point.layer,
@@ -66,12 +66,12 @@ def compared(point: ReadPoint, points: Sequence[ReadPoint], *, wanted: str, inpu
 
 
 def has_space(point: ReadPoint) -> bool:
-    """Whether its units are somewhere in the image."""
+    """Whether its units have positions in the image."""
     return point.field is not None and point.map_size != (1, 1)
 
 
 def covers(point: ReadPoint, input_px: int) -> bool:
-    """Whether the field of every position holds the whole image."""
+    """Whether the receptive field of every position holds the whole image."""
     if point.field is None:
         return True
     lasts = [axis.low + (size - 1) * axis.stride for axis, size in zip(point.field, point.map_size, strict=True)]

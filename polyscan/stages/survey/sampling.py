@@ -1,4 +1,4 @@
-"""Activation vectors of layers at seeded places of a seeded sample of images, and peaks of readouts on it."""
+"""Activation vectors of layers at seeded positions of a seeded sample of images, and peaks of readouts on it."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ PeakValues = Float32[np.ndarray, "images u"]
 
 @dataclass(frozen=True)
 class View:
-    """A layer's map as it is sampled: itself, or each place's 3 x 3 neighbourhood averaged."""
+    """A layer's map as it is sampled: unchanged, or averaged over each position's 3 x 3 neighbourhood."""
 
     layer: str
     is_smooth: bool = False
 
     def of(self, maps: Float[Tensor, "b c y x"]) -> Float[Tensor, "b c y x"]:
-        """The map as it is seen."""
+        """The view's map, made from the layer's."""
         return smoothed(maps) if self.is_smooth else maps
 
 
 @dataclass(frozen=True, eq=False)
 class Sampled:
-    """A view's sample: vectors, the (image, position) of each, and the mean vector of each place of the map."""
+    """A view's sample: vectors, the (image, position) of each, and the mean vector of each position of the map."""
 
     vectors: Float32[np.ndarray, "p c"]
     places: Int64[np.ndarray, "p 2"]
@@ -43,10 +43,10 @@ class Sampled:
 
 
 class _Rows:
-    """Rows of one array that is made when the first come, `most` in all.
+    """Collects at most `most` rows in one array, which is allocated when the first rows come.
 
-    Many small arrays, one a batch, would lie between the freed maps of a pass and keep their memory from being used
-    again: 3.5 GB rather than 1.6 at 4,000 images of MobileNetV2's blocks.
+    With one small array per batch, these would lie between the freed maps of a pass and keep their memory from being
+    reused: 3.5 GB rather than 1.6 at 4,000 images of MobileNetV2's blocks.
     """
 
     def __init__(self, most: int) -> None:
@@ -55,14 +55,14 @@ class _Rows:
         self.n = 0
 
     def add(self, rows: Float32[np.ndarray, "_ c"]) -> None:
-        """Puts them behind those before."""
+        """Appends rows."""
         if self._values is None:
             self._values = np.empty((self.most, rows.shape[1]), dtype=np.float32)
         self._values[self.n : self.n + len(rows)] = rows
         self.n += len(rows)
 
     def result(self) -> Float32[np.ndarray, "n c"]:
-        """All of them."""
+        """All rows so far."""
         return np.empty((0, 0), dtype=np.float32) if self._values is None else self._values[: self.n]
 
 
@@ -76,17 +76,17 @@ class _SampleTally:
         self.n = 0
 
     def add(self, maps: Float[Tensor, "b c y x"], rows: list[int]) -> None:
-        """Counts one batch, whose images are these rows of the sample."""
+        """Adds one batch, whose images are these rows of the sample."""
         flat = maps.flatten(2).float()
-        where = torch.from_numpy(self.drawn[rows]).to(maps.device)  # [b, per]
-        taken = flat.gather(2, where[:, None, :].expand(-1, flat.shape[1], -1))
-        self.vectors.add(taken.permute(0, 2, 1).flatten(0, 1).cpu().numpy())
+        positions = torch.from_numpy(self.drawn[rows]).to(maps.device)  # [b, per]
+        vectors = flat.gather(2, positions[:, None, :].expand(-1, flat.shape[1], -1))
+        self.vectors.add(vectors.permute(0, 2, 1).flatten(0, 1).cpu().numpy())
         total = flat.double().sum(dim=0)
         self.total = total if self.total is None else self.total + total
         self.n += len(rows)
 
     def result(self, layer: str, images: Int64[np.ndarray, " i"], seen: list[int]) -> Sampled:
-        """All of it."""
+        """The whole sample; `seen` are the rows of the images that could be read."""
         if self.total is None:
             raise ImagesError("none of the survey's images could be read; check `images.source`")
         vectors = self.vectors.result()
@@ -99,8 +99,8 @@ class Sampler:
     """The survey's sample of a job's images.
 
     Args:
-        job: seeds it, and says how large it is.
-        images: where it is drawn from.
+        job: gives its seed and size.
+        images: to draw from.
     """
 
     def __init__(self, job: Job, images: ImageSource) -> None:
@@ -111,10 +111,10 @@ class Sampler:
         self.sample: list[int] = np.sort(generator.permutation(len(images))[:count]).tolist()
 
     def sampled(self, reader: Reader, views: Sequence[View]) -> dict[View, Sampled]:
-        """Each view's vectors at seeded positions, and its mean vector at every place.
+        """Each view's vectors at seeded positions, and its mean vector at every position.
 
         Raises:
-            ModelError: if one is not finite.
+            ModelError: if a vector is not finite.
         """
         per_image = max(1, math.ceil(self.job.survey.positions / len(self.sample)))
         points = {point.layer: (index, point) for index, point in enumerate(reader.points)}
@@ -135,7 +135,7 @@ class Sampler:
         return {view: tally.result(view.layer, images, seen) for view, tally in tallies.items()}
 
     def _positions(self, point: ReadPoint, per_image: int) -> Int64[np.ndarray, "images per"]:
-        """Seeded places in the map, row by row; each once an image where the map is small."""
+        """Seeded positions in the map for each image; without repetition if the map is small."""
         n = point.map_size[0] * point.map_size[1]
         generator = np.random.default_rng(seed(self.job.seed, "survey's positions", point.layer))
         if n <= 4 * per_image:
@@ -145,15 +145,15 @@ class Sampler:
     def peaks(self, reader: Reader, readouts: Mapping[str, Mapping[str, Readout]]) -> dict[str, PeakValues]:
         """Peaks over space of these readouts, by `layer@name`, and of their layers' own channels, by layer."""
         virtual = Reader(reader.network, list(readouts), readouts)
-        found = [_Rows(len(self.sample)) for _ in virtual.points]
+        values = [_Rows(len(self.sample)) for _ in virtual.points]
         for batch in batches(reader.network, self.images, self.sample, self.job.collect.batch):
             n = len(batch)
 
             def keep(index: int, peaks: Peaks, n: int = n) -> None:
-                found[index].add(peaks.value[:n].cpu().numpy())
+                values[index].add(peaks.value[:n].cpu().numpy())
 
             virtual.read_peaks(batch.inputs, keep)
-        return {point.layer: rows.result() for point, rows in zip(virtual.points, found, strict=True)}
+        return {point.layer: rows.result() for point, rows in zip(virtual.points, values, strict=True)}
 
     def first(self, count: int) -> Sequence[int]:
         """Ids of the sample's first images."""

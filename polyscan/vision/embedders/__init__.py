@@ -1,7 +1,7 @@
-"""Spaces in which evidence is compared: networks that turn a crop into one vector.
+"""Embedders: networks that turn a crop into one vector, which span the spaces in which evidence is compared.
 
-`torchvision:NAME/WEIGHTS`, `timm:NAME/WEIGHTS`, `open_clip:MODEL/WEIGHTS`, `penultimate` (the scanned network's own
-last but one layer, pooled over space), or `module:callable`, your own code. To add one: a file here, a line in
+`torchvision:NAME/WEIGHTS`, `timm:NAME/WEIGHTS`, `open_clip:MODEL/WEIGHTS`, `penultimate` (the scanned network's last
+but one layer, pooled over space), or `module:callable` (your own code). To add one, write a file here and a line in
 EMBEDDERS.
 """
 
@@ -22,14 +22,14 @@ EMBEDDERS: dict[str, Callable[[EmbedderRequest], Embedder]] = {
     "open_clip": of_open_clip,
     "penultimate": of_scanned,
 }
-"""The registry of embedders, by what stands before the colon of their name; anything else is `module:callable`."""
+"""The registry of embedders, by the part of the name before the colon; any other name is `module:callable`."""
 
 
 def load_embedder(request: EmbedderRequest) -> Embedder:
     """The embedder of that name.
 
     Raises:
-        ModelError: if it is unknown or its weights can't be had.
+        ModelError: if it is unknown or its weights can't be loaded.
     """
     library = request.model.partition(":")[0]
     return EMBEDDERS.get(library, of_own_code)(request)

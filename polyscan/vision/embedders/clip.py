@@ -1,4 +1,4 @@
-"""OpenCLIP's image towers, with their text towers for words."""
+"""OpenCLIP's image towers as embedders, with their text towers for words."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ from polyscan.vision.embedders.embedder import Embedder, EmbedderRequest
 from polyscan.vision.networks import Network
 from polyscan.vision.preprocessing import Preprocessing
 
-WORDS_AT_ONCE = 256
+PHRASES_AT_ONCE = 256
 
 
 def of_open_clip(request: EmbedderRequest) -> Embedder:
-    """OpenCLIP's image tower. The weights `random` give a randomly initialised one, for tests of the code alone."""
-    import open_clip  # noqa: PLC0415  # seconds that other embedders don't need
+    """OpenCLIP's image tower. The weights `random` give a randomly initialised tower, for tests of the code only."""
+    import open_clip  # noqa: PLC0415  # takes seconds, which other embedders don't need
 
     name, weights = request.name_and_weights
     if name not in open_clip.list_models():
         raise ModelError(f'open_clip has no model "{name}"; nearest: {nearest(name, open_clip.list_models())}')
     if not weights:
         raise ModelError(
-            f'embedder "{request.model}" names no weights; '
+            f'embedder "{request.model}" has no weights in its name; '
             f"open_clip has for it: {', '.join(open_clip.list_pretrained_tags_by_model(name))}"
         )
     clip = _loaded_clip(name, weights, request.device)
     preprocessing = _clip_preprocessing(clip, name, request.input_px)
     network = Network(request.model, clip.visual, preprocessing, request.device)
-    words = _words(clip, name, request.device)
+    words = _text_encoder(clip, name, request.device)
     return Embedder(request.model, preprocessing, request.device, clip.encode_image, network.digest, words)
 
 
@@ -64,17 +64,17 @@ def _clip_preprocessing(clip: Any, name: str, input_px: int | None) -> Preproces
     return Preprocessing(side, side, tuple(mean), tuple(std), "bicubic")
 
 
-def _words(clip: Any, name: str, device: torch.device) -> Callable[[Sequence[str]], Float32[np.ndarray, "w d"]]:
-    """The text tower, as a function of phrases."""
+def _text_encoder(clip: Any, name: str, device: torch.device) -> Callable[[Sequence[str]], Float32[np.ndarray, "w d"]]:
+    """The text tower as a function from phrases to vectors."""
     import open_clip  # noqa: PLC0415  # as above
 
     def encode(phrases: Sequence[str]) -> Float32[np.ndarray, "w d"]:
         tokens: Any = open_clip.get_tokenizer(name)
-        parts: list[Float32[np.ndarray, "_ d"]] = []
+        vectors: list[Float32[np.ndarray, "_ d"]] = []
         with torch.inference_mode():
-            for start in range(0, len(phrases), WORDS_AT_ONCE):
-                batch = tokens([f"a photo of {phrase}" for phrase in phrases[start : start + WORDS_AT_ONCE]])
-                parts.append(clip.encode_text(batch.to(device)).float().cpu().numpy())
-        return np.concatenate(parts)
+            for start in range(0, len(phrases), PHRASES_AT_ONCE):
+                batch = tokens([f"a photo of {phrase}" for phrase in phrases[start : start + PHRASES_AT_ONCE]])
+                vectors.append(clip.encode_text(batch.to(device)).float().cpu().numpy())
+        return np.concatenate(vectors)
 
     return encode

@@ -1,4 +1,4 @@
-"""What an embedder is: a network that turns a crop into one vector."""
+"""The class of embedders: networks that turn a crop into one vector."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from polyscan.vision.preprocessing import Preprocessing
 
 @dataclass(frozen=True)
 class Embedder:
-    """A space: its name, its input, and the function from inputs to vectors; `words` too where it has a text tower."""
+    """A space: its name, its input, the function from inputs to vectors, and `words` if it has a text tower."""
 
     name: str
     preprocessing: Preprocessing
@@ -27,21 +27,21 @@ class Embedder:
     words: Callable[[Sequence[str]], Float32[np.ndarray, "w d"]] | None = None
 
     def __call__(self, crops: UInt8[np.ndarray, "b y x c"]) -> Float32[np.ndarray, "b d"]:
-        """Raw vectors of crops that already have the input's size and channels."""
+        """Raw vectors of crops, which must have the size and channels of the input."""
         with torch.inference_mode():
             return self.encode(self.preprocessing.batch(crops, self.device)).float().cpu().numpy()
 
 
 @dataclass(frozen=True)
 class EmbedderRequest:
-    """What is asked for: see `[embed]` of a job.
+    """Which embedder to load; see `[embed]` of a job.
 
     Args:
-        model: its name, see the module.
-        scanned: gives the scanned network, called where the embedder is made of it.
+        model: the embedder's name, as in the package's docstring.
+        scanned: gives the scanned network; called only if the embedder is made from it.
         folder: where a weights file or the user's own code is looked for.
-        input_px: side of its input, its own if None.
-        device: where it runs.
+        input_px: side of the input; None for the embedder's own.
+        device: where the embedder runs.
     """
 
     model: str
@@ -52,16 +52,16 @@ class EmbedderRequest:
 
     @property
     def name_and_weights(self) -> tuple[str, str]:
-        """What stands between the colon and the slash, and after it."""
+        """The parts of the name between the colon and the slash, and after the slash."""
         name, _, weights = self.model.partition(":")[2].partition("/")
         return name, weights
 
 
 def checked(embedder: Embedder) -> Embedder:
-    """The embedder, if it gives one vector an image.
+    """The embedder, after a check that it gives one vector per image.
 
     Raises:
-        ModelError: saying what it gives instead.
+        ModelError: if it gives something else; the message says what.
     """
     side, channels = embedder.preprocessing.input_px, embedder.preprocessing.channels
     example = torch.zeros(2, channels, side, side, device=embedder.device)
@@ -69,14 +69,14 @@ def checked(embedder: Embedder) -> Embedder:
         shape = tuple(embedder.encode(example).shape)
     if len(shape) != 2 or shape[0] != 2:
         raise ModelError(
-            f"{embedder.name} gives {shape} for 2 images of {side} px, where it must give one vector an image, (2, "
+            f"{embedder.name} gives {shape} for 2 images of {side} px, but must give one vector per image, (2, "
             "dimensions); choose another embedder"
         )
     return embedder
 
 
 def unknown(model: str) -> str:
-    """What is wrong with a name that no embedder has."""
+    """The error message for an unknown name."""
     return (
         f'unknown embedder "{model}"; write torchvision:NAME/WEIGHTS, timm:NAME/WEIGHTS, open_clip:MODEL/WEIGHTS, '
         "penultimate or module:callable (your own code)"

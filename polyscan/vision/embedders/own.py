@@ -12,23 +12,27 @@ from polyscan.vision.preprocessing import Preprocessing
 
 
 def of_own_code(request: EmbedderRequest) -> Embedder:
-    """What the user's own code gives: an `Embedder`, or a module from images to vectors.
+    """The embedder that the user's own code gives: an `Embedder`, or a module from images to vectors.
 
     A module takes [b, 3, y, x] with values from -1 to 1 at the side `embed.input_px`, which must then be set.
     """
     if ":" not in request.model or "/" in request.model:
         raise ModelError(unknown(request.model))
-    made = own_callable(request.model, request.folder)()
-    if isinstance(made, Embedder):
-        return made
-    if not isinstance(made, nn.Module):
+    result = own_callable(request.model, request.folder)()
+    if isinstance(result, Embedder):
+        return result
+    if not isinstance(result, nn.Module):
         raise ModelError(
-            f'"{request.model}" gave a {type(made).__name__}; it must give a torch.nn.Module that turns images into '
+            f'"{request.model}" gave a {type(result).__name__}; it must give a torch.nn.Module that turns images into '
             "vectors, or a polyscan.vision.embedders.Embedder"
         )
+    return _of_module(request, result)
+
+
+def _of_module(request: EmbedderRequest, module: nn.Module) -> Embedder:
     if request.input_px is None:
-        raise ModelError(f"nothing says what side of input {request.model} takes; set `embed.input_px`")
-    made.eval().requires_grad_(requires_grad=False).to(request.device)
+        raise ModelError(f"the input size of {request.model} is not known; set `embed.input_px`")
+    module.eval().requires_grad_(requires_grad=False).to(request.device)
     preprocessing = Preprocessing(request.input_px, request.input_px, (0.5,) * 3, (0.5,) * 3)
-    network = Network(request.model, made, preprocessing, request.device)
-    return checked(Embedder(request.model, preprocessing, request.device, made, network.digest))
+    network = Network(request.model, module, preprocessing, request.device)
+    return checked(Embedder(request.model, preprocessing, request.device, module, network.digest))

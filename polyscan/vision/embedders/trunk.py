@@ -27,7 +27,7 @@ def of_library(request: EmbedderRequest) -> Embedder:
         raise ModelError(unknown(request.model))
     if not weights:
         raise ModelError(
-            f'embedder "{request.model}" names no weights; write {request.model}/WEIGHTS, as in '
+            f'embedder "{request.model}" has no weights in its name; write {request.model}/WEIGHTS, as in '
             "torchvision:resnet18/IMAGENET1K_V1"
         )
     network = load_network(NetworkRequest(f"{library}:{name}", weights, request.folder), request.device)
@@ -41,29 +41,33 @@ def _of_network(name: str, network: Network, input_px: int | None) -> Embedder:
 
 
 def penultimate(module: nn.Module) -> Callable[[Tensor], Float[Tensor, "b d"]]:
-    """The network up to its last linear layer's (or last convolution's) input, pooled over space where it has any.
+    """The network up to the input of its last linear layer or convolution, pooled over space if it has positions.
 
-    Dropout and flattening in between change nothing in eval mode.
+    Dropout and flattening before that layer change nothing in eval mode.
 
     Raises:
         ModelError: if it has no such layer.
     """
     if not any(isinstance(part, LAYER_TYPES) for part in module.modules()):
-        raise ModelError(f"{type(module).__name__} has no linear or convolutional layer to stand before")
+        raise ModelError(
+            f"{type(module).__name__} has no linear or convolutional layer whose input could be the embedding"
+        )
     try:
         graph = traced(module)
-    except Exception:  # whatever tracing stumbles over, a hook can still catch the input
+    except Exception:  # whatever made tracing fail, a hook can still record the input
         return _hooked(module)
-    modules = dict(graph.named_modules())
-    heads: list[fx.Node] = [
-        node
-        for node in graph.graph.nodes
-        if node.op == "call_module" and isinstance(modules[str(node.target)], LAYER_TYPES)
-    ]
-    if not heads:
+    head = _last_layer(graph)
+    if head is None:
         return _hooked(module)
-    body = folded(ending_at(graph, heads[-1].all_input_nodes[0].name))
+    body = folded(ending_at(graph, head.all_input_nodes[0].name))
     return lambda batch: _pooled(body(batch))
+
+
+def _last_layer(graph: fx.GraphModule) -> fx.Node | None:
+    """The last call of a layer; None if the graph calls no layer as a module."""
+    modules = dict(graph.named_modules())
+    calls: list[fx.Node] = [node for node in graph.graph.nodes if node.op == "call_module"]
+    return next((node for node in reversed(calls) if isinstance(modules[str(node.target)], LAYER_TYPES)), None)
 
 
 def _pooled(value: Tensor) -> Float[Tensor, "b d"]:
@@ -73,20 +77,21 @@ def _pooled(value: Tensor) -> Float[Tensor, "b d"]:
 
 
 def _hooked(module: nn.Module) -> Callable[[Tensor], Float[Tensor, "b d"]]:
-    heads = [part for part in module.modules() if isinstance(part, LAYER_TYPES)]
+    """As `penultimate`, with hooks that record the inputs of all layers."""
+    layers = [part for part in module.modules() if isinstance(part, LAYER_TYPES)]
 
     def encode(batch: Tensor) -> Float[Tensor, "b d"]:
-        caught: list[Tensor] = []
+        values: list[Tensor] = []
 
-        def note(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-            caught[:] = [inputs[0]]  # the last layer called stands, wherever the network lists it
+        def record(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+            values[:] = [inputs[0]]  # keeps the input of the last layer called, whatever the order of the modules
 
-        hooks = [head.register_forward_pre_hook(note) for head in heads]
+        hooks = [layer.register_forward_pre_hook(record) for layer in layers]
         try:
             module(batch)
         finally:
             for hook in hooks:
                 hook.remove()
-        return _pooled(caught[0])
+        return _pooled(values[0])
 
     return encode

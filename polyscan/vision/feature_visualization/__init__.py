@@ -1,6 +1,6 @@
-"""Feature visualization: images that make a unit strong, many units in one batch, until the perceptual elbow.
+"""Feature visualization: images that activate a unit strongly, many units in one batch, until the perceptual elbow.
 
-Law: the images of a unit depend on its seeds and the batch's shape alone, never on its neighbours in the batch.
+Law: the images of a unit depend only on its seeds and the shape of the batch, not on the other units in the batch.
 """
 
 from polyscan.vision.feature_visualization.ascent import Ascent, AscentSettings, ascent_to, canvas_px, numbers_of

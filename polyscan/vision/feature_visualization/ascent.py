@@ -1,4 +1,4 @@
-"""Gradient ascent for a batch of units: one parameter tensor, one FFT, one optimizer, the trunk cut at the layer."""
+"""Gradient ascent for a batch of units: one parameter tensor, one FFT, one optimizer, the network cut at the layer."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ class AscentSettings:
     """How images are optimised.
 
     Args:
-        steps: steps an image.
-        step_size: Adam's.
+        steps: steps per image.
+        step_size: Adam's step size.
         objective: "centre", the unit at the middle position (one object), or "channel", its mean (texture).
-        jitter_px: random shifts each step, as in `Views`, each image its own.
-        rotate_degrees: random turns each step.
-        scale: random factors of size each step.
-        batch: images optimised at once; always so many, whatever is left to do.
+        jitter_px: random shifts at each step, as in `Views`, drawn for each image.
+        rotate_degrees: random rotations at each step.
+        scale: random factors of size at each step.
+        batch: number of images optimised at once; the same in every batch, even if fewer are needed.
         canvas_px: side of the image; None for the receptive field and a margin.
     """
 
@@ -48,7 +48,7 @@ class AscentSettings:
 
 
 def numbers_of(precision: str, device: torch.device) -> torch.dtype:
-    """The format that gradients go through the trunk in: `auto` is bfloat16 where the device multiplies it faster."""
+    """Number format of the passes of the ascent; `auto` is bfloat16 if the device multiplies it faster than float32."""
     if precision != "auto":
         return {"float32": torch.float32, "bfloat16": torch.bfloat16}[precision]
     if device.type == "cuda":
@@ -75,13 +75,13 @@ class Ascent:
     """Optimises batches of images for units of one layer.
 
     Args:
-        trunk: the network up to the layer, to maps [b, c, y, x].
+        trunk: the network up to the layer, from inputs to maps [b, c, y, x]; reads the activations of finished images.
+        own_maps: the same, but gives the map of one unit per image, perhaps in a shorter number format; the ascent
+            uses its gradients.
         preprocessing: the network's.
-        side: px of the images.
-        settings: see there.
-        device: where it runs.
-        own_maps: the same to one unit's map an image, perhaps in a shorter number format: what the ascent goes up by.
-            What a finished image reaches is always read by `trunk`.
+        side: side of the images in px.
+        settings: how images are optimised.
+        device: where the network runs.
     """
 
     def __init__(
@@ -104,12 +104,12 @@ class Ascent:
     def __call__(
         self, channels: Sequence[int], seeds: Sequence[int], starts: Float32[np.ndarray, "b c y x"] | None = None
     ) -> UInt8[np.ndarray, "b y x c"]:
-        """One finished image per channel and seed; there are `settings.batch` of them.
+        """One finished image per channel and seed; there must be `settings.batch` of both.
 
         Args:
-            channels: which units are raised.
-            seeds: all that is random about each image.
-            starts: images in 0..1 to begin with; None for noise.
+            channels: the units to activate.
+            seeds: seed of everything that is random about each image.
+            starts: images in 0..1 to start from; None for noise.
         """
         units = torch.tensor(list(channels), device=self.device)
         spectra = self.shape.start(seeds) if starts is None else self.shape.of(torch.from_numpy(starts))
@@ -123,14 +123,16 @@ class Ascent:
             with torch.no_grad():
                 first.lerp_(gradient, 1 - BETAS[0])
                 second.mul_(BETAS[1]).addcmul_(gradient, gradient, value=1 - BETAS[1])
-                spread = (second / (1 - BETAS[1] ** (step + 1))).sqrt_().add_(EPSILON)
-                spectra = spectra.detach().addcdiv(
-                    first, spread, value=self.settings.step_size / (1 - BETAS[0] ** (step + 1))
-                )
+                spectra = self._adam_step(spectra.detach(), first, second, step)
         return self._pixels(spectra)
 
+    def _adam_step(self, spectra: Tensor, first: Tensor, second: Tensor, step: int) -> Tensor:
+        """The spectra after one step of Adam, upwards, from both moments of the gradients so far."""
+        spread = (second / (1 - BETAS[1] ** (step + 1))).sqrt_().add_(EPSILON)
+        return spectra.addcdiv(first, spread, value=self.settings.step_size / (1 - BETAS[0] ** (step + 1)))
+
     def starts(self, seeds: Sequence[int]) -> UInt8[np.ndarray, "b y x c"]:
-        """The images that the ascent begins with."""
+        """The images that the ascent starts from."""
         return self._pixels(self.shape.start(seeds))
 
     def _pixels(self, spectra: Float[Tensor, "b c y f 2"]) -> UInt8[np.ndarray, "b y x c"]:
@@ -138,27 +140,27 @@ class Ascent:
             return (self.shape.images(spectra) * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
 
     def objective(self, images: Float[Tensor, "b c y x"], units: Tensor) -> Float[Tensor, " b"]:
-        """What is raised, per image."""
-        own = self.own_maps(self.preprocessing.normalised(images), units)
+        """The value to maximise, for each image."""
+        maps = self.own_maps(self.preprocessing.normalised(images), units)
         if self.settings.objective == "channel":
-            return own.mean(dim=(1, 2))
-        return own[:, own.shape[1] // 2, own.shape[2] // 2]
+            return maps.mean(dim=(1, 2))
+        return maps[:, maps.shape[1] // 2, maps.shape[2] // 2]
 
     def peaks(self, images: UInt8[np.ndarray, "b y x c"], channels: Sequence[int]) -> Float[np.ndarray, " b"]:
-        """Peak over space of each image's unit, read from the finished image as it is stored."""
+        """Peak over space of each image's unit, on the finished image as it is stored."""
         with torch.inference_mode():
             maps = self.trunk(self.preprocessing.batch(images, self.device))
         return maps[torch.arange(len(channels)), list(channels)].amax(dim=(1, 2)).float().cpu().numpy()
 
     def features(self, distance: PerceptualDistance, images: UInt8[np.ndarray, "n y x c"]) -> Float[Tensor, "n d"]:
-        """What a distance compares of finished images."""
-        made: list[Tensor] = []
+        """The features of finished images that a distance compares."""
+        features: list[Tensor] = []
         for start in range(0, len(images), self.settings.batch):
-            some = np.ascontiguousarray(images[start : start + self.settings.batch])
-            values = torch.from_numpy(some).to(self.device).permute(0, 3, 1, 2).float() / 255
+            batch = np.ascontiguousarray(images[start : start + self.settings.batch])
+            values = torch.from_numpy(batch).to(self.device).permute(0, 3, 1, 2).float() / 255
             with torch.inference_mode():
-                made.append(distance.features(values))
-        return torch.cat(made)
+                features.append(distance.features(values))
+        return torch.cat(features)
 
     def _views(self, seeds: Sequence[int]) -> Views:
         settings = self.settings
@@ -175,14 +177,14 @@ class Ascent:
 def ascent_to(
     reader: Reader, point: ReadPoint, settings: AscentSettings, precision: str = "auto", *, compiled: bool = False
 ) -> Ascent:
-    """What makes images of the units of one of a reader's layers.
+    """The ascent for the units of one of a reader's layers.
 
     Args:
-        reader: of the network.
+        reader: reader of the network.
         point: the layer.
-        settings: of an image.
+        settings: how images are optimised.
         precision: see `numbers_of`.
-        compiled: whether the passes of the ascent go through `torch.compile`.
+        compiled: whether the passes of the ascent use `torch.compile`.
     """
     network = reader.network
     own_maps = reader.own_maps(point, numbers_of(precision, network.device))

@@ -1,11 +1,12 @@
-"""Ascents that start from a unit's own exemplars, so that a mode too small for a random start to find is seen, too.
+"""Ascents that start from a unit's own exemplars, to find modes that are too small for random starts to find.
 
 Source: Nguyen, Yosinski & Clune 2016, "Multifaceted feature visualization": start from the mean of each cluster of a
-unit's strongest images. Departure: clusters are made of perceptual features of the windows around the peaks.
+unit's strongest images. Departure: perceptual features of the windows around the peaks are clustered.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,12 +21,12 @@ RESTARTS = 10
 
 @dataclass(frozen=True, eq=False)
 class DataStart:
-    """A finished image that began as the mean of a cluster of exemplars.
+    """A finished image whose start was the mean of a cluster of exemplars.
 
     Args:
-        index: 0 for the largest cluster's.
-        n_exemplars: items of the cluster.
-        pixels: as stored.
+        index: 0 for the largest cluster.
+        n_exemplars: number of exemplars in the cluster.
+        pixels: the image as it is stored.
         activation: the unit's peak over space on these pixels.
     """
 
@@ -48,37 +49,43 @@ def data_started(
 
     Args:
         ascent: makes images of the layer.
-        distance: whose features are clustered.
+        distance: the distance whose features are clustered.
         channel: the unit's.
-        windows: what its exemplars look like around their peaks, as large as the ascent's images.
-        clusters: how many; of fewer windows than that, each is its own.
-        seed: of the clustering and of the ascent's shifts.
+        windows: the unit's exemplars around their peaks, as large as the ascent's images.
+        clusters: number of clusters; if there are fewer windows, each is a cluster.
+        seed: seed of the clustering and of the ascent's shifts.
     """
     if not len(windows):
         return []
     features = ascent.features(distance, windows).float().cpu().numpy()
     means, sizes = cluster_means(windows, features, min(clusters, len(windows)), seed=seed)
-    found: list[DataStart] = []
     batch = ascent.settings.batch
-    for first in range(0, len(means), batch):
-        own = means[first : first + batch]
-        padded = np.concatenate([own, np.repeat(own[:1], batch - len(own), axis=0)])
-        images = ascent([channel] * batch, [seed] * batch, starts=padded)
-        peaks = ascent.peaks(images, [channel] * batch)
-        found += [
-            DataStart(first + place, int(sizes[first + place]), images[place], float(peaks[place]))
-            for place in range(len(own))
-        ]
-    return found
+    batches = [means[first : first + batch] for first in range(0, len(means), batch)]
+    finished = [image for some in batches for image in _finished(ascent, channel, some, seed)]
+    return [
+        DataStart(index, int(sizes[index]), pixels, activation) for index, (pixels, activation) in enumerate(finished)
+    ]
+
+
+def _finished(
+    ascent: Ascent, channel: int, means: Float32[np.ndarray, "k c y x"], seed: int
+) -> Iterator[tuple[UInt8[np.ndarray, "y x c"], float]]:
+    """Pixels and activations of the images that start from at most a batch of means."""
+    batch = ascent.settings.batch
+    padded = np.concatenate([means, np.repeat(means[:1], batch - len(means), axis=0)])
+    images = ascent([channel] * batch, [seed] * batch, starts=padded)
+    peaks = ascent.peaks(images, [channel] * batch)
+    for place in range(len(means)):
+        yield images[place], float(peaks[place])
 
 
 def cluster_means(
     windows: UInt8[np.ndarray, "n y x c"], features: Float[np.ndarray, "n d"], clusters: int, *, seed: int
 ) -> tuple[Float32[np.ndarray, "k c y x"], Float[np.ndarray, " k"]]:
-    """The mean window of each cluster in 0..1, and how many windows it has, largest first."""
-    away = features.astype(np.float64) - features.mean(axis=0, dtype=np.float64)
+    """The mean window of each cluster in 0..1, and its number of windows, largest first."""
+    centred = features.astype(np.float64) - features.mean(axis=0, dtype=np.float64)
     uniforms = np.random.default_rng(seed).random((1, RESTARTS, clusters))
-    labels = np.asarray(kmeans(gram(away[None]), clusters, uniforms=uniforms).labels)[0]
+    labels = np.asarray(kmeans(gram(centred[None]), clusters, uniforms=uniforms).labels)[0]
     sizes = np.bincount(labels, minlength=clusters)
     order = np.argsort(-sizes, kind="stable")
     means = np.stack([windows[labels == cluster].mean(axis=0) for cluster in order])
@@ -88,12 +95,12 @@ def cluster_means(
 def window(
     view: UInt8[np.ndarray, "s s c"], box: tuple[int, int, int, int], side: int
 ) -> UInt8[np.ndarray, "side side c"]:
-    """The square around a box's middle, moved into the view where it would leave it; a smaller view's edges go on.
+    """The square around the middle of a box, shifted to stay in the view; a view that is too small is edge-padded.
 
     Args:
         view: what the network sees of an image.
-        box: top, left, bottom, right of what the unit's peak sees.
-        side: px of the square.
+        box: top, left, bottom, right of the receptive field of the unit's peak.
+        side: side of the square in px.
     """
     top, left, bottom, right = box
     spare = max(0, side - view.shape[0])

@@ -1,7 +1,7 @@
 """Images as Fourier spectra with 1/f scaling and decorrelated colours, a whole batch in one tensor.
 
 Source: Olah, Mordvintsev & Schubert 2017, "Feature Visualization" (lucid). Departure: jitter is a phase, exact and
-circular, instead of a padded crop, so that each image of the batch has its own at the cost of one multiplication.
+circular, instead of a padded crop, so that each image of the batch has its own for the cost of one multiplication.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Complex, Float
 from torch import Tensor
 
-# The colour correlations of natural images, as lucid took them from ImageNet; columns scaled to norm at most 1.
+# The colour correlations of natural images, which lucid took from ImageNet; columns scaled to norm at most 1.
 COLOURS = ((0.26, 0.09, 0.02), (0.27, 0.00, -0.05), (0.27, -0.09, 0.03))
 START_SD = 0.01
 DARKEST = 0.02
@@ -23,9 +23,9 @@ class SpectrumShape:
     """Spectra of square images of one size and number of channels.
 
     Args:
-        side: px of the image.
+        side: side of the image in px.
         channels: 1 or 3.
-        device: where the images are made.
+        device: where the images are computed.
     """
 
     def __init__(self, side: int, channels: int, device: torch.device) -> None:
@@ -41,13 +41,13 @@ class SpectrumShape:
         self._colours = colours / colours.norm(dim=0).max()
 
     def start(self, seeds: Sequence[int]) -> Float[Tensor, "b c y f 2"]:
-        """Random spectra, each from its own seed on the CPU, so that every device starts alike."""
+        """Random spectra, each drawn from its seed on the CPU, so that they are the same on every device."""
         shape = (self.channels, self.side, self.side // 2 + 1, 2)
-        drawn = [np.random.default_rng(seed).standard_normal(shape, dtype=np.float32) for seed in seeds]
-        return torch.from_numpy(np.stack(drawn) * np.float32(START_SD)).to(self.device)
+        draws = [np.random.default_rng(seed).standard_normal(shape, dtype=np.float32) for seed in seeds]
+        return torch.from_numpy(np.stack(draws) * np.float32(START_SD)).to(self.device)
 
     def of(self, images: Float[Tensor, "b c y x"]) -> Float[Tensor, "b c y f 2"]:
-        """Spectra of images with values in 0..1; black and white are taken for the nearest grey that has one."""
+        """Spectra of images with values in 0..1, which are first clamped, as the logit of 0 and 1 is infinite."""
         image = images.to(self.device).clamp(DARKEST, 1 - DARKEST).logit()
         if self.channels == len(COLOURS):
             image = torch.nn.functional.conv2d(image, self._colours.inverse()[:, :, None, None])
@@ -63,7 +63,7 @@ class SpectrumShape:
         # Axis by axis: `irfft2` takes twice as long.
         image = torch.fft.irfft(torch.fft.ifft(spectrum, dim=2, norm="ortho"), n=self.side, dim=3, norm="ortho")
         if self.channels == len(COLOURS):
-            # As a product of matrices; a convolution of three channels takes ten times as long.
+            # A matrix product; a convolution of three channels takes ten times as long.
             image = (self._colours @ image.flatten(2)).view_as(image)
         return image.sigmoid()
 

@@ -1,4 +1,4 @@
-"""The visualizations of a range of units: batches of images, always full, until each unit reaches its elbow."""
+"""The visualizations of a range of units: full batches of images, until each unit reaches its elbow."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from polyscan.vision.feature_visualization.elbow import Elbow, ElbowSettings
 from polyscan.vision.perceptual import PerceptualDistance
 
 TRIES = 3
-"""Starts that an image gets: of those from which the ascent makes its unit no stronger, the last one is named."""
+"""Random starts that each image gets; if the ascent makes the unit no stronger from any of them, the unit stops."""
 
 
 @dataclass(frozen=True)
@@ -24,13 +24,13 @@ class Visualization:
 
     Args:
         channel: the unit's.
-        index: 0 for its first image.
-        pixels: as stored.
+        index: 0 for the unit's first image.
+        pixels: the image as it is stored.
         activation: the unit's peak over space on these pixels.
         mean_distance: m_I of images 0..index; NaN for the first.
         n_counted: the unit's I.
-        stop: `elbow`, `max_images`, `stalled` where three starts in a row led nowhere, or `dead` where none has led
-            anywhere: then this image is the last of these starts, and not counted.
+        stop: `elbow`, `max_images`, `stalled` if the starts of the next image failed, or `dead` if those of the first
+            image failed; then this image is from the last of these starts, and not counted.
     """
 
     channel: int
@@ -54,48 +54,47 @@ def visualize(
 
     Args:
         ascent: makes a batch of images of the layer.
-        distance: between images.
-        channels: which units, each once.
+        distance: distance between images.
+        channels: the units, each once.
         elbow: when to stop.
-        seed: of a channel's image of some index at some try, from 0 on; all that is random about it.
+        seed: gives the seed of a channel, an index and a try, from 0 on; all that is random about the image.
     """
     units = {channel: _Unit(channel, Elbow(elbow)) for channel in channels}
     while slots := _slots(units.values(), ascent.settings.batch):
-        # The batch is padded by repeating its first slot: its shape, not its content, decides the rounding.
+        # The batch is padded by repeating its first slot: its shape, not its content, affects the rounding.
         padded = slots + [slots[0]] * (ascent.settings.batch - len(slots))
-        wanted = [unit.channel for unit, _ in padded]
+        batch = [unit.channel for unit, _ in padded]
         seeds = [seed(unit.channel, index, unit.tries(index)) for unit, index in padded]
-        images = ascent(wanted, seeds)
-        peaks, before = ascent.peaks(images, wanted), ascent.peaks(ascent.starts(seeds), wanted)
+        images = ascent(batch, seeds)
+        peaks, start_peaks = ascent.peaks(images, batch), ascent.peaks(ascent.starts(seeds), batch)
         features = ascent.features(distance, images)
         for place, (unit, index) in enumerate(slots):
-            unit.take(
-                index, images[place], float(peaks[place]), features[place], has_risen=peaks[place] > before[place]
-            )
+            has_risen = peaks[place] > start_peaks[place]
+            unit.add(index, images[place], float(peaks[place]), features[place], has_risen=has_risen)
     return [picture for channel in sorted(units) for picture in units[channel].visualizations()]
 
 
 @dataclass
 class _Unit:
-    """One unit's way: its pictures in order, and how often the next one led nowhere."""
+    """The state of one unit: its pictures in order, and how many starts of the next one have failed."""
 
     channel: int
     elbow: Elbow
-    made: list[tuple[UInt8[np.ndarray, "y x c"], float]] = field(default_factory=list)
-    grey: tuple[UInt8[np.ndarray, "y x c"], float] | None = None
+    pictures: list[tuple[UInt8[np.ndarray, "y x c"], float]] = field(default_factory=list)
+    failed: tuple[UInt8[np.ndarray, "y x c"], float] | None = None
     n_failed: int = 0
 
     @property
     def stop(self) -> str:
         if self.n_failed < TRIES:
             return self.elbow.stop
-        return "stalled" if self.made else "dead"
+        return "stalled" if self.pictures else "dead"
 
     def tries(self, index: int) -> int:
-        """How often the image of this index was tried."""
-        return self.n_failed if index == len(self.made) else 0
+        """Number of failed starts of the image of this index."""
+        return self.n_failed if index == len(self.pictures) else 0
 
-    def take(
+    def add(
         self,
         index: int,
         pixels: UInt8[np.ndarray, "y x c"],
@@ -104,22 +103,22 @@ class _Unit:
         *,
         has_risen: bool,
     ) -> None:
-        """Counts a picture, unless the unit has enough, or an earlier one has to be made again first."""
-        if self.stop or index != len(self.made):
+        """Counts a picture, unless the unit has stopped, or an earlier picture has to be made again first."""
+        if self.stop or index != len(self.pictures):
             return
         if has_risen:
-            self.made.append((pixels, peak))
+            self.pictures.append((pixels, peak))
             self.elbow.add(features)
             self.n_failed = 0
         else:
-            self.grey = (pixels, peak)
+            self.failed = (pixels, peak)
             self.n_failed += 1
 
     def visualizations(self) -> Iterator[Visualization]:
-        """What it has to show."""
-        if not self.made and self.grey:
-            yield Visualization(self.channel, 0, *self.grey, math.nan, 0, self.stop)
-        for index, (pixels, peak) in enumerate(self.made):
+        """The unit's pictures, or the failed one if it has no other."""
+        if not self.pictures and self.failed:
+            yield Visualization(self.channel, 0, *self.failed, math.nan, 0, self.stop)
+        for index, (pixels, peak) in enumerate(self.pictures):
             yield Visualization(
                 self.channel, index, pixels, peak, self.elbow.means[index], self.elbow.n_counted, self.stop
             )
@@ -128,14 +127,14 @@ class _Unit:
 def _slots(units: Iterable[_Unit], batch: int) -> list[tuple[_Unit, int]]:
     """The next images to make: one for each unit that is not done, then a second for each, until the batch is full.
 
-    Those that prove to lie beyond a unit's elbow are thrown away, so the batch size never changes an answer.
+    Images after a unit's elbow are discarded, so the batch size does not change the result.
     """
     open_units = [unit for unit in units if not unit.stop]
-    rounds = range(max((unit.elbow.settings.max_images - len(unit.made) for unit in open_units), default=0))
-    wanted = [
-        (unit, len(unit.made) + ahead)
+    rounds = range(max((unit.elbow.settings.max_images - len(unit.pictures) for unit in open_units), default=0))
+    slots = [
+        (unit, len(unit.pictures) + ahead)
         for ahead in rounds
         for unit in open_units
-        if len(unit.made) + ahead < unit.elbow.settings.max_images
+        if len(unit.pictures) + ahead < unit.elbow.settings.max_images
     ]
-    return sorted(wanted[:batch], key=lambda slot: (slot[0].channel, slot[1]))
+    return sorted(slots[:batch], key=lambda slot: (slot[0].channel, slot[1]))

@@ -1,7 +1,7 @@
-"""Receptive fields: which square of the input a position of an activation map can see.
+"""Receptive fields: the rectangle of the input that a position of an activation map depends on.
 
 One axis at a time: position p of a node depends on inputs p * stride + low .. p * stride + high (both included).
-`None` stands for the whole image: a pooled gate, a flattened map, or an operation that is not known here.
+`None` means the whole image: after a pooled gate, a flattened map, or an operation that is not known here.
 """
 
 from polyscan.vision.fields.axes import POINT, Axis, Field, merged

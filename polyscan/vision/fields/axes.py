@@ -1,4 +1,4 @@
-"""The geometry of a field along rows and columns, and what is known on the way through a graph."""
+"""The geometry of a field along rows and columns, and the state of a walk through a graph."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ class Axis:
         return self.high - self.low + 1
 
     def window(self, kernel: int, stride: int, padding: int, dilation: int) -> Axis:
-        """Behind a sliding window, as a convolution's or a pooling's."""
+        """The axis after a sliding window, such as a convolution or pooling."""
         reach = (kernel - 1) * dilation - padding
         return Axis(self.stride * stride, self.low - padding * self.stride, self.high + reach * self.stride)
 
     def moved(self, start: int) -> Axis:
-        """With the position `start` as its new first one."""
+        """The axis with position `start` as its first."""
         return Axis(self.stride, self.low + start * self.stride, self.high + start * self.stride)
 
 
@@ -39,19 +39,19 @@ POINT: Field = (Axis(), Axis())
 
 @dataclass
 class Walk:
-    """What is known on the way through a graph: modules and shapes by name, and which nodes are [b, y, x, c]."""
+    """The state of a walk through a graph: modules and shapes by name, and the nodes so far that are [b, y, x, c]."""
 
     modules: Mapping[str, Any]
     shapes: Mapping[str, tuple[int, ...]]
     channels_last: set[str] = field(default_factory=set[str])
 
     def shape(self, node: object) -> tuple[int, ...]:
-        """() where it is no tensor."""
+        """Shape of a node's output; () if it is not a tensor."""
         return self.shapes.get(node.name, ()) if isinstance(node, fx.Node) else ()
 
 
 def merged(fields: Sequence[Field]) -> Field:
-    """What a node sees that joins several: the hull, where all step alike."""
+    """Field of a node with several inputs: the hull of their fields if the strides are equal, else unknown."""
     known = [axes for axes in fields if axes is not None]
     if len(known) < len(fields):
         return None

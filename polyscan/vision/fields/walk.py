@@ -1,4 +1,4 @@
-"""The walk through a network's graph: each node's field out of those of its inputs."""
+"""The walk through a network's graph, which computes each node's field from those of its inputs."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ CHANNEL_NAMES = frozenset(("layer_norm", "linear"))  # these work on the last ax
 
 
 def fields_of(graph: fx.GraphModule, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Field]:
-    """Field of every node of a traced network.
+    """Field of every node of a traced network, except constants.
 
     Args:
         graph: the traced network.
-        shapes: output shape per node name, as far as it is a tensor.
+        shapes: output shape by node name, for nodes that give a tensor.
     """
     known: dict[str, Field] = {}
     constants: set[str] = set()
@@ -45,50 +45,51 @@ def fields_of(graph: fx.GraphModule, shapes: Mapping[str, tuple[int, ...]]) -> d
         elif not sources or asks_shape(node):
             constants.add(node.name)
         else:
-            known[node.name] = _behind(node, sources, known, walk)
+            known[node.name] = _field_after(node, sources, known, walk)
     return known
 
 
-def _behind(node: fx.Node, sources: list[fx.Node], known: dict[str, Field], walk: Walk) -> Field:
-    before = merged([known[source.name] for source in sources])
+def _field_after(node: fx.Node, sources: list[fx.Node], known: dict[str, Field], walk: Walk) -> Field:
+    input_field = merged([known[source.name] for source in sources])
     layouts = {source.name in walk.channels_last for source in sources}
-    if before is None or len(layouts) > 1:
+    if input_field is None or len(layouts) > 1:
         return None
     if layouts == {True}:
-        return _after_channels_last(node, before, walk)
-    return _after_module(node, before, walk) if node.op == "call_module" else _after_call(node, before, walk)
+        return _after_channels_last(node, input_field, walk)
+    return _after_module(node, input_field, walk) if node.op == "call_module" else _after_call(node, input_field, walk)
 
 
-def _after_channels_last(node: fx.Node, before: Axes, walk: Walk) -> Field:
-    """Behind [b, y, x, c], as in ConvNeXt's blocks: only what leaves positions alone, or brings the channels back."""
-    name, module = function_name(node), walk.modules.get(str(node.target)) if node.op == "call_module" else None
+def _after_channels_last(node: fx.Node, input_field: Axes, walk: Walk) -> Field:
+    """The field after an operation on [b, y, x, c], as in ConvNeXt's blocks; unknown if it may mix positions."""
+    name = function_name(node)
+    module = walk.modules.get(str(node.target)) if node.op == "call_module" else None
     if module is None and name == "permute":
-        return before if dims_of(node, 4) == (0, 3, 1, 2) else None
-    on_channels = isinstance(module, nn.Linear | nn.LayerNorm) if module is not None else name in CHANNEL_NAMES
-    pointwise = isinstance(module, POINTWISE_MODULES) if module is not None else name in POINTWISE_NAMES
-    by_channel = isinstance(module, nn.modules.batchnorm._BatchNorm | nn.Dropout2d | nn.PReLU)
-    if not on_channels and (not pointwise or by_channel):
+        return input_field if dims_of(node, 4) == (0, 3, 1, 2) else None
+    is_on_channels = isinstance(module, nn.Linear | nn.LayerNorm) if module is not None else name in CHANNEL_NAMES
+    is_pointwise = isinstance(module, POINTWISE_MODULES) if module is not None else name in POINTWISE_NAMES
+    is_by_channel = isinstance(module, nn.modules.batchnorm._BatchNorm | nn.Dropout2d | nn.PReLU)
+    if not is_on_channels and (not is_pointwise or is_by_channel):
         return None
     walk.channels_last.add(node.name)
-    return before
+    return input_field
 
 
-def _after_module(node: fx.Node, before: Axes, walk: Walk) -> Field:
+def _after_module(node: fx.Node, input_field: Axes, walk: Walk) -> Field:
     module = walk.modules[str(node.target)]
     if isinstance(module, SLIDING):
-        return slid(node, before, walk, module)
+        return slid(node, input_field, walk, module)
     if isinstance(module, nn.AdaptiveAvgPool2d | nn.AdaptiveMaxPool2d):
-        return adaptive(node, before, walk)
+        return adaptive(node, input_field, walk)
     if isinstance(module, nn.ZeroPad2d | nn.ConstantPad2d):
-        return before[0].moved(-module.padding[2]), before[1].moved(-module.padding[0])
-    return before if isinstance(module, POINTWISE_MODULES) else None
+        return input_field[0].moved(-module.padding[2]), input_field[1].moved(-module.padding[0])
+    return input_field if isinstance(module, POINTWISE_MODULES) else None
 
 
-def _after_call(node: fx.Node, before: Axes, walk: Walk) -> Field:
+def _after_call(node: fx.Node, input_field: Axes, walk: Walk) -> Field:
     if function_name(node) in POINTWISE_NAMES:
-        return before
+        return input_field
     special = CALLS.get(node.target) or CALLS.get(function_name(node))
-    return special(node, before, walk) if special else None
+    return special(node, input_field, walk) if special else None
 
 
 CALLS = WINDOWS | VIEWS

@@ -1,8 +1,8 @@
 """Where units are read, and reading many layers in one forward pass.
 
-A unit is read where its convolution's signal is ready: behind the batch norm that follows it and before the ReLU; a
-block behind its addition and before its last ReLU. `torch.fx` finds the place and the forward pass is cut behind the
-deepest one. A network that can't be traced is read at its modules' own outputs, and every layer says so.
+A convolution's units are read after the batch norm that follows it and before the ReLU; a block's units after its
+addition and before its last ReLU. `torch.fx` finds these places, and the forward pass ends after the deepest of them.
+A network that can't be traced is read at the outputs of its modules, which the column `readout` of each layer says.
 """
 
 from polyscan.vision.readouts.blocks import blocks_of

@@ -1,4 +1,4 @@
-"""Which layers the words of a job ask for."""
+"""The layers that a job chooses by names and patterns."""
 
 from __future__ import annotations
 
@@ -16,54 +16,54 @@ def choose(points: Sequence[ReadPoint], blocks: Sequence[str], layers: str | Seq
     """Names of the read points that `layers` asks for.
 
     Args:
-        points: all that the network has.
-        blocks: names of its blocks.
+        points: all read points of the network.
+        blocks: names of the network's blocks.
         layers: `all` (every convolution and linear layer), `blocks`, a glob, a name, or a list of these.
-        network: its name, for messages.
+        network: the network's name, for messages.
 
     Raises:
-        ModelError: if one of the words fits none; the nearest ones are named.
+        ModelError: if one of these fits no layer; the message names the nearest layers.
     """
     names, known_blocks = [point.layer for point in points], set(blocks)
     block_names = {name for name in names if name.partition(CALL_MARK)[0] in known_blocks}
     special = {"all": set(names) - block_names, "blocks": block_names}
     chosen: set[str] = set()
-    for word in _words(layers):
-        fitting = special[word] if word in special else _fitting(word, names)
-        if not fitting:
-            what = "no blocks" if word == "blocks" else f'no layer "{word}"'
-            raise ModelError(f"{network} has {what}; {suggestion(word, names)}. `polyscan units` lists them all.")
-        chosen |= fitting
+    for pattern in _patterns(layers):
+        matches = special[pattern] if pattern in special else _matches(pattern, names)
+        if not matches:
+            missing = "no blocks" if pattern == "blocks" else f'no layer "{pattern}"'
+            raise ModelError(f"{network} has {missing}; {suggestion(pattern, names)}. `polyscan units` lists them all.")
+        chosen |= matches
     if not chosen:
-        raise ModelError(f"`layers` names none; {network} has {len(names)}: write all, blocks, a name or a glob")
+        raise ModelError(f"`layers` is empty; {network} has {len(names)} layers: write all, blocks, a name or a glob")
     return chosen
 
 
 def chosen_layers(names: Sequence[str], layers: str | Sequence[str]) -> set[str]:
-    """Those of the scanned layers that a second choice, such as `visualize.layers`, asks for.
+    """The scanned layers that a second choice, such as `visualize.layers`, asks for.
 
     Raises:
-        ModelError: if one of its words fits none.
+        ModelError: if one of the names or globs fits no layer.
     """
     chosen: set[str] = set()
-    for word in _words(layers):
-        fitting = set(names) if word == "all" else _fitting(word, names)
-        if not fitting:
-            raise ModelError(f'"{word}" fits no scanned layer; {suggestion(word, names)}')
-        chosen |= fitting
+    for pattern in _patterns(layers):
+        matches = set(names) if pattern == "all" else _matches(pattern, names)
+        if not matches:
+            raise ModelError(f'"{pattern}" fits no scanned layer; {suggestion(pattern, names)}')
+        chosen |= matches
     return chosen
 
 
-def _words(layers: str | Sequence[str]) -> Sequence[str]:
+def _patterns(layers: str | Sequence[str]) -> Sequence[str]:
     return [layers] if isinstance(layers, str) else layers
 
 
-def _fitting(word: str, names: Sequence[str]) -> set[str]:
-    return {name for name in names if name == word or fnmatch.fnmatchcase(name, word)}
+def _matches(pattern: str, names: Sequence[str]) -> set[str]:
+    return {name for name in names if name == pattern or fnmatch.fnmatchcase(name, pattern)}
 
 
 def numbered(points: Sequence[ReadPoint], names: set[str]) -> list[ReadPoint]:
-    """The chosen points in forward order with their depth; two names of one place are one layer."""
+    """The chosen points in forward order with their depth; of several names for one place, only the first is kept."""
     chosen: list[ReadPoint] = []
     places: set[str] = set()
     for point in points:
@@ -74,7 +74,7 @@ def numbered(points: Sequence[ReadPoint], names: set[str]) -> list[ReadPoint]:
 
 
 def with_readouts(points: Sequence[ReadPoint], readouts: Mapping[str, Mapping[str, Readout]]) -> list[ReadPoint]:
-    """The points, each followed by its further readouts as points of their own.
+    """The points, each followed by points for its further readouts.
 
     Raises:
         ModelError: if a layer is not among the points, or a readout does not fit its channels.
@@ -82,24 +82,26 @@ def with_readouts(points: Sequence[ReadPoint], readouts: Mapping[str, Mapping[st
     names = [point.layer for point in points]
     for layer in readouts:
         if layer not in names:
-            raise ModelError(f'readouts are given for "{layer}", which is no chosen layer; {suggestion(layer, names)}')
-    found: list[ReadPoint] = []
+            raise ModelError(
+                f'readouts are given for "{layer}", which is not a chosen layer; {suggestion(layer, names)}'
+            )
+    all_points: list[ReadPoint] = []
     for point in points:
-        found.append(point)
+        all_points.append(point)
         for name, units in readouts.get(point.layer, {}).items():
-            found.append(_virtual(point, name, units))
-    return found
+            all_points.append(_virtual(point, name, units))
+    return all_points
 
 
 def _virtual(point: ReadPoint, name: str, units: Readout) -> ReadPoint:
     if not name or VIRTUAL_MARK in name:
-        raise ModelError(f'a readout of {point.layer} is named "{name}"; a name is not empty and holds no @')
+        raise ModelError(f'a readout of {point.layer} is named "{name}"; a name must not be empty or contain @')
     return replace(
         point,
         layer=virtual_layer(point.layer, name),
         n_channels=units.n_units(point.n_channels),
         readout=f"{name} of: {point.readout}",
-        # Their own sign says nothing about what the ReLU lets through.
+        # The sign of these units does not decide what the ReLU lets through.
         relu_follows=False,
         units=units,
     )

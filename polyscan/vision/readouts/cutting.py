@@ -1,4 +1,4 @@
-"""Graphs cut down to what is read: nothing behind the deepest place, nothing beside the way there."""
+"""Graphs cut down to what is read: without nodes after the deepest read point or that no read point needs."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from polyscan.vision.readouts.taps import NormTap, Tap
 from polyscan.vision.tracing import LAYER_TYPES, is_in_place
 
 FRESH = (*LAYER_TYPES, nn.modules.batchnorm._BatchNorm)
-"""Modules whose output is new memory, seen by its readers alone."""
+"""Modules whose output is new memory, which only the readers of the output use."""
 
 
 def with_taps(graph: fx.GraphModule, points: Sequence[ReadPoint]) -> tuple[fx.GraphModule, list[Tap]]:
-    """A copy of the graph with a tap behind each place that is read and nothing behind the last one."""
+    """A copy of the graph with a tap after each place that is read, and nothing after the last tap."""
     taps: dict[str, Tap] = {}
     for index, point in enumerate(points):
         taps.setdefault(point.node, Tap()).points.append((index, point))
@@ -34,50 +34,58 @@ def with_taps(graph: fx.GraphModule, points: Sequence[ReadPoint]) -> tuple[fx.Gr
 
 
 def _join_norms(module: fx.GraphModule) -> None:
-    """Each tap behind a convolution's batch norm becomes one module with it, and with the ReLU alone behind it."""
+    """Joins each tap after a convolution's batch norm with that norm, and with a ReLU that alone follows the norm."""
     modules: dict[str, Any] = dict(module.named_modules())
-
-    def part(node: fx.Node) -> Any:
-        return modules[str(node.target)] if node.op == "call_module" else None
-
-    for tap in [node for node in module.graph.nodes if isinstance(part(node), Tap)]:
+    for tap in [node for node in module.graph.nodes if isinstance(_called(node, modules), Tap)]:
         norm = tap.all_input_nodes[0]
-        if type(part(norm)) is not nn.BatchNorm2d or not part(norm).track_running_stats:
-            continue
-        source = norm.all_input_nodes[0]
-        if not isinstance(part(source), FRESH) or len(source.users) > 1:
+        if not _is_joinable(norm, modules):
             continue
         others = [user for user in norm.users if user is not tap]
-        relu = others[0] if len(others) == 1 and type(part(others[0])) in (nn.ReLU, nn.ReLU6) else None
-        module.add_module(str(tap.target), NormTap(part(tap), part(norm), part(relu) if relu else None))
+        relu = others[0] if len(others) == 1 and type(_called(others[0], modules)) in (nn.ReLU, nn.ReLU6) else None
+        relu_module = None if relu is None else _called(relu, modules)
+        module.add_module(str(tap.target), NormTap(_called(tap, modules), _called(norm, modules), relu_module))
         tap.args = norm.args
         last = relu or norm
         last.replace_all_uses_with(tap, delete_user_cb=lambda user, tap=tap: user is not tap)
-        for gone in (relu, norm) if relu else (norm,):
-            module.graph.erase_node(gone)
+        for joined in (relu, norm) if relu else (norm,):
+            module.graph.erase_node(joined)
+
+
+def _called(node: fx.Node, modules: dict[str, Any]) -> Any:
+    """The module that a node calls; None if it calls none."""
+    return modules[str(node.target)] if node.op == "call_module" else None
+
+
+def _is_joinable(norm: fx.Node, modules: dict[str, Any]) -> bool:
+    """Whether a node is a batch norm with fixed statistics that may overwrite its input."""
+    module = _called(norm, modules)
+    if type(module) is not nn.BatchNorm2d or not module.track_running_stats:
+        return False
+    source = norm.all_input_nodes[0]
+    return isinstance(_called(source, modules), FRESH) and len(source.users) == 1
 
 
 def ending_at(graph: fx.GraphModule, node: str) -> fx.GraphModule:
-    """A copy of the graph that gives back the output of the node of that name."""
-    # In-place operations are fine here too: those that overwrite it come later.
+    """A copy of the graph that returns the output of the node of that name."""
+    # In-place operations are no problem: those that overwrite this output come later.
     return pruned(_up_to(graph, node, output=node))
 
 
 def _up_to(graph: fx.GraphModule, stop: str, *, output: str | None) -> fx.GraphModule:
-    """A copy with the nodes up to and with `stop`, under their own names."""
+    """A copy with the nodes up to `stop`, which is included, under the same names."""
     copy = fx.Graph()
-    made: dict[fx.Node, fx.Node] = {}
+    copies: dict[fx.Node, fx.Node] = {}
     for node in graph.graph.nodes:
-        made[node] = copy.node_copy(node, lambda old: made[old])
+        copies[node] = copy.node_copy(node, lambda old: copies[old])
         if node.name == stop:
             break
-    by_name = {old.name: new for old, new in made.items()}
+    by_name = {old.name: new for old, new in copies.items()}
     copy.output(by_name[output] if output else None)
     return fx.GraphModule(graph, copy)
 
 
 def pruned(module: fx.GraphModule) -> fx.GraphModule:
-    """Without the nodes whose values nobody takes, but for taps and for what overwrites a value that somebody does."""
+    """Removes nodes whose values are not used, except taps and operations that overwrite a used value; in place."""
     modules = dict(module.named_modules())
     position = {node: number for number, node in enumerate(module.graph.nodes)}
     for node in reversed(list(module.graph.nodes)):
@@ -91,7 +99,7 @@ def pruned(module: fx.GraphModule) -> fx.GraphModule:
 
 
 def _spoils(node: fx.Node, modules: dict[str, Any], position: dict[fx.Node, int]) -> bool:
-    """Whether an in-place operation changes what another node takes later; where it can't be told, it does."""
+    """Whether a node is an in-place operation that changes, or may change, a value that another node uses later."""
     if not is_in_place(node, modules):
         return False
     source = node.all_input_nodes[0]

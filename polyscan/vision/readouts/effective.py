@@ -1,4 +1,4 @@
-"""How much of the image a unit really hears: the square that holds most of its gradient."""
+"""Effective receptive fields: the square of the image that holds most of a unit's gradient."""
 
 from __future__ import annotations
 
@@ -21,26 +21,25 @@ def effective_fields(reader: Reader, points: Sequence[int], batch: Float[Tensor,
     The gradient is that of a random sum of the channels, its size summed over colours and over the images.
 
     Args:
-        reader: the network with its chosen layers.
+        reader: the reader of the chosen layers of a network.
         points: indices of read points.
         batch: a few inputs.
 
     Returns:
-        One side a point; inf where the layer has no place in the image.
+        One side per point; inf if the layer's receptive field is unknown.
 
     Source: Luo et al. 2016, "Understanding the effective receptive field in deep convolutional neural networks".
     """
     inputs = batch.detach().clone().requires_grad_(True)
-    wanted = {index for index in points if reader.points[index].field is not None}
+    with_field = {index for index in points if reader.points[index].field is not None}
     sums: dict[int, Tensor] = {}
 
-    def middle(index: int, maps: Float[Tensor, "b u y x"]) -> None:
-        if index in wanted:
-            signs = torch.randint(0, 2, (maps.shape[1],), generator=torch.Generator().manual_seed(index)) * 2.0 - 1
-            sums[index] = (maps[:, :, maps.shape[2] // 2, maps.shape[3] // 2] * signs.to(maps)).sum()
+    def sink(index: int, maps: Float[Tensor, "b u y x"]) -> None:
+        if index in with_field:
+            sums[index] = _random_sum(maps, index)
 
     with torch.enable_grad():
-        reader.pass_through(inputs, middle)
+        reader.pass_through(inputs, sink)
         gradients = {
             index: torch.autograd.grad(value, inputs, retain_graph=True)[0].abs().sum(dim=(0, 1)).double().cpu()
             for index, value in sums.items()
@@ -51,8 +50,14 @@ def effective_fields(reader: Reader, points: Sequence[int], batch: Float[Tensor,
     ]
 
 
+def _random_sum(maps: Float[Tensor, "b u y x"], seed: int) -> Float[Tensor, ""]:
+    """Sum of the middle position's channels with random signs."""
+    signs = torch.randint(0, 2, (maps.shape[1],), generator=torch.Generator().manual_seed(seed)) * 2.0 - 1
+    return (maps[:, :, maps.shape[2] // 2, maps.shape[3] // 2] * signs.to(maps)).sum()
+
+
 def centre_of(point: ReadPoint) -> tuple[float, float]:
-    """Where in the input the middle position of its map looks."""
+    """The middle, in the input, of the receptive field of a map's middle position."""
     assert point.field is not None
     rows, columns = point.field
     return (
@@ -62,14 +67,14 @@ def centre_of(point: ReadPoint) -> tuple[float, float]:
 
 
 def side_of(gradient: Float[Tensor, "y x"], centre: tuple[float, float]) -> float:
-    """Side of the smallest square around `centre` that holds 90 % of `gradient`; nan where there is none."""
+    """Side of the smallest square around `centre` that holds 90 % of `gradient`; nan if the gradient is 0."""
     height, width = gradient.shape
-    away_y = (torch.arange(height) - centre[0]).abs()[:, None]
-    away_x = (torch.arange(width) - centre[1]).abs()[None, :]
-    away = torch.maximum(away_y.expand(height, width), away_x.expand(height, width)).flatten()
-    order = away.argsort(stable=True)
-    held = gradient.flatten()[order].cumsum(dim=0)
-    if not float(held[-1]) > 0:
+    distance_y = (torch.arange(height) - centre[0]).abs()[:, None]
+    distance_x = (torch.arange(width) - centre[1]).abs()[None, :]
+    distance = torch.maximum(distance_y.expand(height, width), distance_x.expand(height, width)).flatten()
+    order = distance.argsort(stable=True)
+    sums = gradient.flatten()[order].cumsum(dim=0)
+    if not float(sums[-1]) > 0:
         return math.nan
-    reached = int(torch.searchsorted(held, SHARE * held[-1]))
-    return 2 * float(away[order[min(reached, len(order) - 1)]]) + 1
+    last = int(torch.searchsorted(sums, SHARE * sums[-1]))
+    return 2 * float(distance[order[min(last, len(order) - 1)]]) + 1

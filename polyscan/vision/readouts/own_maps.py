@@ -1,4 +1,4 @@
-"""Gradient ascent raises one unit an image: of a network's last operations, only that unit's share is computed."""
+"""Maps of one unit per image, for gradient ascent: the network's last operations are computed for this unit only."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from polyscan.vision.readouts.cutting import pruned
 from polyscan.vision.tracing import shape_of
 
 OwnMaps = Callable[[Float[Tensor, "b c y x"], Int64[Tensor, " b"]], Float[Tensor, "b y x"]]
-"""From a batch of inputs and a unit for each to these units' maps."""
+"""A function from a batch of inputs, and one unit for each, to the maps of these units."""
 
 ADDITIONS = (operator.add, operator.iadd, torch.add)
 CHANNELWISE = {
@@ -23,11 +23,11 @@ CHANNELWISE = {
     nn.Dropout: torch.clone,
     nn.Identity: torch.clone,
 }
-"""Modules that treat channels alike, and what they do; dropout drops nothing in a scanned network."""
+"""Modules that treat all channels alike, and their functions; dropout does nothing in eval mode."""
 
 
 def picked(maps: Float[Tensor, "b c y x"], units: Int64[Tensor, " b"]) -> Float[Tensor, "b y x"]:
-    """Each image's own unit of all the units' maps."""
+    """The map of each image's unit, from the maps of all units."""
     return maps[torch.arange(len(units), device=maps.device), units].float()
 
 
@@ -37,18 +37,18 @@ def gives_maps(graph: fx.GraphModule) -> bool:
 
 
 def with_own_maps(graph: fx.GraphModule) -> fx.GraphModule:
-    """A graph to all units' maps [b, c, y, x] as one of (inputs, units [b]) to each image's own unit's map [b, y, x].
+    """Turns a graph to maps [b, c, y, x] into one from inputs and units [b] to the map of each image's unit [b, y, x].
 
-    The same values up to rounding; in place. From its end backwards, whatever keeps channels apart (sums, rectifiers,
-    depthwise convolutions) is computed for one channel an image, up to the convolutions that make it: of these, one
-    filter. In the first layers of a network that is up to a quarter of the work.
+    The values are the same up to rounding; in place. Backwards from the end of the graph, operations that don't mix
+    channels (sums, rectifiers, depthwise convolutions) are computed for one channel per image, and the convolutions
+    before them for one filter per image. In the first layers of a network this saves up to a quarter of the work.
     """
     end = _end(graph)
     first = next(node for node in graph.graph.nodes if node.op == "placeholder")
     with graph.graph.inserting_after(first):
         units = graph.graph.placeholder("units_to_raise")
-    own = _Narrowing(graph, units).own(end)
-    graph.graph.output_node().args = (own,)
+    own_map = _Narrowing(graph, units).own_map(end)
+    graph.graph.output_node().args = (own_map,)
     return pruned(graph)
 
 
@@ -57,38 +57,40 @@ def _end(graph: fx.GraphModule) -> fx.Node:
 
 
 class _Narrowing:
-    """Puts a node's one-channel form right behind it, where what it reads has not been overwritten yet."""
+    """Inserts a one-channel form of a node right after it, before anything overwrites the node's inputs."""
 
     def __init__(self, graph: fx.GraphModule, units: fx.Node) -> None:
         self.graph = graph
         self.units = units
         self.modules: dict[str, Any] = dict(graph.named_modules())
 
-    def own(self, node: fx.Node) -> fx.Node:
-        """A node that gives [b, y, x]."""
-        if len(node.users) > 1:  # all of it is computed anyway
+    def own_map(self, node: fx.Node) -> fx.Node:
+        """A node that gives [b, y, x], the maps of the units in the output of a node."""
+        if len(node.users) > 1:  # all channels are computed anyway
             return self.call(node, picked, node, self.units)
         module: Any = self.modules.get(str(node.target)) if node.op == "call_module" else None
         source = node.all_input_nodes[0] if node.all_input_nodes else node
         if OwnFilter.fits(module):
             return self.put(node, OwnFilter(module), source)
         if OwnDepthwise.fits(module):
-            return self.put(node, OwnDepthwise(module), self.own(source))
+            return self.put(node, OwnDepthwise(module), self.own_map(source))
         if type(module) in CHANNELWISE:
-            return self.call(node, CHANNELWISE[type(module)], self.own(source))
+            return self.call(node, CHANNELWISE[type(module)], self.own_map(source))
         if _adds_maps(node):
-            return self.call(node, operator.add, *[self.own(cast("fx.Node", each)) for each in node.args])
+            return self.call(node, operator.add, *[self.own_map(cast("fx.Node", term)) for term in node.args])
         return self.call(node, picked, node, self.units)
 
-    def put(self, behind: fx.Node, module: nn.Module, source: fx.Node) -> fx.Node:
-        name = f"own_{behind.name}"
+    def put(self, node: fx.Node, module: nn.Module, source: fx.Node) -> fx.Node:
+        """Inserts a call of a module with the source's output and the units after a node."""
+        name = f"own_{node.name}"
         self.graph.add_module(name, module)
-        return self._behind(behind, lambda graph: graph.call_module(name, (source, self.units)))
+        return self._inserted(node, lambda graph: graph.call_module(name, (source, self.units)))
 
-    def call(self, behind: fx.Node, function: Callable[..., Tensor], *arguments: fx.Node) -> fx.Node:
-        return self._behind(behind, lambda graph: graph.call_function(function, arguments))
+    def call(self, node: fx.Node, function: Callable[..., Tensor], *arguments: fx.Node) -> fx.Node:
+        """Inserts a call of a function after a node."""
+        return self._inserted(node, lambda graph: graph.call_function(function, arguments))
 
-    def _behind(self, node: fx.Node, make: Callable[[fx.Graph], fx.Node]) -> fx.Node:
+    def _inserted(self, node: fx.Node, make: Callable[[fx.Graph], fx.Node]) -> fx.Node:
         with self.graph.graph.inserting_after(node):
             return make(self.graph.graph)
 
@@ -97,18 +99,18 @@ def _adds_maps(node: fx.Node) -> bool:
     """Whether a node is the sum of two maps with the same channels."""
     if node.op != "call_function" or node.target not in ADDITIONS or node.kwargs or len(node.args) != 2:
         return False
-    shapes = [shape_of(each) for each in node.args if isinstance(each, fx.Node) and each.op != "get_attr"]
+    shapes = [shape_of(term) for term in node.args if isinstance(term, fx.Node) and term.op != "get_attr"]
     return len(shapes) == 2 and all(len(shape) == 4 and shape[1] == shapes[0][1] for shape in shapes)
 
 
 class OwnFilter(nn.Module):
-    """Of a convolution's filters the one that is each image's own.
+    """One filter of a convolution per image.
 
-    First every weight of the filter with every position's channels, one product of matrices an image; then each
-    weight's map is moved to its place and added.
+    First the filter's weights are multiplied with the channels at every position, in one matrix product per image;
+    then the map of each kernel position is shifted to its place, and the maps are added.
 
     Args:
-        convolution: what it is part of; see `fits`.
+        convolution: the convolution with all filters; see `fits`.
     """
 
     def __init__(self, convolution: nn.Conv2d) -> None:
@@ -117,7 +119,7 @@ class OwnFilter(nn.Module):
         self.stride = cast("tuple[int, int]", convolution.stride)
         self.dilation = cast("tuple[int, int]", convolution.dilation)
         self.padding = _inverse_padding(convolution)
-        # `fold` puts the k-th map where the k-th weight would be *read from* by the mirrored filter.
+        # `fold` puts the k-th map where the mirrored filter would *read* for its k-th weight.
         weight = convolution.weight.detach().flip(2, 3).flatten(2).transpose(1, 2)
         self.weight = nn.Parameter(weight.contiguous(), requires_grad=False)  # [u, k, c]
         self.bias = _bias(convolution)
@@ -128,21 +130,21 @@ class OwnFilter(nn.Module):
         return _is_plain(module) and module.groups == 1 and min(_inverse_padding(module)) >= 0
 
     def forward(self, maps: Float[Tensor, "b c y x"], units: Int64[Tensor, " b"]) -> Float[Tensor, "b v w"]:
-        """Each image's own map, float32."""
+        """The map of each image's unit, float32."""
         height, width = (
-            _moved_over(*axis) for axis in zip(maps.shape[2:], self.dilation, self.kernel, self.padding, strict=True)
+            _extent(*axis) for axis in zip(maps.shape[2:], self.dilation, self.kernel, self.padding, strict=True)
         )
-        positions = maps.permute(0, 2, 3, 1).flatten(1, 2)  # [b, y x, c], no copy where channels come last
+        positions = maps.permute(0, 2, 3, 1).flatten(1, 2)  # [b, y x, c], no copy if channels come last
         shares = torch.bmm(self.weight[units], positions.transpose(1, 2)).float()  # [b, k, y x]
         summed = nn.functional.fold(shares, (height, width), self.kernel, self.dilation, self.padding)[:, 0]
         return summed[:, :: self.stride[0], :: self.stride[1]] + self.bias[units][:, None, None]
 
 
 class OwnDepthwise(nn.Module):
-    """Of a depthwise convolution's filters the one that is each image's own, on that one channel's map.
+    """One filter of a depthwise convolution per image, applied to the map of its channel.
 
     Args:
-        convolution: what it is part of; see `fits`.
+        convolution: the convolution with all filters; see `fits`.
     """
 
     def __init__(self, convolution: nn.Conv2d) -> None:
@@ -153,12 +155,12 @@ class OwnDepthwise(nn.Module):
 
     @staticmethod
     def fits(module: object) -> bool:
-        """Whether a module is a plain convolution of each channel with one filter of its own."""
+        """Whether a module is a plain convolution with one filter for each channel."""
         return _is_plain(module) and module.groups == module.in_channels == module.out_channels > 1
 
     def forward(self, maps: Float[Tensor, "b y x"], units: Int64[Tensor, " b"]) -> Float[Tensor, "b v w"]:
-        """Each image's own map, float32."""
-        # One group an image: the batch stands where channels do.
+        """The map of each image's unit, float32."""
+        # One group per image: the batch takes the place of the channels.
         return nn.functional.conv2d(
             maps[None].float(),
             self.weight[units].float(),
@@ -170,8 +172,8 @@ class OwnDepthwise(nn.Module):
         )[0]
 
 
-def _moved_over(side: int, dilation: int, kernel: int, padding: int) -> int:
-    """How many places all the weights' maps lie over along an axis, once they are moved."""
+def _extent(side: int, dilation: int, kernel: int, padding: int) -> int:
+    """Number of positions along an axis that the shifted maps cover, without what is cut off."""
     return side + dilation * (kernel - 1) - 2 * padding
 
 
@@ -180,7 +182,7 @@ def _is_plain(module: object) -> TypeGuard[nn.Conv2d]:
 
 
 def _inverse_padding(convolution: nn.Conv2d) -> tuple[int, int]:
-    """How much of the sum of all moved maps is cut off at each side."""
+    """How many positions of the sum of all shifted maps are cut off at each side."""
     rows, columns = (
         dilation * (kernel - 1) - int(padding)
         for dilation, kernel, padding in zip(

@@ -1,4 +1,4 @@
-"""Finding the places in a traced network where its layers and blocks are read."""
+"""Finds the places in a traced network where its layers and blocks are read."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ RELU_NAMES = frozenset(("relu", "relu_", "relu6"))
 
 
 def traced_points(graph: fx.GraphModule, blocks: Sequence[str]) -> list[ReadPoint]:
-    """Every read point of a traced network whose shapes were propagated, in forward order.
+    """Every read point of a traced network with propagated shapes, in forward order.
 
-    A layer comes before a block that is read at the same place.
+    If a layer and a block are read at the same place, the layer comes first.
     """
     finder = _Finder(graph)
     points = [*finder.layers(), *finder.blocks(blocks)]
@@ -38,23 +38,23 @@ class _Finder:
     def layers(self) -> Iterator[ReadPoint]:
         for node in self.nodes:
             if self.calls_one_of(node, LAYER_TYPES):
-                place, words = self.behind_norm(node)
+                place, readout = self.after_norm(node)
                 channels_last = self.calls_one_of(node, (nn.Linear,))
-                yield self.point(call_name(str(node.target), self.calls), place, words, channels_last=channels_last)
+                yield self.point(call_name(str(node.target), self.calls), place, readout, channels_last=channels_last)
 
     def blocks(self, blocks: Sequence[str]) -> Iterator[ReadPoint]:
         for block, inside in _block_calls(self.nodes, set(blocks)):
-            place, words = self.before_relu(_output(inside))
-            yield self.point(call_name(block, self.calls), place, words, channels_last=False)
+            place, readout = self.before_relu(_output(inside))
+            yield self.point(call_name(block, self.calls), place, readout, channels_last=False)
 
-    def point(self, name: str, node: fx.Node, words: str, *, channels_last: bool) -> ReadPoint:
+    def point(self, name: str, node: fx.Node, readout: str, *, channels_last: bool) -> ReadPoint:
         shape = shape_of(node)
         last = channels_last or len(shape) == 3
         field: Field = self.fields.get(node.name) if len(shape) == 4 else None
         channels, size = _layout(shape, channels_last=channels_last)
-        next_ones = self.next_operations(node)
-        relu = bool(next_ones) and all(self.is_relu(user) for user in next_ones)
-        return ReadPoint(name, 0, channels, size, field, words, relu, node.name, last)
+        operations = self.next_operations(node)
+        relu = bool(operations) and all(self.is_relu(operation) for operation in operations)
+        return ReadPoint(name, 0, channels, size, field, readout, relu, node.name, last)
 
     def calls_one_of(self, node: fx.Node, kinds: tuple[type, ...]) -> bool:
         return node.op == "call_module" and isinstance(self.modules[str(node.target)], kinds)
@@ -63,25 +63,25 @@ class _Finder:
         return self.calls_one_of(node, RELUS) or (node.op != "call_module" and function_name(node) in RELU_NAMES)
 
     def next_operations(self, node: fx.Node) -> list[fx.Node]:
-        found: list[fx.Node] = []
+        operations: list[fx.Node] = []
         for user in readers(node):
-            found += self.next_operations(user) if self.calls_one_of(user, NEUTRAL) else [user]
-        return found
+            operations += self.next_operations(user) if self.calls_one_of(user, NEUTRAL) else [user]
+        return operations
 
-    def behind_norm(self, node: fx.Node) -> tuple[fx.Node, str]:
-        """The last of the norms and neutral layers that alone follow a layer."""
-        words = "own output"
+    def after_norm(self, node: fx.Node) -> tuple[fx.Node, str]:
+        """The last of the norms and neutral layers directly after a layer without branches, and the readout's text."""
+        readout = "own output"
         while len(users := readers(node)) == 1:
             user = users[0]
             if self.calls_one_of(user, NORMS):
-                node, words = user, f"behind batch norm {user.target}"
+                node, readout = user, f"behind batch norm {user.target}"
             elif user.op == "call_function" and function_name(user) == "batch_norm" and user.args[:1] == (node,):
-                node, words = user, f"behind batch norm{_module_path(user)}"
+                node, readout = user, f"behind batch norm{_module_path(user)}"
             elif self.calls_one_of(user, NEUTRAL):
                 node = user
             else:
                 break
-        return node, words
+        return node, readout
 
     def before_relu(self, node: fx.Node) -> tuple[fx.Node, str]:
         end = node
@@ -93,7 +93,7 @@ class _Finder:
 
 
 def _layout(shape: tuple[int, ...], *, channels_last: bool) -> tuple[int, tuple[int, int]]:
-    """Channels and map size; no channels where it is no map, no tokens and no vector."""
+    """Channels and map size; 0 channels if the output is not a map, tokens or a vector."""
     if len(shape) == 4:
         return (shape[3], (shape[1], shape[2])) if channels_last else (shape[1], (shape[2], shape[3]))
     if len(shape) == 3:
@@ -102,31 +102,31 @@ def _layout(shape: tuple[int, ...], *, channels_last: bool) -> tuple[int, tuple[
 
 
 def _module_path(node: fx.Node) -> str:
-    """The module whose code a function's call stands in, with a space before it."""
+    """The module whose code calls a function, with a space before it."""
     stack = list(node.meta.get("nn_module_stack", {}))
     return f" {str(stack[-1]).partition('@')[0]}" if stack else ""
 
 
 def _block_calls(nodes: Sequence[fx.Node], blocks: set[str]) -> list[tuple[str, list[fx.Node]]]:
     """Each call of a block with the nodes inside it, in the order of the calls."""
-    found: list[tuple[str, list[fx.Node]]] = []
+    calls: list[tuple[str, list[fx.Node]]] = []
     open_calls: dict[str, list[fx.Node]] = {}
     for node in nodes:
-        # A second call of a module has `@1` behind its name there.
+        # The second call of a module has `@1` after its name there.
         keys = {str(key): str(key).partition("@")[0] for key in node.meta.get("nn_module_stack", {})}
         still_open = {key: inside for key, inside in open_calls.items() if key in keys}
         for key, block in keys.items():
             if block in blocks and key not in still_open:
                 still_open[key] = []
-                found.append((block, still_open[key]))
+                calls.append((block, still_open[key]))
         for inside in still_open.values():
             inside.append(node)
         open_calls = still_open
-    return found
+    return calls
 
 
 def _output(inside: list[fx.Node]) -> fx.Node:
-    """A call's last tensor that is used outside of it, or nowhere."""
-    own = set(inside)
-    ends = [node for node in inside if shape_of(node) and not (node.users and own.issuperset(node.users))]
+    """The last tensor of a call that is used outside the call, or not used at all."""
+    nodes = set(inside)
+    ends = [node for node in inside if shape_of(node) and not (node.users and nodes.issuperset(node.users))]
     return ends[-1] if ends else inside[-1]

@@ -1,4 +1,4 @@
-"""What is read: a place in a network, and what it gives."""
+"""Read points: places in a network, and the maps that are read there."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from polyscan.vision.fields import Field
 from polyscan.vision.readouts.units import Channels, Peaks, Readout
 
 Sink = Callable[[int, Float[Tensor, "b u y x"]], None]
-"""Is handed the index of a read point and its units' maps, while the pass stands there; must not keep the maps."""
+"""Called during the pass with the index of a read point and its units' maps; must not keep the maps."""
 
 PeakSink = Callable[[int, Peaks], None]
-"""Is handed the index of a read point and the peaks of its units' maps."""
+"""Called during the pass with the index of a read point and the peaks of its units' maps."""
 
 OWN_CHANNELS = Channels()
 
@@ -26,16 +26,16 @@ class ReadPoint:
     """One layer of a network, ready to be read.
 
     Args:
-        layer: its name; `#2` behind it for a shared module's second call, `@name` for a readout of other units.
-        depth: place in the forward order of the chosen layers; a readout has its layer's.
-        n_channels: its units, as many as `units` makes of the layer's channels.
-        map_size: height and width of its activation map; (1, 1) where it has no space.
-        field: its theoretical receptive field; None for the whole image.
-        readout: where it is read, in words.
+        layer: the layer's name, with `#2` for a shared module's second call, with `@name` for a readout of other units.
+        depth: position in the forward order of the chosen layers; a readout has that of its layer.
+        n_channels: number of units that `units` makes from the layer's channels.
+        map_size: height and width of the activation map; (1, 1) if it has no spatial extent.
+        field: the theoretical receptive field; None for the whole image.
+        readout: where the layer is read, in words.
         relu_follows: whether every next operation is a ReLU.
-        node: where it is in the graph; the module's name where the network was not traced.
-        channels_last: whether the channels are the last axis there, as behind a linear layer.
-        units: makes its units' maps of the layer's.
+        node: the node's name in the graph; the module's name if the network was not traced.
+        channels_last: whether the channels are the last axis there, as after a linear layer.
+        units: makes the units' maps from the layer's maps.
     """
 
     layer: str
@@ -50,17 +50,17 @@ class ReadPoint:
     units: Readout = OWN_CHANNELS
 
     def maps(self, value: Tensor) -> Float[Tensor, "b c y x"]:
-        """The layer's maps, of what the network gives at its place."""
+        """The layer's maps, from the value of its node."""
         return as_map(value, channels_last=self.channels_last)
 
 
 def smoothed(maps: Float[Tensor, "b c y x"]) -> Float[Tensor, "b c y x"]:
-    """Each place's 3 x 3 neighbourhood averaged; at a border, what there is of it."""
+    """The average of each position's 3 x 3 neighbourhood; at a border, of the part inside the map."""
     return nn.functional.avg_pool2d(maps, 3, stride=1, padding=1, count_include_pad=False)
 
 
 def as_map(value: Tensor, *, channels_last: bool) -> Float[Tensor, "b c y x"]:
-    """A layer's output as maps: vectors have one position, tokens one column of them."""
+    """A layer's output as maps: a vector has one position, tokens are one column of positions."""
     if value.ndim == 4:
         return value.permute(0, 3, 1, 2) if channels_last else value
     if value.ndim == 3:
@@ -69,6 +69,6 @@ def as_map(value: Tensor, *, channels_last: bool) -> Float[Tensor, "b c y x"]:
 
 
 def call_name(name: str, calls: dict[str, int]) -> str:
-    """The name of a module's next call: its own, then with `#2`, `#3` behind it; `calls` counts them."""
+    """The name of a module's next call: the module's name, later with `#2`, `#3` appended; `calls` counts the calls."""
     calls[name] = calls.get(name, 0) + 1
     return name if calls[name] == 1 else f"{name}{CALL_MARK}{calls[name]}"

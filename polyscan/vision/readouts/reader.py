@@ -25,20 +25,20 @@ from polyscan.vision.tracing import folded, traced
 
 Trunk = Callable[[Float[Tensor, "b c y x"]], Float[Tensor, "b u y x"]]
 
-SAME = {"rtol": 1e-3, "atol": 1e-4}  # a graph does the same operations; only a wrong branch differs by more
+SAME = {"rtol": 1e-3, "atol": 1e-4}  # a graph does the same operations; only a wrong branch makes a larger difference
 
 
 class Reader:
     """The chosen layers of a network, all read in one forward pass that ends at the deepest of them.
 
     Args:
-        network: what is read.
+        network: the network to read.
         layers: `all`, `blocks`, a glob, a name, or a list of these.
-        readouts: further readouts of chosen layers by name, each a read point `<layer>@<name>` behind its layer's.
+        readouts: further readouts of chosen layers by name, each a read point `<layer>@<name>` after that of the layer.
 
     Raises:
-        ModelError: if a name fits no layer (the nearest ones are named), a readout does not fit its layer, a module's
-            name holds `@` or `#`, or the network does not take its own input.
+        ModelError: if a name fits no layer (the message names the nearest ones), a readout does not fit its layer, a
+            module's name contains `@` or `#`, or the network does not take inputs of its preprocessing's shape.
     """
 
     def __init__(
@@ -53,21 +53,22 @@ class Reader:
         _refuse_reserved_names(network)
         try:
             self._graph = _checked_graph(network.module, self.example)
-        except Exception as error:  # whatever tracing stumbles over, the modules can still be read
+        except Exception as error:  # whatever made tracing fail, the modules can still be read
             self._graph = None
             self.untraced_because = f"{type(error).__name__}: {error}".splitlines()[0]
-        found, blocks = self._found()
-        chosen = numbered(found, choose(found, blocks, layers, network.name))
+        points, blocks = self._all_points()
+        chosen = numbered(points, choose(points, blocks, layers, network.name))
         self.points = tuple(with_readouts(chosen, readouts or {}))
         if self._graph is not None:
             self._cut, self._taps = with_taps(self._graph, self.points)
 
     @property
     def is_traced(self) -> bool:
-        """Whether places were found by `torch.fx`; else modules are read at their own outputs."""
+        """Whether `torch.fx` found the read points; if not, modules are read at their outputs."""
         return self._graph is not None
 
-    def _found(self) -> tuple[list[ReadPoint], list[str]]:
+    def _all_points(self) -> tuple[list[ReadPoint], list[str]]:
+        """All read points of the network, and the names of its blocks."""
         module = self.network.module
         blocks = blocks_of(module)
         if self._graph is not None:
@@ -86,16 +87,16 @@ class Reader:
             self.pass_through(batch, sink)
 
     def read_peaks(self, batch: Float[Tensor, "b c y x"], sink: PeakSink) -> None:
-        """The same where only the peaks over space are wanted: maps of many readouts are never in memory at once."""
+        """As `read`, if only the peaks over space are needed: maps of many readouts are never in memory at once."""
         with torch.inference_mode():
             self._pass(batch, lambda index, maps: sink(index, self.points[index].units.peaks(maps)), sink)
 
     def pass_through(self, batch: Float[Tensor, "b c y x"], sink: Sink) -> None:
-        """As `read`, without switching gradients off."""
+        """As `read`, but with gradients if they are enabled."""
         self._pass(batch, lambda index, maps: sink(index, self.points[index].units(maps)))
 
     def _pass(self, batch: Float[Tensor, "b c y x"], sink: Sink, peak_sink: PeakSink | None = None) -> None:
-        """One forward pass; `sink` is handed the layers' maps, or `peak_sink` their units' peaks where that is less."""
+        """One forward pass; `sink` gets the layers' maps, or `peak_sink` the units' peaks if a tap computes them."""
         if self._graph is None:
             read_modules(self.network.module, self.points, batch, sink)
             return
@@ -108,24 +109,24 @@ class Reader:
                 tap.sink = tap.peak_sink = None
 
     def trunk(self, point: ReadPoint) -> Trunk:
-        """The network up to one read point, as a function to its units' maps that gradients go through."""
+        """The network up to one read point, as a differentiable function from inputs to its units' maps."""
         if self._graph is not None:
             module = folded(ending_at(self._graph, point.node))
             return lambda batch: point.units(point.maps(module(batch)))
 
         def untraced(batch: Float[Tensor, "b c y x"]) -> Float[Tensor, "b u y x"]:
-            caught: list[Tensor] = []
-            read_modules(self.network.module, (point,), batch, lambda _, maps: caught.append(maps))
-            return point.units(caught[0])
+            layer_maps: list[Tensor] = []
+            read_modules(self.network.module, (point,), batch, lambda _, maps: layer_maps.append(maps))
+            return point.units(layer_maps[0])
 
         return untraced
 
     def own_maps(self, point: ReadPoint, numbers: torch.dtype = torch.float32) -> OwnMaps:
-        """The network up to one read point, as a function to one unit's map an image that gradients go through.
+        """The network up to one read point, as a differentiable function to the map of one unit per image.
 
         Args:
-            point: where it ends.
-            numbers: the format it computes in; a network that can't be traced computes in its own.
+            point: the read point.
+            numbers: the number format of the computation; a network that can't be traced uses that of its weights.
         """
         if self._graph is None:
             trunk = self.trunk(point)
@@ -134,34 +135,34 @@ class Reader:
         has_own = isinstance(point.units, Channels) and not point.channels_last and gives_maps(module)
         module = with_own_maps(module) if has_own else module
         if numbers != torch.float32:
-            module = copy.deepcopy(module).to(numbers)  # what is not folded is the network's own
+            module = copy.deepcopy(module).to(numbers)  # modules that are not folded belong to the network
         if has_own:
             return lambda batch, units: module(batch.to(numbers), units)
         return lambda batch, units: picked(point.units(point.maps(module(batch.to(numbers)))), units)
 
 
 def _refuse_reserved_names(network: Network) -> None:
-    """Refuses modules whose names would read as another call's or as other units'."""
+    """Refuses modules whose names look like those of another call or of other units."""
     for name, _ in network.module.named_modules():
         if VIRTUAL_MARK in name or CALL_MARK in name:
             raise ModelError(
-                f'{network.name} has a module named "{name}"; `#` stands for further calls of a module (`conv#2`) and '
+                f'{network.name} has a module named "{name}"; `#` marks further calls of a module (`conv#2`), and '
                 "`@` for further units of a layer (`conv@random`). Give it a name without them"
             )
 
 
 def _example(network: Network) -> Float[Tensor, "1 c y x"]:
-    """One input of noise, always the same: a graph that took another branch than the network shows on it."""
+    """One input of fixed noise; it shows whether a graph took another branch than the network."""
     side, channels = network.preprocessing.input_px, network.preprocessing.channels
     noise = torch.randn(1, channels, side, side, generator=torch.Generator().manual_seed(0))
     return noise.to(network.device).contiguous(memory_format=torch.channels_last)
 
 
 def _checked_graph(module: nn.Module, example: Tensor) -> fx.GraphModule:
-    """The network's graph with shapes at its nodes.
+    """The network's graph, with shapes at its nodes, after a check of its output.
 
     Raises:
-        Exception: if it can't be traced, or the graph gives another output than the network.
+        Exception: if the network can't be traced, or the graph gives another output than the network.
     """
     graph = traced(module)
     with torch.no_grad():

@@ -1,4 +1,4 @@
-"""What stands in a graph behind a read point and hands on what passes there."""
+"""Taps: modules in a graph after a read point, which send the maps that pass there to a sink."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from polyscan.vision.readouts.points import PeakSink, ReadPoint, Sink
 from polyscan.vision.readouts.units import Channels, Downward, Peaks
 
 PIECE = 2**22
-"""Bytes of a batch's maps that go through norm, peaks and ReLU before the next: what caches hold."""
-_EACH_ITS_OWN = (Channels, Downward)
-"""Readouts whose peaks cost the same in pieces; products of matrices choose their own."""
+"""Bytes of a batch's maps that go through norm, peaks and ReLU together: as much as fits in a cache."""
+_IN_PIECES = (Channels, Downward)
+"""Readouts whose peaks cost the same in pieces; those with matrix products divide the maps themselves."""
 
 
 class Tap(nn.Module):
-    """Stands in the graph behind a read point; what an in-place ReLU does later can't spoil what it has seen."""
+    """Comes directly after a read point in the graph, so it sees the maps before any in-place ReLU changes them."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -26,7 +26,7 @@ class Tap(nn.Module):
         self.peak_sink: PeakSink | None = None
 
     def forward(self, value: Tensor) -> Tensor:
-        """Hands on its layer's maps, once for each of its points; they pass as they are."""
+        """Sends the layer's maps to the sink, once for each of its points; returns its input unchanged."""
         if self.sink is not None:
             for index, point in self.points:
                 self.sink(index, point.maps(value))
@@ -34,15 +34,15 @@ class Tap(nn.Module):
 
 
 class NormTap(Tap):
-    """A batch norm, the tap behind it, and the ReLU behind that.
+    """A batch norm, the tap after it, and the ReLU after that.
 
-    Where only peaks are wanted, a few images at a time go through all three while they are in the CPU's cache; one
-    after the other each of the three fetches all maps from memory. The numbers are the same to the last bit.
+    If only peaks are needed, a few images at a time go through all three while they are in the CPU's cache; separately,
+    each of the three would read all maps from memory. The numbers are the same to the last bit.
 
     Args:
-        tap: what it stands for.
-        norm: the batch norm; nobody else takes what it takes.
-        relu: a ReLU or ReLU6 that may overwrite what the norm gave, if one alone follows.
+        tap: the tap to replace.
+        norm: the batch norm; no other node may use its input.
+        relu: a ReLU or ReLU6 that may overwrite the norm's output, if it is the only other node that uses it.
     """
 
     def __init__(self, tap: Tap, norm: nn.BatchNorm2d, relu: nn.ReLU | nn.ReLU6 | None) -> None:
@@ -52,7 +52,7 @@ class NormTap(Tap):
         self.relu = None if relu is None else type(relu)(inplace=True)
 
     def forward(self, value: Tensor) -> Tensor:
-        """What the norm, or the ReLU behind it, gives."""
+        """The output of the norm, or of the ReLU after it."""
         if self.peak_sink is not None and self._takes_pieces(value):
             return self._in_pieces(value, self.peak_sink)
         maps = super().forward(self.norm(value))
@@ -65,23 +65,23 @@ class NormTap(Tap):
             and not torch.is_grad_enabled()
             and not self.norm.training
             and value.nbytes > PIECE
-            and all(isinstance(point.units, _EACH_ITS_OWN) for _, point in self.points)
+            and all(isinstance(point.units, _IN_PIECES) for _, point in self.points)
         )
 
     def _in_pieces(self, value: Tensor, peak_sink: PeakSink) -> Tensor:
-        found = [
+        peaks = [
             [point.units.peaks(point.maps(piece)) for _, point in self.points] for piece in self._normed_pieces(value)
         ]
-        for (index, _), parts in zip(self.points, zip(*found, strict=True), strict=True):
+        for (index, _), parts in zip(self.points, zip(*peaks, strict=True), strict=True):
             peak_sink(index, Peaks.stacked(parts))
         return value
 
     def _normed_pieces(self, value: Tensor) -> Iterator[Tensor]:
-        """A few images after the other, normed in their own place, which halves what is written; then their ReLU."""
+        """A few images at a time, normed in place, which halves the bytes written; the ReLU follows after the yield."""
         norm, nothing = self.norm, value.new_empty(0)
         scale_and_means = (norm.weight, norm.bias, norm.running_mean, norm.running_var)
         for piece in value.split(max(1, PIECE * len(value) // value.nbytes)):
-            torch.native_batch_norm(  # what `norm` calls, with a place for what it gives
+            torch.native_batch_norm(  # as `norm` calls it, but with a place for the output
                 piece, *scale_and_means, False, 0.0, norm.eps, out=(piece, nothing, nothing)
             )
             yield piece

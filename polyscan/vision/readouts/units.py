@@ -1,4 +1,4 @@
-"""The numbers that are made of a layer's maps: its channels, or directions in its activation space."""
+"""Units that are read from a layer's maps: its channels, or directions in its activation space."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from torch import Tensor, nn
 from polyscan.errors import ModelError
 
 _IN_CACHE, _ON_GPU = 2**19, 2**26
-"""Numbers of directions' maps that are in memory at once: what stays in a core's cache, or what keeps a GPU busy."""
+"""Numbers in directions' maps that are in memory at once: as many as fit in a core's cache, or keep a GPU busy."""
 _LANES = 16
-"""Numbers in a vector of a CPU (AVX-512); directions whose number is no multiple of it take up to half more time."""
+"""Numbers in a CPU's vector (AVX-512); directions whose number is not a multiple take up to half more time."""
 _NO_PLACE = torch.iinfo(torch.int64).max
 
 
 class Peaks(NamedTuple):
-    """Where and how strong each unit's peak over space is, on each image.
+    """Each unit's peak over space on each image, and its place.
 
     Args:
         value: the peak.
-        place: its place, row by row; the first of several on a CPU, any of them on a GPU.
-        width: of the map, or of each unit's map.
+        place: the position of the peak, counted row by row; the first of several on a CPU, any of them on a GPU.
+        width: width of the map, or of each unit's map.
     """
 
     value: Float32[Tensor, "b u"]
@@ -35,28 +35,30 @@ class Peaks(NamedTuple):
 
     @classmethod
     def joined(cls, parts: Sequence[Peaks]) -> Peaks:
-        """Those of several layers' units in a row."""
+        """Joins the peaks of the units of several layers or readouts."""
         values, places, widths = zip(*parts, strict=True)
-        each = [torch.as_tensor(width).expand(value.shape[1]) for value, width in zip(values, widths, strict=True)]
-        return cls(torch.cat(values, dim=1), torch.cat(places, dim=1), torch.cat(each))
+        unit_widths = [
+            torch.as_tensor(width).expand(value.shape[1]) for value, width in zip(values, widths, strict=True)
+        ]
+        return cls(torch.cat(values, dim=1), torch.cat(places, dim=1), torch.cat(unit_widths))
 
     @classmethod
     def stacked(cls, parts: Sequence[Peaks]) -> Peaks:
-        """Those of several batches, of the same units."""
+        """Joins the peaks of several batches for the same units."""
         values, places, widths = zip(*parts, strict=True)
         return cls(torch.cat(values), torch.cat(places), widths[0])
 
     def first(self, n: int) -> Peaks:
-        """Those of the first n images."""
+        """The peaks of the first n images."""
         return Peaks(self.value[:n], self.place[:n], self.width)
 
     def of(self, units: Int64[Tensor, " v"]) -> Peaks:
-        """Those of these units of one layer."""
+        """The peaks of these units of one layer."""
         return Peaks(self.value.index_select(1, units), self.place.index_select(1, units), self.width)
 
 
 def peaks_of(maps: Float[Tensor, "b u y x"]) -> Peaks:
-    """Each map's peak and its place."""
+    """Each map's peak and its position."""
     maps, width = maps.float(), maps.shape[3]
     if maps.device.type == "cpu":
         # One pooling window over the whole map finds both in one pass; `max` with indices is many times slower there.
@@ -67,13 +69,13 @@ def peaks_of(maps: Float[Tensor, "b u y x"]) -> Peaks:
 
 
 class Readout(Protocol):
-    """What is read from a layer's map: its channels, or other numbers made of them position by position."""
+    """The units that are read from a layer's maps: its channels, or other functions of them at each position."""
 
     def n_units(self, n_channels: int) -> int:
-        """How many units it makes of a layer's channels.
+        """Number of units for a layer with this many channels.
 
         Raises:
-            ModelError: if it can't be made of so many channels.
+            ModelError: if the readout does not fit this number of channels.
         """
         ...
 
@@ -105,7 +107,7 @@ class Channels:
 
 @dataclass(frozen=True)
 class Downward:
-    """The channels upside down: what a unit's strongest images downwards are."""
+    """The negative channels, whose strongest images are those on which a unit is lowest."""
 
     def n_units(self, n_channels: int) -> int:
         """All of them."""
@@ -126,17 +128,17 @@ class Directions:
 
     Args:
         weights: one row per unit.
-        bias: added to each.
+        bias: one number per unit, added to its map.
     """
 
     weights: Float[Tensor, "u c"]
     bias: Float[Tensor, " u"]
 
     def n_units(self, n_channels: int) -> int:
-        """One a row.
+        """One unit per row.
 
         Raises:
-            ModelError: if the rows are not as long as the layer has channels, or the bias has another length.
+            ModelError: if the length of the rows is not the number of channels, or the bias has another length.
         """
         rows = len(self.weights)
         if self.weights.ndim != 2 or self.weights.shape[1] != n_channels or tuple(self.bias.shape) != (rows,):
@@ -151,52 +153,56 @@ class Directions:
         return nn.functional.conv2d(maps, *self._filters(maps))
 
     def peaks(self, maps: Float[Tensor, "b c y x"]) -> Peaks:
-        """Their peaks, several images' maps at a time, or where these are large some rows of one image's."""
+        """Their peaks, computed for several images at a time, or for some rows of one image if the maps are large."""
         height, width = maps.shape[2:]
-        at_once = _IN_CACHE if maps.device.type == "cpu" else _ON_GPU
-        row = len(self.weights) * width
-        n_images = max(1, at_once // (row * height))
-        n_strips = min(height, -(-row * height // at_once))  # 1 where several images fit
-        n_rows = -(-height // n_strips)
+        n_images, n_rows = self._piece(maps)
         tops = range(0, height, n_rows)
         weights, bias = self._filters(maps)
-        found = [
+        pieces = [
             peaks_of(nn.functional.conv2d(images[:, :, top : top + n_rows], weights, bias))
             for images in maps.split(n_images)
             for top in tops
         ]
         shape = (len(maps), len(tops), len(self.weights))
-        value, strip = torch.cat([piece.value for piece in found]).view(shape).max(dim=1)  # the first of equal ones
-        place = torch.cat([piece.place for piece in found]).view(shape).gather(1, strip[:, None])[:, 0]
+        value, strip = torch.cat([piece.value for piece in pieces]).view(shape).max(dim=1)  # the first of equal ones
+        place = torch.cat([piece.place for piece in pieces]).view(shape).gather(1, strip[:, None])[:, 0]
         return Peaks(value, place + strip * (n_rows * width), width)
+
+    def _piece(self, maps: Float[Tensor, "b c y x"]) -> tuple[int, int]:
+        """How many images, and how many rows of each, are computed at once."""
+        height, width = maps.shape[2:]
+        at_once = _IN_CACHE if maps.device.type == "cpu" else _ON_GPU
+        row = len(self.weights) * width
+        n_strips = min(height, -(-row * height // at_once))  # 1 if several images fit
+        return max(1, at_once // (row * height)), -(-height // n_strips)
 
     def _filters(self, maps: Float[Tensor, "b c y x"]) -> tuple[Float[Tensor, "u c 1 1"], Float[Tensor, " u"]]:
         return self.weights.to(maps)[:, :, None, None], self.bias.to(maps)
 
     @property
     def directions(self) -> Directions:
-        """What has to be read: themselves."""
+        """The directions to read: these."""
         return self
 
-    def of_directions(self, found: Peaks) -> Peaks:
-        """Their peaks, of those of their directions."""
-        return found
+    def of_directions(self, peaks: Peaks) -> Peaks:
+        """The units' peaks, from the peaks of their directions."""
+        return peaks
 
 
 @dataclass(frozen=True, eq=False)
 class Largest:
-    """Each unit the largest of several directions, position by position: a unit that answers to several things.
+    """Each unit is the largest of several directions at each position, so it answers to several things.
 
     Args:
-        directions: those of all units in turn, `per_unit` for each.
-        per_unit: how many directions a unit has.
+        directions: the directions of all units, `per_unit` consecutive ones for each.
+        per_unit: number of directions per unit.
     """
 
     directions: Directions
     per_unit: int
 
     def n_units(self, n_channels: int) -> int:
-        """One for each `per_unit` directions.
+        """One unit for each `per_unit` directions.
 
         Raises:
             ModelError: if the directions do not fit the layer.
@@ -209,24 +215,24 @@ class Largest:
 
     def peaks(self, maps: Float[Tensor, "b c y x"]) -> Peaks:
         """Their peaks."""
-        return self._alone.peaks(maps)
+        return self._together.peaks(maps)
 
-    def of_directions(self, found: Peaks) -> Peaks:
-        """Their peaks, of those of their directions: a peak of the largest is the largest peak."""
-        values, places = (each.unflatten(1, (-1, self.per_unit)) for each in (found.value, found.place))
+    def of_directions(self, peaks: Peaks) -> Peaks:
+        """The units' peaks, from the peaks of their directions: the peak of a maximum is the largest of the peaks."""
+        values, places = (tensor.unflatten(1, (-1, self.per_unit)) for tensor in (peaks.value, peaks.place))
         value = values.amax(dim=2)
-        # Of equal directions the one whose place is first.
+        # If directions are equal, the first position counts.
         place = torch.where(values == value[..., None], places, _NO_PLACE).amin(dim=2)
-        return Peaks(value, place, found.width)
+        return Peaks(value, place, peaks.width)
 
     @cached_property
-    def _alone(self) -> Together:
+    def _together(self) -> Together:
         return Together((self,))
 
 
 @dataclass(frozen=True, eq=False)
 class Together:
-    """Several readouts of a layer as one, their units in a row.
+    """Several readouts of a layer as one, with their units one after the other.
 
     All their directions are read at once: one product of large matrices takes less time than several of smaller ones.
     A direction that occurs more than once (pairs share their parts) is read once.
@@ -235,10 +241,10 @@ class Together:
     readouts: tuple[Readout, ...]
 
     def n_units(self, n_channels: int) -> int:
-        """All of them.
+        """Number of units of all readouts.
 
         Raises:
-            ModelError: if one of them can't be made of so many channels.
+            ModelError: if one of them does not fit this number of channels.
         """
         return sum(units.n_units(n_channels) for units in self.readouts)
 
@@ -249,19 +255,19 @@ class Together:
     def peaks(self, maps: Float[Tensor, "b c y x"]) -> Peaks:
         """Their peaks."""
         linear = iter(self._linear_peaks(maps))
-        found = [
+        peaks = [
             next(linear) if isinstance(units, Directions | Largest) else units.peaks(maps) for units in self.readouts
         ]
-        return Peaks.joined(found)._replace(width=maps.shape[3])
+        return Peaks.joined(peaks)._replace(width=maps.shape[3])
 
     def _linear_peaks(self, maps: Float[Tensor, "b c y x"]) -> Iterator[Peaks]:
-        """Those of each readout that is made of directions."""
+        """The peaks of each readout that is made of directions."""
         if not self._linear:
             return
         distinct, rows = self._distinct
-        found = distinct.peaks(maps)
-        for units, own in zip(self._linear, rows, strict=True):
-            yield units.of_directions(found.of(own.to(maps.device)))
+        peaks = distinct.peaks(maps)
+        for units, unit_rows in zip(self._linear, rows, strict=True):
+            yield units.of_directions(peaks.of(unit_rows.to(maps.device)))
 
     @cached_property
     def _linear(self) -> list[Directions | Largest]:
@@ -269,10 +275,10 @@ class Together:
 
     @cached_property
     def _distinct(self) -> tuple[Directions, list[Int64[Tensor, " v"]]]:
-        """All directions, each once, and for each readout which of them are its own."""
-        own = [units.directions for units in self._linear]
-        rows = torch.cat([torch.cat([each.weights, each.bias[:, None]], dim=1) for each in own])
+        """All directions, each once, and for each readout the rows of its directions among them."""
+        parts = [units.directions for units in self._linear]
+        rows = torch.cat([torch.cat([part.weights, part.bias[:, None]], dim=1) for part in parts])
         distinct, place = torch.unique(rows, dim=0, return_inverse=True)
-        distinct = torch.cat([distinct, distinct[:1].expand(-len(distinct) % _LANES, -1)])  # the last vector is full
+        distinct = torch.cat([distinct, distinct[:1].expand(-len(distinct) % _LANES, -1)])  # fills the last vector
         directions = Directions(distinct[:, :-1].contiguous(), distinct[:, -1].contiguous())
-        return directions, list(place.split([len(each.weights) for each in own]))
+        return directions, list(place.split([len(part.weights) for part in parts]))

@@ -1,7 +1,8 @@
-"""Reading a network that can't be traced: hooks on its modules, taken off again after each pass."""
+"""Reads a network that can't be traced, by hooks on its modules that are removed after each pass."""
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -12,14 +13,14 @@ from torch import Tensor, nn
 from polyscan.vision.readouts.points import ReadPoint, Sink, as_map, call_name
 from polyscan.vision.tracing import LAYER_TYPES
 
-WORDS = "module output (the network can't be traced)"
+READOUT = "module output (the network can't be traced)"
 
 Note = Callable[[str, nn.Module, Any], None]
-"""Is told a call's name, the module, and what it gave."""
+"""Called with the name of a call, the module, and its output."""
 
 
-class _PassEnded(BaseException):  # not an error, and nothing that a network's own `except Exception` should catch
-    """Ends a forward pass behind the deepest read module."""
+class _PassEnded(BaseException):  # not an Exception, so that a network's own `except Exception` does not catch it
+    """Ends a forward pass after the deepest module that is read."""
 
 
 @contextmanager
@@ -38,9 +39,9 @@ def _hooked(modules: Mapping[str, nn.Module], note: Note) -> Generator[None, Non
 
 
 def module_points(module: nn.Module, blocks: Sequence[str], example: Tensor) -> list[ReadPoint]:
-    """Read points of a network that can't be traced, in the order in which its modules are done.
+    """Read points of a network that can't be traced, in the order in which its modules finish.
 
-    A module that gives something else than a map, tokens or a vector is left out.
+    Modules whose output is not a map, tokens or a vector are left out.
     """
     points: list[ReadPoint] = []
 
@@ -49,7 +50,7 @@ def module_points(module: nn.Module, blocks: Sequence[str], example: Tensor) -> 
             last = isinstance(part, nn.Linear) or output.ndim == 3
             maps = as_map(output, channels_last=last)
             size = (maps.shape[2], maps.shape[3])
-            points.append(ReadPoint(call, 0, maps.shape[1], size, None, WORDS, False, call, last))
+            points.append(ReadPoint(call, 0, maps.shape[1], size, None, READOUT, False, call, last))
 
     chosen = {name: part for name, part in module.named_modules() if isinstance(part, LAYER_TYPES) or name in blocks}
     with _hooked(chosen, note), torch.inference_mode():
@@ -58,22 +59,20 @@ def module_points(module: nn.Module, blocks: Sequence[str], example: Tensor) -> 
 
 
 def read_modules(module: nn.Module, points: Sequence[ReadPoint], batch: Tensor, sink: Sink) -> None:
-    """One forward pass that ends at the last of these points; `sink` is handed their layers' maps."""
-    wanted: dict[str, list[tuple[int, ReadPoint]]] = {}
+    """One forward pass that ends at the last of these points; `sink` gets their layers' maps."""
+    points_of: dict[str, list[tuple[int, ReadPoint]]] = {}
     for index, point in enumerate(points):
-        wanted.setdefault(point.node, []).append((index, point))
-    left = set(wanted)
+        points_of.setdefault(point.node, []).append((index, point))
+    unread = set(points_of)
 
     def note(call: str, _: nn.Module, output: Any) -> None:
-        for index, point in wanted.get(call, []):
+        for index, point in points_of.get(call, []):
             sink(index, point.maps(output))
-        left.discard(call)
-        if not left:
+        unread.discard(call)
+        if not unread:
             raise _PassEnded
 
-    names = {node.partition("#")[0] for node in wanted}
-    try:
-        with _hooked({name: part for name, part in module.named_modules() if name in names}, note):
-            module(batch)
-    except _PassEnded:
-        pass
+    names = {node.partition("#")[0] for node in points_of}
+    modules = {name: part for name, part in module.named_modules() if name in names}
+    with contextlib.suppress(_PassEnded), _hooked(modules, note):
+        module(batch)

@@ -1,0 +1,64 @@
+"""The notes on a run's front page: what limits its results."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pandas as pd
+
+from polyscan.job import Job
+from polyscan.nulls.null_sets import LAYER_REACHES, allowed
+from polyscan.report.verdicts import VERDICTS
+from polyscan.run import Run
+
+FEW = 20
+"""With fewer exemplars than this, the pages warn."""
+
+
+def notes(job: Job, run: Run, frame: pd.DataFrame) -> Iterator[str]:
+    """Sentences on images, network, visualizations and null of a run, given its map."""
+    yield from _on_inputs(run, frame)
+    yield from _on_visualizations(job)
+    yield "Intervals resample the units of a layer; all units share the same images, which are not resampled."
+    if "p" not in frame or frame["p"].isna().all():
+        yield "This run has no null, so scores are not calibrated: noise may score as high as two concepts."
+    else:
+        yield from _on_null(job, frame)
+
+
+def _on_inputs(run: Run, frame: pd.DataFrame) -> Iterator[str]:
+    rejects = run.read("rejects")
+    if len(rejects):
+        first = f"{rejects['path'].iloc[0]}: {rejects['reason'].iloc[0]}"
+        yield f"{len(rejects)} images could not be used; the table rejects says why (first: {first})."
+    if not run.manifest()["is_traced"]:
+        yield "The network can't be traced, so units are read at module outputs, which may lie before batch norm."
+    if (n := int(frame["saturated"].sum())) > 0:
+        yield (
+            f"{n} units are saturated: more than k images tie at their largest peak, "
+            "so the choice of their exemplars is arbitrary."
+        )
+
+
+def _on_visualizations(job: Job) -> Iterator[str]:
+    if not job.visualize.enabled:
+        yield "This job makes no visualizations."
+    elif job.visualize.units_per_layer:
+        yield f"Only a seeded sample of {job.visualize.units_per_layer} live units per layer is visualized."
+
+
+def _on_null(job: Job, frame: pd.DataFrame) -> Iterator[str]:
+    live = frame[~frame["is_dead"]]
+    without = [str(layer) for layer, p in live.groupby("layer", sort=False)["p"] if p.isna().all()]
+    if without:
+        yield f"No null for {', '.join(without)}: there, all activation vectors of the survey's images are alike."
+    n = job.n_scored
+    if n < FEW:
+        yield f"Each unit has only {n} exemplars; with fewer than {FEW}, hardly any unit can be called several."
+    reaches = allowed(LAYER_REACHES, job.collect.k, int(frame["n_images"].max())) if job.survey.readouts else ()
+    if reaches and reaches[-1] < LAYER_REACHES[-1]:
+        yield (
+            f"There are few images, so null sets reach down only to the top {reaches[-1]} x {job.collect.k} of them; "
+            "less homogeneous units are off range."
+        )
+    yield f"One means: {VERDICTS['one']}, in this space. It does not prove that the unit answers to only one thing."
