@@ -28,7 +28,7 @@ CACHED_GROUPS = 2  # neighbouring ids may be in two row groups
 CACHED_BYTES = 512 * 2**20  # of two big row groups, only the last one is kept
 WINDOW = 64  # images asked for out of order are fetched this many at a time, each row group once
 
-Cells = dict[str, Any]
+RowCells = dict[str, Any]
 
 
 class ParquetImages:
@@ -85,7 +85,7 @@ class ParquetImages:
             for image in window:
                 yield self._entry(int(image), *rows[image])
 
-    def _entry(self, image: int, path: str, row: Cells | str) -> Picture | Reject:
+    def _entry(self, image: int, path: str, row: RowCells | str) -> Picture | Reject:
         """The picture of one row; if `row` is text, it is the reason why the row could not be read."""
         if isinstance(row, str):
             return Reject(image, path, row)
@@ -95,9 +95,9 @@ class ParquetImages:
             return Reject(image, path, pixels)
         return Picture(image, path, pixels, row["label"], row["label_name"])
 
-    def _rows(self, images: Sequence[int]) -> dict[int, tuple[str, Cells | str]]:
+    def _rows(self, images: Sequence[int]) -> dict[int, tuple[str, RowCells | str]]:
         """Path and row of each image, fetched row group by row group."""
-        rows: dict[int, tuple[str, Cells | str]] = {}
+        rows: dict[int, tuple[str, RowCells | str]] = {}
         for image in sorted(set(images)):
             place = self._selection.place(image)
             number = bisect_right(self._starts, place) - 1
@@ -110,19 +110,19 @@ class ParquetImages:
                 rows[image] = path, f"corrupt: a text column is no valid text ({error.reason})"
         return rows
 
-    def _row(self, file: ParquetFile, path: str, table: Any, row: int) -> tuple[str, Cells]:
+    def _row(self, file: ParquetFile, path: str, table: Any, row: int) -> tuple[str, RowCells]:
         """Path, image bytes, label and its name in one row of a row group."""
         columns = file.columns
-        cell: Cells = {name: table.column(name)[row].as_py() for name in columns.names}
+        cell: RowCells = {name: table.column(name)[row].as_py() for name in columns.names}
         content = cell[columns.image]
         if isinstance(content, dict):
-            struct = cast("Cells", content)
+            struct = cast("RowCells", content)
             content, path = struct["bytes"], str(struct.get("path") or path)
         label, label_name = self._label(file, cell)
         path = str(cell.get(columns.path or "") or path)
         return path, {"content": content, "label": label, "label_name": label_name}
 
-    def _label(self, file: ParquetFile, cell: Cells) -> tuple[int | None, str]:
+    def _label(self, file: ParquetFile, cell: RowCells) -> tuple[int | None, str]:
         """Class and name: from the column of names, else the footer's names, else the label itself if it is text."""
         raw = cell.get(file.columns.label or "")
         name = cell.get(file.columns.label_name or "") or ""

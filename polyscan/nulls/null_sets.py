@@ -203,7 +203,7 @@ def _subset(top: Int64[np.ndarray, " k"], n: int, m: int, generator: np.random.G
     return np.concatenate([top[:1], generator.choice(top[1 : m * n], size=n - 1, replace=False)])
 
 
-class Draw(Protocol):
+class SetMaker(Protocol):
     """Draws null sets from the embeddings of all images; arguments and result are those of `one_exemplar_sets`."""
 
     def __call__(
@@ -229,7 +229,7 @@ class PooledNull:
         level: how often it was measured to call single-concept sets several (our own study); shown in warnings.
     """
 
-    draw: Draw
+    draw: SetMaker
     holds_level: bool
     level: str
 

@@ -68,7 +68,7 @@ def test_scan_status_show_and_units(polyscan, job_file: Path, tmp_path: Path) ->
     assert (run / "maps" / "index.html").exists()
     units = polyscan("units", job_file)
     assert "3 layers, 12 units" in units.out
-    assert "behind batch norm norm" in units.out
+    assert "after batch norm norm" in units.out
 
 
 def test_a_quick_look_needs_no_job_file(polyscan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

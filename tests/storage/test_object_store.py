@@ -452,7 +452,7 @@ def test_a_part_that_can_never_be_filed_is_a_failed_shard_and_its_siblings_are_d
     )
     run = Run(f"s3://{BUCKET}/refusing")
     with pytest.raises(
-        ShardError, match=r"shard 1 of `collect` failed: StoreError: .* refuses \(AccessDenied: as told"
+        ShardError, match=r"shard 1 of `collect` failed: StoreError: .* refuses access \(AccessDenied: as told"
     ):
         pipeline.scan(small(reference), run, pipeline.in_process)
     assert sorted(run.ledger.done("collect")) == [0, 2]
@@ -533,7 +533,7 @@ def test_refused_credentials_are_told_before_anything_runs_and_in_the_middle(sto
             known.files,
             lambda: known.size("run.json"),
         ):
-            with pytest.raises(StoreError, match=r"refuses \(.*check the credentials") as caught:
+            with pytest.raises(StoreError, match=r"refuses access \(.*check the credentials") as caught:
                 asks()
             assert SECRET not in str(caught.value)
         forget()
@@ -542,7 +542,7 @@ def test_refused_credentials_are_told_before_anything_runs_and_in_the_middle(sto
             lambda: status_of(f"s3://{BUCKET}/refused"),
             lambda: opened(f"s3://{BUCKET}/refused"),
         ):
-            with pytest.raises(StoreError, match=r"refuses \(InvalidAccessKeyId: .*; check the credentials"):
+            with pytest.raises(StoreError, match=r"refuses access \(InvalidAccessKeyId: .*; check the credentials"):
                 asks()
     finally:
         store.order(do="authorize", only_known=False)

@@ -70,7 +70,7 @@ def test_resnet_is_read_behind_its_norms_and_before_its_last_relus(name, noise):
     reader = Reader(network, ["all", "blocks"])
     batch = noise(2, 3, 64, 64)
     seen = values(reader, batch)
-    assert len([p for p in reader.points if p.readout.startswith("behind batch norm")]) == 20
+    assert len([p for p in reader.points if p.readout.startswith("after batch norm")]) == 20
     truth = outputs(network, batch, ["bn1", "layer1.0.bn1", "layer2.0.downsample.1", "layer4.1.bn2", "layer2.0", "fc"])
     norms = {
         "conv1": "bn1",
@@ -92,7 +92,7 @@ def test_a_norm_with_its_own_activation_is_read_between_the_two(name, n_layers, 
     reader = Reader(network, "all")
     assert len(reader.points) == n_layers
     (stem,) = (p for p in reader.points if p.layer == "conv_stem")
-    assert stem.readout == "behind batch norm bn1"
+    assert stem.readout == "after batch norm bn1"
     assert stem.field[0].field == 3
     batch = noise(2, 3, 64, 64)
     raw = outputs(network, batch, ["conv_stem", "bn1"])

@@ -65,7 +65,7 @@ def test_a_negative_norm_scale_flips_the_order(network_of):
     batch = torch.arange(16.0).view(1, 1, 4, 4)
     torch.testing.assert_close(values(reader, batch)["0"], 0.25 - 3 * batch, rtol=0, atol=0)
     (point,) = reader.points
-    assert (point.readout, point.relu_follows, point.n_channels) == ("behind batch norm 1", True, 1)
+    assert (point.readout, point.relu_follows, point.n_channels) == ("after batch norm 1", True, 1)
     assert point.map_size == (4, 4)
     assert point.field[0].field == 1
 

@@ -59,7 +59,7 @@ def test_they_stand_behind_their_layer_with_their_own_number_of_units(network_of
     assert (null.field, null.map_size, null.node) == (own.field, own.map_size, own.node)
     assert own.relu_follows
     assert not null.relu_follows
-    assert null.readout == "null of: behind batch norm 1"
+    assert null.readout == "null of: after batch norm 1"
     order = []
     batch = noise(2, 3, 16, 16)
     reader.read(batch, lambda index, maps: order.append((index, maps.shape[1])))

@@ -74,9 +74,9 @@ class _Finder:
         while len(users := readers(node)) == 1:
             user = users[0]
             if self.calls_one_of(user, NORMS):
-                node, readout = user, f"behind batch norm {user.target}"
+                node, readout = user, f"after batch norm {user.target}"
             elif user.op == "call_function" and function_name(user) == "batch_norm" and user.args[:1] == (node,):
-                node, readout = user, f"behind batch norm{_module_path(user)}"
+                node, readout = user, f"after batch norm{_module_path(user)}"
             elif self.calls_one_of(user, NEUTRAL):
                 node = user
             else:
