@@ -19,6 +19,7 @@ from typing import Any, cast, get_args
 
 import numpy as np
 
+import polyscan
 from benchmarks.synthetic import evidence, pictures
 from benchmarks.synthetic.network import CONTROLS, EMBEDDER, NULLS, PLANTED, Place, Plan, Trend, Truth, places
 from polyscan import job as jobs
@@ -34,7 +35,7 @@ INPUT_PX = 224
 IMAGES_PER_SHARD = 5000
 SCORED = ("scores", "matches", "centres", "clusters")
 COMBINED = 4096  # units a shard
-VERSIONS = {"polyscan": "0.1.0", "torch": "invented", "pyarrow": "invented", "numpy": "invented"}
+VERSIONS = {"polyscan": polyscan.__version__, "torch": "invented", "pyarrow": "invented", "numpy": "invented"}
 
 
 def job_of(plan: Plan) -> Job:

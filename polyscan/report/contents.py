@@ -102,7 +102,7 @@ def _short_weights(job: Job) -> str:
 LABELS: Mapping[str, tuple[str, str]] = {
     "separation": (
         "separation",
-        "how much better two clusters fit than in single-concept readouts with similar homogeneity; in sd of these",
+        "how much better two clusters fit than in equally homogeneous single-concept readouts, in their sd",
     ),
     "gap": ("gap", "how much more alike exemplars are within two clusters than across them; read it together with p"),
     "p": (
