@@ -92,7 +92,7 @@ def robustness(
 
     Args:
         address: the run.
-        embedders: further `embed.model`s, a variant each.
+        embedders: further values of `embed.model`, a variant each.
         rescan: whether to repeat the whole scan with another seed.
         on: `local` or `ray`, as for a scan.
         workers: number of Ray workers, as for a scan.

@@ -44,8 +44,8 @@ def validate(
         watcher: is notified of every shard.
 
     Returns:
-        `{score: {"auroc" | "fpr_05" | "power_05" | "k_exact" | "purity" | "fdr_10" | "n": {layer: {type: number}}}}`;
-        the layer `images` holds labelled sets of whole images.
+        Numbers by score, measure, layer and type of unit. The measures are `auroc`, `fpr_05`, `power_05`, `k_exact`,
+        `purity`, `fdr_10` and `n`; the layer `images` holds labelled sets of whole images.
 
     Raises:
         PolyscanError: see `polyscan.errors`.
