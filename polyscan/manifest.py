@@ -16,10 +16,11 @@ from types import ModuleType
 from typing import Any
 
 from polyscan.errors import JobError
-from polyscan.inputs import open_distance, open_embedder, open_images, open_reader
+from polyscan.inputs import check_network, open_distance, open_embedder, open_images, open_reader
 from polyscan.job import Job, settings_of
 from polyscan.run import Run
 from polyscan.tables import TABLES
+from polyscan.vision.checking import peaks_on_noise
 from polyscan.vision.devices import arithmetic
 from polyscan.vision.embedders import Embedder
 from polyscan.vision.readouts import Reader, chosen_layers
@@ -86,16 +87,18 @@ def opened(job: Job) -> tuple[dict[str, str], dict[str, Any]]:
     """Digests of the inputs, and what the run records about them."""
     reader = open_reader(job)
     images = open_images(job)
+    about_network = _about_network(job, reader)
+    check_network(job, reader, images)
     embedder = open_embedder(job, reader.network)
     distance = _distance_version(job, reader)
     digests = {
-        "network": reader.network.digest,
+        "network": about_network["network"]["digest"],
         "images": images.digest,
         "distance": str(distance),
         "embedder": embedder.digest,
     }
     about = {
-        **_about_network(job, reader, digests["network"]),
+        **about_network,
         "images": {"source": job.images.source, "n": len(images), "digest": digests["images"]},
         "embedder": _about_embedder(embedder),
         "distance": distance,
@@ -112,9 +115,16 @@ def _distance_version(job: Job, reader: Reader) -> str | None:
     return open_distance(job, reader.network).version
 
 
-def _about_network(job: Job, reader: Reader, digest: str) -> dict[str, Any]:
+def _about_network(job: Job, reader: Reader) -> dict[str, Any]:
+    network = {
+        "name": job.network.name,
+        "weights": job.network.weights,
+        "digest": reader.network.digest,
+        "peaks_on_noise": peaks_on_noise(reader),
+    }
     return {
-        "network": {"name": job.network.name, "weights": job.network.weights, "digest": digest},
+        "network": network,
+        "left_out": dict(reader.left_out),
         "is_traced": reader.is_traced,
         "untraced_because": reader.untraced_because,
         "input_px": reader.network.preprocessing.input_px,

@@ -1,6 +1,7 @@
 """What a worker opens: the network with its read points, images in batches, virtual readouts, and its threads."""
 
 from polyscan.inputs.batches import Batch, batches
+from polyscan.inputs.checking import check_network, check_worker, different_layers
 from polyscan.inputs.opening import open_distance, open_embedder, open_images, open_network, open_reader
 from polyscan.inputs.threads import pinned_threads
 from polyscan.inputs.virtual import reaches, virtual_readouts
@@ -8,6 +9,9 @@ from polyscan.inputs.virtual import reaches, virtual_readouts
 __all__ = [
     "Batch",
     "batches",
+    "check_network",
+    "check_worker",
+    "different_layers",
     "open_distance",
     "open_embedder",
     "open_images",

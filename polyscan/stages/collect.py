@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 from polyscan.images import Picture, Reject
-from polyscan.inputs import batches, open_images, open_network, reaches, virtual_readouts
+from polyscan.inputs import batches, check_worker, open_images, open_network, reaches, virtual_readouts
 from polyscan.job import Job
 from polyscan.nulls.thinning import reads
 from polyscan.run import Run
@@ -38,6 +38,7 @@ class Worker:
         }
         self.reader = Reader(open_network(job), job.network.layers, virtual)
         self.images = open_images(job)
+        check_worker(job, run, self.reader.network, self.images)
         self.order = run.unit_order()
         self.reads = _reading(job, run, self.order)
 
@@ -58,10 +59,25 @@ class Worker:
         device = self.reader.network.device
         tally = PeakTally(len(self.order), k=self.job.collect.k, name=self._name, device=device, reads=self.reads)
         for batch in batches(self.reader.network, self.images, ids, self.job.collect.batch, rejects):
-            images = torch.tensor([picture.image for picture in batch.pictures], device=device)
-            tally.add(self._peaks(batch.inputs).first(len(images)), images)
-            pictures += [_without_pixels(picture) for picture in batch.pictures]
+            peaks = self._peaks(batch.inputs).first(len(batch))
+            finite = torch.isfinite(peaks.value).all(dim=1)
+            if not bool(finite.all()):
+                rejects += self._not_finite(batch.pictures, peaks)
+                peaks = peaks.of_images(finite.nonzero().flatten())
+            kept = [picture for picture, is_kept in zip(batch.pictures, finite.tolist(), strict=True) if is_kept]
+            if kept:
+                tally.add(peaks, torch.tensor([picture.image for picture in kept], device=device))
+            pictures += [_without_pixels(picture) for picture in kept]
+        rejects.sort(key=lambda reject: reject.image)
         return tally.result()
+
+    def _not_finite(self, pictures: list[Picture], peaks: Peaks) -> Iterator[Reject]:
+        """Rejects for the pictures for which a unit's peak is not a finite number; they name the first such layer."""
+        for picture, value in zip(pictures, peaks.value, strict=True):
+            bad = (~torch.isfinite(value)).nonzero().flatten()
+            if len(bad):
+                layer = self.order[int(bad[0])].layer
+                yield Reject(picture.image, picture.path, f"not finite: layer {layer} gives NaN or infinity for it")
 
     def _peaks(self, inputs: Float[Tensor, "b c y x"]) -> Peaks:
         """Peaks of all units in their order, in one pass."""

@@ -2,18 +2,35 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
+from collections.abc import Callable
 from typing import Any
 
-from torch import fx, nn
+import torch
+from torch import Tensor, fx, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from polyscan.vision.stem import DenseStem
 
-LAYER_TYPES = (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)
+CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+LAYER_TYPES = (*CONVOLUTIONS, nn.Linear)
 POOL_TYPES = (nn.MaxPool2d, nn.AvgPool2d)
 SHAPE_METHODS = frozenset(("size", "dim", "ndimension", "numel", "stride", "is_contiguous", "get_device"))
 SHAPE_ATTRIBUTES = frozenset(("shape", "ndim", "dtype", "device", "is_cuda", "requires_grad", "layout"))
-IN_PLACE_OPERATORS = frozenset(("iadd", "isub", "imul", "itruediv", "setitem"))
+
+_ROOT = "network"
+
+
+class _OneInput(nn.Module):
+    """Calls a network with images alone, so that its other arguments have their defaults while it is traced."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: Tensor) -> Any:
+        """The network's output."""
+        return self.network(images)
 
 
 class _Tracer(fx.Tracer):
@@ -28,14 +45,75 @@ class _Tracer(fx.Tracer):
 
 
 def traced(module: nn.Module) -> fx.GraphModule:
-    """The network as a graph that shares its weights.
+    """The network, called with images alone, as a graph that shares its weights.
 
     Raises:
         Exception: of many kinds, if its control flow depends on values or shapes.
     """
     tracer = _Tracer()
-    graph = tracer.trace(module)
-    return fx.GraphModule(tracer.root, graph)
+    graph = tracer.trace(_OneInput(module))
+    parts: dict[str, Any] = {}
+    for node in graph.nodes:
+        stack = {_inner(str(key)): value for key, value in node.meta.get("nn_module_stack", {}).items() if key != _ROOT}
+        node.meta["nn_module_stack"] = OrderedDict(stack)
+        if node.op in ("call_module", "get_attr"):
+            part = _part(tracer.root, str(node.target))
+            node.target = _inner(str(node.target))
+            parts[node.target] = part
+    return fx.GraphModule(parts, graph)
+
+
+def _inner(name: str) -> str:
+    """A name inside the network, without that of the network itself."""
+    return name.removeprefix(f"{_ROOT}.")
+
+
+def _part(root: nn.Module, name: str) -> Any:
+    *path, last = name.split(".")
+    return getattr(root.get_submodule(".".join(path)), last)
+
+
+class _Recorder(fx.Interpreter):
+    """Runs a graph; gives each node the shape of its output, and the numbers of the inputs that it overwrites."""
+
+    def run_node(self, n: fx.Node) -> Any:
+        sources = [(source, self.env[source]) for source in n.all_input_nodes]
+        before = [version_of(value) for _, value in sources]
+        value = super().run_node(n)
+        n.meta["shape"] = tuple(value.shape) if isinstance(value, Tensor) else ()
+        n.meta["overwrites"] = [number for number, (_, now) in enumerate(sources) if version_of(now) != before[number]]
+        return value
+
+
+def version_of(value: Any) -> int:
+    """How often a tensor's memory was written to, also through its views; 0 in inference mode, which does not count."""
+    return value._version if isinstance(value, Tensor) and not value.is_inference() else 0
+
+
+def recorded(graph: fx.GraphModule, images: Tensor) -> Any:
+    """The graph's output; its nodes then know their shapes, and what they overwrite."""
+    with torch.no_grad():
+        return _Recorder(graph).run(images)
+
+
+class _Watcher(fx.Interpreter):
+    """Runs a graph and gives the output of some nodes to a function, before another node can overwrite it."""
+
+    def __init__(self, graph: fx.GraphModule, see: Callable[[str, Tensor], None]) -> None:
+        super().__init__(graph)
+        self.see = see
+
+    def run_node(self, n: fx.Node) -> Any:
+        value = super().run_node(n)
+        if isinstance(value, Tensor):
+            self.see(n.name, value)
+        return value
+
+
+def watch(graph: fx.GraphModule, images: Tensor, see: Callable[[str, Tensor], None]) -> None:
+    """Runs a graph; `see` gets each node's name and its output, which later nodes may overwrite."""
+    with torch.no_grad():
+        _Watcher(graph, see).run(images)
 
 
 def function_name(node: fx.Node) -> str:
@@ -44,9 +122,20 @@ def function_name(node: fx.Node) -> str:
 
 
 def shape_of(node: fx.Node) -> tuple[int, ...]:
-    """Shape of a node's output, as recorded by `ShapeProp`; () if it is not a tensor."""
-    meta = node.meta.get("tensor_meta")
-    return tuple(meta.shape) if meta is not None and hasattr(meta, "shape") else ()
+    """Shape of a node's output, as noted by `recorded`; () if it is not a tensor."""
+    return node.meta.get("shape", ())
+
+
+def overwritten(node: fx.Node) -> list[fx.Node]:
+    """The inputs whose memory a node writes to, as noted by `recorded`."""
+    sources = node.all_input_nodes  # by number, as passes over the graph may replace an input by another node
+    return [sources[number] for number in node.meta.get("overwrites", [])]
+
+
+def is_as_built(module: Any) -> bool:
+    """Whether nothing was hung onto a module that would be lost where its weights are used without calling it."""
+    hooks = (module._forward_hooks, module._forward_pre_hooks, module._backward_hooks, module._backward_pre_hooks)
+    return not any(hooks) and "forward" not in vars(module)
 
 
 def asks_shape(node: fx.Node) -> bool:
@@ -61,16 +150,6 @@ def asks_shape(node: fx.Node) -> bool:
 def readers(node: fx.Node) -> list[fx.Node]:
     """The nodes that use a node's values."""
     return [user for user in node.users if not asks_shape(user)]
-
-
-def is_in_place(node: fx.Node, modules: dict[str, Any]) -> bool:
-    """Whether a node overwrites its input."""
-    if node.op == "call_module":
-        return bool(getattr(modules[str(node.target)], "inplace", False))
-    if node.op not in ("call_function", "call_method"):
-        return False
-    name = function_name(node)
-    return bool(node.kwargs.get("inplace")) or name in IN_PLACE_OPERATORS or (name.endswith("_") and name[:1] != "_")
 
 
 def folded(graph: fx.GraphModule) -> fx.GraphModule:
@@ -93,11 +172,11 @@ def _fold_norms(graph: fx.GraphModule) -> None:
     modules: dict[str, Any] = dict(graph.named_modules())
     for node in list(graph.graph.nodes):
         norm = modules[str(node.target)] if node.op == "call_module" else None
-        if not isinstance(norm, nn.BatchNorm2d) or not norm.track_running_stats:
+        if not isinstance(norm, nn.BatchNorm2d) or norm.running_mean is None or not is_as_built(norm):
             continue
         before = node.all_input_nodes[0]
         convolution = modules[str(before.target)] if before.op == "call_module" else None
-        if type(convolution) is not nn.Conv2d or len(before.users) > 1:
+        if type(convolution) is not nn.Conv2d or len(before.users) > 1 or not is_as_built(convolution):
             continue
         name = f"folded_{node.name}"
         graph.add_module(name, fuse_conv_bn_eval(convolution, norm))

@@ -18,6 +18,7 @@ from polyscan.studies.plan.measuring import once, seconds, watched
 from polyscan.studies.plan.outlook import Outlook
 from polyscan.vision.fields import Axis
 from polyscan.vision.readouts import ReadPoint
+from polyscan.vision.readouts.layouts import Layout
 
 MIB = 2**20
 SLACK = 48 * MIB  # what an allocator may round up, and what others of this process's threads hold
@@ -186,7 +187,7 @@ def test_distinct_ones_are_never_more_than_draws_or_kinds() -> None:
 
 def point(axis: Axis, size: int) -> ReadPoint:
     """A layer with the same field along rows and columns."""
-    return ReadPoint("layer", 0, 4, (size, size), (axis, axis), "", False, "node", False)
+    return ReadPoint("layer", 0, 4, (size, size), (axis, axis), "", False, "node", Layout(1))
 
 
 @pytest.mark.parametrize(
@@ -209,5 +210,5 @@ def test_parts_of_an_image_are_those_that_places_see(axis: Axis, size: int) -> N
 
 
 def test_a_layer_without_a_field_sees_the_whole_image() -> None:
-    of_part, of_whole = box_shares(ReadPoint("layer", 0, 4, (1, 1), None, "", False, "node", False), 16)
+    of_part, of_whole = box_shares(ReadPoint("layer", 0, 4, (1, 1), None, "", False, "node", Layout(1)), 16)
     assert (len(of_part), of_whole) == (0, 1.0)

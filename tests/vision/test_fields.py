@@ -6,10 +6,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
-from torch.fx.passes.shape_prop import ShapeProp
 
 from polyscan.vision.fields import Axis, fields_of, merged
-from polyscan.vision.tracing import shape_of, traced
+from polyscan.vision.tracing import recorded, shape_of, traced
 
 SIDE = 41
 
@@ -27,7 +26,7 @@ def field_and_boxes(module, side=SIDE, channels=2):
     module = positive(nn.Sequential(module))  # torch's own layers are entered where they are the root
     graph = traced(module)
     image = torch.rand(1, channels, side, side + 3, dtype=torch.float64, requires_grad=True)
-    ShapeProp(graph).propagate(image.detach())
+    recorded(graph, image.detach())
     nodes = list(graph.graph.nodes)
     field = fields_of(graph, {node.name: shape_of(node) for node in nodes})[nodes[-2].name]
     maps = module(image)

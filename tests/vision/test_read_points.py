@@ -7,7 +7,8 @@ import torch
 from torch import nn
 
 from polyscan.errors import ModelError
-from polyscan.vision.readouts import Reader, as_map
+from polyscan.vision.readouts import Reader
+from polyscan.vision.readouts.layouts import Layout
 
 
 def values(reader, batch):
@@ -154,7 +155,7 @@ def test_units_that_never_exceed_zero_keep_their_values(network_of, noise):
 
 def test_tokens_are_columns():
     tokens = torch.arange(24.0).view(2, 3, 4)  # [b, token, c]
-    maps = as_map(tokens, channels_last=True)
+    maps = Layout(channels=2).maps(tokens)
     assert maps.shape == (2, 4, 3, 1)
     assert maps[1, 2, 1, 0] == tokens[1, 1, 2]
 
@@ -304,7 +305,7 @@ def test_a_place_with_two_names_is_one_layer(network_of):
 
 
 def test_a_network_that_does_not_take_its_input_says_so(network_of):
-    with pytest.raises(ModelError, match=r"does not take inputs of shape \(1, 3, 16, 16\).*`input_px`"):
+    with pytest.raises(ModelError, match=r"does not take images of shape \(3, 16, 16\).*`input_px`"):
         Reader(network_of(nn.Sequential(nn.Flatten(), nn.Linear(10, 2))), "all")
 
 

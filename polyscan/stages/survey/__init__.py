@@ -14,6 +14,7 @@ import numpy as np
 
 from polyscan.errors import JobError
 from polyscan.inputs.batches import batches
+from polyscan.inputs.checking import check_worker
 from polyscan.inputs.opening import open_images, open_reader
 from polyscan.job import Job
 from polyscan.nulls.coherence import random_clarity
@@ -47,6 +48,7 @@ class Worker:
         self.job = job
         self.reader = open_reader(job)
         self.images = open_images(job)
+        check_worker(job, run, self.reader.network, self.images)
         self.sampler = Sampler(job, self.images)
 
     def __call__(self, shard: Shard) -> dict[str, Columns]:

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float, Float32, Float64, Int64
 from torch import Tensor
 
-from polyscan.errors import ImagesError, ModelError
+from polyscan.errors import ImagesError
 from polyscan.images import ImageSource
 from polyscan.inputs.batches import batches
 from polyscan.job import Job
@@ -74,10 +74,14 @@ class _SampleTally:
         self.vectors = _Rows(drawn.size)
         self.total: Tensor | None = None
         self.n = 0
+        self.bad: set[int] = set()
+        """Rows of images whose maps are not finite."""
 
     def add(self, maps: Float[Tensor, "b c y x"], rows: list[int]) -> None:
         """Adds one batch, whose images are these rows of the sample."""
         flat = maps.flatten(2).float()
+        finite = torch.isfinite(flat).all(dim=2).all(dim=1).tolist()
+        self.bad |= {row for row, is_finite in zip(rows, finite, strict=True) if not is_finite}
         positions = torch.from_numpy(self.drawn[rows]).to(maps.device)  # [b, per]
         vectors = flat.gather(2, positions[:, None, :].expand(-1, flat.shape[1], -1))
         self.vectors.add(vectors.permute(0, 2, 1).flatten(0, 1).cpu().numpy())
@@ -85,12 +89,11 @@ class _SampleTally:
         self.total = total if self.total is None else self.total + total
         self.n += len(rows)
 
-    def result(self, layer: str, images: Int64[np.ndarray, " i"], seen: list[int]) -> Sampled:
+    def result(self, images: Int64[np.ndarray, " i"], seen: list[int]) -> Sampled:
         """The whole sample; `seen` are the rows of the images that could be read."""
         if self.total is None:
             raise ImagesError("none of the survey's images could be read; check `images.source`")
         vectors = self.vectors.result()
-        _check_finite(layer, vectors)
         places = np.stack([np.repeat(images, self.drawn.shape[1]), self.drawn[seen].ravel()], axis=1)
         return Sampled(vectors, places, (self.total / self.n).T.cpu().numpy())
 
@@ -113,10 +116,23 @@ class Sampler:
     def sampled(self, reader: Reader, views: Sequence[View]) -> dict[View, Sampled]:
         """Each view's vectors at seeded positions, and its mean vector at every position.
 
+        Images for which a map is not finite leave the sample; they are rejects of `collect`, too.
+
         Raises:
-            ModelError: if a vector is not finite.
+            ImagesError: if no image is left.
         """
-        per_image = max(1, math.ceil(self.job.survey.positions / len(self.sample)))
+        while True:
+            images, seen, tallies = self._pass(reader, views)
+            bad = {self.sample[row] for tally in tallies.values() for row in tally.bad}
+            if not bad:
+                return {view: tally.result(images, seen) for view, tally in tallies.items()}
+            self.sample = [image for image in self.sample if image not in bad]
+
+    def _pass(
+        self, reader: Reader, views: Sequence[View]
+    ) -> tuple[Int64[np.ndarray, " i"], list[int], dict[View, _SampleTally]]:
+        """One pass over the sample: the images that could be read, their rows in the sample, and what was sampled."""
+        per_image = max(1, math.ceil(self.job.survey.positions / max(1, len(self.sample))))
         points = {point.layer: (index, point) for index, point in enumerate(reader.points)}
         tallies = {view: _SampleTally(self._positions(points[view.layer][1], per_image)) for view in views}
         row = {image: number for number, image in enumerate(self.sample)}
@@ -131,8 +147,7 @@ class Sampler:
                         tally.add(view.of(maps[: len(rows)]), rows)
 
             reader.read(batch.inputs, gather)
-        images = np.array(self.sample, dtype=np.int64)[seen]
-        return {view: tally.result(view.layer, images, seen) for view, tally in tallies.items()}
+        return np.array(self.sample, dtype=np.int64)[seen], seen, tallies
 
     def _positions(self, point: ReadPoint, per_image: int) -> Int64[np.ndarray, "images per"]:
         """Seeded positions in the map for each image; without repetition if the map is small."""
@@ -158,10 +173,3 @@ class Sampler:
     def first(self, count: int) -> Sequence[int]:
         """Ids of the sample's first images."""
         return self.sample[:count]
-
-
-def _check_finite(layer: str, vectors: Float32[np.ndarray, "p c"]) -> None:
-    bad = ~np.isfinite(vectors).all(axis=0)
-    if bad.any():
-        unit = f"{layer}:{int(np.argmax(bad))}"
-        raise ModelError(f"unit {unit} gives values that are not finite; check the weights and the input")

@@ -6,9 +6,9 @@ A network that can't be traced is read at the outputs of its modules, which the 
 """
 
 from polyscan.vision.readouts.blocks import blocks_of
-from polyscan.vision.readouts.choosing import choose, chosen_layers
+from polyscan.vision.readouts.choosing import chosen_layers
 from polyscan.vision.readouts.own_maps import OwnMaps
-from polyscan.vision.readouts.points import PeakSink, ReadPoint, Sink, as_map, smoothed
+from polyscan.vision.readouts.points import PeakSink, ReadPoint, Sink, smoothed
 from polyscan.vision.readouts.reader import Reader, Trunk
 from polyscan.vision.readouts.units import Channels, Directions, Downward, Largest, Peaks, Readout, peaks_of
 from polyscan.vision.tracing import traced
@@ -26,9 +26,7 @@ __all__ = [
     "Reader",
     "Sink",
     "Trunk",
-    "as_map",
     "blocks_of",
-    "choose",
     "chosen_layers",
     "peaks_of",
     "smoothed",

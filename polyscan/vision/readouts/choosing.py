@@ -7,29 +7,32 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from polyscan.errors import ModelError, suggestion
-from polyscan.units import CALL_MARK, VIRTUAL_MARK, virtual_layer
+from polyscan.units import VIRTUAL_MARK, virtual_layer
 from polyscan.vision.readouts.points import ReadPoint
+from polyscan.vision.readouts.structure import Structure
 from polyscan.vision.readouts.units import Readout
 
+SPECIAL = ("all", "blocks")
 
-def choose(points: Sequence[ReadPoint], blocks: Sequence[str], layers: str | Sequence[str], network: str) -> set[str]:
+
+def choose(structure: Structure, layers: str | Sequence[str], network: str) -> set[str]:
     """Names of the read points that `layers` asks for.
 
     Args:
-        points: all read points of the network.
-        blocks: names of the network's blocks.
-        layers: `all` (every convolution and linear layer), `blocks`, a glob, a name, or a list of these.
+        structure: the read points of the network, and the layers that can't be read.
+        layers: `all` (every convolution and linear layer), `blocks`, a glob, any module's name, or a list of these.
         network: the network's name, for messages.
 
     Raises:
-        ModelError: if one of these fits no layer; the message names the nearest layers.
+        ModelError: if one of these fits no layer (the message names the nearest layers), or names one that can't be
+            read.
     """
-    names, known_blocks = [point.layer for point in points], set(blocks)
-    block_names = {name for name in names if name.partition(CALL_MARK)[0] in known_blocks}
-    special = {"all": set(names) - block_names, "blocks": block_names}
+    names = [point.layer for point in structure.points]
     chosen: set[str] = set()
     for pattern in _patterns(layers):
-        matches = special[pattern] if pattern in special else _matches(pattern, names)
+        if pattern in structure.left_out:
+            raise ModelError(f'layer "{pattern}" of {network} can\'t be read: {structure.left_out[pattern]}')
+        matches = structure.kinds[pattern] & set(names) if pattern in SPECIAL else _matches(pattern, names)
         if not matches:
             missing = "no blocks" if pattern == "blocks" else f'no layer "{pattern}"'
             raise ModelError(f"{network} has {missing}; {suggestion(pattern, names)}. `polyscan units` lists them all.")

@@ -9,7 +9,7 @@ from torch import fx, nn
 
 from polyscan.vision.readouts.points import ReadPoint
 from polyscan.vision.readouts.taps import NormTap, Tap
-from polyscan.vision.tracing import LAYER_TYPES, is_in_place
+from polyscan.vision.tracing import LAYER_TYPES, is_as_built, overwritten
 
 FRESH = (*LAYER_TYPES, nn.modules.batchnorm._BatchNorm)
 """Modules whose output is new memory, which only the readers of the output use."""
@@ -59,7 +59,7 @@ def _called(node: fx.Node, modules: dict[str, Any]) -> Any:
 def _is_joinable(norm: fx.Node, modules: dict[str, Any]) -> bool:
     """Whether a node is a batch norm with fixed statistics that may overwrite its input."""
     module = _called(norm, modules)
-    if type(module) is not nn.BatchNorm2d or not module.track_running_stats:
+    if type(module) is not nn.BatchNorm2d or module.running_mean is None or not is_as_built(module):
         return False
     source = norm.all_input_nodes[0]
     return isinstance(_called(source, modules), FRESH) and len(source.users) == 1
@@ -99,10 +99,11 @@ def pruned(module: fx.GraphModule) -> fx.GraphModule:
 
 
 def _spoils(node: fx.Node, modules: dict[str, Any], position: dict[fx.Node, int]) -> bool:
-    """Whether a node is an in-place operation that changes, or may change, a value that another node uses later."""
-    if not is_in_place(node, modules):
-        return False
-    source = node.all_input_nodes[0]
-    if source.op != "call_module" or not isinstance(modules[str(source.target)], FRESH):
-        return True
+    """Whether a node overwrites a value that another node uses, or may use, later."""
+    return any(_is_used_after(node, source, modules, position) for source in overwritten(node))
+
+
+def _is_used_after(node: fx.Node, source: fx.Node, modules: dict[str, Any], position: dict[fx.Node, int]) -> bool:
+    if not isinstance(_called(source, modules), FRESH):
+        return True  # it may be a view of another value
     return any(position[user] > position[node] for user in source.users)

@@ -11,7 +11,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor, fx, nn
 
 from polyscan.vision.readouts.cutting import pruned
-from polyscan.vision.tracing import shape_of
+from polyscan.vision.tracing import is_as_built, shape_of
 
 OwnMaps = Callable[[Float[Tensor, "b c y x"], Int64[Tensor, " b"]], Float[Tensor, "b y x"]]
 """A function from a batch of inputs, and one unit for each, to the maps of these units."""
@@ -74,7 +74,7 @@ class _Narrowing:
             return self.put(node, OwnFilter(module), source)
         if OwnDepthwise.fits(module):
             return self.put(node, OwnDepthwise(module), self.own_map(source))
-        if type(module) in CHANNELWISE:
+        if type(module) in CHANNELWISE and is_as_built(module):
             return self.call(node, CHANNELWISE[type(module)], self.own_map(source))
         if _adds_maps(node):
             return self.call(node, operator.add, *[self.own_map(cast("fx.Node", term)) for term in node.args])
@@ -178,7 +178,10 @@ def _extent(side: int, dilation: int, kernel: int, padding: int) -> int:
 
 
 def _is_plain(module: object) -> TypeGuard[nn.Conv2d]:
-    return type(module) is nn.Conv2d and module.padding_mode == "zeros" and not isinstance(module.padding, str)
+    is_zero_padded = (
+        type(module) is nn.Conv2d and module.padding_mode == "zeros" and not isinstance(module.padding, str)
+    )
+    return is_zero_padded and is_as_built(module)
 
 
 def _inverse_padding(convolution: nn.Conv2d) -> tuple[int, int]:

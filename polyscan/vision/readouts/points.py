@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from polyscan.units import CALL_MARK
 from polyscan.vision.fields import Field
+from polyscan.vision.readouts.layouts import Layout
 from polyscan.vision.readouts.units import Channels, Peaks, Readout
 
 Sink = Callable[[int, Float[Tensor, "b u y x"]], None]
@@ -19,6 +20,37 @@ PeakSink = Callable[[int, Peaks], None]
 """Called during the pass with the index of a read point and the peaks of its units' maps."""
 
 OWN_CHANNELS = Channels()
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A place that may be read, before it is known where its images are.
+
+    Args:
+        layer: the layer's name, with `#2` for a further call.
+        node: the node's name in the graph; the name of a call of a module if the network was not traced.
+        channels: the axis of the channels.
+        readout: where it is read, in words.
+        relu_follows: whether every next operation is a ReLU.
+        field: the theoretical receptive field; None for the whole image.
+    """
+
+    layer: str
+    node: str
+    channels: int
+    readout: str
+    relu_follows: bool = False
+    field: Field = None
+
+    def point(self, layout: Layout, shape: tuple[int, ...]) -> ReadPoint:
+        """The read point for an output of this shape."""
+        _, n_channels, *size = layout.shape(shape)
+        # A position in a part of an image, or in a row of tokens, is no position in the image.
+        is_map = len(shape) == 4 and layout.is_by_image
+        field = self.field if is_map else None
+        return ReadPoint(
+            self.layer, 0, n_channels, (size[0], size[1]), field, self.readout, self.relu_follows, self.node, layout
+        )
 
 
 @dataclass(frozen=True)
@@ -34,7 +66,7 @@ class ReadPoint:
         readout: where the layer is read, in words.
         relu_follows: whether every next operation is a ReLU.
         node: the node's name in the graph; the module's name if the network was not traced.
-        channels_last: whether the channels are the last axis there, as after a linear layer.
+        layout: which axes of the node's output hold the images and the channels.
         units: makes the units' maps from the layer's maps.
     """
 
@@ -46,26 +78,17 @@ class ReadPoint:
     readout: str
     relu_follows: bool
     node: str
-    channels_last: bool
+    layout: Layout
     units: Readout = OWN_CHANNELS
 
     def maps(self, value: Tensor) -> Float[Tensor, "b c y x"]:
         """The layer's maps, from the value of its node."""
-        return as_map(value, channels_last=self.channels_last)
+        return self.layout.maps(value)
 
 
 def smoothed(maps: Float[Tensor, "b c y x"]) -> Float[Tensor, "b c y x"]:
     """The average of each position's 3 x 3 neighbourhood; at a border, of the part inside the map."""
     return nn.functional.avg_pool2d(maps, 3, stride=1, padding=1, count_include_pad=False)
-
-
-def as_map(value: Tensor, *, channels_last: bool) -> Float[Tensor, "b c y x"]:
-    """A layer's output as maps: a vector has one position, tokens are one column of positions."""
-    if value.ndim == 4:
-        return value.permute(0, 3, 1, 2) if channels_last else value
-    if value.ndim == 3:
-        return value.permute(0, 2, 1).unsqueeze(-1)
-    return value.reshape(value.shape[0], -1, 1, 1)
 
 
 def call_name(name: str, calls: dict[str, int]) -> str:

@@ -7,8 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, fx, nn
-from torch.fx.passes.shape_prop import ShapeProp
+from torch import Tensor
 
 from polyscan.errors import ModelError
 from polyscan.units import CALL_MARK, VIRTUAL_MARK
@@ -17,15 +16,13 @@ from polyscan.vision.readouts.blocks import blocks_of
 from polyscan.vision.readouts.choosing import choose, numbered, with_readouts
 from polyscan.vision.readouts.cutting import ending_at, with_taps
 from polyscan.vision.readouts.own_maps import OwnMaps, gives_maps, picked, with_own_maps
-from polyscan.vision.readouts.places import traced_points
 from polyscan.vision.readouts.points import PeakSink, ReadPoint, Sink
+from polyscan.vision.readouts.structure import structure_of
 from polyscan.vision.readouts.units import Channels, Readout
-from polyscan.vision.readouts.untraced import module_points, read_modules
-from polyscan.vision.tracing import folded, traced
+from polyscan.vision.readouts.untraced import read_modules
+from polyscan.vision.tracing import LAYER_TYPES, folded
 
 Trunk = Callable[[Float[Tensor, "b c y x"]], Float[Tensor, "b u y x"]]
-
-SAME = {"rtol": 1e-3, "atol": 1e-4}  # a graph does the same operations; only a wrong branch makes a larger difference
 
 
 class Reader:
@@ -48,16 +45,12 @@ class Reader:
         readouts: Mapping[str, Mapping[str, Readout]] | None = None,
     ) -> None:
         self.network = network
-        self.example = _example(network)
-        self.untraced_because = ""
         _refuse_reserved_names(network)
-        try:
-            self._graph = _checked_graph(network.module, self.example)
-        except Exception as error:  # whatever made tracing fail, the modules can still be read
-            self._graph = None
-            self.untraced_because = f"{type(error).__name__}: {error}".splitlines()[0]
-        points, blocks = self._all_points()
-        chosen = numbered(points, choose(points, blocks, layers, network.name))
+        structure = structure_of(network, _other_modules(network, layers))
+        self.untraced_because = structure.untraced_because
+        self.left_out = structure.left_out
+        self._graph = structure.graph
+        chosen = numbered(structure.points, choose(structure, layers, network.name))
         self.points = tuple(with_readouts(chosen, readouts or {}))
         if self._graph is not None:
             self._cut, self._taps = with_taps(self._graph, self.points)
@@ -66,20 +59,6 @@ class Reader:
     def is_traced(self) -> bool:
         """Whether `torch.fx` found the read points; if not, modules are read at their outputs."""
         return self._graph is not None
-
-    def _all_points(self) -> tuple[list[ReadPoint], list[str]]:
-        """All read points of the network, and the names of its blocks."""
-        module = self.network.module
-        blocks = blocks_of(module)
-        if self._graph is not None:
-            return traced_points(self._graph, blocks), blocks
-        try:
-            return module_points(module, blocks, self.example), blocks
-        except Exception as error:
-            raise ModelError(
-                f"{self.network.name} does not take inputs of shape {tuple(self.example.shape)} "
-                f"({type(error).__name__}: {error}); check `input_px` and `channels` in [network]"
-            ) from error
 
     def read(self, batch: Float[Tensor, "b c y x"], sink: Sink) -> None:
         """One forward pass; `sink` is called once per read point, in forward order."""
@@ -103,7 +82,7 @@ class Reader:
         for tap in self._taps:
             tap.sink, tap.peak_sink = sink, peak_sink
         try:
-            self._cut(batch)
+            self._cut.forward(batch)  # calling the module would print fx's own words about an error
         finally:
             for tap in self._taps:
                 tap.sink = tap.peak_sink = None
@@ -132,7 +111,12 @@ class Reader:
             trunk = self.trunk(point)
             return lambda batch, units: picked(trunk(batch), units)
         module = folded(ending_at(self._graph, point.node))
-        has_own = isinstance(point.units, Channels) and not point.channels_last and gives_maps(module)
+        has_own = (
+            isinstance(point.units, Channels)
+            and point.layout.channels == 1
+            and point.layout.is_by_image
+            and gives_maps(module)
+        )
         module = with_own_maps(module) if has_own else module
         if numbers != torch.float32:
             module = copy.deepcopy(module).to(numbers)  # modules that are not folded belong to the network
@@ -151,23 +135,12 @@ def _refuse_reserved_names(network: Network) -> None:
             )
 
 
-def _example(network: Network) -> Float[Tensor, "1 c y x"]:
-    """One input of fixed noise; it shows whether a graph took another branch than the network."""
-    side, channels = network.preprocessing.input_px, network.preprocessing.channels
-    noise = torch.randn(1, channels, side, side, generator=torch.Generator().manual_seed(0))
-    return noise.to(network.device).contiguous(memory_format=torch.channels_last)
-
-
-def _checked_graph(module: nn.Module, example: Tensor) -> fx.GraphModule:
-    """The network's graph, with shapes at its nodes, after a check of its output.
-
-    Raises:
-        Exception: if the network can't be traced, or the graph gives another output than the network.
-    """
-    graph = traced(module)
-    with torch.no_grad():
-        output = ShapeProp(graph).propagate(example)
-        expected = module(example)
-    if isinstance(expected, Tensor) and not torch.allclose(output, expected, **SAME, equal_nan=True):
-        raise ValueError("the traced graph gives another output than the network")
-    return graph
+def _other_modules(network: Network, layers: str | Sequence[str]) -> list[str]:
+    """The modules asked for by name that are neither layers nor blocks."""
+    wanted = {layers} if isinstance(layers, str) else set(layers)
+    blocks = blocks_of(network.module)
+    return [
+        name
+        for name, part in network.module.named_modules()
+        if name in wanted and name not in blocks and not isinstance(part, LAYER_TYPES)
+    ]

@@ -65,7 +65,7 @@ class NormTap(Tap):
             and not torch.is_grad_enabled()
             and not self.norm.training
             and value.nbytes > PIECE
-            and all(isinstance(point.units, _IN_PIECES) for _, point in self.points)
+            and all(isinstance(point.units, _IN_PIECES) and point.layout.is_plain(value) for _, point in self.points)
         )
 
     def _in_pieces(self, value: Tensor, peak_sink: PeakSink) -> Tensor:

@@ -52,6 +52,10 @@ class Peaks(NamedTuple):
         """The peaks of the first n images."""
         return Peaks(self.value[:n], self.place[:n], self.width)
 
+    def of_images(self, rows: Int64[Tensor, " n"]) -> Peaks:
+        """The peaks of the images in these rows."""
+        return Peaks(self.value.index_select(0, rows), self.place.index_select(0, rows), self.width)
+
     def of(self, units: Int64[Tensor, " v"]) -> Peaks:
         """The peaks of these units of one layer."""
         return Peaks(self.value.index_select(1, units), self.place.index_select(1, units), self.width)

@@ -3,59 +3,126 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
-from polyscan.vision.readouts.points import ReadPoint, Sink, as_map, call_name
-from polyscan.vision.tracing import LAYER_TYPES
+from polyscan.units import CALL_MARK
+from polyscan.vision.readouts.channel_axes import layer_axis
+from polyscan.vision.readouts.hooks import Part, hooked, parts_of
+from polyscan.vision.readouts.points import Candidate, ReadPoint, Sink
+from polyscan.vision.readouts.ready import NORMS, is_own_norm
+from polyscan.vision.tracing import LAYER_TYPES, version_of
 
 READOUT = "module output (the network can't be traced)"
-
-Note = Callable[[str, nn.Module, Any], None]
-"""Called with the name of a call, the module, and its output."""
 
 
 class _PassEnded(BaseException):  # not an Exception, so that a network's own `except Exception` does not catch it
     """Ends a forward pass after the deepest module that is read."""
 
 
-@contextmanager
-def _hooked(modules: Mapping[str, nn.Module], note: Note) -> Generator[None, None, None]:
-    calls: dict[str, int] = {}
+@dataclass(frozen=True)
+class _Given:
+    """A layer's output, kept so that no other tensor gets its address, and how often it had been written to."""
 
-    def hook_of(name: str) -> Callable[..., None]:
-        return lambda module, _, output: note(call_name(name, calls), module, output)
+    layer: str
+    value: Tensor
+    version: int
 
-    handles = [module.register_forward_hook(hook_of(name)) for name, module in modules.items()]
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
+    def is_unchanged(self) -> bool:
+        return version_of(self.value) == self.version
+
+    def axis_in(self, view: Any, channels: int) -> int | None:
+        """The axis of the channels in the output itself or in a view of all of it; None if it is no such view."""
+        if not isinstance(view, Tensor) or view.data_ptr() != self.value.data_ptr() or not self.is_unchanged():
+            return None
+        before = sorted(zip(self.value.stride(), self.value.shape, strict=True))
+        if before != sorted(zip(view.stride(), view.shape, strict=True)):
+            return None
+        like = (self.value.stride(channels), self.value.shape[channels])
+        return list(zip(view.stride(), view.shape, strict=True)).index(like)
 
 
-def module_points(module: nn.Module, blocks: Sequence[str], example: Tensor) -> list[ReadPoint]:
-    """Read points of a network that can't be traced, in the order in which its modules finish.
+class _Outputs:
+    """Collects the places of a network in the order in which its modules finish.
 
-    Modules whose output is not a map, tokens or a vector are left out.
+    A norm whose input is the very memory that a layer gave, with nothing written to it in between, is where that layer
+    is read; and so is a norm after that norm.
     """
-    points: list[ReadPoint] = []
 
-    def note(call: str, part: nn.Module, output: Any) -> None:
-        if isinstance(output, Tensor) and output.ndim in (2, 3, 4):
-            last = isinstance(part, nn.Linear) or output.ndim == 3
-            maps = as_map(output, channels_last=last)
-            size = (maps.shape[2], maps.shape[3])
-            points.append(ReadPoint(call, 0, maps.shape[1], size, None, READOUT, False, call, last))
+    def __init__(self) -> None:
+        self.candidates: dict[str, Candidate] = {}
+        self._given: list[_Given] = []
 
-    chosen = {name: part for name, part in module.named_modules() if isinstance(part, LAYER_TYPES) or name in blocks}
-    with _hooked(chosen, note), torch.inference_mode():
-        module(example)
-    return points
+    def note(self, call: str, part: nn.Module | str, inputs: Any, output: Any) -> None:
+        """Notes a finished call."""
+        if not isinstance(output, Tensor):
+            return
+        if _is_layer(part):
+            self._put(Candidate(call, call, layer_axis(part, output.shape), READOUT), output)
+        elif norm := _norm_name(part):
+            self._follow(call, inputs, norm, output)
+        else:
+            self._put(Candidate(call, call, 2 if output.ndim == 3 else 1, READOUT), None)
+
+    def _put(self, candidate: Candidate, output: Tensor | None) -> None:
+        self.candidates[candidate.layer] = candidate
+        if output is not None:
+            self._given.append(_Given(candidate.layer, output, version_of(output)))
+
+    def _follow(self, call: str, inputs: Any, norm: str, output: Tensor) -> None:
+        """Moves the place of the layer whose output is a norm's input to after the norm."""
+        source = inputs[0] if isinstance(inputs, tuple) and inputs else None
+        for given in reversed(self._given):
+            before = self.candidates[given.layer]
+            axis = given.axis_in(source, before.channels)
+            if axis is not None and isinstance(source, Tensor) and source.shape == output.shape:
+                readout = f"after {norm} {call}, {READOUT}"
+                self._put(replace(before, node=call, channels=axis, readout=readout), output)
+                return
+
+
+def _is_layer(part: Part | str) -> bool:
+    """Whether a part is a layer's module, or the kernel or the function of a layer without a module."""
+    return isinstance(part, (*LAYER_TYPES, nn.Parameter, str))
+
+
+def _norm_name(part: Part | str) -> str:
+    """The name of a norm, a norm of one's own included; "" if a part is none."""
+    if not isinstance(part, nn.Module):
+        return ""
+    known = next((name for kind, (name, _) in NORMS.items() if isinstance(part, kind)), "")
+    own = type(part).__name__
+    return known or (own if is_own_norm(own) and not any(isinstance(p, LAYER_TYPES) for p in part.modules()) else "")
+
+
+def module_candidates(module: nn.Module, names: Sequence[str], images: Tensor) -> list[Candidate]:
+    """The places of a network that can't be traced: its layers, and the modules of these names."""
+    parts = parts_of(module).items()
+    wanted = {name: part for name, part in parts if name in names or _is_layer(part) or _norm_name(part)}
+    outputs = _Outputs()
+    with hooked(wanted, outputs.note):
+        module(images)
+    return list(outputs.candidates.values())
+
+
+def see_modules(module: nn.Module, calls: Collection[str], images: Tensor, see: Callable[[str, Tensor], None]) -> None:
+    """One forward pass; `see` gets the output of each of these calls, which later modules may overwrite."""
+
+    def note(call: str, _: Any, __: Any, output: Any) -> None:
+        if call in calls and isinstance(output, Tensor):
+            see(call, output)
+
+    with hooked(_called(module, calls), note):
+        module(images)
+
+
+def _called(module: nn.Module, calls: Collection[str]) -> dict[str, Part]:
+    """The parts of these calls, by name."""
+    names = {call.partition(CALL_MARK)[0] for call in calls}
+    return {name: part for name, part in parts_of(module).items() if name in names}
 
 
 def read_modules(module: nn.Module, points: Sequence[ReadPoint], batch: Tensor, sink: Sink) -> None:
@@ -65,14 +132,13 @@ def read_modules(module: nn.Module, points: Sequence[ReadPoint], batch: Tensor, 
         points_of.setdefault(point.node, []).append((index, point))
     unread = set(points_of)
 
-    def note(call: str, _: nn.Module, output: Any) -> None:
+    def note(call: str, _: Any, __: Any, output: Any) -> None:
         for index, point in points_of.get(call, []):
             sink(index, point.maps(output))
         unread.discard(call)
         if not unread:
             raise _PassEnded
 
-    names = {node.partition("#")[0] for node in points_of}
-    modules = {name: part for name, part in module.named_modules() if name in names}
-    with contextlib.suppress(_PassEnded), _hooked(modules, note):
+    modules = _called(module, points_of)
+    with contextlib.suppress(_PassEnded), hooked(modules, note):
         module(batch)

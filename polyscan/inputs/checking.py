@@ -1,0 +1,95 @@
+"""Checks the network on images of the source before it is scanned, in the driver and in each worker."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from polyscan.errors import JobError, ModelError
+from polyscan.images import ImageSource, Picture
+from polyscan.inputs.threads import pinned_threads
+from polyscan.job import Job
+from polyscan.run import Run
+from polyscan.vision.checking import check_reading, peaks_on_noise
+from polyscan.vision.networks import Network
+from polyscan.vision.readouts import Reader
+from polyscan.vision.readouts.structure import example
+
+TRIED = 16
+"""Images that are tried to find two different ones that can be read."""
+SAME = 1e-3
+"""Largest relative difference between two machines' peaks on noise; kinds of CPU differ by 1e-6."""
+
+
+def check_network(job: Job, reader: Reader, images: ImageSource) -> None:
+    """Checks that each image has its own peaks, alone or in a batch, now and again; see `check_reading`.
+
+    Raises:
+        ModelError: if it has not.
+    """
+    with pinned_threads(job):
+        check_reading(reader, _two_inputs(reader.network, images))
+
+
+def _two_inputs(network: Network, images: ImageSource) -> Float[Tensor, "2 c y x"]:
+    """Inputs of two different images, from all over the source; of noise in place of those that can't be had."""
+    count = min(TRIED, len(images))
+    inputs: list[Tensor] = []
+    for entry in images.read([number * len(images) // count for number in range(count)]):
+        if isinstance(entry, Picture):
+            view = network.preprocessing.view(entry.pixels)
+            new = network.preprocessing.batch(view[None], network.device)
+            if not inputs or not torch.equal(new, inputs[0]):
+                inputs.append(new)
+        if len(inputs) == 2:
+            break
+    return torch.cat([*inputs, example(network, 2)])[:2]
+
+
+def check_worker(job: Job, run: Run, network: Network, images: ImageSource) -> None:
+    """Checks that a worker has the network and the images of the run, and that the network gives each image its peaks.
+
+    Own code may draw its weights anew in each process, and another machine may hold other files.
+
+    Raises:
+        ModelError: if the network differs from the driver's, or fails `check_network`.
+        JobError: if the images differ from the driver's.
+    """
+    about = run.manifest()
+    reader = Reader(network, job.network.layers)
+    if about:  # of the driver
+        _check_images(about, job, images)
+        with pinned_threads(job):
+            _check_weights(about["network"], reader)
+    check_network(job, reader, images)
+
+
+def _check_images(about: Mapping[str, Any], job: Job, images: ImageSource) -> None:
+    if about["images"]["digest"] != images.digest:
+        raise JobError(
+            f"the images at {job.images.source} are not those that the scan began with: files were added, removed or "
+            "changed, or this machine has others. Restore them, or use a new --run"
+        )
+
+
+def _check_weights(about: Mapping[str, Any], reader: Reader) -> None:
+    other = different_layers(about["peaks_on_noise"], peaks_on_noise(reader))
+    if about["digest"] != reader.network.digest or other:
+        what = f"values at layer {other[0]}" if other else "weights"
+        raise ModelError(
+            f"{reader.network.name} has other {what} in this process than where the scan was started: its code or its "
+            "weights differ, or it draws random weights (seed every generator that it uses)"
+        )
+
+
+def different_layers(before: Mapping[str, float], now: Mapping[str, float]) -> list[str]:
+    """The layers of both whose mean peaks on noise differ by more than rounding, in forward order."""
+    return [
+        layer
+        for layer, value in now.items()
+        if layer in before and abs(before[layer] - value) > SAME * max(abs(before[layer]), abs(value))
+    ]

@@ -1,0 +1,134 @@
+"""Checks that a network gives each image its own peaks: alone or in a batch, now and again.
+
+A network that draws random numbers, or whose values depend on the other images of a batch, has no exemplars that a
+second scan would find again; and rows that belong to other images would give wrong ones without a word.
+"""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float, Float32
+from torch import Tensor, nn
+
+from polyscan.errors import ModelError
+from polyscan.vision.networks import Network
+from polyscan.vision.readouts import Peaks, Reader
+from polyscan.vision.readouts.structure import example
+from polyscan.vision.tracing import function_name, traced
+
+Values = list[Float32[Tensor, "b u"]]
+"""Peaks of a batch, by read point."""
+
+SAME, SAME_ON_GPU = 1e-4, 1e-2
+"""Largest difference between batches of two sizes, relative to a layer's largest peak: rounding makes one of 1e-6, on a
+GPU with TF32 of 1e-3."""
+RANDOM = frozenset(
+    (
+        *("dropout", "dropout1d", "dropout2d", "dropout3d", "alpha_dropout", "feature_alpha_dropout", "rrelu"),
+        *("rand", "randn", "rand_like", "randn_like", "randint", "randperm", "bernoulli", "normal", "normal_"),
+        *("uniform_", "bernoulli_", "multinomial", "gumbel_softmax", "stochastic_depth", "drop_block2d"),
+    )
+)
+"""Functions that draw random numbers, at least in training."""
+
+
+def check_reading(reader: Reader, images: Float[Tensor, "2 c y x"]) -> None:
+    """Reads two images twice, then in another order with a third, and compares each one's peaks.
+
+    Args:
+        reader: the reader of the chosen layers of a network.
+        images: two different inputs.
+
+    Raises:
+        ModelError: if a peak differs; it names the first such layer and what to do.
+    """
+    first, again = (_peaks(reader, images) for _ in range(2))
+    noise = example(reader.network, 1)
+    others = _peaks(reader, torch.cat([images[[1, 0]], noise]))
+    repeated, same = (0.0, SAME) if reader.network.device.type == "cpu" else (SAME_ON_GPU, SAME_ON_GPU)
+    for point, one, two, other in zip(reader.points, first, again, others, strict=True):
+        if _differ(two, one, repeated):
+            raise ModelError(_random(reader.network, point.layer))
+        if _differ(other[[1, 0]], one, same):
+            raise ModelError(_dependent(reader.network, point.layer))
+
+
+def peaks_on_noise(reader: Reader) -> dict[str, float]:
+    """Each layer's mean peak on two inputs of fixed noise: what its weights and its code give, in one number.
+
+    Raises:
+        ModelError: if a peak is not finite.
+    """
+    means: dict[str, float] = {}
+    for point, value in zip(reader.points, _peaks(reader, example(reader.network, 2)), strict=True):
+        bad = ~torch.isfinite(value).all(dim=0)
+        if bool(bad.any()):
+            raise ModelError(
+                f"unit {point.layer}:{int(bad.nonzero()[0])} of {reader.network.name} gives values that are not "
+                "finite, even for an input of noise; check the weights"
+            )
+        means[point.layer] = float(value.mean())
+    return means
+
+
+def _peaks(reader: Reader, batch: Float[Tensor, "b c y x"]) -> Values:
+    peaks: dict[int, Peaks] = {}
+    reader.read_peaks(batch.contiguous(memory_format=torch.channels_last), peaks.__setitem__)
+    return [peaks[index].value.clone() for index in range(len(reader.points))]
+
+
+def _differ(one: Tensor, other: Tensor, tolerance: float) -> bool:
+    """Whether two tensors differ by more than a share of their largest number; what is not finite in both is equal."""
+    finite = torch.isfinite(one) & torch.isfinite(other)
+    if not torch.equal(torch.isfinite(one), torch.isfinite(other)):
+        return True
+    one, other = one[finite], other[finite]
+    if not len(one):
+        return False
+    return bool((one - other).abs().max() > tolerance * torch.maximum(one.abs().max(), other.abs().max()))
+
+
+def _random(network: Network, layer: str) -> str:
+    causes = _random_calls(network.module) or _in_training(network.module)
+    return (
+        f"the forward pass of {network.name} is random: layer {layer} gives other values when the same image is read "
+        f"again{_because(causes)}. A scan could not be repeated; make it the same in eval mode (functional dropout "
+        "needs `training=self.training`)"
+    )
+
+
+def _dependent(network: Network, layer: str) -> str:
+    causes = _batch_norms(network.module) or _in_training(network.module)
+    return (
+        f"layer {layer} of {network.name} gives an image other values when other images are in its batch"
+        f"{_because(causes)}. Exemplars would depend on the order of the images; make it treat each image by itself in "
+        "eval mode, or leave this layer out of `network.layers`"
+    )
+
+
+def _because(causes: list[str]) -> str:
+    return f" (probably because of {', '.join(causes[:3])})" if causes else ""
+
+
+def _random_calls(module: nn.Module) -> list[str]:
+    """Calls of functions that draw random numbers, if the network can be traced."""
+    try:
+        nodes = list(traced(module).graph.nodes)
+    except Exception:  # as in the reader: whatever makes tracing fail
+        return []
+    calls = [node for node in nodes if node.op in ("call_function", "call_method") and function_name(node) in RANDOM]
+    places = [str(next(reversed(node.meta.get("nn_module_stack", {})), "")) for node in calls]
+    return [f"`{function_name(node)}` in {place or '`forward`'}" for node, place in zip(calls, places, strict=True)]
+
+
+def _in_training(module: nn.Module) -> list[str]:
+    return [f"`{name}`, which stays in training mode" for name, part in module.named_modules() if part.training]
+
+
+def _batch_norms(module: nn.Module) -> list[str]:
+    """Batch norms that take their statistics from the batch."""
+    return [
+        f"`{name}`, a {type(part).__name__} without running statistics"
+        for name, part in module.named_modules()
+        if isinstance(part, nn.modules.batchnorm._BatchNorm) and part.running_mean is None
+    ]

@@ -1,0 +1,34 @@
+"""The calls of a module in a traced network: which nodes belong to each, and which of them gives its output."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import fx
+
+from polyscan.vision.tracing import shape_of
+
+
+def calls_of(nodes: Sequence[fx.Node], modules: set[str]) -> list[tuple[str, list[fx.Node]]]:
+    """Each call of one of these modules with the nodes inside it, in the order of the calls."""
+    calls: list[tuple[str, list[fx.Node]]] = []
+    open_calls: dict[str, list[fx.Node]] = {}
+    for node in nodes:
+        # The second call of a module has `@1` after its name there.
+        keys = {str(key): str(key).partition("@")[0] for key in node.meta.get("nn_module_stack", {})}
+        still_open = {key: inside for key, inside in open_calls.items() if key in keys}
+        for key, name in keys.items():
+            if name in modules and key not in still_open:
+                still_open[key] = []
+                calls.append((name, still_open[key]))
+        for inside in still_open.values():
+            inside.append(node)
+        open_calls = still_open
+    return calls
+
+
+def output_of(inside: Sequence[fx.Node]) -> fx.Node:
+    """The last tensor of a call that is used outside the call, or not used at all."""
+    nodes = set(inside)
+    ends = [node for node in inside if shape_of(node) and not (node.users and nodes.issuperset(node.users))]
+    return ends[-1] if ends else inside[-1]

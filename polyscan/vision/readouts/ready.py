@@ -1,0 +1,215 @@
+"""Where the signal of a layer is ready: after the norms, scales and shifts that directly follow it.
+
+A negative scale reverses the order of the images, so a convolution read before it would be read upside down.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from torch import fx, nn
+
+from polyscan.vision.fields.axes import dims_of
+from polyscan.vision.readouts.calls import calls_of, output_of
+from polyscan.vision.tracing import LAYER_TYPES, asks_shape, function_name, readers, shape_of
+
+NEUTRAL = (nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)
+NEUTRAL_NAMES = frozenset(("dropout", "dropout1d", "dropout2d", "dropout3d", "contiguous", "stochastic_depth"))
+"""Modules and functions that change no value in eval mode."""
+
+NORMS: Mapping[type[nn.Module], tuple[str, int]] = {
+    nn.modules.batchnorm._BatchNorm: ("batch norm", 1),
+    nn.modules.instancenorm._InstanceNorm: ("instance norm", 1),
+    nn.GroupNorm: ("group norm", 1),
+    nn.LayerNorm: ("layer norm", -1),
+    nn.RMSNorm: ("RMS norm", -1),
+}
+"""Each norm's name, and the axis of its channels."""
+NORM_NAMES: Mapping[str, tuple[str, int]] = {
+    "batch_norm": ("batch norm", 1),
+    "instance_norm": ("instance norm", 1),
+    "group_norm": ("group norm", 1),
+    "layer_norm": ("layer norm", -1),
+    "rms_norm": ("RMS norm", -1),
+}
+OWN_NORM = re.compile(r"norm|frn|affine|scale", re.IGNORECASE)
+"""Class names of norms that are written out as several operations; not those that end in an activation."""
+WITH_ACTIVATION = re.compile(r"Act|TLU|ReLU|Tlu")
+
+SUMS = frozenset(("add", "iadd", "add_", "sub", "isub", "sub_"))
+PRODUCTS = frozenset(("mul", "imul", "mul_"))
+QUOTIENTS = frozenset(("div", "div_", "truediv", "itruediv"))
+AFFINE = SUMS | PRODUCTS | QUOTIENTS | {"neg", "neg_", "addcmul"}
+TURNS = frozenset(("permute", "transpose"))
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a layer is read: the node, the axis of its channels, and a text for users."""
+
+    node: fx.Node
+    channels: int
+    readout: str = "own output"
+
+
+@dataclass(frozen=True)
+class _Step:
+    """The place after one more operation, and whether the signal is ready there rather than passing through."""
+
+    place: Place
+    is_ready: bool
+
+
+class ReadyPlaces:
+    """Finds these places in one graph, whose nodes know their shapes.
+
+    Args:
+        nodes: the graph's nodes.
+        modules: its modules by name.
+    """
+
+    def __init__(self, nodes: Sequence[fx.Node], modules: Mapping[str, Any]) -> None:
+        self.nodes = nodes
+        self.modules = modules
+        self.constants: set[fx.Node] = set()
+        for node in nodes:
+            sources = node.all_input_nodes
+            if node.op == "get_attr" or asks_shape(node) or (sources and self.constants.issuperset(sources)):
+                self.constants.add(node)
+
+    def after(self, layer: Place) -> Place:
+        """The place after the norms, scales and shifts that directly follow a layer; its own if there are none.
+
+        Operations that keep the order of values (a transposition, a positive factor) are passed, but are no place to
+        read at.
+        """
+        place = here = layer
+        while True:
+            users = readers(here.node)
+            step = (self._next(here, users[0]) if len(users) == 1 else None) or self._own_norm(here, users)
+            if step is None:
+                return place
+            if step.is_ready or (here is place and self.is_neutral(step.place.node)):
+                place = step.place
+            here = step.place
+
+    def _next(self, here: Place, user: fx.Node) -> _Step | None:
+        """The step over the only operation that follows; None if the signal ends there."""
+        if self.is_neutral(user):
+            return _Step(Place(user, here.channels, here.readout), is_ready=False)
+        if user.op != "call_module" and function_name(user) in TURNS:
+            return self._turned(here, user)
+        if norm := self._norm(here, user):
+            return _Step(Place(user, here.channels, f"after {norm}{self.path(user)}"), is_ready=True)
+        return self._affine(here, user)
+
+    def is_neutral(self, node: fx.Node) -> bool:
+        """Whether a node changes no value."""
+        if node.op == "call_module":
+            return isinstance(self.modules[str(node.target)], NEUTRAL)
+        return function_name(node) in NEUTRAL_NAMES
+
+    def path(self, node: fx.Node) -> str:
+        """The module that a node calls, or whose code it belongs to, with a space before it."""
+        if node.op == "call_module":
+            return f" {node.target}"
+        stack = list(node.meta.get("nn_module_stack", {}))
+        return f" {str(stack[-1]).partition('@')[0]}" if stack else ""
+
+    def _turned(self, here: Place, user: fx.Node) -> _Step | None:
+        dims = turned_axes(user, len(shape_of(user)))
+        if here.channels not in dims:
+            return None
+        return _Step(Place(user, dims.index(here.channels), here.readout), is_ready=False)
+
+    def _norm(self, here: Place, user: fx.Node) -> str | None:
+        """The name of the norm that a node computes over the channels of its input; None if it computes none."""
+        if user.op == "call_module":
+            known = [entry for kind, entry in NORMS.items() if isinstance(self.modules[str(user.target)], kind)]
+        else:
+            is_first = user.args[:1] == (here.node,) or user.kwargs.get("input") is here.node
+            known = [NORM_NAMES[function_name(user)]] if is_first and function_name(user) in NORM_NAMES else []
+        rank = len(shape_of(user))
+        return next((name for name, axis in known if axis % max(rank, 1) == here.channels), None)
+
+    def _affine(self, here: Place, user: fx.Node) -> _Step | None:
+        """The place after a multiplication with, or an addition of, constants that do not vary over positions."""
+        name = function_name(user)
+        if user.op == "call_module" or name not in AFFINE or shape_of(user) != shape_of(here.node):
+            return None
+        if name in QUOTIENTS and user.args[:1] != (here.node,):
+            return None
+        others = [source for source in user.all_input_nodes if source is not here.node]
+        if not self.constants.issuperset(others) or user.args.count(here.node) != 1:
+            return None
+        if not all(self._is_by_channel(other, here, len(shape_of(user))) for other in others):
+            return None
+        if not any(shape_of(other) for other in others) and not _reverses(user):
+            return _Step(Place(user, here.channels, here.readout), is_ready=False)
+        return _Step(Place(user, here.channels, f"after {_affine_name(user)}{self.path(user)}"), is_ready=True)
+
+    def _is_by_channel(self, constant: fx.Node, here: Place, rank: int) -> bool:
+        """Whether a constant has one value per channel, or one in all."""
+        shape = shape_of(constant)
+        first = rank - len(shape)
+        return all(size == 1 or axis + first == here.channels for axis, size in enumerate(shape))
+
+    def _own_norm(self, here: Place, users: Sequence[fx.Node]) -> _Step | None:
+        """The step over a norm that is written out in a module of its own, if nothing else reads its input."""
+        around = here.node.meta.get("nn_module_stack", {})
+        inner = users[0].meta.get("nn_module_stack", {}) if users else {}
+        names = [(str(key).partition("@")[0], kind.__name__) for key, (_, kind) in inner.items() if key not in around]
+        for path, kind in names:
+            if is_own_norm(kind):
+                return self._after_call(here, users, path, kind)
+        return None
+
+    def _after_call(self, here: Place, users: Sequence[fx.Node], path: str, kind: str) -> _Step | None:
+        for _, inside in calls_of(self.nodes, {path}):
+            if set(inside).issuperset(users) and here.node not in inside and not self._has_layer(inside):
+                end = output_of(inside)
+                is_map = shape_of(end) == shape_of(here.node)
+                return _Step(Place(end, here.channels, f"after {kind} {path}"), is_ready=True) if is_map else None
+        return None
+
+    def _has_layer(self, inside: Sequence[fx.Node]) -> bool:
+        return any(
+            node.op == "call_module" and isinstance(self.modules[str(node.target)], LAYER_TYPES) for node in inside
+        )
+
+
+def is_own_norm(kind: str) -> bool:
+    """Whether a class is a norm, or a scale and shift, by its name."""
+    return bool(OWN_NORM.search(kind)) and not WITH_ACTIVATION.search(kind)
+
+
+def _affine_name(user: fx.Node) -> str:
+    stack = list(user.meta.get("nn_module_stack", {}).values())
+    return "batch norm" if stack and "BatchNorm" in stack[-1][1].__name__ else "scale and shift"
+
+
+def _reverses(user: fx.Node) -> bool:
+    """Whether an operation with plain numbers reverses the order of values, or may do so."""
+    name = function_name(user)
+    if name in ("neg", "neg_"):
+        return True
+    if name in SUMS:
+        return name.startswith(("sub", "isub")) and user.args[:1] != () and not isinstance(user.args[0], fx.Node)
+    numbers = [argument for argument in user.args if isinstance(argument, int | float)]
+    return not numbers or numbers[0] < 0
+
+
+def turned_axes(node: fx.Node, rank: int) -> tuple[int, ...]:
+    """For each axis of the output of a `permute` or `transpose`, the axis of the input; () if it can't be told."""
+    if function_name(node) == "permute":
+        return dims_of(node, rank)
+    swapped = [*node.args[1:], *(node.kwargs[key] for key in ("dim0", "dim1") if key in node.kwargs)]
+    axes = list(range(rank))
+    if len(swapped) != 2 or not all(isinstance(axis, int) for axis in swapped):
+        return ()
+    first, second = (int(axis) % rank for axis in swapped)  # pyright: ignore[reportArgumentType]
+    axes[first], axes[second] = axes[second], axes[first]
+    return tuple(axes)

@@ -1,0 +1,213 @@
+"""What is known of a network before it is read: its graph, if it can be traced, its blocks, and its read points."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from inspect import Parameter, signature
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, fx, nn
+from torch.utils._pytree import tree_leaves
+
+from polyscan.errors import ModelError
+from polyscan.units import CALL_MARK
+from polyscan.vision.networks import Network
+from polyscan.vision.preprocessing import Preprocessing
+from polyscan.vision.readouts.blocks import blocks_of
+from polyscan.vision.readouts.layouts import N_FEWER, N_MORE, SAME, Layout, agreement, layouts
+from polyscan.vision.readouts.places import Places
+from polyscan.vision.readouts.points import Candidate, ReadPoint
+from polyscan.vision.readouts.untraced import module_candidates, see_modules
+from polyscan.vision.tracing import recorded, traced, watch
+
+See = Callable[[str, Tensor], None]
+"""Receives the name of a node and its output."""
+Look = Callable[[Tensor, See], None]
+"""Runs the network on images, and shows the outputs of its nodes."""
+
+CLOSE = {"rtol": 1e-3, "atol": 1e-4}  # a graph does the same operations; only a wrong branch makes a larger difference
+NOT_BY_IMAGE = "its output is not divided among the images of a batch"
+
+
+@dataclass(frozen=True)
+class Structure:
+    """A network's read points in forward order.
+
+    Args:
+        graph: None if the network can't be traced.
+        untraced_because: why not; "".
+        points: all layers, blocks, and the other modules that were asked for; if two are read at the same place, the
+            layer comes first.
+        kinds: the names of the layers (`all`) and of the blocks (`blocks`).
+        left_out: layers that can't be read, and why.
+    """
+
+    graph: fx.GraphModule | None
+    untraced_because: str
+    points: tuple[ReadPoint, ...]
+    kinds: Mapping[str, set[str]]
+    left_out: Mapping[str, str] = field(default_factory=dict[str, str])
+
+
+_KNOWN: WeakKeyDictionary[nn.Module, dict[tuple[Preprocessing, tuple[str, ...]], Structure]] = WeakKeyDictionary()
+
+
+def structure_of(network: Network, others: Sequence[str] = ()) -> Structure:
+    """The structure of a network, found once for each of its input sizes.
+
+    Args:
+        network: the network.
+        others: modules that are neither layers nor blocks, to be read at their outputs.
+
+    Raises:
+        ModelError: if the network does not take inputs of its preprocessing's shape.
+    """
+    known = _KNOWN.setdefault(network.module, {})
+    key = (network.preprocessing, tuple(others))
+    if key not in known:
+        with torch.inference_mode(mode=False), torch.no_grad():  # inference mode does not count writes to tensors
+            known[key] = _found(network, others)
+    return known[key]
+
+
+def _found(network: Network, others: Sequence[str]) -> Structure:
+    module = network.module
+    blocks = blocks_of(module)
+    images = example(network, N_MORE)
+    expected = _called(network, images[:N_FEWER])
+    try:
+        graph = _checked_graph(module, images, expected)
+        reason = ""
+    except Exception as error:  # whatever made tracing fail, the modules can still be read
+        graph, reason = None, f"{type(error).__name__}: {error}".splitlines()[0]
+    by_kind = _of_graph(graph, blocks, others) if graph else _of_modules(module, blocks, others, images[:N_FEWER])
+    candidates = [candidate for of_kind in by_kind.values() for candidate in of_kind]
+    points, left_out = _laid_out(candidates, _look(module, graph, candidates), images)
+    kinds = {kind: {candidate.layer for candidate in of_kind} for kind, of_kind in by_kind.items()}
+    return Structure(graph, reason, tuple(points), kinds, left_out)
+
+
+def _called(network: Network, images: Tensor) -> Any:
+    """The network's output.
+
+    Raises:
+        ModelError: if it does not take these inputs.
+    """
+    if more := _further_arguments(network.module):
+        raise ModelError(
+            f"{network.name} needs more than images: its `forward` has the arguments {more} without defaults; wrap it "
+            "in a module whose `forward` takes a batch of images alone"
+        )
+    try:
+        return network.module(images)
+    except Exception as error:
+        raise ModelError(
+            f"{network.name} does not take images of shape {tuple(images.shape[1:])} ({type(error).__name__}: "
+            f"{' '.join(str(error).split())}); check `input_px` and `channels` in [network]"
+        ) from error
+
+
+def _further_arguments(module: nn.Module) -> str:
+    """The arguments of a network's `forward` after the first that have no default, for a message."""
+    kinds = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD, Parameter.KEYWORD_ONLY)
+    try:
+        arguments = list(signature(module.forward).parameters.values())
+    except (TypeError, ValueError):  # a forward that is not written in Python
+        return ""
+    missing = [argument for argument in arguments[1:] if argument.kind in kinds and argument.default is Parameter.empty]
+    return ", ".join(f"`{argument.name}`" for argument in missing)
+
+
+def example(network: Network, count: int) -> Float[Tensor, "b c y x"]:
+    """Inputs of fixed noise; they show whether a graph took another branch than the network."""
+    side, channels = network.preprocessing.input_px, network.preprocessing.channels
+    noise = torch.randn(count, channels, side, side, generator=torch.Generator().manual_seed(0))
+    return noise.to(network.device).contiguous(memory_format=torch.channels_last)
+
+
+def _checked_graph(module: nn.Module, images: Tensor, expected: Any) -> fx.GraphModule:
+    """The network's graph, with shapes at its nodes, after a check of its output.
+
+    Raises:
+        Exception: if the network can't be traced, or the graph gives another output than the network.
+    """
+    graph = traced(module)
+    output = recorded(graph, images[:N_FEWER])
+    pairs = zip(tree_leaves(output), tree_leaves(expected), strict=True)
+    for found, wanted in pairs:
+        if isinstance(wanted, Tensor) and not torch.allclose(found, wanted, **CLOSE, equal_nan=True):
+            raise ValueError("the traced graph gives another output than the network")
+    return graph
+
+
+def _of_graph(graph: fx.GraphModule, blocks: Sequence[str], others: Sequence[str]) -> dict[str, list[Candidate]]:
+    places = Places(graph)
+    return {"all": places.layers(), "blocks": places.blocks(set(blocks)), "": places.outputs(set(others))}
+
+
+def _of_modules(
+    module: nn.Module, blocks: Sequence[str], others: Sequence[str], images: Tensor
+) -> dict[str, list[Candidate]]:
+    kinds: dict[str, list[Candidate]] = {"all": [], "blocks": [], "": []}
+    for candidate in module_candidates(module, [*blocks, *others], images):
+        name = candidate.layer.partition(CALL_MARK)[0]
+        kinds["blocks" if name in blocks else "" if name in others else "all"].append(candidate)
+    return kinds
+
+
+def _look(module: nn.Module, graph: fx.GraphModule | None, candidates: Sequence[Candidate]) -> Look:
+    if graph is not None:
+        return lambda images, see: watch(graph, images, see)
+    calls = {candidate.node for candidate in candidates}
+    return lambda images, see: see_modules(module, calls, images, see)
+
+
+def _laid_out(candidates: Sequence[Candidate], look: Look, images: Tensor) -> tuple[list[ReadPoint], dict[str, str]]:
+    """The read points in forward order, and the layers that have none, with the reason."""
+    fewer, more = _shapes(look, images[:N_FEWER]), _shapes(look, images)
+    possible = {
+        candidate.layer: list(layouts(fewer.get(candidate.node, ()), more.get(candidate.node, ()), candidate.channels))
+        for candidate in candidates
+    }
+    doubtful = {candidate.node for candidate in candidates if len(possible[candidate.layer]) > 1}
+    outputs = _outputs(look, images[:N_FEWER], doubtful), _outputs(look, images, doubtful)
+    points: list[ReadPoint] = []
+    left_out: dict[str, str] = {}
+    order = {name: number for number, name in enumerate(fewer)}
+    for candidate in sorted(candidates, key=lambda candidate: order.get(candidate.node, -1)):
+        options = possible[candidate.layer]
+        if candidate.node in doubtful:
+            options = _agreeing(options, *(of[candidate.node] for of in outputs))
+        if options:
+            points.append(candidate.point(options[0], fewer[candidate.node]))
+        elif candidate.node in fewer:
+            left_out[candidate.layer] = NOT_BY_IMAGE
+    return points, left_out
+
+
+def _agreeing(options: Sequence[Layout], fewer: Tensor, more: Tensor) -> list[Layout]:
+    """The layout with which the maps of an image depend least on how many others there are; [] if they do depend."""
+    error, number = min((agreement(layout, fewer, more), number) for number, layout in enumerate(options))
+    return [options[number]] if error <= SAME else []
+
+
+def _shapes(look: Look, images: Tensor) -> dict[str, tuple[int, ...]]:
+    shapes: dict[str, tuple[int, ...]] = {}
+    look(images, lambda node, output: shapes.__setitem__(node, tuple(output.shape)))
+    return shapes
+
+
+def _outputs(look: Look, images: Tensor, nodes: set[str]) -> dict[str, Tensor]:
+    outputs: dict[str, Tensor] = {}
+
+    def keep(node: str, output: Tensor) -> None:
+        if node in nodes:
+            outputs[node] = output.clone()
+
+    if nodes:
+        look(images, keep)
+    return outputs
