@@ -22,7 +22,7 @@ TWICE = {"Worker"}
 
 OTHER_SENSES = {
     "units.py": "the one place",
-    "vision/readouts/places.py": "torch.fx puts it between a module and the number of its call",
+    "vision/readouts/calls.py": "torch.fx puts it between a module and the number of its call",
     "maps/depth_trend.py": "a spreadsheet takes a cell that begins with it for a formula",
 }
 """Files that hold the mark of virtual layers as a string, and in what sense."""

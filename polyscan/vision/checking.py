@@ -6,15 +6,18 @@ second scan would find again; and rows that belong to other images would give wr
 
 from __future__ import annotations
 
+from inspect import signature
+from typing import Any
+
 import torch
 from jaxtyping import Float, Float32
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from polyscan.errors import ModelError
 from polyscan.vision.networks import Network
 from polyscan.vision.readouts import Peaks, Reader
 from polyscan.vision.readouts.structure import example
-from polyscan.vision.tracing import function_name, traced
 
 Values = list[Float32[Tensor, "b u"]]
 """Peaks of a batch, by read point."""
@@ -22,6 +25,8 @@ Values = list[Float32[Tensor, "b u"]]
 SAME, SAME_ON_GPU = 1e-4, 1e-2
 """Largest difference between batches of two sizes, relative to a layer's largest peak: rounding makes one of 1e-6, on a
 GPU with TF32 of 1e-3."""
+STRANGE = 10
+"""Factor of the noise that is put beside the two images: what depends on the batch shows in such company."""
 RANDOM = frozenset(
     (
         *("dropout", "dropout1d", "dropout2d", "dropout3d", "alpha_dropout", "feature_alpha_dropout", "rrelu"),
@@ -43,8 +48,8 @@ def check_reading(reader: Reader, images: Float[Tensor, "2 c y x"]) -> None:
         ModelError: if a peak differs; it names the first such layer and what to do.
     """
     first, again = (_peaks(reader, images) for _ in range(2))
-    noise = example(reader.network, 1)
-    others = _peaks(reader, torch.cat([images[[1, 0]], noise]))
+    stranger = STRANGE * example(reader.network, 1)
+    others = _peaks(reader, torch.cat([images[[1, 0]], stranger]))
     repeated, same = (0.0, SAME) if reader.network.device.type == "cpu" else (SAME_ON_GPU, SAME_ON_GPU)
     for point, one, two, other in zip(reader.points, first, again, others, strict=True):
         if _differ(two, one, repeated):
@@ -89,7 +94,7 @@ def _differ(one: Tensor, other: Tensor, tolerance: float) -> bool:
 
 
 def _random(network: Network, layer: str) -> str:
-    causes = _random_calls(network.module) or _in_training(network.module)
+    causes = _random_calls(network) or _in_training(network.module)
     return (
         f"the forward pass of {network.name} is random: layer {layer} gives other values when the same image is read "
         f"again{_because(causes)}. A scan could not be repeated; make it the same in eval mode (functional dropout "
@@ -110,15 +115,50 @@ def _because(causes: list[str]) -> str:
     return f" (probably because of {', '.join(causes[:3])})" if causes else ""
 
 
-def _random_calls(module: nn.Module) -> list[str]:
-    """Calls of functions that draw random numbers, if the network can be traced."""
+class _RandomCalls(TorchFunctionMode):
+    """Notes the calls of functions that draw random numbers, with the module that makes each."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.modules: list[str] = []
+        self.calls: list[str] = []
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        name = getattr(func, "__name__", "")
+        if name in RANDOM and _is_drawing(func, args, kwargs or {}):
+            place = f"`{self.modules[-1]}`" if self.modules and self.modules[-1] else "`forward`"
+            self.calls.append(f"`{name}` in {place}")
+        return func(*args, **(kwargs or {}))
+
+
+def _is_drawing(func: Any, args: Any, kwargs: dict[str, Any]) -> bool:
+    """Whether a call draws: functions with an argument `training` do if it is true."""
     try:
-        nodes = list(traced(module).graph.nodes)
-    except Exception:  # as in the reader: whatever makes tracing fail
-        return []
-    calls = [node for node in nodes if node.op in ("call_function", "call_method") and function_name(node) in RANDOM]
-    places = [str(next(reversed(node.meta.get("nn_module_stack", {})), "")) for node in calls]
-    return [f"`{function_name(node)}` in {place or '`forward`'}" for node, place in zip(calls, places, strict=True)]
+        bound = signature(func).bind(*args, **kwargs)
+    except (TypeError, ValueError):  # a function that is not written in Python
+        return True
+    bound.apply_defaults()
+    return bool(bound.arguments.get("training", True))
+
+
+def _random_calls(network: Network) -> list[str]:
+    """The calls in one pass that draw random numbers."""
+    calls, images = _RandomCalls(), example(network, 2)
+
+    def left(*_: Any) -> None:
+        calls.modules.pop()
+
+    handles: list[Any] = []
+    for name, part in network.module.named_modules():
+        handles.append(part.register_forward_pre_hook(lambda *_, name=name: calls.modules.append(name)))
+        handles.append(part.register_forward_hook(left))
+    try:
+        with calls, torch.no_grad():
+            network.module(images)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return list(dict.fromkeys(calls.calls))
 
 
 def _in_training(module: nn.Module) -> list[str]:

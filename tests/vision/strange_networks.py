@@ -351,7 +351,7 @@ def _append(built: Built, draw: random.Random) -> None:
     inner = "both.inner.inner." if wrap == "halves" else inner
     layer = f"{position}.{inner}0" + (".kernel" if kinds[0] == "parameter" else "")
     built.ready[layer] = _ready(f"{position}.{inner}", kinds[1])
-    if draw.random() < 0.08:
+    if draw.random() < 0.08 and not built.refused_as:
         _spoil(part, built, draw)
     built.network.append(WRAPS[wrap](part) if wrap else part)
     built.parts.append(" / ".join((*kinds, wrap)))

@@ -316,3 +316,139 @@ def test_a_modules_name_that_would_read_as_another_one_is_refused(network_of, na
     module.add_module(name, conv([[1.0]]))
     with pytest.raises(ModelError, match=f'has a module named "{name}".*Give it a name without them'):
         Reader(network_of(module, channels=1), "all")
+
+
+# ---- layers of other kinds, and other modules ------------------------------------------------------------------------
+
+
+class Kernels(nn.Module):
+    """Convolutions whose kernels are its own, one of them made of a parameter, and one that is a fixed buffer."""
+
+    def __init__(self):
+        super().__init__()
+        self.kernel = nn.Parameter(torch.randn(4, 3, 3, 3))
+        self.raw = nn.Parameter(torch.randn(5, 4, 1, 1))
+        self.register_buffer("blur", torch.ones(5, 1, 3, 3) / 9)
+        self.mix = nn.Parameter(torch.randn(2, 5))
+
+    def forward(self, x):
+        x = nn.functional.conv2d(x, self.kernel)
+        x = nn.functional.conv2d(x, self.raw / self.raw.norm())
+        x = nn.functional.conv2d(x, self.blur, groups=5)
+        return nn.functional.linear(x.mean((2, 3)), self.mix)
+
+
+def test_parameters_used_as_kernels_are_layers(network_of, noise):
+    module = Kernels()
+    reader = Reader(network_of(module), "all")
+    assert [(p.layer, p.n_channels, p.map_size) for p in reader.points] == [
+        ("kernel", 4, (14, 14)),
+        ("raw", 5, (14, 14)),
+        ("mix", 2, (1, 1)),
+    ]
+    batch = noise(2, 3, 16, 16)
+    with torch.inference_mode():
+        torch.testing.assert_close(values(reader, batch)["kernel"], nn.functional.conv2d(batch, module.kernel))
+        torch.testing.assert_close(values(reader, batch)["mix"][:, :, 0, 0], module(batch))
+
+
+class Sequences(nn.Module):
+    """Convolutions along one axis, and in three."""
+
+    def __init__(self):
+        super().__init__()
+        self.line = nn.Conv1d(3, 4, 3)
+        self.solid = nn.Conv3d(1, 5, 2)
+
+    def forward(self, x):
+        return self.line(x.flatten(2)).mean(2), self.solid(x[:, None])
+
+
+def test_convolutions_of_one_and_three_axes(network_of, noise):
+    module = Sequences()
+    reader = Reader(network_of(module, side=6), "all")
+    assert [(p.layer, p.n_channels, p.map_size) for p in reader.points] == [("line", 4, (34, 1)), ("solid", 5, (10, 5))]
+    batch = noise(3, 3, 6, 6)
+    seen = values(reader, batch)
+    with torch.inference_mode():
+        torch.testing.assert_close(seen["line"][..., 0], module.line(batch.flatten(2)))
+        torch.testing.assert_close(seen["solid"].flatten(2), module.solid(batch[:, None]).flatten(2))
+
+
+def test_any_module_can_be_read_by_its_name(network_of, noise):
+    module = nn.Sequential(conv([[1.0], [-1.0]]), nn.ReLU(), nn.Sequential(nn.Softmax(dim=1), nn.Dropout()))
+    network = network_of(module, side=4, channels=1)
+    reader = Reader(network, ["1", "2", "2.0"])
+    assert [(p.layer, p.readout) for p in reader.points] == [(name, "module output") for name in ("1", "2.0", "2")]
+    batch = noise(2, 1, 4, 4)
+    torch.testing.assert_close(values(reader, batch)["1"], module[:2](batch))
+    torch.testing.assert_close(values(reader, batch)["2"], module(batch))
+    assert [p.layer for p in Reader(network, "2.0").points] == ["2.0"]
+    assert [p.layer for p in Reader(network, "all").points] == ["0"]
+
+
+def test_a_block_with_channels_last_is_read_along_them(network_of, noise):
+    class Block(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv, self.norm, self.mix = nn.Conv2d(3, 3, 1), nn.LayerNorm(3), nn.Linear(3, 7)
+
+        def forward(self, x):
+            return self.mix(self.norm(self.conv(x).permute(0, 2, 3, 1)))
+
+    module = nn.Sequential(Block())
+    reader = Reader(network_of(module, side=5), ["blocks", "all"])
+    points = {p.layer: (p.n_channels, p.readout) for p in reader.points}
+    assert points == {"0.conv": (3, "after layer norm 0.norm"), "0.mix": (7, "own output")}
+    (block,) = Reader(network_of(module, side=5), "blocks").points
+    assert (block.n_channels, block.map_size) == (7, (5, 5))
+    batch = noise(2, 3, 5, 5)
+    with torch.inference_mode():
+        torch.testing.assert_close(values(reader, batch)["0.mix"], module(batch).permute(0, 3, 1, 2))
+
+
+def test_a_layer_without_a_row_per_image_is_left_out_with_its_reason(network_of):
+    class Weights(nn.Module):
+        """Makes its kernel from a code that is no image."""
+
+        def __init__(self):
+            super().__init__()
+            self.code, self.make = nn.Parameter(torch.randn(4, 2)), nn.Linear(2, 3)
+            self.conv = nn.Conv2d(3, 4, 1)
+
+        def forward(self, x):
+            return nn.functional.conv2d(self.conv(x), self.make(self.code).T[:, :, None, None])
+
+    network = network_of(Weights())
+    reader = Reader(network, "all")
+    assert "make" in reader.left_out
+    assert "conv" in {p.layer for p in reader.points}
+    with pytest.raises(
+        ModelError, match='layer "make" of toy can\'t be read: its output is not divided among the images'
+    ):
+        Reader(network, "make")
+
+
+def test_further_arguments_have_their_defaults(network_of):
+    class Optional(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv = nn.Conv2d(3, 4, 1)
+
+        def forward(self, x, mask=None, *, features_only=False):
+            x = self.conv(x)
+            if mask is not None:
+                x = x * mask
+            return x if features_only else x.mean((2, 3))
+
+    reader = Reader(network_of(Optional()), "all")
+    assert reader.is_traced, reader.untraced_because
+
+
+def test_a_network_that_needs_more_than_images_says_what(network_of):
+    class Two(nn.Module):
+        def forward(self, x, meta, *, scale):
+            return x * meta * scale
+
+    with pytest.raises(ModelError, match=r"toy needs more than images: .* `meta`, `scale` without defaults"):
+        Reader(network_of(Two()), "all")

@@ -9,13 +9,18 @@ from torch import fx
 from polyscan.vision.tracing import shape_of
 
 
+def modules_around(node: fx.Node) -> dict[str, str]:
+    """The calls of modules that a node belongs to, outermost first: the key of each call, and the module's path."""
+    # The second call of a module has `@1` after its path there.
+    return {str(key): str(key).partition("@")[0] for key in node.meta.get("nn_module_stack", {})}
+
+
 def calls_of(nodes: Sequence[fx.Node], modules: set[str]) -> list[tuple[str, list[fx.Node]]]:
     """Each call of one of these modules with the nodes inside it, in the order of the calls."""
     calls: list[tuple[str, list[fx.Node]]] = []
     open_calls: dict[str, list[fx.Node]] = {}
     for node in nodes:
-        # The second call of a module has `@1` after its name there.
-        keys = {str(key): str(key).partition("@")[0] for key in node.meta.get("nn_module_stack", {})}
+        keys = modules_around(node)
         still_open = {key: inside for key, inside in open_calls.items() if key in keys}
         for key, name in keys.items():
             if name in modules and key not in still_open:

@@ -13,7 +13,7 @@ from typing import Any
 from torch import fx, nn
 
 from polyscan.vision.fields.axes import dims_of
-from polyscan.vision.readouts.calls import calls_of, output_of
+from polyscan.vision.readouts.calls import calls_of, modules_around, output_of
 from polyscan.vision.tracing import LAYER_TYPES, asks_shape, function_name, readers, shape_of
 
 NEUTRAL = (nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)
@@ -116,8 +116,8 @@ class ReadyPlaces:
         """The module that a node calls, or whose code it belongs to, with a space before it."""
         if node.op == "call_module":
             return f" {node.target}"
-        stack = list(node.meta.get("nn_module_stack", {}))
-        return f" {str(stack[-1]).partition('@')[0]}" if stack else ""
+        around = list(modules_around(node).values())
+        return f" {around[-1]}" if around else ""
 
     def _turned(self, here: Place, user: fx.Node) -> _Step | None:
         dims = turned_axes(user, len(shape_of(user)))
@@ -159,11 +159,11 @@ class ReadyPlaces:
 
     def _own_norm(self, here: Place, users: Sequence[fx.Node]) -> _Step | None:
         """The step over a norm that is written out in a module of its own, if nothing else reads its input."""
-        around = here.node.meta.get("nn_module_stack", {})
-        inner = users[0].meta.get("nn_module_stack", {}) if users else {}
-        names = [(str(key).partition("@")[0], kind.__name__) for key, (_, kind) in inner.items() if key not in around]
-        for path, kind in names:
-            if is_own_norm(kind):
+        around = modules_around(here.node)
+        inner = modules_around(users[0]) if users else {}
+        for key, path in inner.items():
+            kind = users[0].meta["nn_module_stack"][key][1].__name__
+            if key not in around and is_own_norm(kind):
                 return self._after_call(here, users, path, kind)
         return None
 
