@@ -106,7 +106,7 @@ def main() -> None:
     for place in (3, 9, 16):
         for batch in (16, 64, 256):
             note(f"ascent mobilenet_v2 {reader.points[place].layer} batch {batch}", ascent(reader, place, batch))
-    encode = penultimate(network.module)
+    encode = penultimate(network)
     for side in (64, 224):
         inputs = torch.randn(512, 3, side, side, device=device).contiguous(memory_format=torch.channels_last)
         with torch.inference_mode():

@@ -130,7 +130,8 @@ def _convolutions(network: Network) -> list[str]:
     """Names of the convolutions that a forward pass calls; those of auxiliary heads are never called."""
     modules = dict(network.module.named_modules())
     layers = [point.layer for point in Reader(network, "all").points]
-    return [layer for layer in layers if isinstance(modules[layer.partition("#")[0]], nn.Conv2d)]
+    # A layer that is no module is a kernel of the network's own.
+    return [layer for layer in layers if not isinstance(modules.get(layer.partition("#")[0]), nn.Linear)]
 
 
 class MeanPairwise:

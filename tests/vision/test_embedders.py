@@ -7,6 +7,8 @@ import pytest
 import torch
 import torchvision.models as zoo
 from torch import nn
+from vision.strange_networks import Mirrored, Tiles
+from vision.strange_networks import Untraceable as UntraceableWrap
 
 from polyscan.errors import ModelError
 from polyscan.vision.embedders import EmbedderRequest, load_embedder, penultimate
@@ -60,12 +62,12 @@ def crops(n, side, channels=3, seed=0):
         (Untraceable, "head", (3, 16, 16), 4),
     ],
 )
-def test_penultimate_is_the_heads_input(build, head, shape, width, noise):
+def test_penultimate_is_the_heads_input(build, head, shape, width, noise, network_of):
     torch.manual_seed(0)
     module = build().eval()
     batch = noise(3, *shape)
     with torch.inference_mode():
-        vectors = penultimate(module)(batch)
+        vectors = penultimate(network_of(module, side=shape[1], channels=shape[0]))(batch)
     assert vectors.shape == (3, width)
     expected = head_input(module, module.get_submodule(head), batch)
     # Batch norm is folded into the convolutions, which moves the last digits.
@@ -73,28 +75,50 @@ def test_penultimate_is_the_heads_input(build, head, shape, width, noise):
     assert not any(part._forward_pre_hooks for part in module.modules())
 
 
-def test_before_a_convolutional_head_maps_are_pooled(noise):
+def test_before_a_convolutional_head_maps_are_pooled(noise, network_of):
     torch.manual_seed(0)
     module = zoo.squeezenet1_1().eval()
     batch = noise(2, 3, 64, 64)
     with torch.inference_mode():
-        vectors = penultimate(module)(batch)
+        vectors = penultimate(network_of(module, side=64))(batch)
     caught = head_input(module, module.classifier[1], batch)
     assert caught.ndim == 4
     torch.testing.assert_close(vectors, caught.mean(dim=(2, 3)), rtol=1e-4, atol=1e-5)
 
 
-def test_the_head_itself_is_not_called(noise):
+def test_the_head_itself_is_not_called(noise, network_of):
     module = LeNet().eval()
-    body = penultimate(module)
+    body = penultimate(network_of(module, side=28, channels=1))
     module[12].register_forward_pre_hook(lambda *_: pytest.fail("the head was called"))
     with torch.inference_mode():
         assert body(noise(2, 1, 28, 28)).shape == (2, 84)
 
 
-def test_a_module_without_layers_has_none():
+def test_a_module_without_layers_has_none(network_of):
     with pytest.raises(ModelError, match="ReLU has no linear or convolutional layer whose input"):
-        penultimate(nn.ReLU())
+        penultimate(network_of(nn.ReLU()))
+
+
+@pytest.mark.parametrize("wrap", [Tiles, Mirrored, UntraceableWrap])
+def test_each_image_has_its_own_vector_where_images_are_folded(wrap, noise, network_of):
+    torch.manual_seed(0)
+
+    class Folded(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.body = wrap(nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.ReLU(), nn.Conv2d(4, 4, 1)))
+
+        def forward(self, x):
+            return self.body(x)
+
+    network = network_of(Folded(), side=16)
+    encode = penultimate(network)
+    batch = noise(3, 3, 16, 16)
+    with torch.inference_mode():
+        together = encode(batch)
+        alone = torch.cat([encode(image.expand(2, -1, -1, -1))[:1] for image in batch.split(1)])
+    assert together.shape == (3, 4)
+    torch.testing.assert_close(together, alone)
 
 
 def test_the_scanned_networks_own_space(network_of):
@@ -193,11 +217,9 @@ def test_a_network_without_a_vector_is_refused(network_of):
             self.mix = nn.Linear(16, 4)
 
         def forward(self, x):
-            return self.mix(x[:, None])
+            return self.mix(x.mean(0))
 
-    with pytest.raises(
-        ModelError, match=r"gives \(2, 1, 3, 16, 16\) for 2 images of 16 px, but must give one vector per image"
-    ):
+    with pytest.raises(ModelError, match="the input of the last layer of toy is not divided among the images"):
         load_embedder(
             EmbedderRequest("penultimate", scanned=lambda: network_of(Maps()), folder="", input_px=None, device=CPU)
         )

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 
+import torch
 from jaxtyping import Float
-from torch import Tensor, fx, nn
+from torch import Tensor, nn
 
 from polyscan.errors import ModelError
 from polyscan.vision.embedders.embedder import Embedder, EmbedderRequest, checked, unknown
 from polyscan.vision.networks import Network, NetworkRequest, load_network
+from polyscan.vision.readouts.channel_axes import layer_axis
 from polyscan.vision.readouts.cutting import ending_at
-from polyscan.vision.tracing import LAYER_TYPES, folded, traced
+from polyscan.vision.readouts.layouts import N_MORE, layouts_of
+from polyscan.vision.readouts.places import Places
+from polyscan.vision.readouts.structure import example, structure_of
+from polyscan.vision.tracing import LAYER_TYPES, folded, function_name
 
 
 def of_scanned(request: EmbedderRequest) -> Embedder:
@@ -35,63 +41,68 @@ def of_library(request: EmbedderRequest) -> Embedder:
 
 
 def _of_network(name: str, network: Network, input_px: int | None) -> Embedder:
-    preprocessing = network.preprocessing.at(input_px)
-    body = penultimate(network.module)
-    return checked(Embedder(name, preprocessing, network.device, body, network.digest))
+    network = replace(network, preprocessing=network.preprocessing.at(input_px))
+    body = penultimate(network)
+    return checked(Embedder(name, network.preprocessing, network.device, body, network.digest))
 
 
-def penultimate(module: nn.Module) -> Callable[[Tensor], Float[Tensor, "b d"]]:
-    """The network up to the input of its last linear layer or convolution, pooled over space if it has positions.
+@dataclass(frozen=True)
+class _Body:
+    """The network up to the input of its last layer, and that layer: its module, or its function's name."""
+
+    layer: nn.Module | str
+    run: Callable[[Tensor], Tensor]
+
+
+def penultimate(network: Network) -> Callable[[Tensor], Float[Tensor, "b d"]]:
+    """The network up to the input of its last linear layer or convolution, averaged over positions if it has some.
 
     Dropout and flattening before that layer change nothing in eval mode.
 
     Raises:
-        ModelError: if it has no such layer.
+        ModelError: if it has no such layer, or the layer's input is not divided among the images.
     """
-    if not any(isinstance(part, LAYER_TYPES) for part in module.modules()):
+    body = _body(network)
+    images = example(network, N_MORE)
+    with torch.no_grad():
+        axis = layer_axis(body.layer, tuple(body.run(images).shape))
+        (_, layout), *_ = layouts_of({"input": axis}, lambda few, see: see("input", body.run(few)), images).values()
+    if layout is None:
+        raise ModelError(f"the input of the last layer of {network.name} is not divided among the images of a batch")
+    return lambda batch: layout.maps(body.run(batch)).mean(dim=(2, 3))
+
+
+def _body(network: Network) -> _Body:
+    graph = structure_of(network).graph
+    layers = Places(graph).own_places if graph is not None else {}
+    if graph is None or not layers:  # then a hook records the input
+        return _hooked(network.module, example(network, N_MORE))
+    head = list(layers)[-1]
+    module = folded(ending_at(graph, head.all_input_nodes[0].name))
+    return _Body(graph.get_submodule(str(head.target)) if head.op == "call_module" else function_name(head), module)
+
+
+def _hooked(network: nn.Module, images: Tensor) -> _Body:
+    """The body of a network that can't be traced: the input of the last layer called, whatever the modules' order."""
+    layers = [part for part in network.modules() if isinstance(part, LAYER_TYPES)]
+    if not layers:
         raise ModelError(
-            f"{type(module).__name__} has no linear or convolutional layer whose input could be the embedding"
+            f"{type(network).__name__} has no linear or convolutional layer whose input could be the embedding"
         )
-    try:
-        graph = traced(module)
-    except Exception:  # whatever made tracing fail, a hook can still record the input
-        return _hooked(module)
-    head = _last_layer(graph)
-    if head is None:
-        return _hooked(module)
-    body = folded(ending_at(graph, head.all_input_nodes[0].name))
-    return lambda batch: _pooled(body(batch))
+    called: list[tuple[nn.Module, Tensor]] = []
 
+    def record(layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        called[:] = [(layer, inputs[0])]
 
-def _last_layer(graph: fx.GraphModule) -> fx.Node | None:
-    """The last call of a layer; None if the graph calls no layer as a module."""
-    modules = dict(graph.named_modules())
-    calls: list[fx.Node] = [node for node in graph.graph.nodes if node.op == "call_module"]
-    return next((node for node in reversed(calls) if isinstance(modules[str(node.target)], LAYER_TYPES)), None)
-
-
-def _pooled(value: Tensor) -> Float[Tensor, "b d"]:
-    if value.ndim == 4:
-        return value.mean(dim=(2, 3))
-    return value.mean(dim=1) if value.ndim == 3 else value
-
-
-def _hooked(module: nn.Module) -> Callable[[Tensor], Float[Tensor, "b d"]]:
-    """As `penultimate`, with hooks that record the inputs of all layers."""
-    layers = [part for part in module.modules() if isinstance(part, LAYER_TYPES)]
-
-    def encode(batch: Tensor) -> Float[Tensor, "b d"]:
-        values: list[Tensor] = []
-
-        def record(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-            values[:] = [inputs[0]]  # keeps the input of the last layer called, whatever the order of the modules
-
+    def run(batch: Tensor) -> Tensor:
         hooks = [layer.register_forward_pre_hook(record) for layer in layers]
         try:
-            module(batch)
+            network(batch)
         finally:
             for hook in hooks:
                 hook.remove()
-        return _pooled(values[0])
+        return called[0][1]
 
-    return encode
+    with torch.no_grad():
+        run(images)
+    return _Body(called[0][0], run)

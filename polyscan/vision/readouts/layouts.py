@@ -8,7 +8,7 @@ so; therefore the axis is found by running the network on two images and on thre
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -19,6 +19,12 @@ N_FEWER, N_MORE = 2, 3
 """Numbers of images that an axis is found with; not 1, with which `squeeze` would drop the axis."""
 SAME = 1e-3
 """Largest difference between batches of two sizes, relative to the largest value; rounding makes one of 1e-6."""
+
+
+See = Callable[[str, Tensor], None]
+"""Receives the name of a node and its output."""
+Look = Callable[[Tensor, See], None]
+"""Runs the network on images, and shows the outputs of its nodes."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +79,57 @@ class Layout:
         return moved.reshape(n_images, split.shape[channels], -1, width)
 
 
-def layouts(fewer: tuple[int, ...], more: tuple[int, ...], channels: int) -> Iterator[Layout]:
+def layouts_of(
+    channels: Mapping[str, int], look: Look, images: Float[Tensor, "b c y x"]
+) -> dict[str, tuple[tuple[int, ...], Layout | None]]:
+    """Finds where the images are in the outputs of some nodes.
+
+    Args:
+        channels: the axis of the channels in each node's output.
+        look: runs the network.
+        images: N_MORE different inputs.
+
+    Returns:
+        for each node in forward order its output's shape for N_FEWER images, and the layout; None if the output is not
+        divided among the images.
+    """
+    fewer, more = _shapes(look, images[:N_FEWER]), _shapes(look, images)
+    possible = {
+        node: list(_possible(shape, more.get(node, ()), channels[node]))
+        for node, shape in fewer.items()
+        if node in channels
+    }
+    doubtful = {node for node, layouts in possible.items() if len(layouts) > 1}
+    outputs = _outputs(look, images[:N_FEWER], doubtful), _outputs(look, images, doubtful)
+    found: dict[str, tuple[tuple[int, ...], Layout | None]] = {}
+    for node, layouts in possible.items():
+        if node in doubtful:
+            found[node] = fewer[node], _best(layouts, outputs[0][node], outputs[1][node])
+        else:
+            found[node] = fewer[node], layouts[0] if layouts else None
+    return found
+
+
+def _shapes(look: Look, images: Tensor) -> dict[str, tuple[int, ...]]:
+    shapes: dict[str, tuple[int, ...]] = {}
+    look(images, lambda node, output: shapes.__setitem__(node, tuple(output.shape)))
+    return shapes
+
+
+def _outputs(look: Look, images: Tensor, nodes: set[str]) -> dict[str, Tensor]:
+    """Copies of these nodes' outputs, which later nodes may overwrite."""
+    outputs: dict[str, Tensor] = {}
+
+    def keep(node: str, output: Tensor) -> None:
+        if node in nodes:
+            outputs[node] = output.clone()
+
+    if nodes:
+        look(images, keep)
+    return outputs
+
+
+def _possible(fewer: tuple[int, ...], more: tuple[int, ...], channels: int) -> Iterator[Layout]:
     """The layouts that an output may have, from its shapes for N_FEWER and for N_MORE images.
 
     None if it does not grow with the number of images, or with it in another way.
@@ -92,7 +148,13 @@ def layouts(fewer: tuple[int, ...], more: tuple[int, ...], channels: int) -> Ite
             yield Layout(channels, axis, parts // inner, inner)
 
 
-def agreement(layout: Layout, fewer: Tensor, more: Tensor) -> float:
+def _best(layouts: Sequence[Layout], fewer: Tensor, more: Tensor) -> Layout | None:
+    """The layout with which an image's maps depend least on how many others there are; None if they do depend."""
+    error, number = min((_difference(layout, fewer, more), number) for number, layout in enumerate(layouts))
+    return layouts[number] if error <= SAME else None
+
+
+def _difference(layout: Layout, fewer: Tensor, more: Tensor) -> float:
     """Largest difference of the first images' maps between batches of two sizes, relative to the largest value."""
     first, same = layout.maps(more)[:N_FEWER].float(), layout.maps(fewer).float()
     largest = torch.maximum(first.abs().max(), same.abs().max())

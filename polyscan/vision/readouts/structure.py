@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from inspect import Parameter, signature
 from typing import Any
@@ -18,16 +18,11 @@ from polyscan.units import CALL_MARK
 from polyscan.vision.networks import Network
 from polyscan.vision.preprocessing import Preprocessing
 from polyscan.vision.readouts.blocks import blocks_of
-from polyscan.vision.readouts.layouts import N_FEWER, N_MORE, SAME, Layout, agreement, layouts
+from polyscan.vision.readouts.layouts import N_FEWER, N_MORE, Look, layouts_of
 from polyscan.vision.readouts.places import Places
 from polyscan.vision.readouts.points import Candidate, ReadPoint
 from polyscan.vision.readouts.untraced import module_candidates, see_modules
 from polyscan.vision.tracing import recorded, traced, watch
-
-See = Callable[[str, Tensor], None]
-"""Receives the name of a node and its output."""
-Look = Callable[[Tensor, See], None]
-"""Runs the network on images, and shows the outputs of its nodes."""
 
 CLOSE = {"rtol": 1e-3, "atol": 1e-4}  # a graph does the same operations; only a wrong branch makes a larger difference
 NOT_BY_IMAGE = "its output is not divided among the images of a batch"
@@ -168,46 +163,14 @@ def _look(module: nn.Module, graph: fx.GraphModule | None, candidates: Sequence[
 
 def _laid_out(candidates: Sequence[Candidate], look: Look, images: Tensor) -> tuple[list[ReadPoint], dict[str, str]]:
     """The read points in forward order, and the layers that have none, with the reason."""
-    fewer, more = _shapes(look, images[:N_FEWER]), _shapes(look, images)
-    possible = {
-        candidate.layer: list(layouts(fewer.get(candidate.node, ()), more.get(candidate.node, ()), candidate.channels))
-        for candidate in candidates
-    }
-    doubtful = {candidate.node for candidate in candidates if len(possible[candidate.layer]) > 1}
-    outputs = _outputs(look, images[:N_FEWER], doubtful), _outputs(look, images, doubtful)
+    layouts = layouts_of({candidate.node: candidate.channels for candidate in candidates}, look, images)
     points: list[ReadPoint] = []
     left_out: dict[str, str] = {}
-    order = {name: number for number, name in enumerate(fewer)}
+    order = {node: number for number, node in enumerate(layouts)}
     for candidate in sorted(candidates, key=lambda candidate: order.get(candidate.node, -1)):
-        options = possible[candidate.layer]
-        if candidate.node in doubtful:
-            options = _agreeing(options, *(of[candidate.node] for of in outputs))
-        if options:
-            points.append(candidate.point(options[0], fewer[candidate.node]))
-        elif candidate.node in fewer:
+        shape, layout = layouts.get(candidate.node, ((), None))
+        if layout is not None:
+            points.append(candidate.point(layout, shape))
+        elif shape:
             left_out[candidate.layer] = NOT_BY_IMAGE
     return points, left_out
-
-
-def _agreeing(options: Sequence[Layout], fewer: Tensor, more: Tensor) -> list[Layout]:
-    """The layout with which the maps of an image depend least on how many others there are; [] if they do depend."""
-    error, number = min((agreement(layout, fewer, more), number) for number, layout in enumerate(options))
-    return [options[number]] if error <= SAME else []
-
-
-def _shapes(look: Look, images: Tensor) -> dict[str, tuple[int, ...]]:
-    shapes: dict[str, tuple[int, ...]] = {}
-    look(images, lambda node, output: shapes.__setitem__(node, tuple(output.shape)))
-    return shapes
-
-
-def _outputs(look: Look, images: Tensor, nodes: set[str]) -> dict[str, Tensor]:
-    outputs: dict[str, Tensor] = {}
-
-    def keep(node: str, output: Tensor) -> None:
-        if node in nodes:
-            outputs[node] = output.clone()
-
-    if nodes:
-        look(images, keep)
-    return outputs
