@@ -6,7 +6,6 @@ import os
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.table import Table
 
 from polyscan.cli.console import (
     ImagesOption,
@@ -22,7 +21,8 @@ from polyscan.cli.console import (
     tell,
 )
 from polyscan.cli.progress import watching
-from polyscan.cli.words import bytes_words, rate_words, time_words
+from polyscan.cli.tables import show_table
+from polyscan.cli.words import bytes_words, field_words, rate_words, time_words
 from polyscan.errors import JobError
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from polyscan.run.integrity import Fault
     from polyscan.studies.plan import PlanRow
     from polyscan.studies.status import StageStatus
+    from polyscan.vision.readouts import ReadPoint
 
 
 @app.command()
@@ -82,7 +83,7 @@ def plan(
 
     plan_ = planned(filled_job(job, network, images, overrides(sets)))
     out.print(f"{plan_.n_layers} layers, {plan_.n_units:,} units, {plan_.n_images:,} images")
-    out.print(_plan_table([*plan_.rows, plan_.maps]))
+    _show_costs([*plan_.rows, plan_.maps])
     out.print(
         "Time, memory and disk are estimates: time is extrapolated from one measured batch of each stage, and memory"
     )
@@ -91,38 +92,50 @@ def plan(
     )
 
 
-def _plan_table(rows: Sequence[PlanRow]) -> Table:
+def _show_costs(rows: Sequence[PlanRow]) -> None:
     on_gpu = any(row.gpu_memory is not None for row in rows)
     heads = ("stage", "shards", "rows", "disk", "memory", *(["GPU memory"] if on_gpu else []), "time on one worker")
-    table = Table(*heads)
+    lines: list[tuple[str, ...]] = []
     for row in rows:
         peaks = [row.memory, row.gpu_memory] if on_gpu else [row.memory]
         memory = ["?" if peak is None else bytes_words(peak) for peak in peaks]
         counts = (f"{row.shards:,}", f"{row.rows:,}", bytes_words(row.bytes))
-        table.add_row(row.stage, *counts, *memory, time_words(row.seconds))
+        lines.append((row.stage, *counts, *memory, time_words(row.seconds)))
     disk, seconds = sum(row.bytes for row in rows), sum(row.seconds for row in rows)
-    table.add_row("all", "", "", bytes_words(disk), *([""] * (1 + on_gpu)), time_words(seconds))
-    return table
+    lines.append(("all", "", "", bytes_words(disk), *([""] * (1 + on_gpu)), time_words(seconds)))
+    show_table(heads, lines)
 
 
 @app.command()
 def units(
-    job: JobArgument = None, network: NetworkOption = None, images: ImagesOption = None, sets: SetOption = None
+    job: JobArgument = None,
+    network: NetworkOption = None,
+    prefix: Annotated[
+        list[str] | None,
+        typer.Option(help="only layers whose names begin with this, as in --prefix layer4; may be repeated"),
+    ] = None,
+    every: Annotated[
+        bool, typer.Option("--all", help="all layers and blocks of the network, not only those that the job scans")
+    ] = False,
+    images: ImagesOption = None,
+    sets: SetOption = None,
 ) -> None:
-    """List the layers and the number of units of each."""
-    from polyscan.inputs import open_reader
+    """List the layers and the number of units of each; needs neither weights nor images."""
+    from polyscan.studies.layers import starting_with, untrained_reader
     from polyscan.studies.scanning import filled_job
 
-    reader = open_reader(filled_job(job, network, images or ("unused" if network else None), overrides(sets)))
-    table = Table("depth", "layer", "units", "map", "receptive field", "read")
-    for point in reader.points:
-        field = "whole image" if point.field is None else f"{point.field[0].field:.0f} px"
-        size = f"{point.map_size[0]}x{point.map_size[1]}"
-        table.add_row(str(point.depth), point.layer, str(point.n_channels), size, field, point.readout)
-    out.print(table)
-    out.print(f"{len(reader.points)} layers, {sum(point.n_channels for point in reader.points):,} units")
+    full_job = filled_job(job, network, images or ("unused" if network else None), overrides(sets))
+    reader = untrained_reader(full_job, every=every)
+    points = starting_with(reader.points, prefix or ())
+    show_table(("depth", "layer", "units", "map", "receptive field", "read"), map(_layer_cells, points))
+    tell(f"{len(points)} layers, {sum(point.n_channels for point in points):,} units")
     if not reader.is_traced:
-        out.print(f"The network can't be traced ({reader.untraced_because}), so each module is read at its output.")
+        tell(f"The network can't be traced ({reader.untraced_because}), so each module is read at its output.")
+
+
+def _layer_cells(point: ReadPoint) -> tuple[str, ...]:
+    size = f"{point.map_size[0]}x{point.map_size[1]}"
+    return str(point.depth), point.layer, str(point.n_channels), size, field_words(point.field), point.readout
 
 
 @app.command()
@@ -134,7 +147,7 @@ def status(
     from polyscan.studies.status import status_of
 
     rows = status_of(run)
-    out.print(_status_table(rows))
+    _show_stages(rows)
     for row in rows:
         if row.rate is not None and row.total != row.done:
             left = "" if row.seconds_left is None else f"; {time_words(row.seconds_left)} left"
@@ -147,15 +160,15 @@ def status(
         raise typer.Exit(3)
 
 
-def _status_table(rows: Sequence[StageStatus]) -> Table:
-    table = Table("stage", "done", "of", "running", "failed", "halved", "rows", "worker time")
-    for row in rows:
-        table.add_row(
-            *(row.stage, str(row.done), "?" if row.total is None else str(row.total)),
-            *(str(count or "") for count in (len(row.running), len(row.failures), row.halved)),
-            *(f"{row.rows:,}", time_words(row.seconds)),
-        )
-    return table
+def _show_stages(rows: Sequence[StageStatus]) -> None:
+    heads = ("stage", "done", "of", "running", "failed", "halved", "rows", "worker time")
+    show_table(heads, map(_stage_cells, rows))
+
+
+def _stage_cells(row: StageStatus) -> tuple[str, ...]:
+    counts = (str(count or "") for count in (len(row.running), len(row.failures), row.halved))
+    total = "?" if row.total is None else str(row.total)
+    return row.stage, str(row.done), total, *counts, f"{row.rows:,}", time_words(row.seconds)
 
 
 def _print_troubles(row: StageStatus) -> None:

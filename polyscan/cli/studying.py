@@ -5,8 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.table import Column, Table
-from rich.text import Text
 
 from polyscan.cli.console import (
     ImagesOption,
@@ -21,6 +19,7 @@ from polyscan.cli.console import (
     overrides,
 )
 from polyscan.cli.progress import watching
+from polyscan.cli.tables import show_table
 from polyscan.cli.words import share_words
 from polyscan.errors import JobError
 
@@ -52,22 +51,22 @@ def validate(
     full_job = filled_job(job, network, images, overrides(sets))
     with watching(quiet=quiet) as watcher:
         measures = measured(full_job, run, on=on, workers=workers, watcher=watcher)
-    out.print(_rates_table(measures["separation"]))
+    _show_rates(measures["separation"])
     out.print(f"{Run(run).address}/{REPORT}")
     out.print(f"{Run(run).address}/maps/validation.html")
 
 
-def _rates_table(measured: Mapping[str, Mapping[str, Mapping[str, float]]]) -> Table:
-    """The rates of each layer; `measured` is measure -> layer -> type of unit -> number."""
-    table = Table("layer", "single-concept called several", "planted pairs found", "right number of clusters")
+def _show_rates(measured: Mapping[str, Mapping[str, Mapping[str, float]]]) -> None:
+    """Prints the rates of each layer; `measured` is measure -> layer -> type of unit -> number."""
+    rows: list[tuple[str, ...]] = []
     for layer in measured["n"]:
         numbers = [
             measured.get(measure, {}).get(layer, {}).get(kind)
             for measure, kind in (("fpr_05", "control"), ("power_05", "planted"), ("k_exact", "planted"))
         ]
         if any(number is not None for number in numbers):
-            table.add_row(layer, *("" if number is None else f"{number:.2f}" for number in numbers))
-    return table
+            rows.append((layer, *("" if number is None else f"{number:.2f}" for number in numbers)))
+    show_table(("layer", "single-concept called several", "planted pairs found", "right number of clusters"), rows)
 
 
 @app.command()
@@ -126,11 +125,7 @@ def compare(
     from polyscan.studies import compare as study
 
     compared = study.compare(runs, metric=metric, out=to or None, same_training=same_training)
-    head, rows = study.table_of(compared.comparison)
-    table = Table(*(Column(Text(title), overflow="fold") for title in head))
-    for row in rows:
-        table.add_row(*map(Text, row))
-    out.print(table)
+    show_table(*study.table_of(compared.comparison))
     for sentence in (*compared.comparison.statements, *compared.comparison.warnings):
         out.print(sentence, markup=False)
     out.print(f"{compared.address}/index.html", markup=False)
@@ -156,7 +151,7 @@ def robustness(
         report = study.robustness(
             run, embedders=embedder or (), rescan=rescan, on=on, workers=workers, watcher=watcher or Silence()
         )
-    out.print(_agreement_table(report.findings))
+    _show_agreement(report.findings)
     for finding in report.findings:
         note = f" ({finding.note})" if finding.note else ""
         out.print(f"{finding.variant.name}: {finding.variant.question}{note}", markup=False)
@@ -165,13 +160,11 @@ def robustness(
     out.print(f"{report.address}/robustness.json")
 
 
-def _agreement_table(findings: Sequence[Finding]) -> Table:
-    table = Table(
-        Column("variant", overflow="fold"), "rho gap", "rho separation", "rho PSI", "verdicts agree", "kappa", "units"
-    )
+def _show_agreement(findings: Sequence[Finding]) -> None:
+    rows: list[tuple[str, ...]] = []
     for finding in findings:
         agreement = finding.overall
         rhos = (share_words(agreement.rho[name].rho) for name in ("gap", "separation", "psi"))
         shares = (share_words(agreement.verdicts.share), share_words(agreement.several.kappa))
-        table.add_row(finding.variant.name, *rhos, *shares, f"{agreement.units:,}")
-    return table
+        rows.append((finding.variant.name, *rhos, *shares, f"{agreement.units:,}"))
+    show_table(("variant", "rho gap", "rho separation", "rho PSI", "verdicts agree", "kappa", "units"), rows)

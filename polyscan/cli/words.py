@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import math
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from polyscan.vision.fields import Field
+
 
 def share_words(value: float | None) -> str:
     """Two digits after the decimal point; `-` for None.
@@ -52,3 +58,11 @@ def shards_words(n: int) -> str:
     ('1 shard', '2 shards')
     """
     return f"{n} shard" if n == 1 else f"{n} shards"
+
+
+def field_words(field: Field) -> str:
+    """Size of a receptive field: one number if it is a square, else rows x columns, in whole pixels."""
+    if field is None:
+        return "whole image"
+    height, width = (math.ceil(axis.field) for axis in field)
+    return f"{height} px" if height == width else f"{height}x{width} px"

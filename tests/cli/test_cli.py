@@ -67,7 +67,7 @@ def test_scan_status_show_and_units(polyscan, job_file: Path, tmp_path: Path) ->
     assert shown.status == 0, shown.err
     assert (run / "maps" / "index.html").exists()
     units = polyscan("units", job_file)
-    assert "3 layers, 12 units" in units.out
+    assert units.err == "3 layers, 12 units\n"
     assert "after batch norm norm" in units.out
 
 
