@@ -99,15 +99,15 @@ def test_every_file_counts_but_hidden_ones(zoo: Path, encode: Encode) -> None:
             ".DS_Store": b"x",
             "cat/.hidden.png": b"x",
             ".cache/1.png": b"x",
-            "cat/notes.txt": b"two cats\n",
+            "cat/noise": b"two cats\n",
             "cat/empty.jpg": b"",
             "cat/cut.jpg": jpeg[: len(jpeg) // 2],
             "cat/noise.jpg": bytes(range(256)),
         },
     )
     rejects = {e.path: e.reason for e in entries(opened(zoo)) if isinstance(e, Reject)}
-    assert set(rejects) == {"cat/notes.txt", "cat/empty.jpg", "cat/cut.jpg", "cat/noise.jpg"}
-    assert rejects["cat/notes.txt"].startswith("not an image")
+    assert set(rejects) == {"cat/noise", "cat/empty.jpg", "cat/cut.jpg", "cat/noise.jpg"}
+    assert rejects["cat/noise"].startswith("not an image")
     assert rejects["cat/noise.jpg"].startswith("not an image")
     assert rejects["cat/empty.jpg"] == "empty: no bytes"
     assert rejects["cat/cut.jpg"].startswith("truncated: ")
@@ -206,7 +206,7 @@ def test_names_that_are_no_text_are_read_and_shown(tmp_path: Path, encode: Encod
     source = opened(tmp_path)
     (entry,) = entries(source)
     assert isinstance(entry, Picture)
-    assert (entry.path, entry.label, entry.label_name) == ("caf?/1?.png", 0, "caf?")
+    assert (entry.path, entry.label, entry.label_name) == (r"caf\xe9/1\xff.png", 0, r"caf\xe9")
     assert len(source.digest) == 64
 
 
