@@ -16,6 +16,7 @@ from types import ModuleType
 from typing import Any
 
 from polyscan.errors import JobError
+from polyscan.images import ImageSource
 from polyscan.inputs import open_distance, open_embedder, open_images, open_reader
 from polyscan.job import Job, settings_of
 from polyscan.run import Run
@@ -96,7 +97,7 @@ def opened(job: Job) -> tuple[dict[str, str], dict[str, Any]]:
     }
     about = {
         **_about_network(job, reader, digests["network"]),
-        "images": {"source": job.images.source, "n": len(images), "digest": digests["images"]},
+        "images": {**_about_images(images), "source": job.images.source, "digest": digests["images"]},
         "embedder": _about_embedder(embedder),
         "distance": distance,
         **_about_machine(),
@@ -120,6 +121,10 @@ def _about_network(job: Job, reader: Reader, digest: str) -> dict[str, Any]:
         "input_px": reader.network.preprocessing.input_px,
         "device": str(reader.network.device),
     }
+
+
+def _about_images(images: ImageSource) -> dict[str, Any]:
+    return {"n": len(images), "labels": images.labels, "left_out": images.left_out}
 
 
 def _about_embedder(embedder: Embedder) -> dict[str, Any]:

@@ -9,10 +9,10 @@ from polyscan.errors import ImagesError
 from polyscan.images.content import checksum
 from polyscan.images.decode import decode
 from polyscan.images.listing import Listing
-from polyscan.images.names import printable, some
+from polyscan.images.names import some
 from polyscan.images.options import ImageOptions, Selection, list_digest
 from polyscan.images.source import Picture, Reject
-from polyscan.storage import Storage
+from polyscan.storage import Storage, printable
 
 PARTS = frozenset(("train", "training", "val", "valid", "validation", "test", "testing"))
 """Folders of class folders, where a data set is divided."""

@@ -12,17 +12,19 @@ from dataclasses import dataclass, replace
 from typing import Any, cast
 
 from polyscan.errors import ImagesError
-from polyscan.images.names import printable, some
-from polyscan.storage import Storage
+from polyscan.images.names import some
+from polyscan.storage import Storage, printable
 
-SYSTEM_FOLDERS = frozenset(("__macosx", "@eadir", "$recycle.bin", "system volume information", "lost+found"))
+SYSTEM_FOLDERS = frozenset(
+    ("__macosx", "@eadir", "$recycle.bin", "system volume information", "lost+found", "__pycache__")
+)
 SYSTEM_FILES = frozenset(("thumbs.db", "ehthumbs.db", "ehthumbs_vista.db", "desktop.ini", "icon\r"))
 SIDE_SUFFIXES = frozenset(
     (
         *("txt", "md", "rst", "log", "pdf", "doc", "docx", "rtf", "html", "htm", "css", "js"),
         *("json", "jsonl", "ndjson", "csv", "tsv", "xls", "xlsx", "xml", "yaml", "yml", "toml", "ini", "cfg", "db"),
         *("zip", "tar", "gz", "tgz", "bz2", "xz", "7z", "rar"),
-        *("py", "ipynb", "sh", "m", "npy", "npz", "mat", "pkl", "pt", "pth", "h5", "lock", "md5", "sha256"),
+        *("py", "pyc", "ipynb", "sh", "m", "npy", "npz", "mat", "pkl", "pt", "pth", "h5", "lock", "md5", "sha256"),
     )
 )
 """Endings of files that people keep beside images and that are never images."""
@@ -51,7 +53,7 @@ class LeftOut:
             ("results folders of polyscan", self.runs),
             ("files that are no images by their names", self.side_files),
         )
-        return "; ".join(f"{len(names)} {what}: {some(names)}" for what, names in parts if names)
+        return "; ".join(f"{what} ({len(names)}): {some(names)}" for what, names in parts if names)
 
 
 def sorted_out(storage: Storage, names: Sequence[str]) -> tuple[list[str], LeftOut]:
@@ -64,8 +66,9 @@ def sorted_out(storage: Storage, names: Sequence[str]) -> tuple[list[str], LeftO
     if "" in runs:
         raise ImagesError(
             f"{printable(storage.address)} is itself the results folder of a scan (it holds polyscan's {RUN_FILE}); "
-            "allowed is a folder of images, which may contain results folders. Give the folder of the images; if it is this one, "
-            f"delete {RUN_FILE}, job.toml and the folders that polyscan wrote there, and scan with another --run."
+            "allowed is a folder of images, which may contain results folders. Give the folder of the images; if it is "
+            f"this one, delete {RUN_FILE}, job.toml and the folders that polyscan wrote there, and scan with another "
+            "--run."
         )
     outside = [name for name in names if not any(name.startswith(f"{run}/") for run in runs)]
     side_files = tuple(name for name in outside if is_side_file(name))

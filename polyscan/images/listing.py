@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from polyscan.images.left_out import LeftOut, sorted_out
-from polyscan.images.names import printable
-from polyscan.storage import Storage
+from polyscan.storage import Storage, printable
 
 # What an object store tells of an object's state, the surest first; names as fsspec's file systems give them.
 VERSIONS = (

@@ -9,12 +9,11 @@ from polyscan.errors import ImagesError, StoreError, nearest
 from polyscan.images.digits import DigitsImages
 from polyscan.images.folder import FolderImages
 from polyscan.images.listing import listing, state_of_file
-from polyscan.images.names import printable
 from polyscan.images.options import ImageOptions
 from polyscan.images.parquet import ParquetImages
 from polyscan.images.source import ImageSource
 from polyscan.images.torchvision_datasets import TorchvisionImages
-from polyscan.storage import Storage, masked
+from polyscan.storage import Storage, masked, printable
 
 ALLOWED = (
     "a class folder, a folder of photos, a Parquet file or folder (at any address), torchvision:NAME, sklearn:digits"

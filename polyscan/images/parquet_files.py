@@ -12,10 +12,9 @@ import pyarrow.parquet as pq
 
 from polyscan.errors import ImagesError
 from polyscan.images.columns import ImageColumns, find_columns
-from polyscan.images.names import printable
 from polyscan.images.options import ImageOptions
 from polyscan.images.partitions import partitions
-from polyscan.storage import Storage, is_damage
+from polyscan.storage import Storage, is_damage, printable
 
 
 @dataclass(frozen=True)

@@ -132,7 +132,7 @@ class ParquetLabels:
             return pairs
         value = self._folders[file.name]
         for found, _ in pairs:
-            if found is not None and str(found) != str(value):
+            if found is not None and str(found) not in (str(value), columns.folder and columns.folder[1]):
                 raise ImagesError(
                     f'{file.shown}: the folder says {columns.label_source} = "{value}", and its column '
                     f'"{columns.label}" holds "{found}"; they must agree. Move the file, or name another column by '

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from urllib.parse import unquote
 
-from polyscan.images.names import printable
+from polyscan.storage import printable
 
 MISSING = "__HIVE_DEFAULT_PARTITION__"
 

@@ -18,10 +18,10 @@ from polyscan.errors import ImagesError
 from polyscan.images.content import array_content, checksum
 from polyscan.images.decode import decode, pixels_of, reason
 from polyscan.images.listing import stamp_of_path
-from polyscan.images.names import printable
 from polyscan.images.options import PARTS, ImageOptions, Selection, list_digest
 from polyscan.images.source import Picture, Reject
 from polyscan.images.torchvision_opening import dataset_class, datasets_module, open_part, parts_of
+from polyscan.storage import printable
 
 N_PROBED = 64  # images hashed for the digest of a data set that exposes neither its arrays nor its files
 
