@@ -79,7 +79,8 @@ class ParquetLabels:
         columns = self._files[0].columns
         source = f'folders "{columns.folder[0]}=..."' if columns.folder else f'column "{columns.label}"'
         unused = f"; not used: {_quoted(columns.unused)} (choose by `label_column`)" if columns.unused else ""
-        without = f"; {self._n_unlabelled} files have none" if self._n_unlabelled else ""
+        n_files = len(self._files) + self._n_unlabelled
+        without = f"; no labels in {self._n_unlabelled} of {n_files} files" if self._n_unlabelled else ""
         return f"{source}, {self._what()}{unused}{without}"
 
     def _what(self) -> str:

@@ -7,6 +7,7 @@ import html.parser
 import json
 import os
 import re
+import sys
 from collections import Counter
 from io import BytesIO
 from pathlib import Path
@@ -21,7 +22,9 @@ from PIL import Image
 
 import polyscan
 from polyscan.images import ImageOptions, Picture, Reject, open_images
+from polyscan.job import fill, parse
 from polyscan.results import Results
+from polyscan.run import Run
 
 TITLE = "".join(NAMES[:4])
 
@@ -202,6 +205,37 @@ def test_strange_file_names_are_read(tmp_path: Path) -> None:
     assert sorted(entry.label_name for entry in found if isinstance(entry, Picture)) == sorted(map(os.fsdecode, names))
     for entry in found:
         entry.path.encode()
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="file names that are no text exist on Linux only")
+@pytest.mark.parametrize("name", [b"caf\xe9", b"\xff\xfe", rb"a\xe9b", "Größe".encode(), b"caf\xe9/\\"])
+def test_a_folder_of_any_name_is_written_to_job_toml_and_run_json(tmp_path: Path, name: bytes) -> None:
+    """TOML is UTF-8, so a byte of a path that is not is escaped; reading finds the folder again."""
+    folder = Path(os.fsdecode(os.fsencode(str(tmp_path)) + b"/" + name))
+    (folder / "a").mkdir(parents=True)
+    Image.new("RGB", (4, 4)).save(folder / "a" / "1.png")
+    job = fill({"network.name": "net:build", "images.source": str(folder), "collect.k": 8})
+    again = parse(job.to_toml().encode(), "job.toml")
+    assert again == job
+    assert [entry.path for entry in open_images(again.images.source, options=ImageOptions()).read([0])] == ["a/1.png"]
+    run = Run(str(tmp_path / "run"))
+    run.save_manifest({"source": again.images.source})
+    assert run.manifest()["source"] == str(folder)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="file names that are no text exist on Linux only")
+def test_parquet_files_of_any_name_are_read(tmp_path: Path) -> None:
+    stream = BytesIO()
+    Image.new("RGB", (4, 4)).save(stream, "PNG")
+    folder = Path(os.fsdecode(os.fsencode(str(tmp_path)) + b"/\xff/label=caf\xe9"))
+    folder.mkdir(parents=True)
+    pq.write_table(pa.table({"image": [stream.getvalue()]}), tmp_path / "a.parquet")
+    (tmp_path / "a.parquet").rename(folder / os.fsdecode(b"\xfe.parquet"))
+    for source in (tmp_path, folder, folder / os.fsdecode(b"\xfe.parquet")):
+        (entry,) = open_images(str(source), options=ImageOptions()).read([0])
+        assert isinstance(entry, Picture)
+        assert entry.path.endswith(r"\xfe.parquet#0")
+        assert entry.label_name == (r"caf\xe9" if source == tmp_path else "")
 
 
 @pytest.mark.skipif(os.name != "posix", reason="links as POSIX has them")

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -9,11 +10,14 @@ import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import toy
 
 from polyscan.errors import ImagesError
 from polyscan.images import ImageOptions, ImageSource, Reject, open_images
 from polyscan.images.left_out import SIDE_SUFFIXES, is_side_file
 from polyscan.images.opening import IMAGE_SUFFIXES, PARQUET_SUFFIXES
+from polyscan.manifest import settle
+from polyscan.pipeline import STAGES
 from polyscan.run import Run
 
 Encode = Callable[..., bytes]
@@ -90,6 +94,18 @@ def test_runs_inside_runs_are_named_once(photos: Path) -> None:
 def test_run_json_of_another_program_hides_no_images(photos: Path, content: bytes) -> None:
     fill(photos, {"a/run.json": content})
     assert paths(opened(photos)) == ["a/1.jpg", "b/2.jpg", "b/deep/3.jpg"]
+
+
+def test_a_scan_into_the_image_folder_resumes(tmp_path: Path) -> None:
+    """The first command settles the job before there is a run, the second one and all workers after."""
+    job, run = toy.job(tmp_path / "images"), Run(str(tmp_path / "images" / "run"))
+    first = settle(STAGES, job, run)
+    (tmp_path / "images" / "run" / "maps").mkdir()
+    shutil.copy(next((tmp_path / "images").glob("*/*.png")), tmp_path / "images" / "run" / "maps" / "1.png")
+    assert settle(STAGES, job, run) == first
+    about = run.manifest()["images"]
+    assert about["labels"].startswith("class folders, 3 classes (")
+    assert about["left_out"] == "results folders of polyscan (1): run"
 
 
 @pytest.mark.skipif(os.name != "posix", reason="links as POSIX has them")
