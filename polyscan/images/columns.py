@@ -56,6 +56,11 @@ class ImageColumns:
         return self.folder[0] if self.folder else self.label
 
     @property
+    def read_from(self) -> list[str]:
+        """The columns in use, and the folder's key if it gives the labels."""
+        return [*self.names, *([f"{self.folder[0]}="] if self.folder else [])]
+
+    @property
     def names(self) -> list[str]:
         """All columns in use, each once."""
         return list(dict.fromkeys(name for name in (self.image, self.label, self.label_name, self.path) if name))

@@ -12,12 +12,12 @@ from polyscan.storage import Storage, printable
 
 # What an object store tells of an object's state, the surest first; names as fsspec's file systems give them.
 VERSIONS = (
-    *("ETag", "etag", "md5Hash", "content_md5", "crc32c", "blob_id", "sha256", "checksum"),
-    *("LastModified", "last_modified", "updated", "mtime", "modified", "created"),
+    *("ETag", "etag", "md5Hash", "content_md5", "crc32c", "CRC", "blob_id", "sha", "sha256", "checksum"),
+    *("LastModified", "last_modified", "updated", "mtime", "modified", "modify", "created"),
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)  # there may be millions
 class FileState:
     """A file as a listing tells it.
 

@@ -70,12 +70,12 @@ class ParquetImages:
 
     @property
     def digest(self) -> str:
-        """Hash of the files' names, sizes and footers, and of the columns read.
+        """Hash of the files' names, sizes and footers, and of the columns and folders read.
 
         A footer holds every column chunk's position, sizes and, with most writers, value ranges.
         """
         header = ["parquet", self._options.limit, self._options.max_pixels]
-        files = [[file.shown, file.n_bytes, file.footer_sha256, file.columns.names] for file in self._files]
+        files = [[file.shown, file.n_bytes, file.footer_sha256, file.columns.read_from] for file in self._files]
         return list_digest([header, *files])
 
     @property

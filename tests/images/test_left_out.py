@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 import toy
 
-from polyscan.errors import ImagesError
+from polyscan.errors import ImagesError, JobError
 from polyscan.images import ImageOptions, ImageSource, Reject, open_images
 from polyscan.images.left_out import SIDE_SUFFIXES, is_side_file
 from polyscan.images.opening import IMAGE_SUFFIXES, PARQUET_SUFFIXES
@@ -106,6 +106,16 @@ def test_a_scan_into_the_image_folder_resumes(tmp_path: Path) -> None:
     about = run.manifest()["images"]
     assert about["labels"].startswith("class folders, 3 classes (")
     assert about["left_out"] == "results folders of polyscan (1): run"
+
+
+@pytest.mark.parametrize("run", ["images", "images/", "images/red/..", "link"])
+def test_a_scan_does_not_write_among_the_images(tmp_path: Path, run: str) -> None:
+    job = toy.job(tmp_path / "images")
+    if run == "link":
+        (tmp_path / "link").symlink_to(tmp_path / "images")
+    with pytest.raises(JobError, match=r"is the folder of the images, so it can't be the results folder, too"):
+        settle(STAGES, job, Run(f"{tmp_path}/{run}"))
+    assert sorted(path.name for path in (tmp_path / "images").iterdir()) == ["blue", "green", "red"]
 
 
 @pytest.mark.skipif(os.name != "posix", reason="links as POSIX has them")

@@ -279,6 +279,13 @@ def test_folders_give_labels_as_numbers_if_all_are(tmp_path: Path) -> None:
     assert opened(tmp_path, label_column="split").labels.startswith('folders "split=...", 2 different texts')
 
 
+def test_the_digest_tells_which_folders_are_read(tmp_path: Path) -> None:
+    write(tmp_path / "split=1" / "label=2" / "a.parquet", x=[1])
+    digests = {opened(tmp_path, label_column=name).digest for name in ("label", "split", "")}
+    assert len(digests) == 3
+    assert opened(tmp_path).digest == opened(tmp_path, label_column="label").digest
+
+
 def test_files_as_arrow_partitions_them(tmp_path: Path) -> None:
     table = pa.table({"image": [PPM] * 3, "class": ["é/b", "a=b", "é/b"]})
     pq.write_to_dataset(table, tmp_path, partition_cols=["class"])
