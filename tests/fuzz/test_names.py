@@ -21,6 +21,7 @@ from fuzz.strange import FILES, LAYERS, NAMES
 from PIL import Image
 
 import polyscan
+from polyscan.errors import JobError
 from polyscan.images import ImageOptions, Picture, Reject, open_images
 from polyscan.job import fill, parse
 from polyscan.results import Results
@@ -221,6 +222,14 @@ def test_a_folder_of_any_name_is_written_to_job_toml_and_run_json(tmp_path: Path
     run = Run(str(tmp_path / "run"))
     run.save_manifest({"source": again.images.source})
     assert run.manifest()["source"] == str(folder)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="file names that are no text exist on Linux only")
+def test_a_results_folder_that_is_not_utf8_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+    run = Run(os.fsdecode(os.fsencode(str(tmp_path)) + b"/caf\xe9"))
+    with pytest.raises(JobError, match=r"caf\\xe9 can't be the results folder: its path must be valid UTF-8"):
+        run.files.require_writable()
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="file names that are no text exist on Linux only")

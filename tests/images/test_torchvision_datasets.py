@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from polyscan.errors import ImagesError
-from polyscan.images import ImageOptions, ImageSource, Picture, Reject, open_images
+from polyscan.images import ImageOptions, ImageSource, Picture, Reject, checksums, open_images
 
 Encode = Callable[..., bytes]
 Paint = Callable[..., np.ndarray]
@@ -93,6 +93,22 @@ def test_digest_hashes_the_arrays(mnist: Path) -> None:
     raw.write_bytes(content)
     digests.append(opened("MNIST", mnist).digest)
     assert len(set(digests)) == len(digests)
+
+
+def test_arrays_have_checksums_of_pixels_and_label_and_no_stamps(mnist: Path) -> None:
+    source = opened("MNIST", mnist)
+    before = checksums(source, range(len(source)))
+    assert before == {entry.image: entry.checksum for entry in entries(source)}
+    assert (source.stamps, list(source.images_of_file("train#0"))) == ({}, [])
+    labels = mnist / "MNIST" / "raw" / "t10k-labels-idx1-ubyte"
+    labels.write_bytes(labels.read_bytes()[:-1] + b"\x07")
+    now = checksums(opened("MNIST", mnist), range(len(source)))
+    assert [image for image in now if now[image] != before[image]] == [len(source) - 1]
+
+
+def test_where_labels_come_from_is_said(mnist: Path, country: Path) -> None:
+    assert opened("MNIST", mnist).labels == "targets of torchvision:MNIST, 10 classes named"
+    assert opened("Country211", country, part="test").labels == "targets of torchvision:Country211, 2 classes named"
 
 
 def test_parts_by_a_split_word(country: Path, painted: Paint) -> None:
