@@ -6,7 +6,7 @@ is opened, never read as something else.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from polyscan.errors import ImagesError
@@ -170,31 +170,46 @@ def _folder_values(files: Sequence[ParquetFile]) -> dict[str, LabelValue]:
     return {name: None if number is None or number < 0 else number for name, number in numbers.items()}
 
 
+Named = tuple[LabelValue, str, ParquetFile]
+"""A label, a name that a file gives it, and that file."""
+
+
 def _class_names(
     files: Sequence[ParquetFile], rows: Mapping[str, Sequence[tuple[LabelValue, str]]]
 ) -> dict[LabelValue, str]:
-    """Name of each label, from the columns of names and the footers.
+    """Name of each label, from the columns of names, else from the footers.
+
+    The two may name the same classes in other words ("tench" and "n01440764"), if one file has both and they don't use
+    one name for two labels.
 
     Raises:
         ImagesError: if a label has two names.
     """
-    names: dict[LabelValue, tuple[str, ParquetFile]] = {}
-    for file in files:
-        for value, name in _named(file, rows[file.name]):
-            known, first = names.setdefault(value, (name, file))
-            if known != name:
-                raise ImagesError(
-                    f'label {value} is called "{known}" in {first.shown} and "{name}" in {file.shown}; a label must '
-                    "have one meaning in all files. Scan the files apart, or set `label_column` to a column of text"
-                    f"{_hint(file)}."
-                )
-    return {value: name for value, (name, _) in names.items()}
+    in_footers = _by_label((value, name, file) for file in files for value, name in enumerate(file.columns.class_names))
+    rows_named = [
+        (value, name, file) for file in files for value, name in rows[file.name] if value is not None and name
+    ]
+    in_columns = _by_label(rows_named)
+    for value, name, file in rows_named:
+        own = file.columns.class_names
+        if value in in_footers and (not own or name in own):
+            _require_equal(in_footers[value], (value, name, file))
+    return {value: name for value, (_, name, _) in {**in_footers, **in_columns}.items()}
 
 
-def _named(file: ParquetFile, rows: Sequence[tuple[LabelValue, str]]) -> Iterator[tuple[LabelValue, str]]:
-    yield from enumerate(file.columns.class_names)
-    yield from ((value, name) for value, name in rows if value is not None and name)
+def _by_label(named: Iterable[Named]) -> dict[LabelValue, Named]:
+    """The first naming of each label; raises an ImagesError if another one differs."""
+    first: dict[LabelValue, Named] = {}
+    for each in named:
+        _require_equal(first.setdefault(each[0], each), each)
+    return first
 
 
-def _hint(file: ParquetFile) -> str:
-    return f' ("{file.columns.label_name}")' if file.columns.label_name else ""
+def _require_equal(first: Named, other: Named) -> None:
+    value, name, file = other
+    if first[1] != name:
+        column = f' ("{file.columns.label_name}")' if file.columns.label_name else ""
+        raise ImagesError(
+            f'label {value} is called "{first[1]}" in {first[2].shown} and "{name}" in {file.shown}; a label must have '
+            f"one meaning in all files. Scan the files apart, or set `label_column` to a column of text{column}."
+        )

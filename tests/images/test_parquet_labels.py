@@ -128,7 +128,9 @@ def test_numbers_beyond_64_bits_are_numbered_in_sorted_order(tmp_path: Path) -> 
         (2, str(2**62)),
     ]
     assert "5 different numbers, some beyond 64 bits, numbered in sorted order" in source.labels
-    assert labels(opened(write(tmp_path / "c.parquet", label=pa.array([2**63 - 1], pa.uint64())))) == [(2**63 - 1, "")]
+    for value, expected in ((2**63 - 1, (2**63 - 1, "")), (2**63, (0, str(2**63)))):
+        path = write(tmp_path / "c.parquet", label=pa.array([value], pa.uint64()))
+        assert labels(opened(path)) == [expected]
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -228,6 +230,18 @@ def test_a_column_of_names_that_contradicts_is_refused(tmp_path: Path, other: di
     assert {name for _, name in labels(opened(tmp_path / "b.parquet", label_column="label_name"))} == set(
         other["label_name"]
     )
+
+
+def test_a_footer_and_a_column_in_other_words(tmp_path: Path) -> None:
+    """The column's names count; a file need not hold all classes."""
+    write(tmp_path / "a.parquet", footer(["n01", "n02", "n03"]), label=[0, 1], label_name=["tench", "goldfish"])
+    write(tmp_path / "b.parquet", footer(["n01", "n02", "n03"]), label=[1, 2], label_name=["goldfish", None])
+    assert labels(opened(tmp_path)) == [(0, "tench"), (1, "goldfish"), (1, "goldfish"), (2, "n03")]
+    write(tmp_path / "c.parquet", footer(["n01", "n02"]), label=[1], label_name=["n01"])
+    with pytest.raises(ImagesError, match=r'label 1 is called "goldfish" in a\.parquet and "n01" in c\.parquet'):
+        opened(tmp_path)
+    with pytest.raises(ImagesError, match=r'label 1 is called "n02" in c\.parquet and "n01" in c\.parquet'):
+        opened(tmp_path / "c.parquet")
 
 
 def test_two_classes_may_have_one_name(tmp_path: Path) -> None:
