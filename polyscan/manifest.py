@@ -16,9 +16,11 @@ from types import ModuleType
 from typing import Any
 
 from polyscan.errors import JobError
+from polyscan.images import ImageSource
 from polyscan.inputs import check_network, open_distance, open_embedder, open_images, open_reader
 from polyscan.job import Job, settings_of
 from polyscan.run import Run
+from polyscan.storage import Storage
 from polyscan.tables import TABLES
 from polyscan.vision.checking import peaks_on_noise
 from polyscan.vision.devices import arithmetic
@@ -67,9 +69,10 @@ def settle(stages: Sequence[Stage], job: Job, run: Run, *, redo: str | None = No
         Each stage's fingerprint.
 
     Raises:
-        JobError: if the run was made with other settings, or `redo` is not a stage.
+        JobError: if the run was made with other settings, its folder is that of the images, or `redo` is not a stage.
     """
     inputs, about = opened(job)
+    _refuse_folder_of_images(job, run)
     entries = stage_entries(stages, job, inputs)
     if redo is not None and redo not in entries:
         raise JobError(f'unknown stage "{redo}" after --redo; stages: {", ".join(entries)}')
@@ -81,6 +84,15 @@ def settle(stages: Sequence[Stage], job: Job, run: Run, *, redo: str | None = No
     run.save_manifest({**manifest, **about, "stages": {**manifest.get("stages", {}), **entries}})
     run.files.put("job.toml", job.to_toml().encode())
     return {name: entry["fingerprint"] for name, entry in entries.items()}
+
+
+def _refuse_folder_of_images(job: Job, run: Run) -> None:
+    """Refuses to write a run among the images themselves: later its files could not be told from them."""
+    if Storage(job.images.source).is_same(run.storage):
+        raise JobError(
+            f"{run.address} is the folder of the images, so it can't be the results folder, too; allowed is any other "
+            "folder, also one inside it. Use another --run."
+        )
 
 
 def opened(job: Job) -> tuple[dict[str, str], dict[str, Any]]:
@@ -99,7 +111,7 @@ def opened(job: Job) -> tuple[dict[str, str], dict[str, Any]]:
     }
     about = {
         **about_network,
-        "images": {"source": job.images.source, "n": len(images), "digest": digests["images"]},
+        "images": {**_about_images(images), "source": job.images.source, "digest": digests["images"]},
         "embedder": _about_embedder(embedder),
         "distance": distance,
         **_about_machine(),
@@ -130,6 +142,10 @@ def _about_network(job: Job, reader: Reader) -> dict[str, Any]:
         "input_px": reader.network.preprocessing.input_px,
         "device": str(reader.network.device),
     }
+
+
+def _about_images(images: ImageSource) -> dict[str, Any]:
+    return {"n": len(images), "labels": images.labels, "left_out": images.left_out}
 
 
 def _about_embedder(embedder: Embedder) -> dict[str, Any]:

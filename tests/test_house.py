@@ -23,6 +23,7 @@ TWICE = {"Worker"}
 OTHER_SENSES = {
     "units.py": "the one place",
     "vision/readouts/calls.py": "torch.fx puts it between a module and the number of its call",
+    "images/left_out.py": "the folder in which a kind of disk station keeps its thumbnails",
     "maps/depth_trend.py": "a spreadsheet takes a cell that begins with it for a formula",
 }
 """Files that hold the mark of virtual layers as a string, and in what sense."""

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int, UInt8
 
+from polyscan.images.content import array_content, checksum
 from polyscan.images.options import PARTS, ImageOptions, Selection, list_digest
 from polyscan.images.source import Picture, Reject
 
@@ -47,17 +48,46 @@ class DigitsImages:
         data = hashlib.sha256(self._pixels.tobytes() + self._labels.tobytes()).hexdigest()
         return list_digest(["digits", self._options.part, self._options.limit, self._options.max_pixels, data])
 
+    @property
+    def labels(self) -> str:
+        """Where the labels come from; see `ImageSource.labels`."""
+        return "the digits 0 to 9, as scikit-learn labels them"
+
+    @property
+    def left_out(self) -> str:
+        """Nothing."""
+        return ""
+
+    @property
+    def stamps(self) -> dict[str, str]:
+        """Empty: the digest is of the data itself."""
+        return {}
+
+    def images_of_file(self, name: str) -> Sequence[int]:
+        """None: there are no files."""
+        del name
+        return range(0)
+
+    def contents(self, images: Sequence[int]) -> Iterator[bytes]:
+        """Pixels and labels of these images; see `ImageSource.contents`."""
+        for image in images:
+            row = self._row(image)
+            yield array_content(self._pixels[row], int(self._labels[row]))
+
+    def _row(self, image: int) -> int:
+        return int(self._rows[self._selection.place(image)])
+
     def read(self, images: Sequence[int]) -> Iterator[Picture | Reject]:
         """The images of these ids; see `ImageSource.read`."""
         for image in images:
-            row = int(self._rows[self._selection.place(image)])
-            grey = self._pixels[row]
-            label = int(self._labels[row])
-            path = f"digits#{row}"
+            row = self._row(image)
+            grey, label, path = self._pixels[row], int(self._labels[row]), f"digits#{row}"
+            digits = checksum(array_content(grey, label))
             if grey.size > self._options.max_pixels:
-                yield Reject(int(image), path, f"huge: 8x8 is 64 pixels, allowed are {self._options.max_pixels}")
+                reason = f"huge: 8x8 is 64 pixels, allowed are {self._options.max_pixels}"
+                yield Reject(int(image), path, reason, digits)
             else:
-                yield Picture(int(image), path, np.repeat(grey[:, :, None], 3, axis=2), label, str(label))
+                yield Picture(int(image), path, np.repeat(grey[:, :, None], 3, axis=2), label, str(label), digits)
 
 
 def _digits() -> tuple[UInt8[np.ndarray, "n y x"], Int[np.ndarray, " n"]]:

@@ -1,53 +1,120 @@
-"""The files below an address, with their sizes, in an order that depends on their relative paths alone."""
+"""The files below an address, in an order that depends on their relative paths alone, and what is left out."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
-from polyscan.storage import Storage
+from polyscan.images.left_out import LeftOut, sorted_out
+from polyscan.storage import Storage, printable
+
+# What an object store tells of an object's state, the surest first; names as fsspec's file systems give them.
+VERSIONS = (
+    *("ETag", "etag", "md5Hash", "content_md5", "crc32c", "CRC", "blob_id", "sha", "sha256", "checksum"),
+    *("LastModified", "last_modified", "updated", "mtime", "modified", "modify", "created"),
+)
 
 
-def listing(storage: Storage) -> dict[str, int | None]:
-    """Every file at any depth: its path relative to `storage`, and its size in bytes.
+@dataclass(frozen=True, slots=True)  # there may be millions
+class FileState:
+    """A file as a listing tells it.
+
+    Args:
+        size: in bytes; None for anything but a regular file.
+        stamp: see `ImageSource.stamps`.
+    """
+
+    size: int | None
+    stamp: str
+
+
+@dataclass(frozen=True)
+class Listing:
+    """The files of a folder in order, by path relative to it, and what else lies there."""
+
+    files: Mapping[str, FileState]
+    left_out: LeftOut
+
+    def stamps(self) -> dict[str, str]:
+        """Each file's stamp by its printable name."""
+        return {printable(name): state.stamp for name, state in self.files.items()}
+
+
+def listing(storage: Storage) -> Listing:
+    """Every file at any depth that may hold images.
 
     Hidden files and folders (a leading dot) are left out; links on a disk are followed. Anything but a regular file (a
-    broken link, a pipe, a link to a folder that contains it) has the size None.
+    broken link, a pipe, a link to a folder that contains it) has the size None. What else is left out, and named, is
+    told in `left_out`.
 
     The order is by path, part by part, so that the files of one folder stay together and folders come in the order
     of their names (in plain text order `a-b/1.jpg` would come before `a/1.jpg`).
+
+    Raises:
+        ImagesError: if the folder is the results folder of a scan.
     """
-    files = _local(storage.fs, storage.root, frozenset()) if storage.is_local else _remote(storage)
-    sizes = {path.removeprefix(storage.root).lstrip("/"): size for path, size in files}
-    names = sorted(sizes, key=lambda name: name.split("/"))
-    return {name: sizes[name] for name in names if not any(part.startswith(".") for part in name.split("/"))}
+    found = _local(storage.fs, storage.root, frozenset()) if storage.is_local else _remote(storage)
+    states = {path.removeprefix(storage.root).lstrip("/"): state for path, state in found}
+    names = sorted(states, key=lambda name: name.split("/"))
+    visible = [name for name in names if not any(part.startswith(".") for part in name.split("/"))]
+    kept, left_out = sorted_out(storage, visible)
+    return Listing({name: states[name] for name in kept}, left_out)
 
 
-def printable(name: str) -> str:
-    """`name` as valid text: bytes of a file name that are not UTF-8 become question marks."""
-    return name.encode("utf-8", "replace").decode("utf-8")
+def state_of_file(storage: Storage) -> FileState:
+    """State of a storage that is itself a single file."""
+    with storage.asking():
+        info: dict[str, Any] = storage.fs.info(storage.root)
+    return _stat_state(info) if storage.is_local else _object_state(info)
 
 
-def _remote(storage: Storage) -> Iterator[tuple[str, int | None]]:
+def _remote(storage: Storage) -> Iterator[tuple[str, FileState]]:
     """Files of an object store, from a single listing."""
     with storage.asking():
         storage.fs.invalidate_cache()
         files: dict[str, Any] = storage.fs.find(storage.root, detail=True)
     for path, info in files.items():
         if not path.endswith("/"):  # an empty object that stands for a folder
-            yield str(path), int(info.get("size") or 0)
+            yield str(path), _object_state(info)
 
 
-def _local(fs: Any, top: str, parents: frozenset[str]) -> Iterator[tuple[str, int | None]]:
+def _object_state(info: Mapping[str, Any]) -> FileState:
+    size = int(info.get("size") or 0)
+    version = next((info[name] for name in VERSIONS if info.get(name)), "")
+    return FileState(size, f"{size} {version}".rstrip())
+
+
+def _stat_state(info: Mapping[str, Any]) -> FileState:
+    """State of a file on a disk; `created` is fsspec's name for the time of the last change of the file's record.
+
+    It tells files that were replaced by a copy that keeps size and time of the original.
+    """
+    times = (round(float(info[name]) * 1e9) for name in ("mtime", "created"))  # in ns
+    return FileState(int(info["size"]), " ".join(map(str, (int(info["size"]), *times))))
+
+
+def stamp_of_path(path: str) -> str:
+    """Stamp of a file on a disk, links followed; "" if it is missing."""
+    return _path_state(path).stamp
+
+
+def _path_state(path: str) -> FileState:
+    """State of the file that a path or link leads to; anything but a file has none."""
+    if not os.path.isfile(path):
+        return FileState(None, "")
+    stat = os.stat(path)
+    return _stat_state({"size": stat.st_size, "mtime": stat.st_mtime, "created": stat.st_ctime})
+
+
+def _local(fs: Any, top: str, parents: frozenset[str]) -> Iterator[tuple[str, FileState]]:
     """Files of a disk; `parents` are the real paths of the folders that were entered on the way to `top`."""
     parents |= {os.path.realpath(top)}
     for path, info in fs.find(top, detail=True).items():
-        if info["type"] == "file":
-            yield path, int(info["size"])
-        elif info["islink"] and os.path.isdir(path):
+        if info["islink"] and os.path.isdir(path):
             target = os.path.realpath(path)
             is_loop = target in parents or os.path.realpath(os.path.dirname(path)).startswith(target + os.sep)
-            yield from [(path, None)] if is_loop else _local(fs, path, parents)
+            yield from [(path, FileState(None, ""))] if is_loop else _local(fs, path, parents)
         else:
-            yield path, os.path.getsize(path) if os.path.isfile(path) else None
+            yield path, _stat_state(info) if info["type"] == "file" and not info["islink"] else _path_state(path)

@@ -8,12 +8,12 @@ from collections.abc import Callable, Mapping
 from polyscan.errors import ImagesError, StoreError, nearest
 from polyscan.images.digits import DigitsImages
 from polyscan.images.folder import FolderImages
-from polyscan.images.listing import listing
+from polyscan.images.listing import listing, state_of_file
 from polyscan.images.options import ImageOptions
 from polyscan.images.parquet import ParquetImages
 from polyscan.images.source import ImageSource
 from polyscan.images.torchvision_datasets import TorchvisionImages
-from polyscan.storage import Storage, masked
+from polyscan.storage import Storage, masked, printable
 
 ALLOWED = (
     "a class folder, a folder of photos, a Parquet file or folder (at any address), torchvision:NAME, sklearn:digits"
@@ -90,22 +90,25 @@ def _file(storage: Storage, options: ImageOptions) -> ImageSource:
             f"{storage.address} is a single file whose name doesn't end in .parquet or .pq; allowed: {ALLOWED}. Give "
             "the folder that holds it."
         )
-    return ParquetImages(storage, [""], options)
+    return ParquetImages(storage, {"": state_of_file(storage)}, options)
 
 
 def _folder(storage: Storage, options: ImageOptions) -> ImageSource:
     """A folder of Parquet files if it has any, else a folder of images."""
-    sizes = listing(storage)
+    found = listing(storage)
     # Parquet writers leave files and folders whose names begin with an underscore (_metadata, _temporary/).
-    parquet = [
-        name
-        for name in sizes
+    parquet = {
+        name: state
+        for name, state in found.files.items()
         if name.lower().endswith(PARQUET_SUFFIXES) and not any(part.startswith("_") for part in name.split("/"))
-    ]
-    n_images = sum(name.lower().endswith(IMAGE_SUFFIXES) for name in sizes)
-    if parquet and n_images:
+    }
+    if not parquet:
+        return FolderImages(storage, found, options)
+    n_images = sum(name.lower().endswith(IMAGE_SUFFIXES) for name in found.files)
+    if n_images:
         raise ImagesError(
-            f"{storage.address} holds {len(parquet)} Parquet files and {n_images} image files; a source has only one "
-            "kind. Give a folder, or a file, that holds one kind."
+            f"{printable(storage.address)} holds {len(parquet)} Parquet files and {n_images} image files; a source has "
+            "only one kind. Give a folder, or a file, that holds one kind."
         )
-    return ParquetImages(storage, parquet, options) if parquet else FolderImages(storage, sizes, options)
+    others = [name for name in found.files if name not in parquet]
+    return ParquetImages(storage, parquet, options, str(found.left_out.and_files(others)))

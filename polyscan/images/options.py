@@ -92,6 +92,16 @@ class Selection:
             raise IndexError(f"image {image} is not in this source; its ids are 0..{len(self) - 1}")
         return int(image) * self.n_places // len(self)
 
+    def images(self, start: int, stop: int) -> range:
+        """Ids of the images whose positions in the full order are in start..stop-1.
+
+        >>> list(Selection(n_places=10, limit=4).images(2, 7))
+        [1, 2]
+        """
+        # `place(image) >= start` as `image >= start * len / n_places`, rounded up.
+        first, end = (-(-place * len(self) // self.n_places) for place in (start, stop))
+        return range(first, end)
+
 
 def list_digest(items: Iterable[object]) -> str:
     """Sha256 in hexadecimal of plain values (text, numbers, None, lists), one after the other."""

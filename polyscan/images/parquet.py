@@ -4,23 +4,20 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import accumulate
 from typing import Any, cast
 
 import pyarrow.parquet as pq
 
 from polyscan.errors import ImagesError
+from polyscan.images.columns import ImageColumns
+from polyscan.images.content import checksum
 from polyscan.images.decode import decode
+from polyscan.images.listing import FileState
 from polyscan.images.options import ImageOptions, Selection, list_digest
-from polyscan.images.parquet_files import (
-    ParquetFile,
-    RowGroup,
-    label_words,
-    one_line,
-    parquet_file,
-    row_groups,
-)
+from polyscan.images.parquet_files import ParquetFile, RowGroup, one_line, parquet_file, row_groups
+from polyscan.images.parquet_labels import ParquetLabels
 from polyscan.images.source import Picture, Reject
 from polyscan.storage import Storage, is_damage
 
@@ -34,30 +31,34 @@ RowCells = dict[str, Any]
 class ParquetImages:
     """The rows of one or several Parquet files, file by file in the order given.
 
-    Labels that are text are numbered by their sorted values over all files. A label below 0 means no label, as in
-    Hugging Face's test sets. One or two row groups are in memory at a time, with images still encoded.
+    Labels are told by `ParquetLabels`. One or two row groups are in memory at a time, with images still encoded.
 
     Args:
         storage: where the files are; if it is itself a single file, that file's name is "".
-        names: the files, in order.
+        files: the files, in order.
         options: columns, limit and the largest size allowed.
+        left_out: see `ImageSource.left_out`.
 
     Raises:
-        ImagesError: if a file is not Parquet or has no image column, there are no rows, or an option doesn't fit.
+        ImagesError: if a file is not Parquet or has no image column, there are no rows, the labels can't be understood,
+            or an option doesn't fit.
     """
 
-    def __init__(self, storage: Storage, names: Sequence[str], options: ImageOptions) -> None:
+    def __init__(
+        self, storage: Storage, files: Mapping[str, FileState], options: ImageOptions, left_out: str = ""
+    ) -> None:
         options.check_part("a Parquet source", ("all",))
         options.check_unused("a Parquet source", "root")
         self._storage = storage
         self._options = options
-        self._files = [parquet_file(storage, name, options) for name in names]
+        self.left_out = left_out
+        self._files = [parquet_file(storage, name, state.stamp, options) for name, state in files.items()]
         self._groups = [group for file in self._files for group in row_groups(file)]
         self._starts = list(accumulate((group.n_rows for group in self._groups), initial=0))
         if not self._starts[-1]:
             raise ImagesError(f"{storage.address} holds no images: its Parquet files have no rows. Check the address.")
         self._selection = Selection(self._starts[-1], options.limit)
-        self._labels = {word: label for label, word in enumerate(label_words(storage, self._files))}
+        self._labels = ParquetLabels(storage, self._files, options)
         self._cache: OrderedDict[int, Any] = OrderedDict()
 
     def __getstate__(self) -> dict[str, Any]:
@@ -69,21 +70,46 @@ class ParquetImages:
 
     @property
     def digest(self) -> str:
-        """Hash of the files' names, sizes and footers, and of the columns read.
+        """Hash of the files' names, sizes and footers, and of the columns and folders read.
 
         A footer holds every column chunk's position, sizes and, with most writers, value ranges.
         """
         header = ["parquet", self._options.limit, self._options.max_pixels]
-        files = [[file.shown, file.n_bytes, file.footer_sha256, file.columns.names] for file in self._files]
+        files = [[file.shown, file.n_bytes, file.footer_sha256, file.columns.read_from] for file in self._files]
         return list_digest([header, *files])
+
+    @property
+    def labels(self) -> str:
+        """Where the labels come from; see `ImageSource.labels`."""
+        return str(self._labels)
+
+    @property
+    def stamps(self) -> dict[str, str]:
+        """Stamp of each file, by its name in paths; see `ImageSource.stamps`."""
+        return {file.shown: file.stamp for file in self._files}
+
+    def images_of_file(self, name: str) -> Sequence[int]:
+        """Ids of the images in a file; see `ImageSource.images_of_file`."""
+        groups = [number for number, group in enumerate(self._groups) if group.file.shown == name]
+        return self._selection.images(self._starts[groups[0]], self._starts[groups[-1] + 1]) if groups else range(0)
+
+    def contents(self, images: Sequence[int]) -> Iterator[bytes]:
+        """Image bytes and other columns in use of these rows; see `ImageSource.contents`."""
+        for _, row in self._in_windows(images):
+            yield b"" if isinstance(row[1], str) else row[1]["stored"]
 
     def read(self, images: Sequence[int]) -> Iterator[Picture | Reject]:
         """The images of these ids; see `ImageSource.read`. Ids in rising order read every row group once."""
+        for image, row in self._in_windows(images):
+            yield self._entry(image, *row)
+
+    def _in_windows(self, images: Sequence[int]) -> Iterator[tuple[int, tuple[str, RowCells | str]]]:
+        """Each image's id, path and row, or as text the reason why the row could not be read."""
         for start in range(0, len(images), WINDOW):
             window = images[start : start + WINDOW]
             rows = self._rows(window)
             for image in window:
-                yield self._entry(int(image), *rows[image])
+                yield int(image), rows[image]
 
     def _entry(self, image: int, path: str, row: RowCells | str) -> Picture | Reject:
         """The picture of one row; if `row` is text, it is the reason why the row could not be read."""
@@ -92,8 +118,8 @@ class ParquetImages:
         content = row["content"]
         pixels = decode(content, self._options.max_pixels) if content else "empty: the row holds no image bytes"
         if isinstance(pixels, str):
-            return Reject(image, path, pixels)
-        return Picture(image, path, pixels, row["label"], row["label_name"])
+            return Reject(image, path, pixels, checksum(row["stored"]))
+        return Picture(image, path, pixels, row["label"], row["label_name"], checksum(row["stored"]))
 
     def _rows(self, images: Sequence[int]) -> dict[int, tuple[str, RowCells | str]]:
         """Path and row of each image, fetched row group by row group."""
@@ -118,22 +144,10 @@ class ParquetImages:
         if isinstance(content, dict):
             struct = cast("RowCells", content)
             content, path = struct["bytes"], str(struct.get("path") or path)
-        label, label_name = self._label(file, cell)
+        label, label_name = self._labels.of(file, cell)
         path = str(cell.get(columns.path or "") or path)
-        return path, {"content": content, "label": label, "label_name": label_name}
-
-    def _label(self, file: ParquetFile, cell: RowCells) -> tuple[int | None, str]:
-        """Class and name: from the column of names, else the footer's names, else the label itself if it is text."""
-        raw = cell.get(file.columns.label or "")
-        name = cell.get(file.columns.label_name or "") or ""
-        if raw is None:
-            return None, name
-        if file.is_label_text:
-            return self._labels[raw], name or raw
-        if raw < 0:
-            return None, name
-        names = file.columns.class_names
-        return int(raw), name or (names[raw] if raw < len(names) else "")
+        stored = content + _beside(columns, cell) if content else b""
+        return path, {"content": content, "stored": stored, "label": label, "label_name": label_name}
 
     def _table(self, number: int) -> Any:
         """The columns in use of one row group, or as text the reason why it can't be read."""
@@ -156,3 +170,9 @@ class ParquetImages:
             if isinstance(error, MemoryError) or not is_damage(error):
                 raise
             return f"corrupt: row group {group.index} of {group.file.shown}: {one_line(error)}"
+
+
+def _beside(columns: ImageColumns, cell: Mapping[str, Any]) -> bytes:
+    """What a row holds beside its image in the columns in use; empty if there are none."""
+    others = [cell[name] for name in columns.names if name != columns.image]
+    return repr(others).encode("utf-8", "backslashreplace") if others else b""

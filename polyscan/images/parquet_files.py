@@ -6,28 +6,28 @@ import hashlib
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import IO, Any, cast
+from typing import IO, Any
 
 import pyarrow.parquet as pq
 
 from polyscan.errors import ImagesError
-from polyscan.images.columns import ImageColumns, find_columns, is_label_text
-from polyscan.images.listing import printable
+from polyscan.images.columns import ImageColumns, find_columns
 from polyscan.images.options import ImageOptions
-from polyscan.storage import Storage, is_damage
+from polyscan.images.partitions import partitions
+from polyscan.storage import Storage, is_damage, printable
 
 
 @dataclass(frozen=True)
 class ParquetFile:
-    """One file: its name in the storage, its name in messages (`shown`), and its footer."""
+    """One file: its name in the storage, its name in messages (`shown`), its stamp, and its footer."""
 
     name: str
     shown: str
+    stamp: str
     n_bytes: int
     metadata: Any
     footer_sha256: str
     columns: ImageColumns
-    is_label_text: bool
 
 
 @dataclass(frozen=True)
@@ -40,27 +40,15 @@ class RowGroup:
     n_rows: int
 
 
-def label_words(storage: Storage, files: Sequence[ParquetFile]) -> list[str]:
-    """The different labels that are text, sorted, read from their column alone; empty if the labels are numbers.
+def read_columns(storage: Storage, file: ParquetFile, names: Sequence[str]) -> Any:
+    """An Arrow table of whole columns of a file.
 
     Raises:
-        ImagesError: if labels are text in some files and numbers in others, or a file is damaged.
+        ImagesError: if the file is damaged.
     """
-    labelled = [file for file in files if file.columns.label]
-    with_text = [file for file in labelled if file.is_label_text]
-    if with_text and len(with_text) < len(labelled):
-        numbers = next(file for file in labelled if not file.is_label_text)
-        raise ImagesError(
-            f"the labels are text in {with_text[0].shown} and numbers in {numbers.shown}; they must be of one "
-            "kind in all files. Give a folder of one kind, or set `label_column`."
-        )
-    words: set[str] = set()
-    for file in with_text:
-        with _open(storage, file.name, file.shown) as stream:
-            parquet = pq.ParquetFile(stream, metadata=file.metadata)
-            column = parquet.read(columns=[cast("str", file.columns.label)], use_threads=False).column(0)
-            words |= set(column.unique().to_pylist()) - {None}
-    return sorted(words)
+    with _open(storage, file.name, file.shown) as stream:
+        parquet = pq.ParquetFile(stream, metadata=file.metadata, pre_buffer=not storage.is_local)
+        return parquet.read(columns=list(names), use_threads=False).select(list(names))
 
 
 def one_line(error: Exception) -> str:
@@ -83,7 +71,7 @@ def _open(storage: Storage, name: str, shown: str) -> Generator[IO[bytes]]:
         ) from error
 
 
-def parquet_file(storage: Storage, name: str, options: ImageOptions) -> ParquetFile:
+def parquet_file(storage: Storage, name: str, stamp: str, options: ImageOptions) -> ParquetFile:
     """One file, with its footer read and its columns chosen.
 
     Raises:
@@ -100,8 +88,8 @@ def parquet_file(storage: Storage, name: str, options: ImageOptions) -> ParquetF
         stream.seek(0)
         metadata: Any = pq.read_metadata(stream)
         schema: Any = metadata.schema.to_arrow_schema()
-    columns = find_columns(schema, options, shown)
-    return ParquetFile(name, shown, n_bytes, metadata, footer, columns, is_label_text(schema, columns))
+    columns = find_columns(schema, options, shown, partitions(name))
+    return ParquetFile(name, shown, stamp, n_bytes, metadata, footer, columns)
 
 
 def row_groups(file: ParquetFile) -> Iterator[RowGroup]:

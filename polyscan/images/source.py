@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -20,6 +20,7 @@ class Picture:
         pixels: red, green, blue in 0..255, writable; a grey image has three equal channels.
         label: class index, or None if there is no label.
         label_name: the class's name, or "".
+        checksum: as `content.checksum` gives it, of the image as stored; changes with any byte of it.
     """
 
     image: int
@@ -27,6 +28,7 @@ class Picture:
     pixels: UInt8[np.ndarray, "y x 3"]
     label: int | None
     label_name: str
+    checksum: str = ""
 
 
 @dataclass(frozen=True)
@@ -38,11 +40,13 @@ class Reject:
         path: as for a `Picture`.
         reason: one line; its first word is the kind: `empty`, `huge`, `truncated`, `corrupt`, `unsupported`,
             `unreadable`, or `not` (an image, a file).
+        checksum: as for a `Picture`; "" where there are no bytes.
     """
 
     image: int
     path: str
     reason: str
+    checksum: str = ""
 
 
 @runtime_checkable
@@ -56,6 +60,39 @@ class ImageSource(Protocol):
     @property
     def digest(self) -> str:
         """Hash of the list (paths and sizes, or the data itself where it is small); part of the run's fingerprint."""
+        ...
+
+    @property
+    def labels(self) -> str:
+        """Where the labels come from, or why there are none, in one line (`column "label", 10 classes, named`)."""
+        ...
+
+    @property
+    def left_out(self) -> str:
+        """What lies beside the images and is not counted, in one line; "" if there is nothing."""
+        ...
+
+    @property
+    def stamps(self) -> Mapping[str, str]:
+        """Each file's stamp, by path, from the listing alone: what changes when the file is written again.
+
+        Size, time of the last change and of the last change of the file's record on a disk; size and ETag, checksum or
+        time on an object store. Empty where the digest already covers the data. Compare stamps for equality only.
+        """
+        ...
+
+    def images_of_file(self, name: str) -> Sequence[int]:
+        """Ids of the images in a file of `stamps`, ascending; none for a file that is not in this source."""
+        ...
+
+    def contents(self, images: Sequence[int]) -> Iterator[bytes]:
+        """What is stored of each image, not decoded, in the order asked for; empty where there are no bytes.
+
+        A file's bytes; of a Parquet row the image's bytes and its other columns in use; of arrays pixels and label.
+
+        Raises:
+            IndexError, OSError: as `read`.
+        """
         ...
 
     def __len__(self) -> int: ...

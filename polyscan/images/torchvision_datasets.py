@@ -7,19 +7,22 @@ import inspect
 import os
 import warnings
 from collections.abc import Iterator, Sequence
-from typing import Any
+from functools import cached_property
+from itertools import accumulate
+from typing import Any, cast
 
 import numpy as np
 from PIL import Image
 
-from polyscan.errors import ImagesError, nearest
+from polyscan.errors import ImagesError
+from polyscan.images.content import array_content, checksum
 from polyscan.images.decode import decode, pixels_of, reason
-from polyscan.images.listing import printable
+from polyscan.images.listing import stamp_of_path
 from polyscan.images.options import PARTS, ImageOptions, Selection, list_digest
 from polyscan.images.source import Picture, Reject
+from polyscan.images.torchvision_opening import dataset_class, datasets_module, open_part, parts_of
+from polyscan.storage import printable
 
-# What the data sets call their parts, most usual name first.
-SPLITS = {"train": ("train", "trainval", "train-standard"), "test": ("test", "val", "valid")}
 N_PROBED = 64  # images hashed for the digest of a data set that exposes neither its arrays nor its files
 
 
@@ -43,14 +46,14 @@ class TorchvisionImages:
     def __init__(self, name: str, options: ImageOptions) -> None:
         self._name = name
         self._options = options
-        kind = _dataset_class(name)
+        kind = dataset_class(name)
         options.check_unused(f"torchvision:{name}", "image_column", "label_column")
         if "root" not in inspect.signature(kind).parameters:
             options.check_unused(f"torchvision:{name}", "root")
-        parts = _parts(kind)
+        parts = parts_of(kind)
         options.check_part(f"torchvision:{name}", PARTS if parts else ("all",))
         chosen = parts if options.part == "all" and parts else (options.part,)
-        self._sets = [(part, _dataset(kind, part, options.root)) for part in chosen]
+        self._sets = [(part, open_part(kind, part, options.root)) for part in chosen]
         self._selection = Selection(sum(len(dataset) for _, dataset in self._sets), options.limit)
         if not len(self):
             raise ImagesError(f'torchvision:{name} holds no images in "{options.root}". Check `root`.')
@@ -70,136 +73,112 @@ class TorchvisionImages:
             [header, *((part, *_content(dataset, self._options.max_pixels)) for part, dataset in self._sets)]
         )
 
+    @property
+    def labels(self) -> str:
+        """Where the labels come from; see `ImageSource.labels`."""
+        dataset = self._sets[0][1]
+        files = _files(dataset)
+        target = files[0][1] if files else _item(dataset, 0, self._options.max_pixels)[1]
+        if _label(target) is None:
+            return f"none found (the targets of torchvision:{self._name} are not whole numbers)"
+        n_names = len(_classes(dataset))
+        return f"targets of torchvision:{self._name}, " + (f"{n_names} classes named" if n_names else "without names")
+
+    @property
+    def left_out(self) -> str:
+        """Nothing: the data set itself says which files belong to it."""
+        return ""
+
+    @property
+    def stamps(self) -> dict[str, str]:
+        """Stamp of each image file; empty for data sets in arrays, which the digest covers."""
+        return {self._shown(file): stamp_of_path(file) for file in self._places_of_files}
+
+    def images_of_file(self, name: str) -> Sequence[int]:
+        """Ids of the images in a file; see `ImageSource.images_of_file`."""
+        places = (place for file, place in self._places_of_files.items() if self._shown(file) == name)
+        return [image for place in places for image in self._selection.images(place, place + 1)]
+
+    @cached_property
+    def _places_of_files(self) -> dict[str, int]:
+        """Position of each image file in the full order."""
+        starts = accumulate((len(dataset) for _, dataset in self._sets), initial=0)
+        files = ((start, _listed_files(dataset)) for start, (_, dataset) in zip(starts, self._sets, strict=False))
+        return {file: start + place for start, listed in files for place, file in enumerate(listed)}
+
+    def contents(self, images: Sequence[int]) -> Iterator[bytes]:
+        """Bytes of the file, or else pixels and label, of each of these images; see `ImageSource.contents`."""
+        for image in images:
+            _, dataset, place = self._located(image)
+            files = _files(dataset)
+            if files is None:
+                yield _array_content(*_item(dataset, place, self._options.max_pixels))
+            else:
+                content = _file_content(files[place][0])
+                yield b"" if isinstance(content, str) else content
+
     def read(self, images: Sequence[int]) -> Iterator[Picture | Reject]:
         """The images of these ids; see `ImageSource.read`."""
         for image in images:
-            place = self._selection.place(image)
-            for part, dataset in self._sets:
-                if place < len(dataset):
-                    yield self._entry(int(image), part, dataset, place)
-                    break
-                place -= len(dataset)
+            yield self._entry(int(image), *self._located(image))
+
+    def _located(self, image: int) -> tuple[str, Any, int]:
+        """The part of an image, its dataset and the position in it."""
+        place = self._selection.place(image)
+        for part, dataset in self._sets:
+            if place < len(dataset):
+                return part, dataset, place
+            place -= len(dataset)
+        raise AssertionError("a position is always in a part")
 
     def _entry(self, image: int, part: str, dataset: Any, place: int) -> Picture | Reject:
         files = _files(dataset)
         if files is None:
             path = f"{part}#{place}"
             pixels, target = _item(dataset, place, self._options.max_pixels)
+            stored = _array_content(pixels, target)
         else:
             file, target = files[place]
-            path = printable(os.path.relpath(file, self._options.root or "."))
-            pixels = _file_pixels(file, self._options.max_pixels)
+            path = self._shown(file)
+            stored = _file_content(file)
+            pixels = stored if isinstance(stored, str) else decode(stored, self._options.max_pixels)
+        digits = "" if isinstance(stored, str) else checksum(stored)
         if isinstance(pixels, str):
-            return Reject(image, path, pixels)
-        label = int(target) if isinstance(target, (int, np.integer)) or _is_scalar_tensor(target) else None
-        return Picture(image, path, pixels, label, _class_name(dataset, label))
+            return Reject(image, path, pixels, digits)
+        label = _label(target)
+        return Picture(image, path, pixels, label, _class_name(dataset, label), digits)
 
-
-def _datasets() -> Any:
-    """torchvision.datasets, imported only when needed, because it imports all of torch."""
-    from torchvision import datasets  # noqa: PLC0415
-
-    return datasets
-
-
-def _dataset_class(name: str) -> Any:
-    """The class of that name; raises an ImagesError with the nearest names if there is no such class."""
-    datasets = _datasets()
-    known: list[str] = sorted(datasets.__all__)
-    if name in known:
-        return getattr(datasets, name)
-    same_letters = [word for word in known if word.lower() == name.lower()]
-    near = ", ".join(same_letters) or nearest(name, known)
-    raise ImagesError(
-        f'torchvision has no dataset "{name}"; nearest: {near}. All of them are listed on '
-        "https://docs.pytorch.org/vision/stable/datasets.html."
-    )
-
-
-def _parts(kind: Any) -> tuple[str, ...]:
-    """The parts that a dataset class has; () if it isn't divided."""
-    return ("train", "test") if {"train", "split"} & set(inspect.signature(kind).parameters) else ()
-
-
-def _dataset(kind: Any, part: str, root: str | None) -> Any:
-    """One part of a dataset, opened from `root`."""
-    parameters = inspect.signature(kind).parameters
-    arguments: dict[str, Any] = {"download": False} if "download" in parameters else {}
-    if "root" in parameters:
-        arguments["root"] = _checked_root(kind, root)
-    needed = [p.name for p in parameters.values() if p.default is p.empty and p.kind is p.POSITIONAL_OR_KEYWORD]
-    if missing := set(needed) - set(arguments) - {"train", "split"}:
-        raise ImagesError(
-            f"torchvision:{kind.__name__} needs more than a folder ({', '.join(sorted(missing))}), which can't be "
-            "given here. Save its images as files in class folders and give that folder."
-        )
-    return _opened(kind, part, arguments)
-
-
-def _checked_root(kind: Any, root: str | None) -> str:
-    """The folder of a dataset's files.
-
-    Raises:
-        ImagesError: if it is not set, saying how to get the files.
-    """
-    if root is None:
-        raise ImagesError(
-            f"torchvision:{kind.__name__} needs the folder of its files, but `root` is not set. Set `root` to that "
-            f"folder; to get the files: {_recipe(kind)}"
-        )
-    return root
-
-
-def _opened(kind: Any, part: str, arguments: dict[str, Any]) -> Any:
-    """The dataset's object; exceptions of its constructor become an ImagesError that says how to get the files."""
-    problem: Exception | None = None
-    for choice in _part_arguments(kind, part):
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # torchvision warns about its own old names
-                return kind(**arguments, **choice)
-        except Exception as error:  # each dataset reports missing files in its own way
-            problem = error
-            # A ValueError means that the dataset has no part of this name; others, that the files are missing.
-            if not isinstance(error, ValueError):
-                break
-    raise ImagesError(
-        f'torchvision:{kind.__name__} ({part}) can\'t be opened in "{arguments.get("root")}": '
-        f"{' '.join(str(problem).split())}. It is never downloaded here; to get it: {_recipe(kind)}"
-    ) from problem
-
-
-def _part_arguments(kind: Any, part: str) -> list[dict[str, Any]]:
-    """Arguments that may select a part of a dataset, most likely first."""
-    parameters = inspect.signature(kind).parameters
-    if "train" in parameters:
-        return [{"train": part == "train"}]
-    return [{"split": word} for word in SPLITS[part]] if "split" in parameters else [{}]
-
-
-def _recipe(kind: Any) -> str:
-    """How to get a dataset's files."""
-    if "download" not in inspect.signature(kind).parameters:
-        return f"put its files where torchvision.datasets.{kind.__name__} documents them."
-    return (
-        f'python -c "from torchvision.datasets import {kind.__name__} as D; D(ROOT, download=True)", with your `root` '
-        "as ROOT (once per part)."
-    )
+    def _shown(self, file: str) -> str:
+        return printable(os.path.relpath(file, self._options.root or "."))
 
 
 def _files(dataset: Any) -> list[tuple[str, Any]] | None:
     """File and class of each image of an ImageFolder or a subclass; None for other data sets."""
-    return dataset.samples if isinstance(dataset, _datasets().DatasetFolder) else None
+    return dataset.samples if isinstance(dataset, datasets_module().DatasetFolder) else None
 
 
-def _file_pixels(file: str, max_pixels: int) -> Any:
-    """Pixels of a file, or the reason why it can't be read."""
+def _listed_files(dataset: Any) -> list[str]:
+    """The image file of each item, where the dataset keeps a list of them; empty where it doesn't."""
+    for values in vars(dataset).values():
+        if isinstance(values, (list, tuple)) and values and len(cast("list[Any]", values)) == len(dataset):
+            paths = [value[0] if isinstance(value, (list, tuple)) else value for value in cast("list[Any]", values)]
+            if all(isinstance(path, (str, os.PathLike)) for path in paths) and os.path.isfile(paths[0]):
+                return [os.fspath(path) for path in paths]
+    return []
+
+
+def _file_content(file: str) -> bytes | str:
+    """Bytes of a file, or the reason why it can't be read."""
     try:
         with open(file, "rb") as stream:
-            content = stream.read()
+            return stream.read()
     except (FileNotFoundError, PermissionError) as error:
         return f"unreadable: {error.strerror}"
-    return decode(content, max_pixels)
+
+
+def _array_content(pixels: Any, target: Any) -> bytes:
+    """Pixels and label as bytes; empty if there are no pixels."""
+    return b"" if isinstance(pixels, str) else array_content(pixels, _label(target))
 
 
 def _item(dataset: Any, place: int, max_pixels: int) -> tuple[Any, Any]:
@@ -217,15 +196,26 @@ def _item(dataset: Any, place: int, max_pixels: int) -> tuple[Any, Any]:
             return reason(error), None
 
 
+def _label(target: Any) -> int | None:
+    """The label that a target is; None if it is no whole number (boxes, captions)."""
+    return int(target) if isinstance(target, (int, np.integer)) or _is_scalar_tensor(target) else None
+
+
 def _is_scalar_tensor(target: Any) -> bool:
     """Whether `target` is a single whole number in a tensor."""
     return hasattr(target, "is_floating_point") and target.ndim == 0 and not target.is_floating_point()
 
 
+def _classes(dataset: Any) -> Sequence[Any]:
+    """Names of the classes; () if the dataset has none."""
+    classes = getattr(dataset, "classes", None) or getattr(dataset, "categories", None)
+    return cast("Sequence[Any]", classes) if isinstance(classes, (list, tuple)) else ()
+
+
 def _class_name(dataset: Any, label: int | None) -> str:
     """The class's name, or all its names (ImageNet's synonyms)."""
-    classes = getattr(dataset, "classes", None) or getattr(dataset, "categories", None)
-    if label is None or not isinstance(classes, (list, tuple)) or not 0 <= label < len(classes):
+    classes = _classes(dataset)
+    if label is None or not 0 <= label < len(classes):
         return ""
     name: Any = classes[label]
     return ", ".join(map(str, name)) if isinstance(name, (list, tuple)) else str(name)

@@ -13,6 +13,7 @@ from typing import Any, cast
 
 from polyscan.errors import JobError
 from polyscan.job.settings import Job
+from polyscan.storage import from_printable
 
 PATHS = ("network.weights", "images.source", "images.root", "embed.vocabulary")
 
@@ -52,6 +53,7 @@ def parse(
     content = _toml(text, origin)
     content.setdefault("folder", str(folder or Path.cwd()))
     if isinstance(content["folder"], str):  # otherwise `build` reports the error
+        content["folder"] = str(_on_disk(Path(content["folder"])))
         _anchor(content, Path(content["folder"]))
     for key, value in (overrides or {}).items():
         _put(content, key, value)
@@ -139,8 +141,17 @@ def _anchor(content: dict[str, Any], base: Path, only: set[str] | None = None) -
             (".", "~")
         )
         try:
-            target = base / Path(value).expanduser()
+            target = _on_disk(base / Path(value).expanduser())
             if "://" not in value and (looks_like_file or target.exists()):
                 content[group][name] = str(target.resolve())
         except (OSError, RuntimeError, ValueError):
             continue  # a path that this machine cannot have (`~nobody`, too long a name); opening it reports the error
+
+
+def _on_disk(path: Path) -> Path:
+    """The path as it is on this disk, where the bytes of it that are not UTF-8 may be escaped, as in `job.toml`."""
+    exact = Path(from_printable(str(path)))
+    try:
+        return exact if exact != path and exact.exists() and not path.exists() else path
+    except (OSError, ValueError):  # a path that this machine cannot have
+        return path

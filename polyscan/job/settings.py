@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal, get_type_hints
+from typing import Any, Literal, cast, get_type_hints
 
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -13,6 +13,7 @@ from polyscan.job.explaining import explained
 from polyscan.nulls.null_sets import LAYER_NULL, POOLED
 from polyscan.scores import SCORES
 from polyscan.scores.score import Score
+from polyscan.storage import printable
 
 
 class Settings(BaseModel):
@@ -59,7 +60,9 @@ class ImagesSettings(Settings):
     part: str = Field("all", description="`all`, `train` or `test`, where the source has parts")
     image_column: str | None = Field(None, description="Parquet: the column of image bytes; default: detected")
     label_column: str | None = Field(
-        None, description="Parquet: the column of labels; default: `label`, if there is one"
+        None,
+        description="Parquet: the column, or the key of folders like `label=cat`, of the labels; empty: no labels; "
+        "default: `label`, `labels`, `class`, `target`, `fine_label` or the like, if there is one",
     )
     root: str | None = Field(None, description="torchvision: the folder that holds the data set")
     limit: int | None = Field(
@@ -292,6 +295,13 @@ def _check_kinds(score: type[Score], settings: Mapping[str, Any]) -> None:
             raise ValueError(f"`{name}` must be a finite number of 64 bits, got {value!r:.80}")
 
 
+def _in_valid_text(value: Any) -> Any:
+    """The value with all text in it as TOML can hold it."""
+    if isinstance(value, dict):
+        return {key: _in_valid_text(inner) for key, inner in cast("dict[str, Any]", value).items()}
+    return printable(value) if isinstance(value, str) else value
+
+
 class Job(Settings):
     """One scan.
 
@@ -356,5 +366,5 @@ class Job(Settings):
         return {name: score(**self.scores.get(name, {})) for name, score in SCORES.items()}
 
     def to_toml(self) -> str:
-        """The whole job, with defaults filled in, as TOML that `load` can read."""
-        return tomli_w.dumps(self.model_dump(mode="json", exclude_none=True))
+        r"""The whole job, defaults filled in, as TOML that `load` can read; bytes that are not UTF-8 as `\xff`."""
+        return tomli_w.dumps(_in_valid_text(self.model_dump(mode="json", exclude_none=True)))

@@ -11,7 +11,7 @@ from typing import Any
 
 from polyscan.errors import JobError
 from polyscan.run.integrity import excerpt, sweep, unwritable, writing
-from polyscan.storage import Storage
+from polyscan.storage import Storage, printable
 
 log = logging.getLogger("polyscan.run")
 
@@ -77,7 +77,9 @@ class Files:
         return []
 
     def require_writable(self) -> None:
-        """Raises a JobError if nothing can be written."""
+        """Raises a JobError if nothing can be written, or the folder has a name that Arrow can't read files from."""
+        if (shown := printable(self.storage.address)) != self.storage.address:
+            raise JobError(f"{shown} can't be the results folder: its path must be valid UTF-8. Use another --run.")
         trial = f".writable.{uuid.uuid4().hex}"  # a unique name: another scan may try at the same moment
         try:
             self.put(trial, b"polyscan")

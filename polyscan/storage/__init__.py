@@ -7,6 +7,7 @@ cached, because other processes write there, too.
 
 from polyscan.storage.damage import is_damage
 from polyscan.storage.folder import Storage
+from polyscan.storage.names import from_printable, printable
 from polyscan.storage.urls import masked, refuse_secret
 
-__all__ = ["Storage", "is_damage", "masked", "refuse_secret"]
+__all__ = ["Storage", "from_printable", "is_damage", "masked", "printable", "refuse_secret"]

@@ -41,6 +41,12 @@ class Storage:
         self.address = self.root if self.is_local else str(self.fs.unstrip_protocol(self.root))
         self._is_s3 = speaks_s3(self.fs)
 
+    def is_same(self, other: Storage) -> bool:
+        """Whether both are the same folder, also by way of links."""
+        if self.is_local and other.is_local:
+            return os.path.realpath(self.root) == os.path.realpath(other.root)
+        return self.address == other.address
+
     def path(self, name: str = "") -> str:
         """Full path of `name`, as the file system takes it.
 

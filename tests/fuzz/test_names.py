@@ -7,6 +7,7 @@ import html.parser
 import json
 import os
 import re
+import sys
 from collections import Counter
 from io import BytesIO
 from pathlib import Path
@@ -20,8 +21,11 @@ from fuzz.strange import FILES, LAYERS, NAMES
 from PIL import Image
 
 import polyscan
+from polyscan.errors import JobError
 from polyscan.images import ImageOptions, Picture, Reject, open_images
+from polyscan.job import fill, parse
 from polyscan.results import Results
+from polyscan.run import Run
 
 TITLE = "".join(NAMES[:4])
 
@@ -186,7 +190,7 @@ def test_the_trend_is_a_table_whatever_layers_are_called(home: Path) -> None:
 
 
 def test_strange_file_names_are_read(tmp_path: Path) -> None:
-    """Classes and files of a folder; a name that is no valid text is shown with question marks."""
+    """Classes and files of a folder; a name that is no valid text is shown with its bytes in hexadecimal."""
     pixels = Image.fromarray(np.zeros((4, 4, 3), np.uint8))
     for name in FILES:
         (tmp_path / name).mkdir()
@@ -195,7 +199,7 @@ def test_strange_file_names_are_read(tmp_path: Path) -> None:
     if os.name == "posix" and os.uname().sysname == "Linux":
         Path(os.fsdecode(os.fsencode(str(tmp_path)) + b"/\xff\xfe")).mkdir()
         pixels.save(os.fsdecode(os.fsencode(str(tmp_path)) + b"/\xff\xfe/\xff.png"))
-        names.append(b"??")
+        names.append(rb"\xff\xfe")
     source = open_images(str(tmp_path), options=ImageOptions())
     found = list(source.read(range(len(source))))
     assert all(isinstance(entry, Picture) for entry in found), found
@@ -204,18 +208,57 @@ def test_strange_file_names_are_read(tmp_path: Path) -> None:
         entry.path.encode()
 
 
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="file names that are no text exist on Linux only")
+@pytest.mark.parametrize("name", [b"caf\xe9", b"\xff\xfe", rb"a\xe9b", "Größe".encode(), b"caf\xe9/\\"])
+def test_a_folder_of_any_name_is_written_to_job_toml_and_run_json(tmp_path: Path, name: bytes) -> None:
+    """TOML is UTF-8, so a byte of a path that is not is escaped; reading finds the folder again."""
+    folder = Path(os.fsdecode(os.fsencode(str(tmp_path)) + b"/" + name))
+    (folder / "a").mkdir(parents=True)
+    Image.new("RGB", (4, 4)).save(folder / "a" / "1.png")
+    job = fill({"network.name": "net:build", "images.source": str(folder), "collect.k": 8})
+    again = parse(job.to_toml().encode(), "job.toml")
+    assert again == job
+    assert [entry.path for entry in open_images(again.images.source, options=ImageOptions()).read([0])] == ["a/1.png"]
+    run = Run(str(tmp_path / "run"))
+    run.save_manifest({"source": again.images.source})
+    assert run.manifest()["source"] == str(folder)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="file names that are no text exist on Linux only")
+def test_a_results_folder_that_is_not_utf8_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+    run = Run(os.fsdecode(os.fsencode(str(tmp_path)) + b"/caf\xe9"))
+    with pytest.raises(JobError, match=r"caf\\xe9 can't be the results folder: its path must be valid UTF-8"):
+        run.files.require_writable()
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="file names that are no text exist on Linux only")
+def test_parquet_files_of_any_name_are_read(tmp_path: Path) -> None:
+    stream = BytesIO()
+    Image.new("RGB", (4, 4)).save(stream, "PNG")
+    folder = Path(os.fsdecode(os.fsencode(str(tmp_path)) + b"/\xff/label=caf\xe9"))
+    folder.mkdir(parents=True)
+    pq.write_table(pa.table({"image": [stream.getvalue()]}), tmp_path / "a.parquet")
+    (tmp_path / "a.parquet").rename(folder / os.fsdecode(b"\xfe.parquet"))
+    for source in (tmp_path, folder, folder / os.fsdecode(b"\xfe.parquet")):
+        (entry,) = open_images(str(source), options=ImageOptions()).read([0])
+        assert isinstance(entry, Picture)
+        assert entry.path.endswith(r"\xfe.parquet#0")
+        assert entry.label_name == (r"caf\xe9" if source == tmp_path else "")
+
+
 @pytest.mark.skipif(os.name != "posix", reason="links as POSIX has them")
 def test_links_out_of_the_folder_are_followed_and_tell_nothing_of_where_they_point(tmp_path: Path) -> None:
     """As `listing` says: links on a disk are followed; a path in the tables is always within the source."""
     secret, root = tmp_path / "secret place", tmp_path / "images"
     (secret / "deep").mkdir(parents=True)
     Image.new("RGB", (4, 4)).save(secret / "1.png")
-    (secret / "deep" / "notes.txt").write_text("a password")
+    (secret / "deep" / "notes").write_text("a password")
     (root / "class").mkdir(parents=True)
     (root / "class" / "linked").symlink_to(secret)
     (root / "class" / "one.png").symlink_to(secret / "1.png")
     found = list(open_images(str(root), options=ImageOptions()).read(range(3)))
     assert [type(entry) for entry in found] == [Picture, Reject, Picture]
     paths = [entry.path for entry in found]
-    assert paths == ["class/linked/1.png", "class/linked/deep/notes.txt", "class/one.png"]
+    assert paths == ["class/linked/1.png", "class/linked/deep/notes", "class/one.png"]
     assert all("secret" not in str(vars(entry)) and "password" not in str(vars(entry)) for entry in found)

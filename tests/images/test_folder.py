@@ -82,6 +82,16 @@ def test_a_flat_folder_has_no_labels(tmp_path: Path, encode: Encode) -> None:
     assert [(p.path, p.label, p.label_name) for p in found] == [("a.jpg", None, ""), ("b.jpg", None, "")]
 
 
+def test_where_labels_come_from_is_said(zoo: Path, tmp_path: Path, encode: Encode) -> None:
+    assert opened(zoo).labels == "class folders, 3 classes (ape, cat, cat-like)"
+    fill(zoo, {"stray.png": encode(kind="PNG"), "dog/1.png": encode(kind="PNG")})
+    assert opened(zoo).labels == "class folders, 4 classes (ape, cat, cat-like ...); 1 files outside them have no label"
+    flat = fill(tmp_path / "flat", {"1.png": encode(kind="PNG")})
+    assert opened(flat).labels == "none found (no class folders: all files lie in the folder itself)"
+    parts = fill(tmp_path / "parts", {"train/cat/1.png": b"", "val/cat/2.png": b""})
+    assert "they look like parts of a data set, not like classes" in opened(parts).labels
+
+
 def test_files_beside_class_folders_have_no_label(zoo: Path, encode: Encode) -> None:
     fill(zoo, {"stray.png": encode(kind="PNG")})
     by_path = {entry.path: entry for entry in entries(opened(zoo))}
@@ -99,15 +109,15 @@ def test_every_file_counts_but_hidden_ones(zoo: Path, encode: Encode) -> None:
             ".DS_Store": b"x",
             "cat/.hidden.png": b"x",
             ".cache/1.png": b"x",
-            "cat/notes.txt": b"two cats\n",
+            "cat/noise": b"two cats\n",
             "cat/empty.jpg": b"",
             "cat/cut.jpg": jpeg[: len(jpeg) // 2],
             "cat/noise.jpg": bytes(range(256)),
         },
     )
     rejects = {e.path: e.reason for e in entries(opened(zoo)) if isinstance(e, Reject)}
-    assert set(rejects) == {"cat/notes.txt", "cat/empty.jpg", "cat/cut.jpg", "cat/noise.jpg"}
-    assert rejects["cat/notes.txt"].startswith("not an image")
+    assert set(rejects) == {"cat/noise", "cat/empty.jpg", "cat/cut.jpg", "cat/noise.jpg"}
+    assert rejects["cat/noise"].startswith("not an image")
     assert rejects["cat/noise.jpg"].startswith("not an image")
     assert rejects["cat/empty.jpg"] == "empty: no bytes"
     assert rejects["cat/cut.jpg"].startswith("truncated: ")
@@ -206,8 +216,20 @@ def test_names_that_are_no_text_are_read_and_shown(tmp_path: Path, encode: Encod
     source = opened(tmp_path)
     (entry,) = entries(source)
     assert isinstance(entry, Picture)
-    assert (entry.path, entry.label, entry.label_name) == ("caf?/1?.png", 0, "caf?")
+    assert (entry.path, entry.label, entry.label_name) == (r"caf\xe9/1\xff.png", 0, r"caf\xe9")
     assert len(source.digest) == 64
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="file names that are no text exist on Linux only")
+def test_names_that_differ_in_a_stray_byte_stay_apart(tmp_path: Path, encode: Encode) -> None:
+    for name in (b"\xfe", b"\xff"):
+        os.mkdir(os.fsencode(tmp_path) + b"/" + name)
+        with open(os.fsencode(tmp_path) + b"/" + name + b"/1.png", "wb") as file:
+            file.write(encode(kind="PNG"))
+    source = opened(tmp_path)
+    assert [entry.path for entry in entries(source)] == [r"\xfe/1.png", r"\xff/1.png"]
+    assert len(source.stamps) == 2
+    assert list(source.images_of_file(r"\xff/1.png")) == [1]
 
 
 def test_any_address_reads_the_same(zoo: Path, memory: str) -> None:

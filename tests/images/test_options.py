@@ -1,6 +1,8 @@
 """Options, the evenly spread limit, and the digest's way of keeping lists apart."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from polyscan.errors import ImagesError
 from polyscan.images import ImageOptions
@@ -27,6 +29,15 @@ def test_a_limit_is_spread_evenly(n_places: int, limit: int) -> None:
 def test_a_limit_keeps_all_of_equal_classes() -> None:
     chosen = Selection(n_places=200 * 50, limit=200)
     assert [chosen.place(image) // 50 for image in range(200)] == list(range(200))
+
+
+@given(st.integers(1, 60), st.one_of(st.none(), st.integers(1, 70)), st.data())
+def test_ids_of_a_range_of_places(n_places: int, limit: int | None, data: st.DataObject) -> None:
+    chosen = Selection(n_places, limit)
+    start = data.draw(st.integers(0, n_places))
+    stop = data.draw(st.integers(start, n_places))
+    inside = [image for image in range(len(chosen)) if start <= chosen.place(image) < stop]
+    assert list(chosen.images(start, stop)) == inside
 
 
 @pytest.mark.parametrize("image", [-1, 4, 10])

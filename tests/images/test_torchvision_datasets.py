@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from polyscan.errors import ImagesError
-from polyscan.images import ImageOptions, ImageSource, Picture, Reject, open_images
+from polyscan.images import ImageOptions, ImageSource, Picture, Reject, checksums, open_images
 
 Encode = Callable[..., bytes]
 Paint = Callable[..., np.ndarray]
@@ -95,6 +95,22 @@ def test_digest_hashes_the_arrays(mnist: Path) -> None:
     assert len(set(digests)) == len(digests)
 
 
+def test_arrays_have_checksums_of_pixels_and_label_and_no_stamps(mnist: Path) -> None:
+    source = opened("MNIST", mnist)
+    before = checksums(source, range(len(source)))
+    assert before == {entry.image: entry.checksum for entry in entries(source)}
+    assert (source.stamps, list(source.images_of_file("train#0"))) == ({}, [])
+    labels = mnist / "MNIST" / "raw" / "t10k-labels-idx1-ubyte"
+    labels.write_bytes(labels.read_bytes()[:-1] + b"\x07")
+    now = checksums(opened("MNIST", mnist), range(len(source)))
+    assert [image for image in now if now[image] != before[image]] == [len(source) - 1]
+
+
+def test_where_labels_come_from_is_said(mnist: Path, country: Path) -> None:
+    assert opened("MNIST", mnist).labels == "targets of torchvision:MNIST, 10 classes named"
+    assert opened("Country211", country, part="test").labels == "targets of torchvision:Country211, 2 classes named"
+
+
 def test_parts_by_a_split_word(country: Path, painted: Paint) -> None:
     test = pictures(opened("Country211", country, part="test"))
     assert [(p.path, p.label, p.label_name) for p in test] == [
@@ -136,7 +152,9 @@ def test_an_image_folder_is_decoded_like_a_folder(tmp_path: Path, encode: Encode
     assert found[1].reason.startswith(("truncated: ", "corrupt: ", "not an image"))
     assert found[2] == Reject(2, "b/empty.jpg", "empty: no bytes")
     huge = opened("ImageFolder", tmp_path, max_pixels=10)
-    assert next(huge.read([0])) == Reject(0, "a/1.png", "huge: 36x24 is 864 pixels, allowed are 10")
+    (entry,) = huge.read([0])
+    assert isinstance(entry, Reject)
+    assert entry.reason == "huge: 36x24 is 864 pixels, allowed are 10"
 
 
 def test_digest_of_files_outlives_a_renamed_root(tmp_path: Path, encode: Encode) -> None:

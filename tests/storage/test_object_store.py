@@ -25,7 +25,7 @@ from sabotage import hashes
 
 from polyscan import pipeline
 from polyscan.errors import ImagesError, ShardError, StoreError, TableError
-from polyscan.images import ImageOptions, ImageSource, open_images
+from polyscan.images import ImageOptions, ImageSource, changed_files, open_images
 from polyscan.images.source import Picture, Reject
 from polyscan.job import Job
 from polyscan.results import Results
@@ -608,7 +608,7 @@ def png(n: int) -> bytes:
 
 def write_files(root: Path) -> Path:
     """Two classes of photos, one at the top, two broken and one empty."""
-    contents = {"cat/0.png": png(0), "cat/1.png": png(1)[:200], "dog/deep/0.png": png(2), "dog/1.txt": b"no image",
+    contents = {"cat/0.png": png(0), "cat/1.png": png(1)[:200], "dog/deep/0.png": png(2), "dog/1": b"no image",
                 "dog/2.png": b"", "top.png": png(3), "a-b/x y+z%20.png": png(4)}  # fmt: skip
     for name, content in contents.items():
         (root / name).parent.mkdir(parents=True, exist_ok=True)
@@ -649,8 +649,27 @@ def test_a_folder_of_images_reads_as_from_a_disk_broken_ones_too(store: Store, t
     store.put("files/dog/", b"")  # what the web console writes for a folder
     store.put("files/.hidden/1.png", png(9))
     found = same(opened(address), opened(files))
-    assert [entry.path for entry in found if isinstance(entry, Reject)] == ["cat/1.png", "dog/1.txt", "dog/2.png"]
+    assert [entry.path for entry in found if isinstance(entry, Reject)] == ["cat/1.png", "dog/1", "dog/2.png"]
     assert same(opened(address + "/", limit=3), opened(files, limit=3))
+
+
+@pytest.mark.parametrize("name", ["", "/0.parquet"])
+def test_other_bytes_of_the_same_size_have_another_stamp(store: Store, tmp_path: Path, name: str) -> None:
+    if name:
+        (tmp_path / "set").mkdir()
+        pq.write_table(pa.table({"image": [png(1)]}), tmp_path / "set" / "0.parquet")
+        changed = "0.parquet"
+    else:
+        write_files(tmp_path / "set")
+        changed = "dog/1"
+    address = store.upload(tmp_path / "set", f"stamps{len(name)}")
+    before = opened(address + name)
+    assert all(len(stamp.split()) == 2 for stamp in before.stamps.values())
+    content = (tmp_path / "set" / changed).read_bytes()
+    store.put(f"stamps{len(name)}/{changed}", content)
+    assert changed_files(opened(address + name), before.stamps) == []  # an ETag is of the bytes
+    store.put(f"stamps{len(name)}/{changed}", content.replace(b"im", b"mi", 1))
+    assert changed_files(opened(address + name), before.stamps) == [changed]
 
 
 @pytest.mark.parametrize("name", ["", "/0.parquet"])
