@@ -50,7 +50,7 @@ class FolderImages:
     @property
     def digest(self) -> str:
         """Hash of the sorted paths and sizes; independent of the folder's own name."""
-        header = ["folder", self._options.limit, self._options.max_pixels]
+        header = ["folder", *self._options.reading]
         return list_digest([header, *zip(self._names, self._sizes, strict=True)])
 
     def read(self, images: Sequence[int]) -> Iterator[Picture | Reject]:
@@ -65,7 +65,9 @@ class FolderImages:
         if self._sizes[place] is None:
             return Reject(image, shown, "not a file: a broken or circular link, or a device")
         content = self._content(name)
-        pixels = content if isinstance(content, str) else decode(content, self._options.max_pixels)
+        pixels = (
+            content if isinstance(content, str) else decode(content, self._options.max_pixels, self._options.decoding)
+        )
         if isinstance(pixels, str):
             return Reject(image, shown, pixels)
         class_name = name.partition("/")[0] if "/" in name else ""

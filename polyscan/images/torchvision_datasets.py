@@ -65,10 +65,8 @@ class TorchvisionImages:
     @property
     def digest(self) -> str:
         """Hash of each part's arrays, or files and sizes, or else of 64 of its images; and of its labels."""
-        header = ["torchvision", self._name, self._options.part, self._options.limit, self._options.max_pixels]
-        return list_digest(
-            [header, *((part, *_content(dataset, self._options.max_pixels)) for part, dataset in self._sets)]
-        )
+        header = ["torchvision", self._name, self._options.part, *self._options.reading]
+        return list_digest([header, *((part, *_content(dataset, self._options)) for part, dataset in self._sets)])
 
     def read(self, images: Sequence[int]) -> Iterator[Picture | Reject]:
         """The images of these ids; see `ImageSource.read`."""
@@ -84,11 +82,11 @@ class TorchvisionImages:
         files = _files(dataset)
         if files is None:
             path = f"{part}#{place}"
-            pixels, target = _item(dataset, place, self._options.max_pixels)
+            pixels, target = _item(dataset, place, self._options)
         else:
             file, target = files[place]
             path = printable(os.path.relpath(file, self._options.root or "."))
-            pixels = _file_pixels(file, self._options.max_pixels)
+            pixels = _file_pixels(file, self._options)
         if isinstance(pixels, str):
             return Reject(image, path, pixels)
         label = int(target) if isinstance(target, (int, np.integer)) or _is_scalar_tensor(target) else None
@@ -192,17 +190,17 @@ def _files(dataset: Any) -> list[tuple[str, Any]] | None:
     return dataset.samples if isinstance(dataset, _datasets().DatasetFolder) else None
 
 
-def _file_pixels(file: str, max_pixels: int) -> Any:
+def _file_pixels(file: str, options: ImageOptions) -> Any:
     """Pixels of a file, or the reason why it can't be read."""
     try:
         with open(file, "rb") as stream:
             content = stream.read()
     except (FileNotFoundError, PermissionError) as error:
         return f"unreadable: {error.strerror}"
-    return decode(content, max_pixels)
+    return decode(content, options.max_pixels, options.decoding)
 
 
-def _item(dataset: Any, place: int, max_pixels: int) -> tuple[Any, Any]:
+def _item(dataset: Any, place: int, options: ImageOptions) -> tuple[Any, Any]:
     """Pixels (or a reason) and target of one image, as the dataset's own code reads it."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -210,7 +208,7 @@ def _item(dataset: Any, place: int, max_pixels: int) -> tuple[Any, Any]:
             image, target = dataset[place][:2]
             if not isinstance(image, Image.Image):
                 return f"not an image: the set gives a {type(image).__name__}", None
-            return pixels_of(image, max_pixels), target
+            return pixels_of(image, options.max_pixels, options.decoding), target
         except MemoryError:
             raise
         except Exception as error:  # as in `decode`: damaged files raise almost any exception
@@ -231,7 +229,7 @@ def _class_name(dataset: Any, label: int | None) -> str:
     return ", ".join(map(str, name)) if isinstance(name, (list, tuple)) else str(name)
 
 
-def _content(dataset: Any, max_pixels: int) -> Iterator[object]:
+def _content(dataset: Any, options: ImageOptions) -> Iterator[object]:
     """Plain values that differ between two states of a dataset."""
     yield len(dataset)
     if (files := _files(dataset)) is not None:
@@ -246,7 +244,7 @@ def _content(dataset: Any, max_pixels: int) -> Iterator[object]:
         return
     probes = Selection(len(dataset), N_PROBED)
     for probe in range(len(probes)):
-        pixels, _ = _item(dataset, probes.place(probe), max_pixels)
+        pixels, _ = _item(dataset, probes.place(probe), options)
         yield pixels if isinstance(pixels, str) else _sha256(pixels)
 
 
