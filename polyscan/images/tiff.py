@@ -24,8 +24,8 @@ def too_many_samples(samples: Any, most: int = MOST_SAMPLES) -> str:
     if not isinstance(samples, int) or samples <= most:
         return ""
     return (
-        f"unsupported: a TIFF of {samples} channels per pixel; allowed are grey and colour, with or without alpha. Save "
-        'it as .npy, or as a TIFF of one page per channel with `images.tiff_pages` = "channels"'
+        f"unsupported: a TIFF of {samples} channels per pixel; allowed are grey and colour, with or without alpha. "
+        'Save it as .npy, or as a TIFF of one page per channel with `images.tiff_pages` = "channels"'
     )
 
 

@@ -196,7 +196,7 @@ def test_a_network_without_a_vector_is_refused(network_of):
             return self.mix(x[:, None])
 
     with pytest.raises(
-        ModelError, match=r"gives \(2, 1, 3, 16, 16\) for 2 images of 16 px, but must give one vector per image"
+        ModelError, match=r"gives \(2, 1, 3, 16, 16\) for 2 images of 16 x 16 px, but must give one vector per image"
     ):
         load_embedder(
             EmbedderRequest("penultimate", scanned=lambda: network_of(Maps()), folder="", input_px=None, device=CPU)

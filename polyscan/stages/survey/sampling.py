@@ -12,7 +12,7 @@ from jaxtyping import Float, Float32, Float64, Int64
 from torch import Tensor
 
 from polyscan.errors import ImagesError, ModelError
-from polyscan.images import ImageSource
+from polyscan.images import ImageSource, Reject
 from polyscan.inputs.batches import batches
 from polyscan.job import Job
 from polyscan.shards import seed
@@ -87,8 +87,7 @@ class _SampleTally:
 
     def result(self, layer: str, images: Int64[np.ndarray, " i"], seen: list[int]) -> Sampled:
         """The whole sample; `seen` are the rows of the images that could be read."""
-        if self.total is None:
-            raise ImagesError("none of the survey's images could be read; check `images.source`")
+        assert self.total is not None
         vectors = self.vectors.result()
         _check_finite(layer, vectors)
         places = np.stack([np.repeat(images, self.drawn.shape[1]), self.drawn[seen].ravel()], axis=1)
@@ -114,6 +113,7 @@ class Sampler:
         """Each view's vectors at seeded positions, and its mean vector at every position.
 
         Raises:
+            ImagesError: if none of the images could be read; the message says why.
             ModelError: if a vector is not finite.
         """
         per_image = max(1, math.ceil(self.job.survey.positions / len(self.sample)))
@@ -121,7 +121,8 @@ class Sampler:
         tallies = {view: _SampleTally(self._positions(points[view.layer][1], per_image)) for view in views}
         row = {image: number for number, image in enumerate(self.sample)}
         seen: list[int] = []
-        for batch in batches(reader.network, self.images, self.sample, self.job.collect.batch):
+        rejects: list[Reject] = []
+        for batch in batches(reader.network, self.images, self.sample, self.job.collect.batch, rejects):
             rows = [row[picture.image] for picture in batch.pictures]
             seen += rows
 
@@ -131,6 +132,9 @@ class Sampler:
                         tally.add(view.of(maps[: len(rows)]), rows)
 
             reader.read(batch.inputs, gather)
+        if not seen:
+            first = f" ({rejects[0].path}: {rejects[0].reason})" if rejects else ""
+            raise ImagesError(f"none of the survey's images could be read{first}; check `images.source`")
         images = np.array(self.sample, dtype=np.int64)[seen]
         return {view: tally.result(view.layer, images, seen) for view, tally in tallies.items()}
 

@@ -153,8 +153,8 @@ def _refuse_reserved_names(network: Network) -> None:
 
 def _example(network: Network) -> Float[Tensor, "1 c y x"]:
     """One input of fixed noise; it shows whether a graph took another branch than the network."""
-    side, channels = network.preprocessing.input_px, network.preprocessing.channels
-    noise = torch.randn(1, channels, side, side, generator=torch.Generator().manual_seed(0))
+    preprocessing = network.preprocessing
+    noise = torch.randn(1, preprocessing.channels, *preprocessing.size, generator=torch.Generator().manual_seed(0))
     return noise.to(network.device).contiguous(memory_format=torch.channels_last)
 
 
