@@ -21,7 +21,7 @@ from PIL import Image, UnidentifiedImageError
 from polyscan.images.arrays import MAGIC, array_pixels
 from polyscan.images.decoding import Decoding
 from polyscan.images.deep import BAND, finite_range, scaled
-from polyscan.images.tiff import SAMPLES_PER_PIXEL, pages_as_channels, too_many_samples, unread_tiff
+from polyscan.images.tiff import MOST_SAMPLES, SAMPLES_PER_PIXEL, pages_as_channels, too_many_samples, unread_tiff
 
 # Usual formats of photos. Pillow knows more, including some that start other programs (EPS) and some without a
 # signature, which would accept noise as an image.
@@ -102,7 +102,9 @@ def pixels_of(image: Image.Image, max_pixels: int, how: Decoding = AS_SEEN) -> U
     if n_pixels > (most := MOST_PIXELS.get(coder, max_pixels)):
         return f"huge: {image.width}x{image.height} is {n_pixels} pixels, allowed are {most} where {coder} decodes them"
     if image.format == "TIFF":
-        if why := too_many_samples(getattr(image, "tag_v2", {}).get(SAMPLES_PER_PIXEL)):
+        is_fourth_wanted = how.alpha == "keep" and image.mode == "RGB"  # Pillow drops one that isn't marked as alpha
+        samples = getattr(image, "tag_v2", {}).get(SAMPLES_PER_PIXEL)
+        if why := too_many_samples(samples, most=3 if is_fourth_wanted else MOST_SAMPLES):
             return why
         if how.tiff_pages == "channels" and int(getattr(image, "n_frames", 1)) > 1:
             return pages_as_channels(image, max_pixels, how)
@@ -182,7 +184,7 @@ def _is_deep_colour(image: Image.Image) -> bool:
 def _has_fourth(image: Image.Image, how: Decoding) -> bool:
     """Whether a loaded image has a fourth channel that is kept."""
     is_deep = image.mode.startswith(("I", "F"))
-    return how.alpha == "keep" and not is_deep and (image.has_transparency_data or image.mode == "RGBX")
+    return how.alpha == "keep" and not is_deep and image.has_transparency_data
 
 
 def _paint(image: Image.Image, canvas: UInt8[np.ndarray, "y x c"], how: Decoding) -> None:
@@ -219,7 +221,7 @@ def _high_bytes(image: Image.Image) -> UInt8[np.ndarray, "y x 1"]:
 def _colours(image: Image.Image, how: Decoding) -> UInt8[np.ndarray, "y x c"]:
     """Red, green and blue of an image of 8 bits, on a page or with alpha if it is transparent."""
     if _has_fourth(image, how):
-        return np.asarray(image if image.mode == "RGBX" else image.convert("RGBA"))
+        return np.asarray(image.convert("RGBA"))
     if image.has_transparency_data and how.alpha != "drop":
         page = Image.new("RGBA", image.size, how.alpha if how.alpha != "keep" else "white")
         return np.asarray(Image.alpha_composite(page, image.convert("RGBA")).convert("RGB"))

@@ -11,8 +11,8 @@ class Decoding:
 
     Args:
         exif: "turn": upright, as the EXIF orientation says; "ignore": as stored (but Pillow turns TIFF in any case).
-        alpha: "white", "black": the page behind transparent pictures; "drop": the colours as stored; "keep": alpha, or
-            the fourth channel of a TIFF, is a fourth channel.
+        alpha: "white", "black": the page behind transparent pictures; "drop": the colours as stored; "keep": alpha is a
+            fourth channel.
         value_range: what becomes black and white of values of more than 8 bits: two numbers; "image": each image's own
             least and largest value; "format": 0..65535 by the high byte where there are 16 bits, 0..1 for `.npy`
             arrays of floats, the image's own for TIFF of 32 bits or floats.

@@ -19,7 +19,7 @@ MOST_SAMPLES = 4  # Pillow refuses more, or drops those after the third
 DEEP_MODES = ("L", "I", "F", "I;16", "I;16B", "I;16L", "I;16N")
 
 
-def too_many_samples(samples: Any, most: int = MOST_SAMPLES) -> str:
+def too_many_samples(samples: Any, *, most: int) -> str:
     """The reason why a TIFF of so many channels per pixel is refused; "" if it is not."""
     if not isinstance(samples, int) or samples <= most:
         return ""
