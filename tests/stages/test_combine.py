@@ -33,6 +33,13 @@ def test_a_field_without_bound_is_the_whole_image() -> None:
     assert boxes.tolist() == [[0, 0, INPUT, INPUT]] * 2
 
 
+def test_boxes_are_cut_at_the_edges_of_an_input_that_is_not_square() -> None:
+    rows = pd.DataFrame({"y": [0, 7], "x": [0, 15]})
+    assert boxes_of(rows, layer(), (30, 20)).tolist() == [[0, 0, 4, 3], [25, 20, 30, 20]]
+    whole = boxes_of(rows, layer(field_y=np.inf, field_x=np.inf), (30, 20))
+    assert whole.tolist() == [[0, 0, 30, 20]] * 2
+
+
 def test_the_same_crop_has_one_key_and_others_have_others() -> None:
     generator = np.random.default_rng(0)
     image = generator.integers(0, 50, 20_000)
