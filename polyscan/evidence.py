@@ -49,8 +49,7 @@ def has_pool(job: Job, run: Run) -> bool:
 def whole_images(run: Run) -> pd.DataFrame:
     """Every readable image as a crop of the whole image: `image`, its box, and its key `crop`."""
     images = run.read("images", ["image"])["image"].to_numpy()
-    side = run.manifest()["input_px"]
-    boxes = np.tile(np.array([0, 0, side, side], dtype=np.int32), (len(images), 1))
+    boxes = np.tile(np.array([0, 0, *run.input_size], dtype=np.int32), (len(images), 1))
     columns = dict(zip(("top", "left", "bottom", "right"), boxes.T, strict=True))
     return pd.DataFrame({"image": images, **columns, "crop": crop_keys(images, boxes)})
 

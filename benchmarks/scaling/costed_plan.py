@@ -107,7 +107,7 @@ def resnet50() -> tuple[LayerFacts, ...]:
 
     from polyscan.stages.survey.geometry import compared
     from polyscan.studies.plan.evidence import box_shares
-    from polyscan.vision.feature_visualization import AscentSettings, canvas_px
+    from polyscan.vision.feature_visualization import AscentSettings, canvas_size
     from polyscan.vision.networks import NetworkRequest, load_network
     from polyscan.vision.readouts import Reader
 
@@ -123,7 +123,7 @@ def resnet50() -> tuple[LayerFacts, ...]:
         found = compared(point, points, wanted="auto", input_px=network.preprocessing.input_px)
         space = str(found["space"])
         width = {"image": EMBEDDING_WIDTH, "next": widths.get(str(found["next"]), 0)}.get(space, point.n_channels)
-        side = canvas_px(point, network.preprocessing, AscentSettings())
+        side = max(canvas_size(point, network.preprocessing, AscentSettings()))
         parts = box_shares(point, network.preprocessing.input_px)
         facts.append(LayerFacts(point.n_channels, math.prod(point.map_size), trunk, side, parts, space, width))
     return tuple(facts)

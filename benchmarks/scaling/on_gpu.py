@@ -61,7 +61,7 @@ def ascent(reader: Reader, place: int, batch: int) -> dict[str, float]:
     """Milliseconds per image and step, and whether images are the same again and beside other neighbours."""
     point, settings = reader.points[place], AscentSettings(steps=16, batch=batch)
     machine = ascent_to(reader, point, settings)
-    side = machine.shape.side
+    side = max(machine.shape.size)
     channels, seeds = [index % point.n_channels for index in range(batch)], list(range(batch))
     torch.cuda.reset_peak_memory_stats()
     each = seconds(lambda: machine(channels, seeds), 1) / settings.steps / batch * 1e3

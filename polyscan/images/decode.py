@@ -18,16 +18,21 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image, UnidentifiedImageError
 
+from polyscan.images.arrays import MAGIC, array_pixels
+from polyscan.images.decoding import Decoding
+from polyscan.images.deep import BAND, finite_range, scaled
+from polyscan.images.tiff import MOST_SAMPLES, SAMPLES_PER_PIXEL, pages_as_channels, too_many_samples, unread_tiff
+
 # Usual formats of photos. Pillow knows more, including some that start other programs (EPS) and some without a
 # signature, which would accept noise as an image.
 FORMATS = ("JPEG", "MPO", "PNG", "GIF", "BMP", "DIB", "TIFF", "WEBP", "AVIF", "JPEG2000", "PPM")
 
 # Coders that need more than a gigabyte, or many seconds, for 64 million pixels (one of them is written in Python).
 MOST_PIXELS = {"jpeg2k": 32_000_000, "bmp_rle": 16_000_000}
-BAND = 1 << 21  # pixels converted at a time, so that conversion takes little memory compared with the image
 MOST_SCANS = 100  # scans in one JPEG, libtiff's limit; cameras write 1, progressive files have about 10
 MARKER = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")  # after a scan: 0 is a byte of data, d0-d7 restart, ff is padding
 
+AS_SEEN = Decoding()
 ORIENTATION = 0x0112  # the EXIF tag
 # Functions that turn the stored pixels upright, by the tag's value (EXIF 2.32, section 4.6.4).
 UPRIGHT: dict[int, Callable[[np.ndarray], np.ndarray]] = {
@@ -42,7 +47,7 @@ UPRIGHT: dict[int, Callable[[np.ndarray], np.ndarray]] = {
 AS_STORED = {**UPRIGHT, 6: UPRIGHT[8], 8: UPRIGHT[6]}  # the inverse functions; all others are their own inverse
 
 
-def decode(content: bytes, max_pixels: int) -> UInt8[np.ndarray, "y x 3"] | str:
+def decode(content: bytes, max_pixels: int, how: Decoding = AS_SEEN) -> UInt8[np.ndarray, "y x c"] | str:
     """Pixels of an image file, upright, or one line that says why there are none.
 
     Of an animation, the first frame is used. Colour profiles are ignored, as networks are trained without them.
@@ -51,9 +56,10 @@ def decode(content: bytes, max_pixels: int) -> UInt8[np.ndarray, "y x 3"] | str:
     Args:
         content: the file's bytes; the format is found from them, never from a name.
         max_pixels: an image whose header states more pixels is refused before it is decoded.
+        how: choices that the format leaves open.
 
     Returns:
-        red, green and blue, writable; or a reason as `Reject` describes it.
+        red, green and blue, or more channels where the file has them, writable; or a reason as `Reject` describes it.
     """
     if not content:
         return "empty: no bytes"
@@ -61,17 +67,29 @@ def decode(content: bytes, max_pixels: int) -> UInt8[np.ndarray, "y x 3"] | str:
         # Pillow warns about odd metadata and big images; here the result is pixels or a reason.
         warnings.simplefilter("ignore")
         try:
-            with Image.open(BytesIO(content), formats=_formats()) as image:
-                if image.format in ("JPEG", "MPO") and has_many_scans(content):
-                    return f"huge: its pixels are written in more than {MOST_SCANS} scans"
-                return pixels_of(image, max_pixels)
+            return (
+                array_pixels(content, max_pixels, how) if content.startswith(MAGIC) else _read(content, max_pixels, how)
+            )
         except MemoryError:
             raise
         except Exception as error:  # damaged files make Pillow's readers raise almost any exception
             return reason(error)
 
 
-def pixels_of(image: Image.Image, max_pixels: int) -> UInt8[np.ndarray, "y x 3"] | str:
+def _read(content: bytes, max_pixels: int, how: Decoding) -> UInt8[np.ndarray, "y x c"] | str:
+    """As `decode`, with Pillow's exceptions."""
+    try:
+        with Image.open(BytesIO(content), formats=_formats()) as image:
+            if image.format in ("JPEG", "MPO") and has_many_scans(content):
+                return f"huge: its pixels are written in more than {MOST_SCANS} scans"
+            return pixels_of(image, max_pixels, how)
+    except UnidentifiedImageError:
+        if why := unread_tiff(content):
+            return why
+        raise
+
+
+def pixels_of(image: Image.Image, max_pixels: int, how: Decoding = AS_SEEN) -> UInt8[np.ndarray, "y x c"] | str:
     """Pixels of an opened image, upright, or the reason why there are none.
 
     Raises:
@@ -83,14 +101,26 @@ def pixels_of(image: Image.Image, max_pixels: int) -> UInt8[np.ndarray, "y x 3"]
     coder = _coder(image)
     if n_pixels > (most := MOST_PIXELS.get(coder, max_pixels)):
         return f"huge: {image.width}x{image.height} is {n_pixels} pixels, allowed are {most} where {coder} decodes them"
+    if image.format == "TIFF":
+        is_fourth_wanted = how.alpha == "keep" and image.mode == "RGB"  # Pillow drops one that isn't marked as alpha
+        samples = getattr(image, "tag_v2", {}).get(SAMPLES_PER_PIXEL)
+        if why := too_many_samples(samples, most=3 if is_fourth_wanted else MOST_SAMPLES):
+            return why
+        if how.tiff_pages == "channels" and int(getattr(image, "n_frames", 1)) > 1:
+            return pages_as_channels(image, max_pixels, how)
+    if how.value_range != "format" and _is_deep_colour(image):
+        return (
+            "unsupported: colours of 16 bits, of which only the high bytes are read; allowed are grey or .npy. Save it "
+            "as .npy, or leave `images.value_range` out"
+        )
     image.load()
     # Read after loading, because Pillow itself rotates a TIFF while it loads, and then drops the tag.
-    orientation = _orientation(image)
+    orientation = _orientation(image) if how.exif == "turn" else 1
     as_stored = AS_STORED.get(orientation, lambda pixels: pixels)
     is_turned = 5 <= orientation <= 8
     height, width = (image.width, image.height) if is_turned else (image.height, image.width)
-    pixels = np.empty((height, width, 3), dtype=np.uint8)
-    _paint(image, as_stored(pixels))
+    pixels = np.empty((height, width, 4 if _has_fourth(image, how) else 3), dtype=np.uint8)
+    _paint(image, as_stored(pixels), how)
     return pixels
 
 
@@ -145,11 +175,31 @@ def _orientation(image: Image.Image) -> int:
     return value if isinstance(value, int) else 1
 
 
-def _paint(image: Image.Image, canvas: UInt8[np.ndarray, "y x 3"]) -> None:
-    """Fills the canvas, band by band, with a loaded image of any mode as a viewer shows it on a white page."""
-    scale = _finite_range(image) if image.mode in ("I", "F") else None
+def _is_deep_colour(image: Image.Image) -> bool:
+    """Whether an image has colours, or grey with alpha, of 16 bits; Pillow reads their high bytes alone."""
+    tiles: Any = getattr(image, "tile", None)
+    return bool(tiles) and ";16" in str(tiles[0][3]) and not image.mode.startswith("I")
+
+
+def _has_fourth(image: Image.Image, how: Decoding) -> bool:
+    """Whether a loaded image has a fourth channel that is kept."""
+    is_deep = image.mode.startswith(("I", "F"))
+    return how.alpha == "keep" and not is_deep and image.has_transparency_data
+
+
+def _paint(image: Image.Image, canvas: UInt8[np.ndarray, "y x c"], how: Decoding) -> None:
+    """Fills the canvas, band by band, with a loaded image of any mode; as a viewer shows it unless `how` says else."""
+    is_grey16 = image.mode.startswith("I;16")
+    if image.mode not in ("I", "F") and not (is_grey16 and how.value_range != "format"):
+        for rows, band in _bands(image):
+            canvas[rows] = _high_bytes(band) if is_grey16 else _colours(band, how)
+        return
+    # The mode doesn't define white, or a setting does.
+    low, high = finite_range(np.asarray(band) for _, band in _bands(image))
+    if not isinstance(how.value_range, str):
+        low, high = how.value_range
     for rows, band in _bands(image):
-        canvas[rows] = _rgb(band) if scale is None else _stretched(band, *scale)
+        canvas[rows] = scaled(np.asarray(band), low, high)[:, :, None]
 
 
 def _bands(image: Image.Image) -> Iterator[tuple[slice, Image.Image]]:
@@ -163,30 +213,16 @@ def _bands(image: Image.Image) -> Iterator[tuple[slice, Image.Image]]:
         yield slice(top, bottom), image.crop((0, top, image.width, bottom))
 
 
-def _rgb(image: Image.Image) -> UInt8[np.ndarray, "y x #3"]:
-    """Red, green and blue, or one grey channel, of an image whose mode defines the value of white."""
-    if image.mode.startswith("I;16"):
-        # Pillow reads 16-bit colour by its high bytes, and clips 16-bit grey at 255, which is nearly all white.
-        return (np.asarray(image).astype(np.uint16) >> 8).astype(np.uint8)[:, :, None]
-    if image.has_transparency_data:
-        page = Image.new("RGBA", image.size, "white")
+def _high_bytes(image: Image.Image) -> UInt8[np.ndarray, "y x 1"]:
+    """Grey as Pillow reads 16-bit colours; its own conversion of grey clips at 255, which is nearly all white."""
+    return (np.asarray(image).astype(np.uint16) >> 8).astype(np.uint8)[:, :, None]
+
+
+def _colours(image: Image.Image, how: Decoding) -> UInt8[np.ndarray, "y x c"]:
+    """Red, green and blue of an image of 8 bits, on a page or with alpha if it is transparent."""
+    if _has_fourth(image, how):
+        return np.asarray(image.convert("RGBA"))
+    if image.has_transparency_data and how.alpha != "drop":
+        page = Image.new("RGBA", image.size, how.alpha if how.alpha != "keep" else "white")
         return np.asarray(Image.alpha_composite(page, image.convert("RGBA")).convert("RGB"))
     return np.asarray(image.convert("RGB"))
-
-
-def _finite_range(image: Image.Image) -> tuple[float, float]:
-    """The smallest and the largest value of an image whose mode doesn't define white (32-bit and float TIFF)."""
-    low, high = np.inf, -np.inf
-    for _, band in _bands(image):
-        values = np.asarray(band)
-        if not np.isfinite(values).all():
-            raise ValueError("its values are not all finite")
-        low, high = min(low, float(values.min())), max(high, float(values.max()))
-    return low, high
-
-
-def _stretched(image: Image.Image, low: float, high: float) -> UInt8[np.ndarray, "y x 1"]:
-    """The image's values, scaled so that `low` is black and `high` is white."""
-    values = np.asarray(image).astype(np.float64)
-    scale = 255 / (high - low) if high > low else 0.0
-    return np.rint((values - low) * scale).astype(np.uint8)[:, :, None]

@@ -58,7 +58,7 @@ class FolderImages:
     @property
     def digest(self) -> str:
         """Hash of the sorted paths and sizes; independent of the folder's own name."""
-        header = ["folder", self._options.limit, self._options.max_pixels]
+        header = ["folder", *self._options.reading]
         sizes = (state.size for state in self._states)
         return list_digest([header, *zip(self._names, sizes, strict=True)])
 
@@ -105,7 +105,7 @@ class FolderImages:
         content = self._content(place)
         if isinstance(content, str):
             return Reject(image, shown, content)
-        pixels = decode(content, self._options.max_pixels)
+        pixels = decode(content, self._options.max_pixels, self._options.decoding)
         if isinstance(pixels, str):
             return Reject(image, shown, pixels, checksum(content))
         class_name = name.partition("/")[0] if "/" in name else ""

@@ -19,7 +19,21 @@ ALLOWED = (
     "a class folder, a folder of photos, a Parquet file or folder (at any address), torchvision:NAME, sklearn:digits"
 )
 PARQUET_SUFFIXES = (".parquet", ".pq")
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".gif", ".bmp", ".tif", ".tiff", ".webp", ".avif", ".jp2", ".ppm", ".pgm")
+IMAGE_SUFFIXES = (
+    ".jpg",
+    ".jpeg",
+    ".png",
+    ".gif",
+    ".bmp",
+    ".tif",
+    ".tiff",
+    ".webp",
+    ".avif",
+    ".jp2",
+    ".ppm",
+    ".pgm",
+    ".npy",
+)
 # A word and a colon, as in torchvision:CIFAR10; not an address (s3://...), a chain of addresses (zip::s3://...) or a
 # drive (C:\...).
 PREFIXED = re.compile(r"([A-Za-z]\w+):(?!:|//)(.*)")

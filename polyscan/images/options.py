@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from polyscan.errors import ImagesError
+from polyscan.images.decoding import Decoding
 
 PARTS = ("all", "train", "test")
 
@@ -27,6 +28,7 @@ class ImageOptions:
         max_pixels: images with more pixels are rejects. Pillow's own limit (about 179 million) also applies, and the
             limits of `decode.MOST_PIXELS` for coders that take much more memory or time than others. With the
             default, no image takes more than 1 GiB.
+        exif, alpha, value_range, npy_axes, tiff_pages: as in `Decoding`.
 
     Raises:
         ValueError: if `limit` or `max_pixels` is below 1.
@@ -38,12 +40,28 @@ class ImageOptions:
     root: str | None = None
     limit: int | None = None
     max_pixels: int = 64_000_000
+    exif: str = "turn"
+    alpha: str = "white"
+    value_range: str | tuple[float, float] = "format"
+    npy_axes: str = "auto"
+    tiff_pages: str = "first"
 
     def __post_init__(self) -> None:
         if self.limit is not None and self.limit < 1:
             raise ValueError(f"`limit` must be at least 1, got {self.limit}; leave it out to take all images")
         if self.max_pixels < 1:
             raise ValueError(f"`max_pixels` must be at least 1, got {self.max_pixels}")
+
+    @property
+    def decoding(self) -> Decoding:
+        """The choices that decoding leaves open."""
+        return Decoding(self.exif, self.alpha, self.value_range, self.npy_axes, self.tiff_pages)
+
+    @property
+    def reading(self) -> list[object]:
+        """What of the options changes which images are read and how, for digests."""
+        changes = self.decoding.changes
+        return [self.limit, self.max_pixels, *([changes] if changes else [])]
 
     def check_part(self, source: str, allowed: tuple[str, ...]) -> None:
         """Refuses a part that `source` doesn't have.

@@ -74,7 +74,7 @@ class ParquetImages:
 
         A footer holds every column chunk's position, sizes and, with most writers, value ranges.
         """
-        header = ["parquet", self._options.limit, self._options.max_pixels]
+        header = ["parquet", *self._options.reading]
         files = [[file.shown, file.n_bytes, file.footer_sha256, file.columns.read_from] for file in self._files]
         return list_digest([header, *files])
 
@@ -116,7 +116,9 @@ class ParquetImages:
         if isinstance(row, str):
             return Reject(image, path, row)
         content = row["content"]
-        pixels = decode(content, self._options.max_pixels) if content else "empty: the row holds no image bytes"
+        pixels = "empty: the row holds no image bytes"
+        if content:
+            pixels = decode(content, self._options.max_pixels, self._options.decoding)
         if isinstance(pixels, str):
             return Reject(image, path, pixels, checksum(row["stored"]))
         return Picture(image, path, pixels, row["label"], row["label_name"], checksum(row["stored"]))

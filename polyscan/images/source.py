@@ -17,7 +17,8 @@ class Picture:
     Args:
         image: its id, the position in the source's stable order.
         path: where it came from, relative to the source (`cats/001.jpg`, `part-0.parquet#17`).
-        pixels: red, green, blue in 0..255, writable; a grey image has three equal channels.
+        pixels: red, green, blue in 0..255, writable; a grey image has three equal channels. Only files that hold
+            other channels (`.npy`, TIFF) have 2, or 4 to 32.
         label: class index, or None if there is no label.
         label_name: the class's name, or "".
         checksum: as `content.checksum` gives it, of the image as stored; changes with any byte of it.
@@ -25,7 +26,7 @@ class Picture:
 
     image: int
     path: str
-    pixels: UInt8[np.ndarray, "y x 3"]
+    pixels: UInt8[np.ndarray, "y x c"]
     label: int | None
     label_name: str
     checksum: str = ""

@@ -68,17 +68,15 @@ class TorchvisionImages:
     @property
     def digest(self) -> str:
         """Hash of each part's arrays, or files and sizes, or else of 64 of its images; and of its labels."""
-        header = ["torchvision", self._name, self._options.part, self._options.limit, self._options.max_pixels]
-        return list_digest(
-            [header, *((part, *_content(dataset, self._options.max_pixels)) for part, dataset in self._sets)]
-        )
+        header = ["torchvision", self._name, self._options.part, *self._options.reading]
+        return list_digest([header, *((part, *_content(dataset, self._options)) for part, dataset in self._sets)])
 
     @property
     def labels(self) -> str:
         """Where the labels come from; see `ImageSource.labels`."""
         dataset = self._sets[0][1]
         files = _files(dataset)
-        target = files[0][1] if files else _item(dataset, 0, self._options.max_pixels)[1]
+        target = files[0][1] if files else _item(dataset, 0, self._options)[1]
         if _label(target) is None:
             return f"none found (the targets of torchvision:{self._name} are not whole numbers)"
         n_names = len(_classes(dataset))
@@ -112,7 +110,7 @@ class TorchvisionImages:
             _, dataset, place = self._located(image)
             files = _files(dataset)
             if files is None:
-                yield _array_content(*_item(dataset, place, self._options.max_pixels))
+                yield _array_content(*_item(dataset, place, self._options))
             else:
                 content = _file_content(files[place][0])
                 yield b"" if isinstance(content, str) else content
@@ -135,13 +133,15 @@ class TorchvisionImages:
         files = _files(dataset)
         if files is None:
             path = f"{part}#{place}"
-            pixels, target = _item(dataset, place, self._options.max_pixels)
+            pixels, target = _item(dataset, place, self._options)
             stored = _array_content(pixels, target)
         else:
             file, target = files[place]
             path = self._shown(file)
             stored = _file_content(file)
-            pixels = stored if isinstance(stored, str) else decode(stored, self._options.max_pixels)
+            pixels = (
+                stored if isinstance(stored, str) else decode(stored, self._options.max_pixels, self._options.decoding)
+            )
         digits = "" if isinstance(stored, str) else checksum(stored)
         if isinstance(pixels, str):
             return Reject(image, path, pixels, digits)
@@ -181,7 +181,7 @@ def _array_content(pixels: Any, target: Any) -> bytes:
     return b"" if isinstance(pixels, str) else array_content(pixels, _label(target))
 
 
-def _item(dataset: Any, place: int, max_pixels: int) -> tuple[Any, Any]:
+def _item(dataset: Any, place: int, options: ImageOptions) -> tuple[Any, Any]:
     """Pixels (or a reason) and target of one image, as the dataset's own code reads it."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -189,7 +189,7 @@ def _item(dataset: Any, place: int, max_pixels: int) -> tuple[Any, Any]:
             image, target = dataset[place][:2]
             if not isinstance(image, Image.Image):
                 return f"not an image: the set gives a {type(image).__name__}", None
-            return pixels_of(image, max_pixels), target
+            return pixels_of(image, options.max_pixels, options.decoding), target
         except MemoryError:
             raise
         except Exception as error:  # as in `decode`: damaged files raise almost any exception
@@ -221,7 +221,7 @@ def _class_name(dataset: Any, label: int | None) -> str:
     return ", ".join(map(str, name)) if isinstance(name, (list, tuple)) else str(name)
 
 
-def _content(dataset: Any, max_pixels: int) -> Iterator[object]:
+def _content(dataset: Any, options: ImageOptions) -> Iterator[object]:
     """Plain values that differ between two states of a dataset."""
     yield len(dataset)
     if (files := _files(dataset)) is not None:
@@ -236,7 +236,7 @@ def _content(dataset: Any, max_pixels: int) -> Iterator[object]:
         return
     probes = Selection(len(dataset), N_PROBED)
     for probe in range(len(probes)):
-        pixels, _ = _item(dataset, probes.place(probe), max_pixels)
+        pixels, _ = _item(dataset, probes.place(probe), options)
         yield pixels if isinstance(pixels, str) else _sha256(pixels)
 
 

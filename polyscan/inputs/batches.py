@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from polyscan.images import ImageSource, Picture, Reject
+from polyscan.inputs.views import views
 from polyscan.vision.networks import Network
 
 
@@ -28,28 +29,19 @@ class Batch:
 def batches(
     network: Network, source: ImageSource, ids: Iterable[int], size: int, rejects: list[Reject] | None = None
 ) -> Iterator[Batch]:
-    """Images in order, `size` at a time; unreadable ones are left out.
+    """Images in order, `size` at a time; those that can't be read or seen are left out.
 
     Args:
         network: the network, for its preprocessing.
         source: where the images come from.
         ids: image ids, ascending.
         size: images per batch.
-        rejects: unreadable images are appended to it.
+        rejects: images that are left out are appended to it.
     """
-
-    def readable() -> Iterator[Picture]:
-        for entry in source.read(list(ids)):
-            if isinstance(entry, Picture):
-                yield entry
-            elif rejects is not None:
-                rejects.append(entry)
-
     preprocessing = network.preprocessing
-    pictures = readable()
-    while chunk := list(islice(pictures, size)):
-        views = np.stack([preprocessing.view(picture.pixels) for picture in chunk])
+    seen = views(preprocessing, source.read(list(ids)), rejects)
+    while chunk := list(islice(seen, size)):
         # The last batch is padded: rounding may depend on a batch's shape, never on how many images were left.
-        padded = np.zeros((size, *views.shape[1:]), dtype=np.uint8)
-        padded[: len(views)] = views
-        yield Batch(chunk, preprocessing.batch(padded, network.device))
+        padded = np.zeros((size, *chunk[0][1].shape), dtype=np.uint8)
+        padded[: len(chunk)] = np.stack([view for _, view in chunk])
+        yield Batch([picture for picture, _ in chunk], preprocessing.batch(padded, network.device))

@@ -9,6 +9,7 @@ from polyscan.inputs.virtual import virtual_readouts
 from polyscan.job import Job
 from polyscan.nulls.null_sets import LAYER_REACHES, allowed
 from polyscan.run import Run
+from polyscan.vision.channels import COLOURS
 from polyscan.vision.devices import pick_device, prepare_device
 from polyscan.vision.embedders import Embedder, EmbedderRequest, load_embedder
 from polyscan.vision.networks import Network, NetworkRequest, load_network
@@ -59,9 +60,21 @@ def _check_null(job: Job, n_images: int) -> None:
 
 
 def open_embedder(job: Job, network: Network) -> Embedder:
-    """The embedder whose space evidence is compared in; it may be made of the scanned network itself."""
+    """The embedder whose space evidence is compared in; it may be made of the scanned network itself.
+
+    Raises:
+        JobError: if it can't take the job's visualizations, which are stored in grey or colour.
+    """
     device = pick_device(job.device)
-    return load_embedder(EmbedderRequest(job.embed.model, lambda: network, job.folder, job.embed.input_px, device))
+    embedder = load_embedder(EmbedderRequest(job.embed.model, lambda: network, job.folder, job.embed.input_px, device))
+    channels = embedder.preprocessing.channels
+    if job.visualize.enabled and channels not in (1, COLOURS):
+        raise JobError(
+            f"`embed.model` {embedder.name} takes {channels} channels, but visualizations are stored with at most "
+            f"{COLOURS}; allowed is an embedder of 1 or {COLOURS} channels. Choose another, or set `visualize.enabled` "
+            "= false"
+        )
+    return embedder
 
 
 def open_distance(job: Job, network: Network) -> PerceptualDistance:

@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from typing import Any, Literal, cast, get_type_hints
 
 import tomli_w
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from polyscan.errors import JobError
 from polyscan.job.explaining import explained
+from polyscan.job.values import checked_per_channel, checked_range, checked_size
 from polyscan.nulls.null_sets import LAYER_NULL, POOLED
 from polyscan.scores import SCORES
 from polyscan.scores.score import Score
@@ -38,19 +39,42 @@ class NetworkSettings(Settings):
         "", description="weights of the library by name, or a `.safetensors` or `.pth` file; empty: as built"
     )
     layers: str | tuple[str, ...] = Field("all", description="`all`, `blocks`, a glob, or a list of names and globs")
-    input_px: int | None = Field(None, ge=4, description="side of the square input; default: that of the weights")
-    resize_px: int | None = Field(
-        None, ge=4, description="short side before the centre crop; default: that of the weights"
+    input_px: int | tuple[int, int] | None = Field(
+        None,
+        description="the input's side, or its height and width, from 4 px on; default: those of the weights",
     )
-    channels: Literal[1, 3] | None = Field(
-        None, description="colour channels of the input; default: those of the weights"
+    resize_px: int | tuple[int, int] | None = Field(
+        None,
+        description="size before the crop: of the input's short side, or height and width; default: that of the "
+        "weights",
     )
-    mean: tuple[float, ...] | None = Field(
-        None, description="mean per channel, of values in 0..1; default: that of the weights"
+    crop_mode: Literal["center", "squash", "border"] | None = Field(
+        None,
+        description="`center`: the picture is resized to cover the input, the rest is cut off; `squash`: it is resized "
+        "to the input's shape; `border`: it is resized to lie within the input, a border is added; default: that of "
+        "the weights",
     )
-    std: tuple[float, ...] | None = Field(
-        None, description="standard deviation per channel; default: that of the weights"
+    interpolation: Literal["nearest", "bilinear", "bicubic", "lanczos", "box", "hamming"] | None = Field(
+        None, description="how pictures are resized; default: that of the weights"
     )
+    channels: int | None = Field(None, ge=1, le=32, description="channels of the input; default: those of the weights")
+    mean: float | tuple[float, ...] | None = Field(
+        None,
+        description="mean of each channel, or one number for all, of values in 0..1; default: that of the weights",
+    )
+    std: float | tuple[float, ...] | None = Field(
+        None, description="standard deviation of each channel, or one for all; default: that of the weights"
+    )
+
+    @field_validator("input_px", "resize_px", mode="before")
+    @classmethod
+    def _is_size(cls, value: Any) -> Any:
+        return checked_size(value)
+
+    @field_validator("mean", "std", mode="before")
+    @classmethod
+    def _is_per_channel(cls, value: Any, info: ValidationInfo) -> Any:
+        return checked_per_channel(value, is_positive=info.field_name == "std")
 
 
 class ImagesSettings(Settings):
@@ -69,6 +93,30 @@ class ImagesSettings(Settings):
         None, ge=1, description="only this many images, evenly spaced over the source; default: all"
     )
     max_pixels: int = Field(64_000_000, ge=1, description="images with more pixels are rejected")
+    exif: Literal["turn", "ignore"] = Field(
+        "turn", description="whether pictures are turned upright as their EXIF orientation says"
+    )
+    alpha: Literal["white", "black", "drop", "keep"] = Field(
+        "white",
+        description="transparent pictures: laid on `white` or `black`; `drop`: the colours as stored; `keep`: alpha is "
+        "a fourth channel",
+    )
+    value_range: Literal["format", "image"] | tuple[float, float] = Field(
+        "format",
+        description="values of more than 8 bits that become black and white: two numbers, the same for all images; "
+        "`image`: each image's own least and largest value; `format`: as the table below says",
+    )
+    npy_axes: Literal["auto", "yxc", "cyx"] = Field(
+        "auto", description="order of the axes of `.npy` arrays; `auto`: the axis of at most 32 entries is the channels"
+    )
+    tiff_pages: Literal["first", "channels"] = Field(
+        "first", description="TIFF of several pages: the first is the image, or each is a channel"
+    )
+
+    @field_validator("value_range", mode="before")
+    @classmethod
+    def _is_range(cls, value: Any) -> Any:
+        return checked_range(value)
 
 
 class SurveySettings(Settings):

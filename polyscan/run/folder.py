@@ -74,6 +74,12 @@ class Run:
             "delete it and run the same `polyscan scan` again, which rewrites it"
         )
 
+    @property
+    def input_size(self) -> tuple[int, int]:
+        """Height and width of the network's input in px; boxes of exemplars refer to it."""
+        input_px: int | list[int] = self.manifest()["input_px"]  # one number if it is square
+        return (input_px, input_px) if isinstance(input_px, int) else (input_px[0], input_px[1])
+
     def save_manifest(self, manifest: Mapping[str, Any]) -> None:
         """Replaces `run.json`. Only the driver does so."""
         self.files.put("run.json", json.dumps(manifest, indent=2, sort_keys=True).encode())

@@ -33,16 +33,18 @@ class Worker:
         self.run = run
         self.order = run.unit_order()
         self.layers = {str(row["layer"]): row for _, row in run.layer_table().iterrows()}
-        self.input_px = run.manifest()["input_px"]
+        self.input_size = run.input_size
 
     def __call__(self, shard: Shard) -> dict[str, Columns]:
         """Exemplars and units of one range of units, all of one layer."""
         layer, channels = self.order.within_layer(shard.start, shard.stop)
         whole = self._moments(layer)
         if int(whole.n[0]) < self.job.collect.k:
+            rejects = self.run.read("rejects", ["path", "reason"])
+            first = "".join(f" ({path}: {reason})" for path, reason in rejects.head(1).itertuples(index=False))
             raise JobError(
                 f"only {int(whole.n[0])} images could be read, `collect.k` is {self.job.collect.k}; "
-                "the table `rejects` says why the others could not; fix them or set a smaller k"
+                f"the table `rejects` says why the others could not{first}; fix them or set a smaller k"
             )
         return {"exemplars": self._exemplars(shard, layer), "units": self._units(layer, whole, channels)}
 
@@ -77,7 +79,7 @@ class Worker:
             rows["unit"].to_numpy(), rows["activation"].to_numpy(), rows["image"].to_numpy(), k=self.job.collect.k
         )
         rows = rows.iloc[kept]
-        boxes = boxes_of(rows, self.layers[layer.name], self.input_px)
+        boxes = boxes_of(rows, self.layers[layer.name], self.input_size)
         return {
             **_unit_keys(layer, rows["channel"].to_numpy()),
             "rank": rows.groupby("unit", sort=False).cumcount().to_numpy(np.int32),
@@ -103,14 +105,14 @@ def dead(moments: Moments, *, relu_follows: bool) -> Bool[np.ndarray, " u"]:
     return flat | (moments.max <= 0) if relu_follows else flat
 
 
-def boxes_of(rows: pd.DataFrame, layer: pd.Series, input_px: int) -> Int32[np.ndarray, "n 4"]:
+def boxes_of(rows: pd.DataFrame, layer: pd.Series, input_size: tuple[int, int]) -> Int32[np.ndarray, "n 4"]:
     """Receptive-field boxes (top, left, bottom, right) in the network's input, cut off at its edges."""
 
-    def edges(place: str, axis: str) -> tuple[Float64[np.ndarray, " n"], Float64[np.ndarray, " n"]]:
+    def edges(axis: str, side: int) -> tuple[Float64[np.ndarray, " n"], Float64[np.ndarray, " n"]]:
         if not np.isfinite(layer[f"field_{axis}"]):
-            return np.zeros(len(rows)), np.full(len(rows), float(input_px))
-        first = rows[place].to_numpy() * layer[f"stride_{axis}"] + layer[f"first_{axis}"]
-        return first, first + layer[f"field_{axis}"]
+            return np.zeros(len(rows)), np.full(len(rows), float(side))
+        first = rows[axis].to_numpy() * layer[f"stride_{axis}"] + layer[f"first_{axis}"]
+        return first.clip(0, side), (first + layer[f"field_{axis}"]).clip(0, side)
 
-    (top, bottom), (left, right) = edges("y", "y"), edges("x", "x")
-    return np.stack([top, left, bottom, right], axis=1).clip(0, input_px).astype(np.int32)
+    (top, bottom), (left, right) = edges("y", input_size[0]), edges("x", input_size[1])
+    return np.stack([top, left, bottom, right], axis=1).astype(np.int32)

@@ -9,7 +9,6 @@ from typing import cast
 
 import numpy as np
 from jaxtyping import UInt8
-from PIL import Image
 
 from polyscan.images import ImageSource, Picture
 from polyscan.inputs import open_distance, open_images, open_reader, reaches
@@ -18,6 +17,7 @@ from polyscan.run import Run
 from polyscan.shards import Shard, seed, split_within
 from polyscan.tables import Columns
 from polyscan.units import Layer, Unit
+from polyscan.vision.channels import picture_of
 from polyscan.vision.feature_visualization import (
     Ascent,
     AscentSettings,
@@ -29,6 +29,7 @@ from polyscan.vision.feature_visualization import (
     visualize,
     window,
 )
+from polyscan.vision.framing import Size
 from polyscan.vision.readouts import Reader, ReadPoint, chosen_layers
 
 BOX = ["top", "left", "bottom", "right"]
@@ -108,7 +109,7 @@ class Worker:
     def _from_data(self, layer: str, channels: list[int], ascent: Ascent) -> Columns:
         """Images whose starting points are means of the units' exemplars."""
         images: list[tuple[int, DataStart]] = []
-        for channel, windows in self._windows(layer, channels, ascent.shape.side):
+        for channel, windows in self._windows(layer, channels, ascent.shape.size):
             starts = data_started(
                 ascent,
                 self.distance,
@@ -121,7 +122,7 @@ class Worker:
         return _data_columns(layer, images)
 
     def _windows(
-        self, layer: str, channels: list[int], side: int
+        self, layer: str, channels: list[int], size: Size
     ) -> Iterator[tuple[int, UInt8[np.ndarray, "n y x c"]]]:
         """Each unit's exemplars, cut out around their peaks, if the job starts images from them."""
         if not self.job.visualize.data_starts:
@@ -132,7 +133,7 @@ class Worker:
         for channel, of_unit in rows.groupby("channel"):
             entries = self.images.read(of_unit["image"].tolist())
             pictures = zip(entries, of_unit[BOX].itertuples(index=False), strict=True)
-            windows = [window(view(p.pixels), box, side) for p, box in pictures if isinstance(p, Picture)]
+            windows = [window(view(p.pixels), box, size) for p, box in pictures if isinstance(p, Picture)]
             yield int(cast("int", channel)), np.stack(windows)
 
     @cached_property
@@ -187,5 +188,5 @@ def _data_columns(layer: str, images: list[tuple[int, DataStart]]) -> Columns:
 
 def _png(pixels: UInt8[np.ndarray, "y x c"]) -> bytes:
     sink = io.BytesIO()
-    Image.fromarray(pixels if pixels.shape[2] == 3 else pixels[:, :, 0]).save(sink, format="PNG")
+    picture_of(pixels).save(sink, format="PNG")
     return sink.getvalue()

@@ -17,6 +17,7 @@ import torch
 from torch import nn
 
 from polyscan.errors import ModelError, nearest
+from polyscan.vision.framing import sides
 from polyscan.vision.own_code import own_callable
 from polyscan.vision.preprocessing import Preprocessing, from_timm, from_torchvision
 from polyscan.vision.weights_files import is_weights_file, load_weights_file
@@ -29,11 +30,13 @@ class NetworkRequest:
     name: str
     weights: str = ""
     folder: str = ""
-    input_px: int | None = None
-    resize_px: int | None = None
+    input_px: int | tuple[int, int] | None = None
+    resize_px: int | tuple[int, int] | None = None
     channels: int | None = None
-    mean: tuple[float, ...] | None = None
-    std: tuple[float, ...] | None = None
+    mean: float | tuple[float, ...] | None = None
+    std: float | tuple[float, ...] | None = None
+    interpolation: str | None = None
+    crop_mode: str | None = None
 
 
 @dataclass(frozen=True)
@@ -148,11 +151,48 @@ def _preprocessing(request: NetworkRequest, default: Preprocessing | None) -> Pr
             "set `input_px`, `channels`, `mean` and `std` in [network]"
         )
     base = default or Preprocessing(request.input_px or 0, request.input_px or 0, (0.5,) * 3, (0.5,) * 3)
-    channels = request.channels or len(request.mean or base.mean)
-    mean = request.mean or (base.mean if len(base.mean) == channels else (0.5,) * channels)
-    std = request.std or (base.std if len(base.std) == channels else (0.5,) * channels)
-    if not len(mean) == len(std) == channels:
-        raise ModelError(f"`mean` has {len(mean)} and `std` {len(std)} numbers; `channels` is {channels}")
     sized = base.at(request.input_px)
-    resize = max(request.resize_px or sized.resize_px, sized.input_px)
-    return Preprocessing(resize, sized.input_px, tuple(mean), tuple(std), sized.interpolation)
+    mean, std = _normalisation(request, base)
+    return Preprocessing(
+        resize_px=_resize_px(request, sized),
+        input_px=sized.input_px,
+        mean=mean,
+        std=std,
+        interpolation=request.interpolation or sized.interpolation,
+        crop_mode=request.crop_mode or sized.crop_mode,
+    )
+
+
+def _resize_px(request: NetworkRequest, sized: Preprocessing) -> int | tuple[int, int]:
+    """The size before the crop; one number is the size that the input's short side has in it."""
+    if request.resize_px is None:
+        return sized.resize_px
+    short = min(sized.size)
+    wanted = request.resize_px
+    if isinstance(wanted, int) and sized.size != (short, short):
+        wanted = (round(wanted * sized.size[0] / short), round(wanted * sized.size[1] / short))
+    if any(before < after for before, after in zip(sides(wanted), sized.size, strict=True)):
+        raise ModelError(
+            f"`resize_px` {request.resize_px} is smaller than `input_px` {sized.input_px}, so the input would have a "
+            "black margin; allowed is a size from `input_px` on. Raise `resize_px` in [network], or leave it out"
+        )
+    return wanted
+
+
+def _normalisation(request: NetworkRequest, base: Preprocessing) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation of each channel; one number counts for all channels, 0.5 if nothing is known."""
+    lengths = [len(values) for values in (request.mean, request.std) if isinstance(values, tuple)]
+    channels = request.channels or next(iter(lengths), base.channels)
+
+    def each(wanted: float | tuple[float, ...] | None, default: tuple[float, ...]) -> tuple[float, ...]:
+        if wanted is None:
+            return default if len(default) == channels else (0.5,) * channels
+        return tuple(wanted) if isinstance(wanted, tuple) else (wanted,) * channels
+
+    mean, std = each(request.mean, base.mean), each(request.std, base.std)
+    if not len(mean) == len(std) == channels:
+        raise ModelError(
+            f"`mean` has {len(mean)} and `std` {len(std)} numbers; `channels` is {channels}; allowed is one number for "
+            "each channel, or one for all. Correct them in [network]"
+        )
+    return mean, std

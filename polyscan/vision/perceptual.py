@@ -22,7 +22,9 @@ from polyscan.errors import ModelError
 from polyscan.vision.networks import Network
 from polyscan.vision.readouts import Reader
 
-SMALLEST_PX = 64  # distances at different sizes are not comparable, so small images are resized to this
+SMALLEST_PX = (
+    64  # distances at different sizes are not comparable, so the short side of small images is resized to this
+)
 LPIPS_NETS = ("alex", "vgg", "squeeze")
 
 
@@ -66,7 +68,8 @@ def _lpips(name: str, net: str, device: torch.device) -> PerceptualDistance:
     weights = [_head_weights(head) for head in model.lins]
 
     def features(images: Float[Tensor, "b c y x"]) -> Float[Tensor, "b d"]:
-        colour = images.expand(-1, 3, -1, -1) if images.shape[1] == 1 else images
+        # As people see them: the first three of many channels, one channel as grey.
+        colour = images[:, :3] if images.shape[1] >= 3 else images[:, :1].expand(-1, 3, -1, -1)
         layers = model.net(model.scaling_layer(_sized(colour) * 2 - 1))
         return torch.cat([_weighed(layer, weight) for layer, weight in zip(layers, weights, strict=True)], dim=1)
 
@@ -94,9 +97,12 @@ def _head_weights(head: nn.Module) -> Float[Tensor, " c"]:
 
 
 def _sized(images: Float[Tensor, "b c y x"]) -> Float[Tensor, "b c y x"]:
-    if min(images.shape[2:]) >= SMALLEST_PX:
+    height, width = images.shape[2:]
+    short = min(height, width)
+    if short >= SMALLEST_PX:
         return images
-    return nn.functional.interpolate(images, size=(SMALLEST_PX, SMALLEST_PX), mode="bilinear", align_corners=False)
+    size = (round(height * SMALLEST_PX / short), round(width * SMALLEST_PX / short))
+    return nn.functional.interpolate(images, size=size, mode="bilinear", align_corners=False)
 
 
 def _weighed(layer: Float[Tensor, "b c y x"], weight: Float[Tensor, " c"]) -> Float[Tensor, "b d"]:
@@ -112,8 +118,8 @@ def _own_features(network: Network) -> PerceptualDistance:
     reader = Reader(network, convolutions)
 
     def features(images: Float[Tensor, "b c y x"]) -> Float[Tensor, "b d"]:
-        side = network.preprocessing.input_px
-        sized = nn.functional.interpolate(images, size=(side, side), mode="bilinear", align_corners=False)
+        size = network.preprocessing.size
+        sized = nn.functional.interpolate(images, size=size, mode="bilinear", align_corners=False)
         layers: list[Tensor] = []
 
         def sink(_: int, maps: Tensor) -> None:

@@ -1,18 +1,24 @@
-"""Preprocessing of pictures for a network: resize, centre crop, scale, normalise; by default the network's own."""
+"""Preprocessing of pictures for a network: resize, crop, scale, normalise; by default the network's own."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Float, UInt8
-from PIL import Image
 from torch import Tensor
 
-INTERPOLATIONS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
+from polyscan.vision.channels import for_embedder, for_network
+from polyscan.vision.framing import Size, framed, resized_size, sides
+from polyscan.vision.resampling import resized_window
+
+DEFAULT_CROP_PCT = 0.875  # timm's
+TRAINING_ONLY = {"random": "bilinear"}
+"""timm draws one of two interpolations while it trains; where it does not, it takes this one."""
 
 
 @dataclass(frozen=True)
@@ -20,37 +26,45 @@ class Preprocessing:
     """How a picture becomes a network's input.
 
     Args:
-        resize_px: short side in px before the crop.
-        input_px: side in px of the centred square that the network sees.
+        resize_px: size before the crop; with `center`, one number is the picture's short side. See `resized_size`.
+        input_px: size of the centred crop that the network sees: its side, or height and width.
         mean: mean of each channel, for values in 0..1.
         std: standard deviation of each channel.
-        interpolation: "bilinear" or "bicubic".
+        interpolation: one of `INTERPOLATIONS`.
+        crop_mode: "center": the rest of the picture is lost; "squash": its shape is; "border": nothing is lost, a
+            border in the mean's colour is added.
     """
 
-    resize_px: int
-    input_px: int
+    resize_px: int | Size
+    input_px: int | Size
     mean: tuple[float, ...]
     std: tuple[float, ...]
     interpolation: str = "bilinear"
+    crop_mode: str = "center"
 
     @property
     def channels(self) -> int:
-        """1 for grey input, 3 for colour."""
+        """1 for grey input, 3 for colour, up to 32."""
         return len(self.mean)
 
-    def view(self, pixels: UInt8[np.ndarray, "y x 3"]) -> UInt8[np.ndarray, "s s c"]:
-        """The square of the picture that the network sees, before normalisation; boxes and crops refer to it."""
-        picture = Image.fromarray(pixels)
-        if self.channels == 1:
-            picture = picture.convert("L")
-        width, height = picture.size
-        short = min(width, height)
-        # The long side is truncated, not rounded, as in torchvision, so that the pixels are the same.
-        size = (int(self.resize_px * width / short), int(self.resize_px * height / short))
-        if picture.size != size:
-            picture = picture.resize(size, INTERPOLATIONS[self.interpolation])
-        array = _centred(np.asarray(picture), self.input_px)
-        return array[:, :, None] if array.ndim == 2 else array
+    @property
+    def size(self) -> Size:
+        """Height and width of the input in px."""
+        return sides(self.input_px)
+
+    def view(self, pixels: UInt8[np.ndarray, "y x c"]) -> UInt8[np.ndarray, "h w n"]:
+        """What the network sees of a picture, before normalisation; boxes and crops refer to it.
+
+        Memory is bounded by the picture and the input, whatever the picture's shape.
+
+        Raises:
+            ImagesError: if the picture has not the channels that the network takes.
+        """
+        picture = for_network(pixels, self.channels)
+        size = resized_size((pixels.shape[0], pixels.shape[1]), self.resize_px, self.crop_mode)
+        is_bordered = self.crop_mode == "border"
+        fill = [round(255 * value) if is_bordered else 0 for value in self.mean]
+        return framed(picture, size, self.size, interpolation=self.interpolation, fill=fill)
 
     def batch(self, views: UInt8[np.ndarray, "b y x c"], device: torch.device) -> Float[Tensor, "b c y x"]:
         """Normalised float32 inputs of a network."""
@@ -64,56 +78,56 @@ class Preprocessing:
         std = torch.tensor(self.std, device=values.device, dtype=values.dtype).view(1, -1, 1, 1)
         return ((values - mean) / std).contiguous(memory_format=torch.channels_last)
 
-    def at(self, input_px: int | None) -> Preprocessing:
+    def at(self, input_px: int | Size | None) -> Preprocessing:
         """The same for another input size, with the same share of the picture in the crop."""
-        if input_px is None or input_px == self.input_px:
+        if input_px is None or sides(input_px) == self.size:
             return self
-        return replace(
-            self, input_px=input_px, resize_px=max(input_px, round(self.resize_px * input_px / self.input_px))
+        height, width = (
+            max(new, round(before * new / old)) if before >= old else round(before * new / old)
+            for new, old, before in zip(sides(input_px), self.size, sides(self.resize_px), strict=True)
         )
+        is_one = isinstance(self.resize_px, int) and height == width
+        return replace(self, input_px=input_px, resize_px=height if is_one else (height, width))
 
-    def fitted(self, crop: UInt8[np.ndarray, "y x c"]) -> UInt8[np.ndarray, "s s c"]:
-        """A whole crop resized to the input's size and channels; nothing is cut off."""
-        picture = Image.fromarray(crop if crop.shape[2] == 3 else crop[:, :, 0])
-        picture = picture.convert("RGB" if self.channels == 3 else "L")
-        if picture.size != (self.input_px, self.input_px):
-            picture = picture.resize((self.input_px, self.input_px), INTERPOLATIONS[self.interpolation])
-        array = np.asarray(picture)
-        return array[:, :, None] if array.ndim == 2 else array
+    def fitted(self, crop: UInt8[np.ndarray, "y x c"]) -> UInt8[np.ndarray, "h w n"]:
+        """A whole crop resized to the input's size and channels; nothing is cut off.
 
-
-def _centred(array: UInt8[np.ndarray, "y x ..."], side: int) -> UInt8[np.ndarray, "s s ..."]:
-    """The central square; sides that are too short are padded with black."""
-    height, width = array.shape[:2]
-    short_y, short_x = max(0, side - height), max(0, side - width)
-    if short_y or short_x:
-        pad = ((short_y // 2, short_y - short_y // 2), (short_x // 2, short_x - short_x // 2))
-        array = np.pad(array, pad + ((0, 0),) * (array.ndim - 2))
-        height, width = array.shape[:2]
-    top, left = round((height - side) / 2), round((width - side) / 2)
-    return array[top : top + side, left : left + side]
+        Raises:
+            ImagesError: if the input has neither one channel, three, nor as many as the crop.
+        """
+        rows, columns = (range(side) for side in self.size)
+        picture = for_embedder(crop, self.channels)
+        return resized_window(picture, self.size, rows, columns, interpolation=self.interpolation)
 
 
 def from_torchvision(transforms: Any) -> Preprocessing | None:
     """From the `transforms()` of torchvision weights; None if they don't make one square crop, as in segmentation."""
-    if not getattr(transforms, "crop_size", None) or not getattr(transforms, "resize_size", None):
+    resize_size, crop_size = (getattr(transforms, name, None) or () for name in ("resize_size", "crop_size"))
+    if len(crop_size) != 1 or len(resize_size) != 1:
         return None
+    interpolation = str(transforms.interpolation.value)
     return Preprocessing(
-        resize_px=int(transforms.resize_size[0]),
-        input_px=int(transforms.crop_size[0]),
+        resize_px=int(resize_size[0]),
+        input_px=int(crop_size[0]),
         mean=tuple(transforms.mean),
         std=tuple(transforms.std),
-        interpolation="bicubic" if "bicubic" in str(transforms.interpolation).lower() else "bilinear",
+        # On pictures, torchvision's two kinds of "nearest" are one.
+        interpolation="nearest" if interpolation.startswith("nearest") else interpolation,
     )
 
 
-def from_timm(config: dict[str, Any]) -> Preprocessing:
-    """From the result of `timm.data.resolve_data_config`."""
-    side = int(config["input_size"][-1])
+def from_timm(config: Mapping[str, Any]) -> Preprocessing:
+    """From the result of `timm.data.resolve_data_config`: the preprocessing that timm evaluates the network with."""
+    channels, *size = (int(number) for number in config["input_size"])
+    crop_pct = float(config.get("crop_pct") or DEFAULT_CROP_PCT)
+    height, width = (math.floor(side / crop_pct) for side in size)
+    mean, std = (tuple(config[name]) * (channels if len(config[name]) == 1 else 1) for name in ("mean", "std"))
+    interpolation, mode = str(config["interpolation"]), str(config.get("crop_mode") or "center")
     return Preprocessing(
-        resize_px=math.floor(side / float(config["crop_pct"])),
-        input_px=side,
-        mean=tuple(config["mean"]),
-        std=tuple(config["std"]),
-        interpolation="bicubic" if config["interpolation"] == "bicubic" else "bilinear",
+        resize_px=height if height == width else (height, width),
+        input_px=size[0] if size[0] == size[1] else (size[0], size[1]),
+        mean=mean,
+        std=std,
+        interpolation=TRAINING_ONLY.get(interpolation, interpolation),
+        crop_mode=mode if mode in ("squash", "border") else "center",
     )

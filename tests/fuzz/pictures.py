@@ -30,6 +30,12 @@ def saved(image: Image.Image, kind: str, **options: Any) -> bytes:
     return stream.getvalue()
 
 
+def as_npy(array: np.ndarray) -> bytes:
+    stream = BytesIO()
+    np.save(stream, array, allow_pickle=False)
+    return stream.getvalue()
+
+
 def painted(height: int = 40, width: int = 56) -> np.ndarray:
     """A smooth pattern with some noise, so that every coder has something to do."""
     y, x = np.mgrid[:height, :width]
@@ -91,6 +97,16 @@ def sound_files() -> dict[str, bytes]:
         "tiff 16": saved(deep, "TIFF"),
         "tiff pages": saved(rgb, "TIFF", save_all=True, append_images=[rgb.rotate(7)]),  # others bear marks of a coder
     }
+    bands = np.concatenate([painted()] * 3, axis=2)[:, :, :8]
+    for name, array in {
+        "npy": bands,
+        "npy channels first": np.moveaxis(bands, 2, 0).copy(),
+        "npy 16": bands[:, :, 0].astype(np.uint16) << 8,
+        "npy float": (bands / 255).astype(np.float32),
+    }.items():
+        files[name] = as_npy(array)
+    layers: Any = [Image.fromarray(bands[:, :, band].copy()) for band in range(1, 5)]
+    files["tiff bands"] = saved(grey, "TIFF", save_all=True, append_images=layers)
     for name in ("tiff_lzw", "tiff_adobe_deflate", "packbits", "jpeg"):
         files[f"tiff {name}"] = saved(rgb, "TIFF", compression=name)
     files["tiff group4"] = saved(rgb.convert("1"), "TIFF", compression="group4")
@@ -162,6 +178,8 @@ def bad_size(data: bytearray, random: Random) -> None:
         frame = max(data.find(b"\xff\xc0"), data.find(b"\xff\xc2"))
         if frame >= 0:
             data[frame + 5 : frame + 9] = struct.pack(">HH", *(side & 0xFFFF for side in _sides(random)))
+    elif data[:6] == b"\x93NUMPY":
+        bad_shape(data, random)
     elif data[:4] in (b"II*\0", b"MM\0*"):
         order = "<" if data[0] == ord("I") else ">"
         entry = data.find(struct.pack(f"{order}H", 256 + at))  # the tags of width, length, depth and compression
@@ -169,6 +187,13 @@ def bad_size(data: bytearray, random: Random) -> None:
             data[entry + 8 : entry + 12] = struct.pack(f"{order}I", _sides(random)[0])
     else:
         bad_number(data, random)
+
+
+def bad_shape(data: bytearray, random: Random) -> None:
+    """Another shape in the header of an array, in as many bytes."""
+    start, stop = data.find(b"("), data.find(b")") + 1
+    shape = ", ".join(str(side) for side in (*_sides(random), int(random.integers(0, 40))))
+    data[start:stop] = f"({shape})".encode().ljust(stop - start)[: stop - start]
 
 
 def bad_exif(data: bytearray, random: Random) -> None:
@@ -370,6 +395,12 @@ def avif_in_disguise(side: int) -> bytes:
     return data.replace(b"ispe\0\0\0\0" + struct.pack(">II", side, side), b"ispe\0\0\0\0" + struct.pack(">II", 16, 16))
 
 
+def npy_header(shape: object, dtype: str = "|u1") -> bytes:
+    """The header of an array, without its values."""
+    text = f"{{'descr': '{dtype}', 'fortran_order': False, 'shape': {shape}, }}\n".encode()
+    return b"\x93NUMPY\x02\x00" + struct.pack("<I", len(text)) + text
+
+
 def plain_ppm(side: int) -> bytes:
     """A PPM in letters that says it is large and ends at once."""
     return b"P3\n%d %d\n255\n" % (side, side) + b"0 0 0\n" * 40
@@ -417,6 +448,11 @@ BOMBS: dict[str, Callable[[], bytes]] = {
     "gif just allowed": lambda: lzw_gif(FULL),
     "bmp of ends of lines": lambda: rle_bmp(FULL),
     "bmp of ends of lines just allowed": lambda: rle_bmp(3_900),
+    "npy that says it is huge": lambda: npy_header((60_000, 60_000, 3)),
+    "npy of a deep header": lambda: npy_header("(" * 4_000),
+    "npy of a long header": lambda: npy_header("(40, 56" + " " * 4_000_000 + ")"),
+    "npy of objects": lambda: npy_header((40, 40), "|O") + b"cos\nsystem\n(S'true'\ntR.",
+    "npy just allowed": lambda: npy_header((FULL, FULL, 3)) + bytes(FULL * FULL * 3),
     "ppm plain": lambda: plain_ppm(FULL),
     **({"jpeg2000 tiles": tiles_of_one_pixel} if features.check("jpg_2000") else {}),
     **({"jpeg2000 just allowed": lambda: large_jpeg2000(5_600)} if features.check("jpg_2000") else {}),

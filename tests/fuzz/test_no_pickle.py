@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import pickle
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -39,6 +41,12 @@ for path in sorted(Path(sys.argv[1]).glob("evil*")):
         assert str(path) in str(error), error
     else:
         raise SystemExit(f"{path} was taken for weights")
+"""
+IMAGES = """
+from polyscan.images import ImageOptions, Picture, open_images
+for options in (ImageOptions(), ImageOptions(value_range="image"), ImageOptions(value_range=(0.0, 1.0))):
+    entries = list(open_images(sys.argv[1], options=options).read(range(3)))
+    assert [isinstance(entry, Picture) for entry in entries] == [True, False, False], entries
 """
 ASKED = "assert not found, found\nprint('none')\n"
 
@@ -82,6 +90,18 @@ def test_loading_weights_reads_no_pickle(legacy: bool, tmp_path: Path) -> None:
     torch.save(Bomb(mark), tmp_path / "evil.pt", _use_new_zipfile_serialization=as_zip)
     (tmp_path / "evil.safetensors").write_bytes((tmp_path / "evil.pth").read_bytes())
     stdout, stderr = run_with_hook(LOAD + ASKED, str(tmp_path))
+    assert stdout == "none\n", stderr
+    assert not mark.exists()
+
+
+def test_reading_images_reads_no_pickle(tmp_path: Path) -> None:
+    """An array of objects is a pickle in a `.npy` file: refused, and none of it is run."""
+    mark, folder = tmp_path / "mark", tmp_path / "images"
+    folder.mkdir()
+    np.save(folder / "1.npy", np.zeros((40, 40), np.uint8))
+    np.save(folder / "2.npy", np.array([[Bomb(mark)]], dtype=object), allow_pickle=True)
+    (folder / "3.npy").write_bytes(pickle.dumps(Bomb(mark)))
+    stdout, stderr = run_with_hook(IMAGES + ASKED, str(folder))
     assert stdout == "none\n", stderr
     assert not mark.exists()
 

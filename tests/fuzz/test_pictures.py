@@ -25,7 +25,7 @@ pytestmark = pytest.mark.skipif(os.name != "posix", reason="limits of memory and
 N = int(os.environ.get("FUZZ_N", "300"))
 SEED = int(os.environ.get("FUZZ_SEED", "0"))
 IS_LONG = "FUZZ_N" in os.environ
-KINDS = ("empty: ", "huge: ", "truncated: ", "corrupt: ", "not an image")
+KINDS = ("empty: ", "huge: ", "truncated: ", "corrupt: ", "unsupported: ", "not an image")
 PER_PROCESS = 2_500
 QUICK_BOMBS = [name for name in pictures.BOMBS if pictures.HEAVY not in name and not name.startswith("png i")]
 
@@ -70,7 +70,7 @@ def test_mutants_are_pictures_or_reasons(tmp_path: Path) -> None:
         found += verdicts
     kinds = {verdict["outcome"].split()[0].rstrip(":") for verdict in found}
     # All must occur, or the mutations would test one path only.
-    assert kinds >= {"picture", "huge", "truncated", "corrupt", "not"}
+    assert kinds >= {"picture", "huge", "truncated", "corrupt", "unsupported", "not"}
     if IS_LONG:
         slowest = max(found, key=lambda verdict: verdict["seconds"])
         print(f"{len(found)} files; slowest {slowest}; peak {found[-1]['peak_kib'] >> 10} MiB")  # noqa: T201
@@ -81,7 +81,13 @@ def test_bombs_are_defused(tmp_path: Path) -> None:
     verdicts, _ = verdicts_of(tmp_path, "bombs", *QUICK_BOMBS)
     assert not list(faults(verdicts))
     outcomes = {verdict["end"]: verdict["outcome"] for verdict in verdicts}
-    for name in ("png 60,000 x 60,000", "webp canvas", "jpeg of many scans", "bmp of ends of lines"):
+    for name in (
+        "png 60,000 x 60,000",
+        "npy that says it is huge",
+        "webp canvas",
+        "jpeg of many scans",
+        "bmp of ends of lines",
+    ):
         assert outcomes[name].startswith("huge: "), (name, outcomes[name])
     for name in ("gif without end", "gif comment", "tiff loop"):
         assert outcomes[name].startswith("picture ("), (name, outcomes[name])

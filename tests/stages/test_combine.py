@@ -13,6 +13,7 @@ from polyscan.stats.moments import Moments
 from polyscan.tables.keys import crop_keys, visualization_keys
 
 INPUT = 32
+SIZE = (INPUT, INPUT)
 
 
 def layer(**changes: float) -> pd.Series:
@@ -22,14 +23,21 @@ def layer(**changes: float) -> pd.Series:
 
 def test_a_box_is_the_receptive_field_cut_at_the_edges() -> None:
     rows = pd.DataFrame({"y": [0, 1, 7], "x": [0, 5, 15]})
-    boxes = boxes_of(rows, layer(), INPUT)
+    boxes = boxes_of(rows, layer(), SIZE)
     # rows: -3..4, 1..8, 25..32; columns: 0..3, 10..13, 30..33 cut at 32
     assert boxes.tolist() == [[0, 0, 4, 3], [1, 10, 8, 13], [25, 30, 32, 32]]
 
 
 def test_a_field_without_bound_is_the_whole_image() -> None:
-    boxes = boxes_of(pd.DataFrame({"y": [0, 3], "x": [1, 2]}), layer(field_y=np.inf, field_x=np.inf), INPUT)
+    boxes = boxes_of(pd.DataFrame({"y": [0, 3], "x": [1, 2]}), layer(field_y=np.inf, field_x=np.inf), SIZE)
     assert boxes.tolist() == [[0, 0, INPUT, INPUT]] * 2
+
+
+def test_boxes_are_cut_at_the_edges_of_an_input_that_is_not_square() -> None:
+    rows = pd.DataFrame({"y": [0, 7], "x": [0, 15]})
+    assert boxes_of(rows, layer(), (30, 20)).tolist() == [[0, 0, 4, 3], [25, 20, 30, 20]]
+    whole = boxes_of(rows, layer(field_y=np.inf, field_x=np.inf), (30, 20))
+    assert whole.tolist() == [[0, 0, 30, 20]] * 2
 
 
 def test_the_same_crop_has_one_key_and_others_have_others() -> None:

@@ -204,11 +204,11 @@ def test_parts_of_an_image_are_those_that_places_see(axis: Axis, size: int) -> N
             box = tuple(int(min(max(edge, 0), side)) for edge in (*edges, *ends))
             seen[box] = seen.get(box, 0) + 1
     whole = seen.pop((0, 0, side, side), 0)
-    of_part, of_whole = box_shares(point(axis, size), side)
+    of_part, of_whole = box_shares(point(axis, size), (side, side))
     assert of_whole == whole / size**2
     assert sorted(of_part.tolist()) == sorted(count / size**2 for count in seen.values())
 
 
 def test_a_layer_without_a_field_sees_the_whole_image() -> None:
-    of_part, of_whole = box_shares(ReadPoint("layer", 0, 4, (1, 1), None, "", False, "node", Layout(1)), 16)
+    of_part, of_whole = box_shares(ReadPoint("layer", 0, 4, (1, 1), None, "", False, "node", Layout(1)), (16, 16))
     assert (len(of_part), of_whole) == (0, 1.0)

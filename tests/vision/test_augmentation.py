@@ -47,6 +47,17 @@ def test_a_factor_of_two_shows_the_middle_half(monkeypatch):
     torch.testing.assert_close(found, expected)
 
 
+@pytest.mark.parametrize(("height", "width"), [(20, 10), (10, 20)])
+def test_a_turn_of_an_image_that_is_not_square_shears_nothing(monkeypatch, noise, height, width):
+    """By a right angle, the middle square is what it is in a square image."""
+    images = noise(1, 3, height, width)
+    found = with_extremes(monkeypatch, rotate_degrees=90, aspect=height / width).turned(images, 0)
+    top, left = (height - 10) // 2, (width - 10) // 2
+    middle = images[:, :, top : top + 10, left : left + 10]
+    expected = middle.rot90(1, dims=(2, 3))
+    torch.testing.assert_close(found[:, :, top : top + 10, left : left + 10], expected, rtol=1e-4, atol=1e-5)
+
+
 def test_draws_fill_their_range_and_no_more():
     drawn = views(seeds=range(40), steps=50, rotate_degrees=10, scale=0.1, jitter_px=3)
     matrices = torch.stack([drawn._matrices[step] for step in range(50)])

@@ -18,7 +18,7 @@ from polyscan.vision.feature_visualization import (
     Elbow,
     ElbowSettings,
     ascent_to,
-    canvas_px,
+    canvas_size,
     numbers_of,
     visualize,
 )
@@ -52,9 +52,9 @@ def reader(network_of):
 def ascent_of(reader, layer, *, numbers=torch.float32, **settings):
     point = next(point for point in reader.points if point.layer == layer)
     chosen = AscentSettings(**({"steps": 24, "batch": 4} | settings))
-    side = canvas_px(point, reader.network.preprocessing, chosen)
+    size = canvas_size(point, reader.network.preprocessing, chosen)
     own_maps = reader.own_maps(point, numbers)
-    return Ascent(reader.trunk(point), own_maps, reader.network.preprocessing, side, chosen, device=CPU)
+    return Ascent(reader.trunk(point), own_maps, reader.network.preprocessing, size, chosen, device=CPU)
 
 
 def seed_of(channel, index, tries):
@@ -69,7 +69,7 @@ def test_units_rise(reader, layer, factor, jitter_px, numbers):
     channels, seeds = [1, 2, 3, 4], [11, 12, 13, 14]  # logit 0 has negative weights: grey is its best
     before, images = ascent.peaks(ascent.starts(seeds), channels), ascent(channels, seeds)
     after = ascent.peaks(images, channels)
-    assert images.shape == (4, ascent.shape.side, ascent.shape.side, 3)
+    assert images.shape == (4, *ascent.shape.size, 3)
     assert images.dtype == np.uint8
     # Random weights want fine grain, which jitter blurs; trained ones do less.
     assert (after > before + (factor if jitter_px == 0 else 2) * np.abs(before)).all(), (before, after)
@@ -180,7 +180,7 @@ def test_seeds_matter(reader):
 
 @pytest.mark.parametrize("channels", [1, 3])
 def test_starts_are_grey_and_each_seeds_own(channels):
-    shape = SpectrumShape(20, channels, CPU)
+    shape = SpectrumShape((20, 20), channels, CPU)
     first, second = shape.start([5, 6]), shape.start([6, 5])
     assert torch.equal(first, second.flip(0))
     images = shape.images(first)
@@ -189,9 +189,9 @@ def test_starts_are_grey_and_each_seeds_own(channels):
     assert images[0].std() > 0
 
 
-@pytest.mark.parametrize("side", [16, 21])
-def test_jitter_moves_the_image_and_nothing_else(side):
-    shape = SpectrumShape(side, 3, CPU)
+@pytest.mark.parametrize("size", [(16, 16), (21, 21), (16, 29)])
+def test_jitter_moves_the_image_and_nothing_else(size):
+    shape = SpectrumShape(size, 3, CPU)
     spectra = shape.start([1, 2, 3]) * 30
     still = shape.images(spectra)
     moved = shape.images(spectra, torch.tensor([[3.0, 0.0], [0.0, -2.0], [5.0, 7.0]]))
@@ -216,7 +216,9 @@ def test_the_canvas_covers_the_field_of_the_middle(network_of, jitter_px):
     )  # fmt: skip
     reader = Reader(network_of(module, side=224), "all")
     settings = AscentSettings(jitter_px=jitter_px)
-    sides = [canvas_px(point, reader.network.preprocessing, settings) for point in reader.points]
+    sizes = [canvas_size(point, reader.network.preprocessing, settings) for point in reader.points]
+    assert all(height == width for height, width in sizes)
+    sides = [height for height, _ in sizes]
     assert sides == sorted(sides)
     assert sides[0] >= 16
     assert sides[-1] < 224
@@ -229,10 +231,11 @@ def test_the_canvas_covers_the_field_of_the_middle(network_of, jitter_px):
 
 def test_the_canvas_of_what_sees_all_is_the_input(reader):
     preprocessing = reader.network.preprocessing
-    sides = {p.layer: canvas_px(p, preprocessing, AscentSettings(jitter_px=0)) for p in reader.points}
-    assert sides == {"0": 16, "3": 16, "5": 20, "9": 48}
-    assert canvas_px(reader.points[1], preprocessing, AscentSettings(canvas_px=33)) == 33
-    assert canvas_px(reader.points[2], preprocessing, AscentSettings(jitter_px=100)) == 48  # never above the input's
+    sides = {p.layer: canvas_size(p, preprocessing, AscentSettings(jitter_px=0)) for p in reader.points}
+    assert sides == {"0": (16, 16), "3": (16, 16), "5": (20, 20), "9": (48, 48)}
+    assert canvas_size(reader.points[1], preprocessing, AscentSettings(canvas_px=33)) == (33, 33)
+    # Never above the input's.
+    assert canvas_size(reader.points[2], preprocessing, AscentSettings(jitter_px=100)) == (48, 48)
 
 
 # ---- the elbow ------------------------------------------------------------------------------------------------------

@@ -213,9 +213,28 @@ def test_preprocessing_is_the_networks_with_what_the_request_sets(folder):
         load(folder, channels=3, mean=(0.1, 0.2))
 
 
+def test_input_that_is_not_square_and_has_many_channels(folder):
+    own = load(folder, input_px=(16, 24), channels=8, mean=0.5, std=0.25).preprocessing
+    assert own == Preprocessing((16, 24), (16, 24), (0.5,) * 8, (0.25,) * 8)
+    assert load(folder, input_px=(16, 24), resize_px=20).preprocessing.resize_px == (20, 30)
+    assert load(folder, input_px=(16, 24), resize_px=(18, 24)).preprocessing.resize_px == (18, 24)
+    assert load(folder, std=(0.2,) * 5).preprocessing.channels == 5
+    with pytest.raises(ModelError, match=r"`resize_px` 15 is smaller than `input_px` 16, .* Raise `resize_px`"):
+        load(folder, resize_px=15)
+
+
+def test_a_request_may_set_crop_mode_and_interpolation(folder):
+    own = load(
+        folder, name="torchvision:resnet18", input_px=None, crop_mode="squash", interpolation="box"
+    ).preprocessing
+    assert (own.crop_mode, own.interpolation, own.resize_px) == ("squash", "box", 256)
+
+
 def test_timms_own_preprocessing(folder):
     own = load(folder, name="timm:mobilenetv3_small_050", input_px=None).preprocessing
     assert (own.resize_px, own.input_px, own.interpolation) == (256, 224, "bicubic")
+    squashed = load(folder, name="timm:convnext_tiny.fb_in22k_ft_in1k_384", input_px=None).preprocessing
+    assert (squashed.resize_px, squashed.input_px, squashed.crop_mode) == (384, 384, "squash")
 
 
 def test_the_digest_is_of_the_weights_alone():

@@ -49,6 +49,17 @@ def test_small_and_grey_images(squeeze):
         assert torch.equal(squeeze.features(grey), squeeze.features(grey.repeat(1, 3, 1, 1)))
 
 
+def test_images_that_are_not_square_keep_their_shape_and_many_channels_are_seen_by_three(squeeze):
+    generator = torch.Generator().manual_seed(0)
+    with torch.inference_mode():
+        wide = torch.rand(2, 3, 20, 30, generator=generator)
+        upsampled = nn.functional.interpolate(wide, size=(64, 96), mode="bilinear", align_corners=False)
+        assert torch.equal(squeeze.features(wide), squeeze.features(upsampled))
+        many = torch.rand(2, 8, 64, 80, generator=generator)
+        assert torch.equal(squeeze.features(many), squeeze.features(many[:, :3]))
+        assert torch.equal(squeeze.features(many[:, :2]), squeeze.features(many[:, :1].repeat(1, 3, 1, 1)))
+
+
 def test_features_of_the_scanned_network(network_of):
     torch.manual_seed(0)
     module = nn.Sequential(nn.Conv2d(1, 5, 3), nn.ReLU(inplace=True), nn.Conv2d(5, 4, 3, stride=2), nn.Flatten(),

@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from polyscan.images import ImageSource, Picture
+from polyscan.inputs.views import views
 from polyscan.job import Job
 from polyscan.shards import seed
 from polyscan.stages.embed.vectors import Crop, embedded
@@ -71,11 +72,9 @@ class ConceptVectors:
         generator = np.random.default_rng(seed(self.job.seed, "concepts' images"))
         count = min(self.job.survey.images, len(self.images))
         ids = np.sort(generator.permutation(len(self.images))[:count]).tolist()
-        for entry in self.images.read(ids):
-            if isinstance(entry, Picture):
-                view = self.preprocessing.view(entry.pixels)
-                pictures.append(entry)
-                yield view
+        for picture, view in views(self.preprocessing, self.images.read(ids)):
+            pictures.append(picture)
+            yield view
 
 
 def _whitening_rows(vectors: Float32[np.ndarray, "n d"]) -> Iterator[ConceptRow]:

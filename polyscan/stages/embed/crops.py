@@ -16,6 +16,7 @@ from polyscan.run import Run
 from polyscan.stages.embed.vectors import Crop, embedded
 from polyscan.tables import Columns
 from polyscan.units import REAL
+from polyscan.vision.channels import picture_of
 from polyscan.vision.embedders import Embedder
 from polyscan.vision.preprocessing import Preprocessing
 
@@ -116,7 +117,7 @@ class Crops:
 
 def jpeg(crop: Crop, side: int) -> bytes:
     """The crop as a JPEG of at most `side` px; a smaller one is enlarged by a whole factor, so pixels stay visible."""
-    picture = Image.fromarray(crop if crop.shape[2] == 3 else crop[:, :, 0])
+    picture = picture_of(crop)
     longest = max(picture.size)
     if longest > side:
         scale = side / longest

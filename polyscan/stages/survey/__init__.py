@@ -79,8 +79,8 @@ class Worker:
         return whitening, random_clarity(whitening(sample.vectors), self.job.collect.k, generator=generator)
 
     def _space(self, point: ReadPoint) -> Row:
-        input_px = self.reader.network.preprocessing.input_px
-        return compared(point, self.reader.points, wanted=self.job.survey.space, input_px=input_px)
+        input_size = self.reader.network.preprocessing.size
+        return compared(point, self.reader.points, wanted=self.job.survey.space, input_size=input_size)
 
     def _view(self, layer: str, space: Row) -> View:
         """The map whose features a layer's evidence is compared by, if it is compared by features."""

@@ -45,14 +45,14 @@ def virtual_row(row: Row, role: str, n_units: int) -> Row:
     return {**row, **virtual, "readout": f"{role} of: {row['readout']}"}
 
 
-def compared(point: ReadPoint, points: Sequence[ReadPoint], *, wanted: str, input_px: int) -> Row:
+def compared(point: ReadPoint, points: Sequence[ReadPoint], *, wanted: str, input_size: tuple[int, int]) -> Row:
     """The next stage, and the space in which a layer's evidence is compared.
 
     Args:
         point: the layer.
         points: all scanned layers.
         wanted: `survey.space` of the job.
-        input_px: side of the network's input.
+        input_size: height and width of the network's input.
     """
     shape = (point.n_channels, point.map_size)
     deeper = (p for p in points[point.depth + 1 :] if has_space(p) and (p.n_channels, p.map_size) != shape)
@@ -60,7 +60,7 @@ def compared(point: ReadPoint, points: Sequence[ReadPoint], *, wanted: str, inpu
     space = wanted
     if wanted == "auto":
         space = "next" if following and has_space(point) else "own"
-        if not has_space(point) or (space == "own" and covers(point, input_px)):
+        if not has_space(point) or (space == "own" and covers(point, input_size)):
             space = "image"
     return {"next": following, "space": "own" if space == "next" and not following else space}
 
@@ -70,9 +70,11 @@ def has_space(point: ReadPoint) -> bool:
     return point.field is not None and point.map_size != (1, 1)
 
 
-def covers(point: ReadPoint, input_px: int) -> bool:
+def covers(point: ReadPoint, input_size: tuple[int, int]) -> bool:
     """Whether the receptive field of every position holds the whole image."""
     if point.field is None:
         return True
     lasts = [axis.low + (size - 1) * axis.stride for axis, size in zip(point.field, point.map_size, strict=True)]
-    return all(last <= 0 for last in lasts) and all(axis.high >= input_px - 1 for axis in point.field)
+    return all(last <= 0 for last in lasts) and all(
+        axis.high >= side - 1 for axis, side in zip(point.field, input_size, strict=True)
+    )

@@ -12,7 +12,7 @@ from jaxtyping import Float, Float32, Float64, Int64
 from torch import Tensor
 
 from polyscan.errors import ImagesError
-from polyscan.images import ImageSource
+from polyscan.images import ImageSource, Reject
 from polyscan.inputs.batches import batches
 from polyscan.job import Job
 from polyscan.shards import seed
@@ -91,8 +91,7 @@ class _SampleTally:
 
     def result(self, images: Int64[np.ndarray, " i"], seen: list[int]) -> Sampled:
         """The whole sample; `seen` are the rows of the images that could be read."""
-        if self.total is None:
-            raise ImagesError("none of the survey's images could be read; check `images.source`")
+        assert self.total is not None
         vectors = self.vectors.result()
         places = np.stack([np.repeat(images, self.drawn.shape[1]), self.drawn[seen].ravel()], axis=1)
         return Sampled(vectors, places, (self.total / self.n).T.cpu().numpy())
@@ -119,7 +118,7 @@ class Sampler:
         Images for which a map is not finite leave the sample; they are rejects of `collect`, too.
 
         Raises:
-            ImagesError: if no image is left.
+            ImagesError: if none of the images could be read; the message says why.
         """
         while True:
             images, seen, tallies = self._pass(reader, views)
@@ -137,7 +136,8 @@ class Sampler:
         tallies = {view: _SampleTally(self._positions(points[view.layer][1], per_image)) for view in views}
         row = {image: number for number, image in enumerate(self.sample)}
         seen: list[int] = []
-        for batch in batches(reader.network, self.images, self.sample, self.job.collect.batch):
+        rejects: list[Reject] = []
+        for batch in batches(reader.network, self.images, self.sample, self.job.collect.batch, rejects):
             rows = [row[picture.image] for picture in batch.pictures]
             seen += rows
 
@@ -147,6 +147,9 @@ class Sampler:
                         tally.add(view.of(maps[: len(rows)]), rows)
 
             reader.read(batch.inputs, gather)
+        if not seen:
+            first = f" ({rejects[0].path}: {rejects[0].reason})" if rejects else ""
+            raise ImagesError(f"none of the survey's images could be read{first}; check `images.source`")
         return np.array(self.sample, dtype=np.int64)[seen], seen, tallies
 
     def _positions(self, point: ReadPoint, per_image: int) -> Int64[np.ndarray, "images per"]:

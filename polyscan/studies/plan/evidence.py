@@ -40,7 +40,7 @@ def distinct_crops(outlook: Outlook) -> tuple[Count, Count]:
     for layer in outlook.layers:
         n_real = layer.point.n_channels * outlook.n
         is_compared = layer.space == "image"
-        of_part, of_whole = box_shares(layer.point, outlook.reader.network.preprocessing.input_px)
+        of_part, of_whole = box_shares(layer.point, outlook.reader.network.preprocessing.size)
         embedded.add(layer.n_units * outlook.n if is_compared else n_real * outlook.job.embed.crops, of_part, of_whole)
         shown.add(n_real * (outlook.job.embed.thumbnail_px > 0), of_part, of_whole)
     if outlook.has_pool:
@@ -76,14 +76,14 @@ class _CropTally:
         return Count(self.most + min(self.whole, self.n_images), self.expected + expected_whole)
 
 
-def box_shares(point: ReadPoint, input_px: int) -> tuple[np.ndarray, float]:
+def box_shares(point: ReadPoint, input_size: tuple[int, int]) -> tuple[np.ndarray, float]:
     """Shares of a map's places by the part of the image that they see, and the share that sees the whole image."""
     if point.field is None:
         return np.empty(0), 1.0
     y, x = np.divmod(np.arange(point.map_size[0] * point.map_size[1]), point.map_size[1])
-    boxes = boxes_of(pd.DataFrame({"y": y, "x": x}), pd.Series(layer_row(point)), input_px)
+    boxes = boxes_of(pd.DataFrame({"y": y, "x": x}), pd.Series(layer_row(point)), input_size)
     parts, counts = np.unique(boxes, axis=0, return_counts=True)
-    is_whole = (parts == (0, 0, input_px, input_px)).all(axis=1)
+    is_whole = (parts == (0, 0, *input_size)).all(axis=1)
     shares = counts / counts.sum()
     return shares[~is_whole], float(shares[is_whole].sum())
 

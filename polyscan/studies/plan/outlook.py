@@ -99,8 +99,8 @@ class Outlook:
 
     def _space(self, point: ReadPoint) -> tuple[str, ReadPoint]:
         points = self.reader.points
-        input_px = self.reader.network.preprocessing.input_px
-        comparison = compared(point, points, wanted=self.job.survey.space, input_px=input_px)
+        input_size = self.reader.network.preprocessing.size
+        comparison = compared(point, points, wanted=self.job.survey.space, input_size=input_size)
         space = str(comparison["space"])
         return space, next(p for p in points if p.layer == comparison["next"]) if space == "next" else point
 
@@ -128,8 +128,8 @@ class Outlook:
         return seconds(lambda: self.embedder(crops)) / len(crops)
 
     def _blank(self, n: int) -> UInt8[np.ndarray, "n y x c"]:
-        side, channels = self.embedder.preprocessing.input_px, self.embedder.preprocessing.channels
-        return np.zeros((n, side, side, channels), dtype=np.uint8)
+        preprocessing = self.embedder.preprocessing
+        return np.zeros((n, *preprocessing.size, preprocessing.channels), dtype=np.uint8)
 
     @cached_property
     def unit_cost(self) -> SetCost:

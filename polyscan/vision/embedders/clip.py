@@ -11,6 +11,7 @@ from jaxtyping import Float32
 
 from polyscan.errors import ModelError, nearest
 from polyscan.vision.embedders.embedder import Embedder, EmbedderRequest
+from polyscan.vision.framing import Size, sides
 from polyscan.vision.networks import Network
 from polyscan.vision.preprocessing import Preprocessing
 
@@ -55,8 +56,8 @@ def _loaded_clip(name: str, weights: str, device: torch.device) -> Any:
 def _clip_preprocessing(clip: Any, name: str, input_px: int | None) -> Preprocessing:
     import open_clip  # noqa: PLC0415  # as above
 
-    side = clip.visual.image_size
-    side = int(side[0] if isinstance(side, tuple | list) else side)
+    size: Size = sides(clip.visual.image_size)
+    side = size[0] if size[0] == size[1] else size
     if input_px not in (None, side):
         raise ModelError(f"open_clip {name} takes {side} px, `embed.input_px` is {input_px}; leave it out")
     mean = getattr(clip.visual, "image_mean", None) or open_clip.OPENAI_DATASET_MEAN

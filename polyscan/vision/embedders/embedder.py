@@ -63,14 +63,14 @@ def checked(embedder: Embedder) -> Embedder:
     Raises:
         ModelError: if it gives something else; the message says what.
     """
-    side, channels = embedder.preprocessing.input_px, embedder.preprocessing.channels
-    example = torch.zeros(2, channels, side, side, device=embedder.device)
+    height, width = embedder.preprocessing.size
+    example = torch.zeros(2, embedder.preprocessing.channels, height, width, device=embedder.device)
     with torch.inference_mode():
         shape = tuple(embedder.encode(example).shape)
     if len(shape) != 2 or shape[0] != 2:
         raise ModelError(
-            f"{embedder.name} gives {shape} for 2 images of {side} px, but must give one vector per image, (2, "
-            "dimensions); choose another embedder"
+            f"{embedder.name} gives {shape} for 2 images of {height} x {width} px, but must give one vector per image, "
+            "(2, dimensions); choose another embedder"
         )
     return embedder
 

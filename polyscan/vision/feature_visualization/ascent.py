@@ -13,6 +13,7 @@ from torch import Tensor
 
 from polyscan.vision.feature_visualization.augmentation import Views
 from polyscan.vision.feature_visualization.spectrum import SpectrumShape
+from polyscan.vision.framing import Size, sides
 from polyscan.vision.perceptual import PerceptualDistance
 from polyscan.vision.preprocessing import Preprocessing
 from polyscan.vision.readouts import OwnMaps, Reader, ReadPoint, Trunk
@@ -34,7 +35,7 @@ class AscentSettings:
         rotate_degrees: random rotations at each step.
         scale: random factors of size at each step.
         batch: number of images optimised at once; the same in every batch, even if fewer are needed.
-        canvas_px: side of the image; None for the receptive field and a margin.
+        canvas_px: side of a square image; None for the receptive field and a margin.
     """
 
     steps: int = 128
@@ -60,15 +61,20 @@ def numbers_of(precision: str, device: torch.device) -> torch.dtype:
     return torch.bfloat16 if is_faster else torch.float32
 
 
-def canvas_px(point: ReadPoint, preprocessing: Preprocessing, settings: AscentSettings) -> int:
-    """Side of the image: the receptive field, room for the jitter and one stride on each side; at most the input's."""
+def canvas_size(point: ReadPoint, preprocessing: Preprocessing, settings: AscentSettings) -> Size:
+    """Height and width of the image in px, at most those of the input.
+
+    A square of the receptive field, room for the jitter and one stride on each side; the whole input if it is seen.
+    """
     if settings.canvas_px is not None:
-        return settings.canvas_px
+        return sides(settings.canvas_px)
     if point.field is None or max(point.map_size) == 1:
-        return preprocessing.input_px
+        return preprocessing.size
     largest = max(axis.field + 2 * axis.stride for axis in point.field) + 2 * settings.jitter_px
     stride = math.ceil(max(axis.stride for axis in point.field))
-    return min(preprocessing.input_px, max(SMALLEST_CANVAS, math.ceil(largest / stride) * stride))
+    side = max(SMALLEST_CANVAS, math.ceil(largest / stride) * stride)
+    height, width = preprocessing.size
+    return min(height, side), min(width, side)
 
 
 class Ascent:
@@ -79,7 +85,7 @@ class Ascent:
         own_maps: the same, but gives the map of one unit per image, perhaps in a shorter number format; the ascent
             uses its gradients.
         preprocessing: the network's.
-        side: side of the images in px.
+        size: height and width of the images in px.
         settings: how images are optimised.
         device: where the network runs.
     """
@@ -89,7 +95,7 @@ class Ascent:
         trunk: Trunk,
         own_maps: OwnMaps,
         preprocessing: Preprocessing,
-        side: int,
+        size: Size,
         settings: AscentSettings,
         *,
         device: torch.device,
@@ -98,7 +104,7 @@ class Ascent:
         self.own_maps = own_maps
         self.preprocessing = preprocessing
         self.settings = settings
-        self.shape = SpectrumShape(side, preprocessing.channels, device)
+        self.shape = SpectrumShape(size, preprocessing.channels, device)
         self.device = device
 
     def __call__(
@@ -170,6 +176,7 @@ class Ascent:
             jitter_px=settings.jitter_px,
             rotate_degrees=settings.rotate_degrees,
             scale=settings.scale,
+            aspect=self.shape.size[0] / self.shape.size[1],
             device=self.device,
         )
 
@@ -190,5 +197,5 @@ def ascent_to(
     own_maps = reader.own_maps(point, numbers_of(precision, network.device))
     if compiled:
         own_maps = torch.compile(own_maps, dynamic=False)
-    side = canvas_px(point, network.preprocessing, settings)
-    return Ascent(reader.trunk(point), own_maps, network.preprocessing, side, settings, device=network.device)
+    size = canvas_size(point, network.preprocessing, settings)
+    return Ascent(reader.trunk(point), own_maps, network.preprocessing, size, settings, device=network.device)

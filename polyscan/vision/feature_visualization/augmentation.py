@@ -26,6 +26,7 @@ class Views:
         jitter_px: shifts, uniform in -jitter..jitter along both axes.
         rotate_degrees: rotations around the middle, uniform in -rotate..rotate.
         scale: factors of size, log-uniform in 1 / (1 + scale)..1 + scale.
+        aspect: height of the images divided by their width.
         device: where the images are.
     """
 
@@ -37,6 +38,7 @@ class Views:
         jitter_px: int,
         rotate_degrees: float,
         scale: float,
+        aspect: float = 1.0,
         device: torch.device,
     ) -> None:
         self._shifts = self._matrices = None
@@ -44,7 +46,8 @@ class Views:
             self._shifts = torch.from_numpy(_uniforms(seeds, SHIFTS, steps) * np.float32(jitter_px)).to(device)
         if rotate_degrees or scale:
             uniforms = _uniforms(seeds, TURNS, steps)
-            matrices = _matrices(np.deg2rad(rotate_degrees) * uniforms[..., 0], (1 + scale) ** uniforms[..., 1])
+            turns, factors = np.deg2rad(rotate_degrees) * uniforms[..., 0], (1 + scale) ** uniforms[..., 1]
+            matrices = _matrices(turns, factors, np.float32(aspect))
             self._matrices = torch.from_numpy(matrices).to(device)
 
     def shifts(self, step: int) -> Float[Tensor, "b 2"] | None:
@@ -66,9 +69,9 @@ def _uniforms(seeds: Sequence[int], stream: int, steps: int) -> Float32[np.ndarr
 
 
 def _matrices(
-    angles: Float32[np.ndarray, "s b"], factors: Float32[np.ndarray, "s b"]
+    angles: Float32[np.ndarray, "s b"], factors: Float32[np.ndarray, "s b"], aspect: np.float32
 ) -> Float32[np.ndarray, "s b 2 3"]:
-    """Affine maps from positions in the view to positions in the image."""
+    """Affine maps from positions in the view to positions in the image, both of which go from -1 to 1 on each axis."""
     cosine, sine, zero = np.cos(angles) / factors, np.sin(angles) / factors, np.zeros_like(angles)
-    rows = [np.stack([cosine, -sine, zero], axis=-1), np.stack([sine, cosine, zero], axis=-1)]
+    rows = [np.stack([cosine, -sine * aspect, zero], axis=-1), np.stack([sine / aspect, cosine, zero], axis=-1)]
     return np.stack(rows, axis=-2).astype(np.float32)

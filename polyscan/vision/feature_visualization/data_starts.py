@@ -14,6 +14,7 @@ from jaxtyping import Float, Float32, UInt8
 
 from polyscan.stats.clustering import gram, kmeans
 from polyscan.vision.feature_visualization.ascent import Ascent
+from polyscan.vision.framing import Size
 from polyscan.vision.perceptual import PerceptualDistance
 
 RESTARTS = 10
@@ -92,22 +93,19 @@ def cluster_means(
     return (means / 255).astype(np.float32).transpose(0, 3, 1, 2), sizes[order]
 
 
-def window(
-    view: UInt8[np.ndarray, "s s c"], box: tuple[int, int, int, int], side: int
-) -> UInt8[np.ndarray, "side side c"]:
-    """The square around the middle of a box, shifted to stay in the view; a view that is too small is edge-padded.
+def window(view: UInt8[np.ndarray, "y x c"], box: tuple[int, int, int, int], size: Size) -> UInt8[np.ndarray, "h w c"]:
+    """The part around the middle of a box, shifted to stay in the view; a view that is too small is edge-padded.
 
     Args:
         view: what the network sees of an image.
         box: top, left, bottom, right of the receptive field of the unit's peak.
-        side: side of the square in px.
+        size: height and width of the part in px.
     """
-    top, left, bottom, right = box
-    spare = max(0, side - view.shape[0])
-    if spare:
-        view = np.pad(view, ((spare // 2, spare - spare // 2),) * 2 + ((0, 0),), mode="edge")
-    corner = [
-        min(max(0, (low + high) // 2 + spare // 2 - side // 2), view.shape[0] - side)
-        for low, high in ((top, bottom), (left, right))
-    ]
-    return view[corner[0] : corner[0] + side, corner[1] : corner[1] + side]
+    spare = [max(0, side - length) for side, length in zip(size, view.shape, strict=False)]
+    if any(spare):
+        view = np.pad(view, [(more // 2, more - more // 2) for more in spare] + [(0, 0)], mode="edge")
+    top, left = (
+        min(max(0, (low + high) // 2 + more // 2 - side // 2), length - side)
+        for low, high, more, side, length in zip(box[:2], box[2:], spare, size, view.shape, strict=False)
+    )
+    return view[top : top + size[0], left : left + size[1]]

@@ -13,6 +13,8 @@ import torch
 from jaxtyping import Complex, Float
 from torch import Tensor
 
+from polyscan.vision.framing import Size
+
 # The colour correlations of natural images, which lucid took from ImageNet; columns scaled to norm at most 1.
 COLOURS = ((0.26, 0.09, 0.02), (0.27, 0.00, -0.05), (0.27, -0.09, 0.03))
 START_SD = 0.01
@@ -20,29 +22,29 @@ DARKEST = 0.02
 
 
 class SpectrumShape:
-    """Spectra of square images of one size and number of channels.
+    """Spectra of images of one size and number of channels; colours are decorrelated if there are three.
 
     Args:
-        side: side of the image in px.
-        channels: 1 or 3.
+        size: height and width of the image in px.
+        channels: number of channels.
         device: where the images are computed.
     """
 
-    def __init__(self, side: int, channels: int, device: torch.device) -> None:
-        self.side = side
+    def __init__(self, size: Size, channels: int, device: torch.device) -> None:
+        self.size = size
         self.channels = channels
         self.device = device
-        rows = torch.fft.fftfreq(side, device=device)[:, None]
-        columns = torch.fft.rfftfreq(side, device=device)[None, :]
+        rows = torch.fft.fftfreq(size[0], device=device)[:, None]
+        columns = torch.fft.rfftfreq(size[1], device=device)[None, :]
         self._rows, self._columns = rows, columns
         radius = (rows.square() + columns.square()).sqrt()
-        self._scale = 1 / (4 * radius.clamp(min=1 / side))  # [y, f]; 4 as in lucid
+        self._scale = 1 / (4 * radius.clamp(min=1 / max(size)))  # [y, f]; 4 as in lucid
         colours = torch.tensor(COLOURS, device=device)
         self._colours = colours / colours.norm(dim=0).max()
 
     def start(self, seeds: Sequence[int]) -> Float[Tensor, "b c y f 2"]:
         """Random spectra, each drawn from its seed on the CPU, so that they are the same on every device."""
-        shape = (self.channels, self.side, self.side // 2 + 1, 2)
+        shape = (self.channels, self.size[0], self.size[1] // 2 + 1, 2)
         draws = [np.random.default_rng(seed).standard_normal(shape, dtype=np.float32) for seed in seeds]
         return torch.from_numpy(np.stack(draws) * np.float32(START_SD)).to(self.device)
 
@@ -61,7 +63,7 @@ class SpectrumShape:
         if shifts is not None:
             spectrum = spectrum * self._phases(shifts)
         # Axis by axis: `irfft2` takes twice as long.
-        image = torch.fft.irfft(torch.fft.ifft(spectrum, dim=2, norm="ortho"), n=self.side, dim=3, norm="ortho")
+        image = torch.fft.irfft(torch.fft.ifft(spectrum, dim=2, norm="ortho"), n=self.size[1], dim=3, norm="ortho")
         if self.channels == len(COLOURS):
             # A matrix product; a convolution of three channels takes ten times as long.
             image = (self._colours @ image.flatten(2)).view_as(image)

@@ -12,7 +12,7 @@ from typing import Any
 
 from torch import fx, nn
 
-from polyscan.vision.fields.axes import dims_of
+from polyscan.vision.fields.graph import dims_of
 from polyscan.vision.readouts.calls import calls_of, modules_around, output_of
 from polyscan.vision.tracing import LAYER_TYPES, asks_shape, function_name, readers, shape_of
 

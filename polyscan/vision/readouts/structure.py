@@ -119,8 +119,8 @@ def _further_arguments(module: nn.Module) -> str:
 
 def example(network: Network, count: int) -> Float[Tensor, "b c y x"]:
     """Inputs of fixed noise; they show whether a graph took another branch than the network."""
-    side, channels = network.preprocessing.input_px, network.preprocessing.channels
-    noise = torch.randn(count, channels, side, side, generator=torch.Generator().manual_seed(0))
+    shape = (network.preprocessing.channels, *network.preprocessing.size)
+    noise = torch.randn(count, *shape, generator=torch.Generator().manual_seed(0))
     return noise.to(network.device).contiguous(memory_format=torch.channels_last)
 
 

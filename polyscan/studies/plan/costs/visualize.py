@@ -10,7 +10,8 @@ from polyscan.stages.visualize import ascent_of, ascent_settings
 from polyscan.studies.plan.measuring import seconds
 from polyscan.studies.plan.outlook import Outlook
 from polyscan.studies.plan.row import PlanRow
-from polyscan.vision.feature_visualization import canvas_px
+from polyscan.vision.channels import COLOURS
+from polyscan.vision.feature_visualization import canvas_size
 from polyscan.vision.readouts import ReadPoint
 
 MEASURED_LAYERS = 5
@@ -32,12 +33,12 @@ def cost(outlook: Outlook) -> PlanRow:
     steps = [_step_seconds(outlook, layers[place][0]) for place in measured]
     step = np.interp(range(len(layers)), measured, steps)
     time_ = settings.steps * sum(_n_images(outlook, n) * step_s for (_, n), step_s in zip(layers, step, strict=True))
-    sides = [canvas_px(point, preprocessing, ascent_settings(settings)) for point, _ in layers]
-    pixels = sum(n * outlook.n_pictures * side**2 for (_, n), side in zip(layers, sides, strict=True))
-    bytes_ = pixels * preprocessing.channels * PNG_BYTES
+    canvases = [math.prod(canvas_size(point, preprocessing, ascent_settings(settings))) for point, _ in layers]
+    pixels = sum(n * outlook.n_pictures * canvas for (_, n), canvas in zip(layers, canvases, strict=True))
+    bytes_ = pixels * min(preprocessing.channels, COLOURS) * PNG_BYTES
     shards = sum(math.ceil(n / settings.units_per_shard) for _, n in layers)
     rows = sum(n for _, n in layers) * settings.max_images
-    held = settings.units_per_shard * settings.max_images * max(sides) ** 2 * preprocessing.channels
+    held = settings.units_per_shard * settings.max_images * max(canvases) * preprocessing.channels
     return PlanRow("visualize", shards, rows, bytes_, float(time_), float(held))
 
 

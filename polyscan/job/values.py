@@ -1,0 +1,68 @@
+"""Values that may be written in two forms, such as a side or height and width: checked before pydantic sees them.
+
+A message that begins with "input should" is completed by the setting's name and the value got.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, cast
+
+SMALLEST_PX, MOST_CHANNELS = 4, 32
+
+
+def checked_size(value: Any) -> Any:
+    """A side in px, or height and width.
+
+    Raises:
+        ValueError: if it is something else.
+    """
+    numbers = _listed(value)
+    is_whole = all(isinstance(number, int) and not isinstance(number, bool) for number in numbers)
+    if value is not None and not (
+        is_whole and len(numbers) == (1 + isinstance(value, list | tuple)) and min(numbers) >= SMALLEST_PX
+    ):
+        raise ValueError(f"input should be a whole number from {SMALLEST_PX} on, or [height, width]")
+    return _plain(value)
+
+
+def checked_per_channel(value: Any, *, is_positive: bool) -> Any:
+    """A number for each channel, or one for all.
+
+    Raises:
+        ValueError: if it is something else, or not above 0 where it has to be.
+    """
+    numbers = _listed(value)
+    is_valid = all(_is_number(number) and (number > 0 or not is_positive) for number in numbers)
+    if value is not None and not (is_valid and 1 <= len(numbers) <= MOST_CHANNELS):
+        bound = " above 0" if is_positive else ""
+        raise ValueError(f"input should be a number{bound} or a list of up to {MOST_CHANNELS}, one for each channel")
+    return _plain(value)
+
+
+def checked_range(value: Any) -> Any:
+    """The words "format" and "image", or two rising numbers.
+
+    Raises:
+        ValueError: if it is something else.
+    """
+    if value in ("format", "image"):
+        return value
+    numbers = _listed(value)
+    if not (len(numbers) == 2 and all(map(_is_number, numbers)) and numbers[0] < numbers[1]):
+        raise ValueError('input should be "format", "image" or two rising numbers, [black, white]')
+    return _plain(value)
+
+
+def _listed(value: Any) -> list[Any]:
+    return list(cast("Sequence[Any]", value)) if isinstance(value, list | tuple) else [value]
+
+
+def _plain(value: Any) -> Any:
+    """A list as the tuple that a frozen setting holds."""
+    return tuple(cast("Sequence[Any]", value)) if isinstance(value, list | tuple) else value
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
