@@ -113,8 +113,10 @@ def _distance_version(job: Job, reader: Reader) -> str | None:
 
 
 def _about_network(job: Job, reader: Reader, digest: str) -> dict[str, Any]:
+    network = reader.network
+    weights = {"weights": job.network.weights, "weights_taken": network.weights_taken}
     return {
-        "network": {"name": job.network.name, "weights": job.network.weights, "digest": digest},
+        "network": {"name": job.network.name, **weights, "is_untrained": network.is_untrained, "digest": digest},
         "is_traced": reader.is_traced,
         "untraced_because": reader.untraced_because,
         "input_px": reader.network.preprocessing.input_px,

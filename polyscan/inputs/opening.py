@@ -6,6 +6,7 @@ from polyscan.errors import JobError
 from polyscan.images import ImageOptions, ImageSource
 from polyscan.images import open_images as open_source
 from polyscan.inputs.virtual import virtual_readouts
+from polyscan.inputs.vocabulary import vocabulary_words
 from polyscan.job import Job
 from polyscan.nulls.null_sets import LAYER_REACHES, allowed
 from polyscan.run import Run
@@ -59,9 +60,20 @@ def _check_null(job: Job, n_images: int) -> None:
 
 
 def open_embedder(job: Job, network: Network) -> Embedder:
-    """The embedder whose space evidence is compared in; it may be made of the scanned network itself."""
+    """The embedder whose space evidence is compared in; it may be made of the scanned network itself.
+
+    Raises:
+        JobError: if the job has a vocabulary that can't be read or that the embedder can't embed.
+    """
     device = pick_device(job.device)
-    return load_embedder(EmbedderRequest(job.embed.model, lambda: network, job.folder, job.embed.input_px, device))
+    words = vocabulary_words(job.embed.vocabulary) if job.embed.vocabulary else []
+    embedder = load_embedder(EmbedderRequest(job.embed.model, lambda: network, job.folder, job.embed.input_px, device))
+    if words and embedder.words is None:
+        raise JobError(
+            f"`embed.vocabulary` has {len(words)} words, but the embedder {job.embed.model} has no text tower to embed "
+            "them; choose an open_clip:MODEL/WEIGHTS, or leave `embed.vocabulary` out"
+        )
+    return embedder
 
 
 def open_distance(job: Job, network: Network) -> PerceptualDistance:

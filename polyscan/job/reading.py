@@ -15,6 +15,11 @@ from polyscan.errors import JobError
 from polyscan.job.settings import Job
 
 PATHS = ("network.weights", "images.source", "images.root", "embed.vocabulary")
+FILE_ENDINGS = (
+    *(".safetensors", ".pth", ".pt", ".ckpt", ".bin", ".th", ".tar", ".pkl", ".pickle", ".pyth", ".chkpt"),
+    *(".parquet", ".txt"),
+)
+"""Endings of values that are files even if there is no such file; those of weights come first."""
 
 
 def load(path: Path, overrides: Mapping[str, Any] | None = None) -> Job:
@@ -60,7 +65,7 @@ def parse(
 
 
 def fill(overrides: Mapping[str, Any]) -> Job:
-    """A job without a file: defaults and the command's overrides; a torchvision network gets its default weights.
+    """A job without a file: defaults and the command's overrides.
 
     Raises:
         JobError: if network or images are missing, or an override is not a valid setting.
@@ -69,9 +74,6 @@ def fill(overrides: Mapping[str, Any]) -> Job:
     for key, value in overrides.items():
         _put(content, key, value)
     _anchor(content, Path.cwd())
-    network = content.get("network")
-    if isinstance(network, dict) and str(network.get("name", "")).startswith("torchvision:"):
-        cast("dict[str, Any]", network).setdefault("weights", "DEFAULT")
     return build(content, "the command")
 
 
@@ -135,9 +137,7 @@ def _anchor(content: dict[str, Any], base: Path, only: set[str] | None = None) -
         value = content.get(group, {}).get(name) if isinstance(content.get(group), dict) else None
         if (only is not None and key not in only) or not isinstance(value, str) or not value:
             continue
-        looks_like_file = value.endswith((".safetensors", ".pth", ".pt", ".parquet", ".txt")) or value.startswith(
-            (".", "~")
-        )
+        looks_like_file = value.lower().endswith(FILE_ENDINGS) or value.startswith((".", "~"))
         try:
             target = base / Path(value).expanduser()
             if "://" not in value and (looks_like_file or target.exists()):

@@ -98,7 +98,7 @@ def test_paths_in_a_file_begin_at_the_file_and_on_the_command_line_where_one_sta
 
 def test_a_job_without_a_file_is_filled_from_the_command() -> None:
     job = jobs.fill({"network.name": "torchvision:resnet18", "images.source": "sklearn:digits"})
-    assert job.network.weights == "DEFAULT"
+    assert job.network.weights == ""  # the library's default ones
     with pytest.raises(JobError, match="`images` is missing"):
         jobs.fill({"network.name": "torchvision:resnet18"})
 
