@@ -71,7 +71,7 @@ def _unit_fields(frame: pd.DataFrame, columns: Sequence[MapColumn], layers: Sequ
 
 def warning(run: Run) -> str:
     """What every page of a run must say first; "" for nothing."""
-    return UNTRAINED if run.manifest()["network"].get("is_untrained") else ""
+    return UNTRAINED if run.manifest().get("network", {}).get("is_untrained") else ""
 
 
 def run_id(run: Run) -> str:
