@@ -32,7 +32,6 @@ from polyscan.maps import (
     Tile,
     TrendPoint,
     UnitCard,
-    one_file,
     pages,
     validation_page,
 )
@@ -47,6 +46,7 @@ from polyscan.maps.network_map import (
     viridis_table,
 )
 from polyscan.maps.numbers import number_text
+from polyscan.maps.one_file import one_file
 from polyscan.maps.sprites import MARGIN_COLOR, EncodedPicture, cells, sprite
 from polyscan.maps.templating import CONTENT_POLICY, script_json
 from polyscan.maps.urls import layer_addresses, slug, unit_address
