@@ -15,6 +15,7 @@ from polyscan.errors import JobError
 from polyscan.job.settings import Job
 
 PATHS = ("network.weights", "images.source", "images.root", "embed.vocabulary")
+CODE = ("network.name", "embed.model")
 FILE_ENDINGS = (
     *(".safetensors", ".pth", ".pt", ".ckpt", ".bin", ".th", ".tar", ".pkl", ".pickle", ".pyth", ".chkpt"),
     *(".parquet", ".txt"),
@@ -61,6 +62,8 @@ def parse(
     for key, value in (overrides or {}).items():
         _put(content, key, value)
     _anchor(content, Path.cwd(), only=set(overrides or {}))
+    if str(Path.cwd()) != content["folder"]:
+        _anchor_code(content, only=set(overrides or {}))
     return build(content, origin)
 
 
@@ -128,6 +131,16 @@ def _put(content: dict[str, Any], key: str, value: Any) -> None:
             raise JobError(f"--set {key}: `{group}` is not a group of settings")
         content = inner
     content[name] = value
+
+
+def _anchor_code(content: dict[str, Any], only: set[str]) -> None:
+    """Makes paths to the user's own code absolute that the command line gives relative to the working folder."""
+    for key in only.intersection(CODE):
+        group, name = key.split(".")
+        value = content[group][name]
+        path, colon, attribute = value.rpartition(":") if isinstance(value, str) else ("", "", "")
+        if path.endswith(".py") and Path(path).is_file():
+            content[group][name] = f"{Path(path).resolve()}{colon}{attribute}"
 
 
 def _anchor(content: dict[str, Any], base: Path, only: set[str] | None = None) -> None:

@@ -9,7 +9,8 @@ import inspect
 import socket
 import urllib.request
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,6 +26,8 @@ WEIGHTS_ARGUMENTS = frozenset(
     ("weights", "pretrained", "pretrained_cfg", "pretrained_cfg_overlay", "checkpoint_path", "cache_dir", "progress")
 )
 """Arguments of the libraries that polyscan sets itself."""
+PATIENCE_S = 30.0
+"""How long a host of weights may stay silent."""
 FETCHING = ("urllib", "http", "httpx", "requests", "huggingface_hub", "socket", "ssl")
 """Packages whose errors mean that weights could not be fetched."""
 
@@ -159,7 +162,7 @@ def _refuse_unreachable(full: str) -> None:
     try:
         socket.getaddrinfo(host, 443)
     except OSError as error:
-        raise ModelError(_not_fetched(f"timm:{full}", error, "HF_HOME")) from error
+        raise ModelError(_not_fetched(f"timm:{full}", error)) from error
 
 
 def _built(
@@ -174,11 +177,23 @@ def _built(
         if option in WEIGHTS_ARGUMENTS:
             raise ModelError(f"`{option}` can't be set in `network.options`; set `network.weights`")
     try:
-        return build(options)
+        with _answer_within(PATIENCE_S):
+            return build(options)
     except Exception as error:  # the libraries check nothing themselves; what fails is the user's options or the net
         if isinstance(error, OSError) or type(error).__module__.partition(".")[0] in FETCHING:
-            raise ModelError(_not_fetched(f"{name} ({_weights_name(weights)})", error, "TORCH_HOME")) from error
+            raise ModelError(_not_fetched(f"{name} ({_weights_name(weights)})", error)) from error
         raise ModelError(_not_built(build, name, weights, options, error)) from error
+
+
+@contextmanager
+def _answer_within(seconds: float) -> Generator[None]:
+    """Ends a download from a host that does not answer, where a library sets no limit."""
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(before or seconds)
+    try:
+        yield
+    finally:
+        socket.setdefaulttimeout(before)
 
 
 def _weights_name(weights: Any) -> str:
@@ -213,8 +228,9 @@ def _known_options(build: Callable[[Mapping[str, Any]], nn.Module]) -> list[str]
     return [name for name in own if name not in ("self", "kwargs", "args")]
 
 
-def _not_fetched(name: str, error: Exception, home: str) -> str:
-    reason = str(error).partition("\n")[0][:160]
+def _not_fetched(name: str, error: Exception) -> str:
+    reason = str(error).partition("\n")[0].partition(". ")[0][:160]
+    home = "HF_HOME" if name.startswith("timm:") else "TORCH_HOME"
     return (
         f"the weights of {name} are not on this machine and could not be fetched ({reason}); put them into {home}, "
         f'name a file in `network.weights`, or set network.weights = "{RANDOM}" for an untrained network'

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from polyscan.errors import ModelError
 from polyscan.vision.libraries import RANDOM, UNTRAINED, Built, of_timm, of_torchvision
+from polyscan.vision.memory import is_out_of_memory
 from polyscan.vision.module_checks import ready
 from polyscan.vision.own_code import own_parameters, own_result, required_arguments, told
 from polyscan.vision.own_sources import LIBRARIES, is_own_code
@@ -30,7 +31,7 @@ log = logging.getLogger(__name__)
 
 CLASS_OPTIONS = ("num_classes", "n_classes", "nb_classes", "num_class", "num_labels", "n_labels", "classes")
 """Names under which functions take the number of classes."""
-CHANNELS = re.compile(r"to have (\d+) channels, but got")
+CHANNELS = re.compile(r"to have (\d+) channels, but got (\d+)")
 
 
 @dataclass(frozen=True)
@@ -118,11 +119,10 @@ def load_network(request: NetworkRequest, device: torch.device) -> Network:
     elif request.weights_key:
         raise ModelError(f'`network.weights_key` is "{request.weights_key}", but `network.weights` names no file')
     preprocessing = _preprocessing(request, built.preprocessing)
-    _refuse_unfit_input(request.name, module, preprocessing)
+    module = _placed(module, device)
+    _refuse_unfit_input(request.name, module, preprocessing, device)
     _announce(request.name, is_untrained=is_untrained, notes=tuple(notes))
-    return Network(
-        request.name, _placed(module, device), preprocessing, device, "; ".join([taken, *notes]), is_untrained
-    )
+    return Network(request.name, module, preprocessing, device, "; ".join([taken, *notes]), is_untrained)
 
 
 @functools.cache
@@ -141,22 +141,27 @@ def _placed(module: nn.Module, device: torch.device) -> nn.Module:
     return module.to(device=device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
 
 
-def _refuse_unfit_input(name: str, module: nn.Module, preprocessing: Preprocessing) -> None:
+def _refuse_unfit_input(name: str, module: nn.Module, preprocessing: Preprocessing, device: torch.device) -> None:
     """Passes one image of noise through the network, so that what it can't take is told in its own words."""
     side, channels = preprocessing.input_px, preprocessing.channels
     example = torch.randn(1, channels, side, side, generator=torch.Generator().manual_seed(0))
     try:
         with torch.random.fork_rng(devices=[]), torch.no_grad():
-            module(example)
+            module(example.to(device))
     except Exception as error:  # the user's own code may raise anything
+        if isinstance(error, RuntimeError) and is_out_of_memory(error):
+            raise
         raise ModelError(
-            f"{name} does not take inputs of shape {tuple(example.shape)} ({told(error)}); {_advice(module, error)}"
+            f"{name} does not take inputs of shape {tuple(example.shape)} ({told(error)}); "
+            f"{_advice(module, error, channels)}"
         ) from error
 
 
-def _advice(module: nn.Module, error: Exception) -> str:
-    if channels := CHANNELS.search(str(error)):
-        return f"set network.channels = {channels[1]}"
+def _advice(module: nn.Module, error: Exception, channels: int) -> str:
+    if any(isinstance(part, nn.Conv3d) for part in module.modules()):
+        return "it takes videos or volumes, and only networks of images can be scanned"
+    if (wanted := CHANNELS.search(str(error))) and int(wanted[2]) == channels != int(wanted[1]):
+        return f"set network.channels = {wanted[1]}"
     needed = required_arguments(module.forward)
     if len(needed) != 1:
         return (

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+from collections import OrderedDict
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ from torch import Tensor, nn
 
 from polyscan.errors import ModelError
 from polyscan.vision.checkpoints import Candidate, chosen, unwrapped
+from polyscan.vision.own_code import own_errors
 from polyscan.vision.weights_formats import ENDINGS, weights_content
 
 log = logging.getLogger(__name__)
@@ -18,7 +21,11 @@ log = logging.getLogger(__name__)
 
 def is_weights_file(weights: str) -> bool:
     """Whether the name is that of a file, not of a library's weights."""
-    return weights.lower().endswith(ENDINGS) or "/" in weights or "\\" in weights or Path(weights).is_file()
+    if weights.lower().endswith(ENDINGS) or "/" in weights or "\\" in weights:
+        return True
+    with suppress(OSError, ValueError):  # a name that no file can have
+        return Path(weights).is_file()
+    return False
 
 
 def load_weights_file(module: nn.Module, path: Path, name: str, *, key: str = "", class_option: str = "") -> str:
@@ -43,14 +50,18 @@ def load_weights_file(module: nn.Module, path: Path, name: str, *, key: str = ""
     candidate = chosen(content, expected, key, str(path))
     if candidate.n_faults:
         raise ModelError(_mismatch(candidate, path, name, class_option))
-    module.load_state_dict(_renamed(candidate.state, own), strict=False)
+    with own_errors(f"loading {path.name} into {name}"):
+        module.load_state_dict(_renamed(candidate.state, own), strict=False)
     log.info("weights of %s: %s%s", name, path.name, candidate.taken)
     return f"{path.name}{candidate.taken}"
 
 
-def _renamed(state: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
-    """The state under the names of the network, which may have wrappers of its own."""
-    return {name: state[unwrapped(name)] for name in own if unwrapped(name) in state}
+def _renamed(state: Mapping[str, Any], own: Mapping[str, Any]) -> OrderedDict[str, Any]:
+    """The state under the names of the network, which may have wrappers of its own, and as of its version."""
+    renamed = OrderedDict((name, state[unwrapped(name)]) for name in own if unwrapped(name) in state)
+    # Some modules (MNASNet) ask for the version; names and shapes are those of the present one.
+    renamed._metadata = getattr(own, "_metadata", {})  # pyright: ignore[reportAttributeAccessIssue]
+    return renamed
 
 
 def _mismatch(candidate: Candidate, path: Path, name: str, class_option: str) -> str:

@@ -79,20 +79,23 @@ def weights_content(path: Path) -> Any:
 
 
 def _head(path: Path) -> bytes:
-    if path.is_dir():
-        inside = sorted(file.name for file in path.iterdir() if file.name.endswith(ENDINGS))
-        has = f"name a file in it: {', '.join(inside[:5])}" if inside else "it holds no weights file"
-        raise ModelError(f"the weights {path} are a folder; {has}")
     try:
+        if path.is_dir():
+            raise ModelError(f"the weights {path} are a folder; {_inside(path)}")
         with path.open("rb") as file:
             head = file.read(512)
     except FileNotFoundError as error:
         raise ModelError(f"no weights file at {path}; name an existing .safetensors or .pth file") from error
-    except OSError as error:
-        raise ModelError(f"the weights file {path} can't be read ({error.strerror or error})") from error
+    except (OSError, ValueError) as error:  # ValueError: a path that no file can have
+        raise ModelError(f"the weights file {path} can't be read ({getattr(error, 'strerror', error)})") from error
     if not head:
         raise ModelError(f"{path} can't be read as weights: the file is empty; copy or download it again")
     return head
+
+
+def _inside(folder: Path) -> str:
+    inside = sorted(file.name for file in folder.iterdir() if file.name.endswith(ENDINGS))
+    return f"name a file in it: {', '.join(inside[:5])}" if inside else "it holds no weights file"
 
 
 def _no_weights(head: bytes, path: Path) -> str:

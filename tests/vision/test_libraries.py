@@ -7,6 +7,7 @@ import socket
 
 import pytest
 import torch
+import torchvision
 
 from polyscan.errors import ModelError
 from polyscan.vision import libraries, networks
@@ -138,6 +139,20 @@ def test_a_hub_that_is_not_there_is_told_at_once(monkeypatch, tmp_path):
     says = r"timm:test_resnet\..* could not be fetched \(no route to host\); put them into HF_HOME, .*\"random\""
     with pytest.raises(ModelError, match=says):
         of_timm(TIMM, "", {})
+
+
+def test_a_host_that_stays_silent_is_given_up(monkeypatch, tmp_path):
+    """A real socket that accepts and never answers, as behind some firewalls."""
+    silent = socket.create_server(("127.0.0.1", 0))
+    address = f"http://127.0.0.1:{silent.getsockname()[1]}/weights-12345678.pth"
+    weights = torchvision.models.SqueezeNet1_1_Weights.IMAGENET1K_V1
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.setattr(type(weights), "url", property(lambda _: address), raising=False)
+    monkeypatch.setattr(libraries, "PATIENCE_S", 0.2)
+    with pytest.raises(ModelError, match=r"squeezenet1_1 .* could not be fetched \(.*timed out\)"):
+        of_torchvision(SMALL, "", {})
+    assert socket.getdefaulttimeout() is None
+    silent.close()
 
 
 def _no_network(*_, **__):

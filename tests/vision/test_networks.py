@@ -173,3 +173,50 @@ def test_this_repositorys_own_networks():
     if not path.exists():
         pytest.skip("no jobs/lenet5_digits.safetensors in this checkout")
     assert load(jobs, path, name="lenet5:digits", channels=1, input_px=32).digest
+
+
+INPUTS = """
+from torch import nn
+
+class Two(nn.Module):
+    def forward(self, x, meta): return x
+
+class Split(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.first, self.second = nn.Conv2d(3, 4, 3), nn.Conv2d(2, 4, 3)
+    def forward(self, x): return self.second(self.first(x))
+
+def grey(): return nn.Conv2d(1, 4, 3)
+def deep(): return nn.Conv3d(3, 4, (3, 3, 3))
+def flat(): return nn.Sequential(nn.Flatten(), nn.Linear(7, 4))
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        (
+            "Two",
+            r"its forward needs 2 arguments \(x, meta\): wrap it in a module whose forward takes a batch",
+        ),
+        ("grey", r"shape \(1, 3, 16, 16\) .*set network\.channels = 1$"),
+        ("Split", r"\(a_tiny_network\.py, line 11\)\); check `input_px` and `channels`"),
+        ("deep", "it takes videos or volumes"),
+        ("flat", r"check `input_px` and `channels` in \[network\]"),
+    ],
+)
+def test_a_network_that_does_not_take_its_input_is_told(folder, capsys, name, says):
+    (folder / "a_tiny_network.py").write_text(INPUTS)
+    with pytest.raises(ModelError, match=says):
+        load(folder, name=f"a_tiny_network:{name}")
+    assert capsys.readouterr().err == ""
+
+
+def test_three_dimensional_weights_are_no_obstacle(folder):
+    (folder / "a_tiny_network.py").write_text(
+        "from torch import nn\n\nclass Spare(nn.Module):\n    def __init__(self):\n        super().__init__()\n"
+        "        self.used, self.spare = nn.Conv2d(3, 4, 3), nn.Conv3d(1, 1, 1)\n"
+        "    def forward(self, x): return self.used(x)\n"
+    )
+    assert load(folder, name="a_tiny_network:Spare").digest

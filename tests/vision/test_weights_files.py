@@ -264,6 +264,9 @@ def test_contents_that_are_no_state_dict(tmp_path):
 def test_paths_that_are_no_file(tmp_path):
     with pytest.raises(ModelError, match=r"no weights file at .*absent\.pth; name an existing"):
         load(tmp_path / "absent.pth")
+    for strange in ("x" * 5000 + ".pth", "a\0b.pth"):
+        with pytest.raises(ModelError, match="can't be read"):
+            load(tmp_path / strange)
     save_file(STATE, tmp_path / "model.safetensors")
     with pytest.raises(ModelError, match=r"are a folder; name a file in it: model\.safetensors"):
         load(tmp_path)
@@ -284,5 +287,5 @@ def test_names_of_files(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "no_ending").write_bytes(b"x")
     assert all(map(is_weights_file, ["a.pth", "best.PTH.tar", "x/y", "no_ending", "last.ckpt"]))
-    assert not any(map(is_weights_file, ["", "DEFAULT", "IMAGENET1K_V1", "random", "a1_in1k"]))
+    assert not any(map(is_weights_file, ["x" * 5000, "a\0b", "", "DEFAULT", "IMAGENET1K_V1", "random", "a1_in1k"]))
     assert FILE_ENDINGS[: len(ENDINGS)] == ENDINGS  # a job's paths are known without torch
