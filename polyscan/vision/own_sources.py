@@ -79,10 +79,21 @@ def own_code_digest(name: str, folder: str) -> str:
         return ""
     module, root, entry = _located(own_place(name)[0], folder)
     if entry is None:
-        spec = importlib.util.find_spec(module)
-        entry = Path(spec.origin) if spec and spec.origin and spec.has_location else None
+        entry = _loaded_from(module)
         root = entry.parents[module.count(".") + (entry.stem == "__init__")] if entry else None
     return _digest(entry, root) if entry and root else ""
+
+
+def _loaded_from(module: str) -> Path | None:
+    """The source file of a module on the Python path; None if there is none, as for `__main__` of a notebook."""
+    if loaded := sys.modules.get(module):
+        file = getattr(loaded, "__file__", None)
+        return Path(file) if file else None
+    try:
+        spec = importlib.util.find_spec(module)
+    except (ImportError, ValueError):
+        return None
+    return Path(spec.origin) if spec and spec.origin and spec.has_location else None
 
 
 def _digest(entry: Path, root: Path) -> str:
@@ -100,12 +111,21 @@ def _located(place: str, folder: str) -> tuple[str, Path | None, Path | None]:
         path = path if path.suffix == ".py" else path.with_name(f"{path.name}.py")
         if not path.is_file():
             raise ModelError(f"no Python file at {path}; write module:function or path/to/file.py:function")
+        root = _package_root(path, Path(folder).resolve())
         # A name with dots would be looked for in packages.
-        return path.stem.replace(".", "_"), path.parent, path
+        return ".".join((*path.parent.relative_to(root).parts, path.stem.replace(".", "_"))), root, path
     if not folder:
         return place, None, None
     root = Path(folder).resolve()
     return place, root, _file_of(root, place.split("."))
+
+
+def _package_root(path: Path, folder: Path) -> Path:
+    """The folder that holds the outermost package of a file, within the job's folder; its own folder without one."""
+    root = path.parent
+    while root != folder and (root / "__init__.py").is_file():
+        root = root.parent
+    return root
 
 
 def _file_of(root: Path, parts: list[str]) -> Path | None:
@@ -132,7 +152,7 @@ def _unload_other(module: str, entry: Path, root: Path) -> None:
     for path in _sources(entry, root):
         name = module if path == entry else _dotted(path, root)
         file = getattr(sys.modules.get(name), "__file__", None)
-        if file and not _is_installed(file) and (has_changed or Path(file).resolve() != path):
+        if file and not _is_installed(file) and (has_changed or Path(file).resolve() != path.resolve()):
             del sys.modules[name]
         if has_changed:  # Python tells its cached code by size and second, which a quick change may keep
             Path(importlib.util.cache_from_source(str(path))).unlink(missing_ok=True)
@@ -190,7 +210,8 @@ def _imports(path: Path, root: Path) -> Iterator[Path]:
     for node in ast.walk(tree):
         for base, parts in _named_in(node, path, root):
             for depth in range(1, len(parts) + 1):
-                if (file := _file_of(base, parts[:depth])) and not _is_foreign(file):
+                file = _file_of(base, parts[:depth])
+                if file and root in file.parents and not _is_foreign(file):
                     yield file
 
 

@@ -86,6 +86,31 @@ def test_an_absolute_path_and_a_name_that_is_no_identifier(folder):
     assert load("sub/deep.py:build", folder).module.out_channels == load("sub.deep:build", folder).module.out_channels
 
 
+def test_a_file_in_a_package_may_import_its_neighbours(folder):
+    (folder / "models").mkdir()
+    (folder / "models" / "__init__.py").write_text("")
+    (folder / "models" / "parts.py").write_text("from own_parts import block\n")
+    (folder / "models" / "net.py").write_text("from .parts import block\ndef build(): return block()\n")
+    for name in ("models/net.py:build", "models.net:build", f"{folder}/models/net.py:build"):
+        assert load(name, folder).module.out_channels == 4
+    (folder / "__init__.py").write_text("")  # the job's folder is no package: its code is imported by plain names
+    assert load("own_net.py:build", folder).module
+    digest = own_code_digest("models/net.py:build", str(folder))
+    (folder / "own_parts.py").write_text("from torch import nn\ndef block(): return nn.Conv2d(3, 8, 3)\n")
+    assert own_code_digest("models/net.py:build", str(folder)) != digest
+    assert load("models/net.py:build", folder).module.out_channels == 8
+
+
+def test_a_linked_file_is_imported_once(folder, tmp_path_factory):
+    elsewhere = tmp_path_factory.mktemp("elsewhere") / "real.py"
+    elsewhere.write_text(
+        "from torch import nn\nclass Net(nn.Conv2d):\n    def __init__(self): super().__init__(3, 4, 3)\n"
+    )
+    (folder / "linked.py").symlink_to(elsewhere)
+    first, second = (type(load("linked:Net", folder).module) for _ in range(2))
+    assert first is second
+
+
 def test_options_are_arguments(folder):
     network = load("own_net:sized", folder, options={"num_classes": 17, "width": 5})
     assert network.module[1].weight.shape[:2] == (17, 5)
@@ -232,6 +257,19 @@ def test_modules_that_are_imported_by_computed_names_are_covered(folder):
     first = own_code_digest("registry:build", str(folder))
     (folder / "own_parts.py").write_text("changed = 1\n")
     assert own_code_digest("registry:build", str(folder)) != first
+
+
+def test_code_without_a_file_has_no_digest(folder):
+    assert own_code_digest("__main__:build", "") == ""
+    assert own_code_digest("not_there.anywhere:build", "") == ""
+
+
+def test_code_on_the_python_path_is_covered(folder, monkeypatch):
+    monkeypatch.syspath_prepend(str(folder))
+    first = own_code_digest("own_net:build", "")
+    assert len(first) == 64
+    (folder / "own_parts.py").write_text("changed = 1\n")
+    assert own_code_digest("own_net:build", "") != first
 
 
 def test_names_that_are_not_own_code_have_no_digest(folder):
