@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+from types import ModuleType
 
 import pytest
 import torch
@@ -259,7 +260,8 @@ def test_modules_that_are_imported_by_computed_names_are_covered(folder):
     assert own_code_digest("registry:build", str(folder)) != first
 
 
-def test_code_without_a_file_has_no_digest(folder):
+def test_code_without_a_file_has_no_digest(folder, monkeypatch):
+    monkeypatch.setitem(sys.modules, "__main__", ModuleType("__main__"))  # as in a notebook
     assert own_code_digest("__main__:build", "") == ""
     assert own_code_digest("not_there.anywhere:build", "") == ""
 
