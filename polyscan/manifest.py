@@ -131,6 +131,8 @@ def _about_network(job: Job, reader: Reader) -> dict[str, Any]:
     network = {
         "name": job.network.name,
         "weights": job.network.weights,
+        "weights_taken": reader.network.weights_taken,
+        "is_untrained": reader.network.is_untrained,
         "digest": reader.network.digest,
         "peaks_on_noise": peaks_on_noise(reader),
     }

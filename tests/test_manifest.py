@@ -6,6 +6,7 @@ import logging
 from pathlib import Path
 
 import pytest
+import torch
 import toy
 
 from polyscan import manifest, pipeline, worker
@@ -18,6 +19,14 @@ def few_stages(monkeypatch: pytest.MonkeyPatch) -> None:
     """The line ends after its first three stages, and draws nothing."""
     monkeypatch.setattr(pipeline, "STAGES", pipeline.STAGES[:3])
     monkeypatch.setattr(pipeline.report, "draw", lambda *_: None)
+
+
+@pytest.fixture
+def toy_state(tmp_path: Path) -> Path:
+    """The toy's weights as a checkpoint of Lightning."""
+    state = {f"model.{name}": value for name, value in toy.network().state_dict().items()}
+    torch.save({"state_dict": state}, tmp_path / "toy.ckpt")
+    return tmp_path / "toy.ckpt"
 
 
 def test_a_resume_on_another_kind_of_cpu_says_so_and_both_are_recorded(
@@ -35,6 +44,16 @@ def test_a_resume_on_another_kind_of_cpu_says_so_and_both_are_recorded(
     assert run.manifest()["cpus"] == sorted([cpu_kind(), "x86_64 OTHER"])
     (said,) = [record.getMessage() for record in caplog.records if "rounding" in record.getMessage()]
     assert f"shards run on x86_64 OTHER, others ran on {cpu_kind()}" in said
+
+
+def test_a_run_records_which_weights_were_taken(tmp_path: Path, toy_state: Path) -> None:
+    _, about = manifest.opened(toy.job(tmp_path / "images"))
+    assert about["network"]["weights_taken"] == "as toy:network gives them"
+    assert about["network"]["is_untrained"] is False
+    _, about = manifest.opened(toy.job(tmp_path / "images", network__weights=str(toy_state)))
+    assert about["network"]["weights_taken"] == 'toy.ckpt "state_dict" without the prefix "model."'
+    _, about = manifest.opened(toy.job(tmp_path / "images", network__weights="random"))
+    assert about["network"]["is_untrained"] is True
 
 
 def test_kinds_of_cpu_are_no_part_of_a_fingerprint(tmp_path: Path, few_stages: None) -> None:

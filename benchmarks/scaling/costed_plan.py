@@ -111,7 +111,7 @@ def resnet50() -> tuple[LayerFacts, ...]:
     from polyscan.vision.networks import NetworkRequest, load_network
     from polyscan.vision.readouts import Reader
 
-    network = load_network(NetworkRequest("torchvision:resnet50"), torch.device("cpu"))
+    network = load_network(NetworkRequest("torchvision:resnet50", "random"), torch.device("cpu"))
     named = network.module.named_modules()
     convolutions = {name: module for name, module in named if isinstance(module, torch.nn.Conv2d)}
     points = Reader(network, list(convolutions)).points
@@ -395,7 +395,7 @@ def measured() -> Iterator[tuple[str, float]]:
 
     measuring.clock = time.process_time
     torch.set_num_threads(1)
-    network = load_network(NetworkRequest("torchvision:resnet50"), torch.device("cpu"))
+    network = load_network(NetworkRequest("torchvision:resnet50", "random"), torch.device("cpu"))
     images = open_images(str(held("images/imagenet_sample_1000.parquet")), options=ImageOptions())
     some = range(0, 512)
     yield "decode", len(some) / once(lambda: [None for _ in batches(network, images, some, 64)])
@@ -409,7 +409,9 @@ def measured() -> Iterator[tuple[str, float]]:
                 jpeg(view[:side, :side], 64)
 
     yield "cut", 3 * len(views) / once(cut)
-    job = build({"network": {"name": "torchvision:resnet50"}, "images": {"source": "unused"}}, "benchmarks")
+    job = build(
+        {"network": {"name": "torchvision:resnet50", "weights": "random"}, "images": {"source": "unused"}}, "benchmarks"
+    )
     outlook: Any = SimpleNamespace(job=job, n_sample=SURVEYED)
     widths = sorted({layer.channels for layer in resnet50()})
     algebra(outlook, widths[0])

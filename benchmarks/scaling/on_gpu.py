@@ -97,11 +97,11 @@ def main() -> None:
         out.parent.mkdir(parents=True, exist_ok=True)
         out.write_text(json.dumps(found, indent=1))
 
-    network = load_network(NetworkRequest("torchvision:resnet50"), device)
+    network = load_network(NetworkRequest("torchvision:resnet50", "random"), device)
     for layers in ("blocks", "all"):
         for batch in (64, 256):
             note(f"collect resnet50 {layers} batch {batch}", collect(network, layers, batch))
-    network = load_network(NetworkRequest("torchvision:mobilenet_v2"), device)
+    network = load_network(NetworkRequest("torchvision:mobilenet_v2", "random"), device)
     reader = Reader(network, "blocks")
     for place in (3, 9, 16):
         for batch in (16, 64, 256):

@@ -5,6 +5,7 @@ from polyscan.inputs.checking import check_network, check_worker, different_laye
 from polyscan.inputs.opening import open_distance, open_embedder, open_images, open_network, open_reader
 from polyscan.inputs.threads import pinned_threads
 from polyscan.inputs.virtual import reaches, virtual_readouts
+from polyscan.inputs.vocabulary import vocabulary_digest, vocabulary_words
 
 __all__ = [
     "Batch",
@@ -20,4 +21,6 @@ __all__ = [
     "pinned_threads",
     "reaches",
     "virtual_readouts",
+    "vocabulary_digest",
+    "vocabulary_words",
 ]

@@ -17,7 +17,7 @@ from polyscan.run import Run
 from polyscan.vision.checking import check_reading, peaks_on_noise
 from polyscan.vision.networks import Network
 from polyscan.vision.readouts import Reader
-from polyscan.vision.readouts.structure import example
+from polyscan.vision.trial import example
 
 TRIED = 16
 """Images that are tried to find two different ones that can be read."""

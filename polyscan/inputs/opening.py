@@ -6,6 +6,7 @@ from polyscan.errors import JobError
 from polyscan.images import ImageOptions, ImageSource
 from polyscan.images import open_images as open_source
 from polyscan.inputs.virtual import virtual_readouts
+from polyscan.inputs.vocabulary import vocabulary_words
 from polyscan.job import Job
 from polyscan.nulls.null_sets import LAYER_REACHES, allowed
 from polyscan.run import Run
@@ -63,10 +64,17 @@ def open_embedder(job: Job, network: Network) -> Embedder:
     """The embedder whose space evidence is compared in; it may be made of the scanned network itself.
 
     Raises:
-        JobError: if it can't take the job's visualizations, which are stored in grey or colour.
+        JobError: if the job has a vocabulary that can't be read or that the embedder can't embed, or the embedder can't
+            take the job's visualizations, which are stored in grey or colour.
     """
     device = pick_device(job.device)
+    words = vocabulary_words(job.embed.vocabulary) if job.embed.vocabulary else []
     embedder = load_embedder(EmbedderRequest(job.embed.model, lambda: network, job.folder, job.embed.input_px, device))
+    if words and embedder.words is None:
+        raise JobError(
+            f"`embed.vocabulary` has {len(words)} words, but the embedder {job.embed.model} has no text tower to embed "
+            "them; choose an open_clip:MODEL/WEIGHTS, or leave `embed.vocabulary` out"
+        )
     channels = embedder.preprocessing.channels
     if job.visualize.enabled and channels not in (1, COLOURS):
         raise JobError(

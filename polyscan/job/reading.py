@@ -16,6 +16,12 @@ from polyscan.job.settings import Job
 from polyscan.storage import from_printable
 
 PATHS = ("network.weights", "images.source", "images.root", "embed.vocabulary")
+CODE = ("network.name", "embed.model")
+FILE_ENDINGS = (
+    *(".safetensors", ".pth", ".pt", ".ckpt", ".bin", ".th", ".tar", ".pkl", ".pickle", ".pyth", ".chkpt"),
+    *(".parquet", ".txt"),
+)
+"""Endings of values that are files even if there is no such file; those of weights come first."""
 
 
 def load(path: Path, overrides: Mapping[str, Any] | None = None) -> Job:
@@ -58,11 +64,13 @@ def parse(
     for key, value in (overrides or {}).items():
         _put(content, key, value)
     _anchor(content, Path.cwd(), only=set(overrides or {}))
+    if str(Path.cwd()) != content["folder"]:
+        _anchor_code(content, only=set(overrides or {}))
     return build(content, origin)
 
 
 def fill(overrides: Mapping[str, Any]) -> Job:
-    """A job without a file: defaults and the command's overrides; a torchvision network gets its default weights.
+    """A job without a file: defaults and the command's overrides.
 
     Raises:
         JobError: if network or images are missing, or an override is not a valid setting.
@@ -71,9 +79,6 @@ def fill(overrides: Mapping[str, Any]) -> Job:
     for key, value in overrides.items():
         _put(content, key, value)
     _anchor(content, Path.cwd())
-    network = content.get("network")
-    if isinstance(network, dict) and str(network.get("name", "")).startswith("torchvision:"):
-        cast("dict[str, Any]", network).setdefault("weights", "DEFAULT")
     return build(content, "the command")
 
 
@@ -130,6 +135,16 @@ def _put(content: dict[str, Any], key: str, value: Any) -> None:
     content[name] = value
 
 
+def _anchor_code(content: dict[str, Any], only: set[str]) -> None:
+    """Makes paths to the user's own code absolute that the command line gives relative to the working folder."""
+    for key in only.intersection(CODE):
+        group, name = key.split(".")
+        value = content[group][name]
+        path, colon, attribute = value.rpartition(":") if isinstance(value, str) else ("", "", "")
+        if path.endswith(".py") and Path(path).is_file():
+            content[group][name] = f"{Path(path).resolve()}{colon}{attribute}"
+
+
 def _anchor(content: dict[str, Any], base: Path, only: set[str] | None = None) -> None:
     """Makes relative paths absolute if such a file or folder exists below `base`, or they look like a file."""
     for key in PATHS:
@@ -137,9 +152,7 @@ def _anchor(content: dict[str, Any], base: Path, only: set[str] | None = None) -
         value = content.get(group, {}).get(name) if isinstance(content.get(group), dict) else None
         if (only is not None and key not in only) or not isinstance(value, str) or not value:
             continue
-        looks_like_file = value.endswith((".safetensors", ".pth", ".pt", ".parquet", ".txt")) or value.startswith(
-            (".", "~")
-        )
+        looks_like_file = value.lower().endswith(FILE_ENDINGS) or value.startswith((".", "~"))
         try:
             target = _on_disk(base / Path(value).expanduser())
             if "://" not in value and (looks_like_file or target.exists()):

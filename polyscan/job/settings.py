@@ -34,9 +34,20 @@ class Settings(BaseModel):
 class NetworkSettings(Settings):
     """Which network is scanned, and at which layers."""
 
-    name: str = Field(description="`torchvision:NAME`, `timm:NAME` or `module:callable` (your own code)")
+    name: str = Field(
+        description="`torchvision:NAME`, `timm:NAME`, or `module:callable` or `file.py:callable` (your own code)"
+    )
     weights: str = Field(
-        "", description="weights of the library by name, or a `.safetensors` or `.pth` file; empty: as built"
+        "",
+        description="weights of the library by name, or a file (`.safetensors`, `.pth`, `.ckpt` ...); empty: the "
+        "library's default weights, and your own code's network as it gives it; `random`: an untrained network",
+    )
+    weights_key: str = Field(
+        "", description="which weights in the file, as in `state_dict_ema`, if several fit; default: those that fit"
+    )
+    options: dict[str, Any] = Field(
+        default_factory=dict,
+        description="arguments of the network by name, as in `{num_classes = 17}`",
     )
     layers: str | tuple[str, ...] = Field("all", description="`all`, `blocks`, a glob, or a list of names and globs")
     input_px: int | tuple[int, int] | None = Field(

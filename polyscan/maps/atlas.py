@@ -324,6 +324,7 @@ class Atlas:
         meanings: the meaning of each verdict, in half a sentence; "" is the meaning of no verdict.
         names: for each unit its name, for the search; empty if no unit has a name.
         q: for each unit its false discovery rate, NaN if it has none; empty in a run without a null.
+        warning: what every page must say first; "" for nothing.
     """
 
     title: str
@@ -346,3 +347,4 @@ class Atlas:
     meanings: Mapping[str, str] = field(default_factory=dict[str, str])
     names: Sequence[str] = ()
     q: Sequence[float] | np.ndarray = ()
+    warning: str = ""

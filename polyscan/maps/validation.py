@@ -21,7 +21,11 @@ RatesByLayer = Mapping[str, Mapping[str, float]]
 
 
 def validation_page(
-    rates: Mapping[str, Mapping[str, RatesByLayer]], kinds: Mapping[str, tuple[int, str]], *, title: str
+    rates: Mapping[str, Mapping[str, RatesByLayer]],
+    kinds: Mapping[str, tuple[int, str]],
+    *,
+    title: str,
+    warning: str = "",
 ) -> bytes:
     """The validation page, one HTML file.
 
@@ -29,10 +33,11 @@ def validation_page(
         rates: score -> measure -> layer -> type -> number.
         kinds: name of a type -> its number of concepts and its description.
         title: title of the page.
+        warning: what the page must say first; "" for nothing.
     """
     order = [*(score for score in FIRST if score in rates), *(score for score in rates if score not in FIRST)]
     scores = [(score, list(_tables(rates[score]))) for score in order]
-    return page("validation.html.j2", root="", title=title, scores=scores, kinds=sorted(kinds.items()))
+    return page("validation.html.j2", root="", title=title, warning=warning, scores=scores, kinds=sorted(kinds.items()))
 
 
 def _tables(

@@ -25,6 +25,7 @@ from polyscan.units import REAL
 
 MEANINGS = {verdict.replace("_", " "): f"{meaning}." for verdict, meaning in VERDICTS.items()}
 """What each verdict means, by the verdict as the pages write it."""
+UNTRAINED = "This network is untrained: its weights are random, as the job asks."
 
 
 def atlas_of(job: Job, run: Run, frame: pd.DataFrame, calibrated: pd.DataFrame) -> Atlas:
@@ -49,6 +50,7 @@ def atlas_of(job: Job, run: Run, frame: pd.DataFrame, calibrated: pd.DataFrame) 
         meanings=MEANINGS if "verdict" in frame else {},
         shares=[LOW_Q_SHARE] if "q" in frame else [],
         associations=list(associations(job, frame, columns)),
+        warning=warning(run),
         **_unit_fields(frame, columns, [layer.name for layer in layers]),
     )
 
@@ -65,6 +67,11 @@ def _unit_fields(frame: pd.DataFrame, columns: Sequence[MapColumn], layers: Sequ
         "names": frame["names"].fillna("").tolist() if frame["names"].notna().any() else (),
         "q": frame["q"].to_numpy(np.float64) if "q" in frame else (),
     }
+
+
+def warning(run: Run) -> str:
+    """What every page of a run must say first; "" for nothing."""
+    return UNTRAINED if run.manifest().get("network", {}).get("is_untrained") else ""
 
 
 def run_id(run: Run) -> str:

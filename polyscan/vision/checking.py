@@ -17,7 +17,7 @@ from torch.overrides import TorchFunctionMode
 from polyscan.errors import ModelError
 from polyscan.vision.networks import Network
 from polyscan.vision.readouts import Peaks, Reader
-from polyscan.vision.readouts.structure import example
+from polyscan.vision.trial import example
 
 Values = list[Float32[Tensor, "b u"]]
 """Peaks of a batch, by read point."""

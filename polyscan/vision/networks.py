@@ -1,26 +1,36 @@
 """Networks by name: architecture, weights, their own preprocessing, and a hash of what was loaded.
 
-Law: only torchvision and timm download, by their own code and only for a weights name; a weights file is read without
-running any code in it.
+Law: only torchvision and timm download, by their own code and only for weights that were asked for; a weights file is
+read without running any code in it. Which weights were taken is told in a sentence.
 """
 
 from __future__ import annotations
 
+import functools
 import hashlib
-import warnings
-from collections.abc import Callable
-from dataclasses import dataclass
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from polyscan.errors import ModelError, nearest
+from polyscan.errors import ModelError
 from polyscan.vision.framing import sides
-from polyscan.vision.own_code import own_callable
-from polyscan.vision.preprocessing import Preprocessing, from_timm, from_torchvision
+from polyscan.vision.libraries import RANDOM, UNTRAINED, Built, of_timm, of_torchvision
+from polyscan.vision.module_checks import ready
+from polyscan.vision.own_code import own_parameters, own_result
+from polyscan.vision.own_sources import LIBRARIES, is_own_code
+from polyscan.vision.plain_weights import make_weights_plain
+from polyscan.vision.preprocessing import Preprocessing
 from polyscan.vision.weights_files import is_weights_file, load_weights_file
+
+log = logging.getLogger(__name__)
+
+CLASS_OPTIONS = ("num_classes", "n_classes", "nb_classes", "num_class", "num_labels", "n_labels", "classes")
+"""Names under which functions take the number of classes."""
 
 
 @dataclass(frozen=True)
@@ -37,110 +47,145 @@ class NetworkRequest:
     std: float | tuple[float, ...] | None = None
     interpolation: str | None = None
     crop_mode: str | None = None
+    weights_key: str = ""
+    options: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
 
 @dataclass(frozen=True)
 class Network:
-    """A loaded network: in eval mode, its weights frozen."""
+    """A loaded network: in eval mode, its weights frozen.
+
+    Args:
+        name: as in the job.
+        module: the network itself.
+        preprocessing: what turns an image into its input.
+        device: where it is.
+        weights_taken: which weights it has, in a sentence.
+        is_untrained: whether its weights are random because the job asks for it.
+    """
 
     name: str
     module: nn.Module
     preprocessing: Preprocessing
     device: torch.device
+    weights_taken: str = ""
+    is_untrained: bool = False
 
     @property
     def digest(self) -> str:
-        """Sha256 over the names, shapes and bytes of all weights and buffers."""
+        """Sha256 over the names, shapes and bytes of all weights and buffers, and over plain extra states."""
         digest = hashlib.sha256()
         for name, value in sorted(self.module.state_dict().items()):
-            digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
-            digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+            for part in _bytes_of(name, value):
+                digest.update(part)
         return digest.hexdigest()
+
+
+def _bytes_of(name: str, value: Any) -> Iterator[bytes]:
+    """What a digest covers of one entry of a state dict; of objects that are not plain values only their class."""
+    if isinstance(value, Tensor):
+        yield f"{name} {value.dtype} {tuple(value.shape)}".encode()
+        dense = value.detach().to_dense() if value.layout != torch.strided else value.detach()
+        yield dense.cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes()
+    elif isinstance(value, Mapping):
+        for key, inner in cast("Mapping[Any, Any]", value).items():
+            yield from _bytes_of(f"{name}.{key}", inner)
+    elif isinstance(value, list | tuple):
+        for index, inner in enumerate(cast("list[Any]", value)):
+            yield from _bytes_of(f"{name}.{index}", inner)
+    elif isinstance(value, str | bytes | int | float | bool | None):
+        yield f"{name} {value!r}".encode()
+    else:
+        yield f"{name} {type(value).__qualname__}".encode()
 
 
 def load_network(request: NetworkRequest, device: torch.device) -> Network:
     """Loads the network of a request onto a device.
 
     Raises:
-        ModelError: if the name is unknown, weights are missing or do not fit, or the preprocessing is not known.
+        ModelError: if the name is unknown, weights are missing or do not fit, the network can't be read, or the
+            preprocessing is not known.
     """
-    prefix, _, name = request.name.partition(":")
-    loader = LOADERS.get(prefix if name else "", _load_own)
+    library, _, name = request.name.partition(":")
+    loader = LOADERS.get(library if name else "", _of_own_code)
+    has_file = is_weights_file(request.weights)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)  # random weights must be the same on every worker
-        module, default = loader(request, name)
-    if is_weights_file(request.weights):
-        load_weights_file(module, Path(request.weights), request.name)
-    module.eval().requires_grad_(requires_grad=False)
-    return Network(request.name, _placed(module, device), _preprocessing(request, default), device)
+        built = loader(request, RANDOM if has_file else request.weights)
+    module, notes = ready(built.module, request.name)
+    taken, is_untrained = built.weights_taken, built.is_untrained and not has_file
+    if has_file:
+        path, option = Path(request.weights), built.class_option
+        taken = load_weights_file(module, path, request.name, key=request.weights_key, class_option=option)
+    elif request.weights_key:
+        raise ModelError(f'`network.weights_key` is "{request.weights_key}", but `network.weights` names no file')
+    make_weights_plain(module)
+    preprocessing = _preprocessing(request, built.preprocessing)
+    module = _placed(module, device)
+    _announce(request.name, is_untrained=is_untrained, notes=tuple(notes))
+    return Network(request.name, module, preprocessing, device, "; ".join([taken, *notes]), is_untrained)
+
+
+@functools.cache
+def _announce(name: str, *, is_untrained: bool, notes: tuple[str, ...]) -> None:
+    """Warns once per process of what changes the meaning of results."""
+    if is_untrained:
+        log.warning("%s is untrained: its weights are random, as the job asks", name)
+    for note in notes:
+        log.warning("%s was %s", name, note)
 
 
 def _placed(module: nn.Module, device: torch.device) -> nn.Module:
     # Channels-last convolutions are the fast ones on CPU and GPU alike (MobileNetV2 here: about half the time).
+    if any(tensor.ndim == 5 for tensor in module.state_dict().values() if isinstance(tensor, Tensor)):
+        return module.to(device=device)  # torch has no such order of memory for 3-D convolutions
     return module.to(device=device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
 
 
-def _load_torchvision(request: NetworkRequest, name: str) -> tuple[nn.Module, Preprocessing | None]:
-    import torchvision.models as zoo  # noqa: PLC0415  # takes half a second, which other networks don't need
-
-    if name not in zoo.list_models():
-        raise ModelError(f'torchvision has no model "{name}"; nearest: {nearest(name, zoo.list_models())}')
-    weights = None
-    if request.weights and not is_weights_file(request.weights):
-        weights = _torchvision_weights(name, request.weights, zoo.get_model_weights(name))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)  # GoogLeNet and Inception announce another initialisation
-        module = _fetched(lambda: zoo.get_model(name, weights=weights), request)
-    default = weights or next(iter(zoo.get_model_weights(name)), None)
-    return module, from_torchvision(default.transforms()) if default else None
-
-
-def _torchvision_weights(name: str, weights: str, known: Any) -> Any:
-    if weights != "DEFAULT" and weights not in known.__members__:
-        raise ModelError(f'torchvision:{name} has no weights "{weights}"; it has: {", ".join(known.__members__)}')
-    return known[weights]
-
-
-def _load_timm(request: NetworkRequest, name: str) -> tuple[nn.Module, Preprocessing | None]:
-    import timm  # noqa: PLC0415  # takes a second, which other networks don't need
-    from timm.data.config import resolve_data_config  # noqa: PLC0415
-
-    full = f"{name}.{request.weights}" if request.weights and not is_weights_file(request.weights) else name
-    if not timm.is_model(name):
-        raise ModelError(f'timm has no model "{name}"; nearest: {nearest(name, timm.list_models())}')
-    pretrained = full != name
-    module = _fetched(lambda: timm.create_model(full, pretrained=pretrained), request)
-    return module, from_timm(resolve_data_config({}, model=module))
-
-
-def _load_own(request: NetworkRequest, _: str) -> tuple[nn.Module, Preprocessing | None]:
-    if ":" not in request.name:
+def _of_own_code(request: NetworkRequest, weights: str) -> Built:
+    """The network of the user's own code; random weights and those of a file replace what it gives."""
+    if not is_own_code(request.name):
         raise ModelError(
             f'unknown network "{request.name}"; write torchvision:NAME, timm:NAME or module:callable (your own code)'
+            f"{_meant(request.name)}"
         )
-    module = own_callable(request.name, request.folder)()
+    module = own_result(request.name, request.folder, request.options)
     if not isinstance(module, nn.Module):
         raise ModelError(f'"{request.name}" gave a {type(module).__name__}; it must give a torch.nn.Module')
-    if request.weights and not is_weights_file(request.weights):
-        raise ModelError(f'weights "{request.weights}" of {request.name} must be a .safetensors or .pth file')
-    return module, None
+    if weights not in ("", RANDOM):
+        raise ModelError(
+            f'weights "{request.weights}" of {request.name} must be a .safetensors or .pth file, "{RANDOM}", or empty '
+            "to take the network as your code gives it"
+        )
+    known = own_parameters(request.name, request.folder)
+    option = next((name for name in CLASS_OPTIONS if name in known), "")
+    taken = UNTRAINED if weights == RANDOM else f"as {request.name} gives them"
+    return Built(module, None, taken, weights == RANDOM, option)
 
 
-LOADERS: dict[str, Callable[[NetworkRequest, str], tuple[nn.Module, Preprocessing | None]]] = {
-    "torchvision": _load_torchvision,
-    "timm": _load_timm,
+def _meant(name: str) -> str:
+    """A hint for names that a library knows, or that are a file without a function."""
+    if name.endswith(".py"):
+        return f"; name the function, too, as in {name}:build"
+    import torchvision.models as zoo  # noqa: PLC0415  # as in `libraries`
+
+    if name in zoo.list_models():
+        return f". Did you mean torchvision:{name}?"
+    return f"; the name after {name} is missing" if name.rstrip(":") in LIBRARIES else ""
+
+
+def _of_library(build: Callable[[str, str, Mapping[str, Any]], Built]) -> Callable[[NetworkRequest, str], Built]:
+    def load(request: NetworkRequest, weights: str) -> Built:
+        return build(request.name.partition(":")[2], weights, request.options)
+
+    return load
+
+
+LOADERS: dict[str, Callable[[NetworkRequest, str], Built]] = {
+    "torchvision": _of_library(of_torchvision),
+    "timm": _of_library(of_timm),
 }
 """The registry of networks, by the part of the name before the colon; any other name is `module:callable`."""
-
-
-def _fetched(build: Callable[[], nn.Module], request: NetworkRequest) -> nn.Module:
-    try:
-        return build()
-    except OSError as error:  # URLError and the hub's own errors are OSErrors
-        raise ModelError(
-            f'the weights "{request.weights}" of {request.name} are not on this machine and could not be fetched '
-            f"({error}); copy them to TORCH_HOME or name a .safetensors file"
-        ) from error
 
 
 def _preprocessing(request: NetworkRequest, default: Preprocessing | None) -> Preprocessing:

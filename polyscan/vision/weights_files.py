@@ -1,91 +1,91 @@
-"""Weights files, read without running any code in them."""
+"""Weights from files: which of a file's tensors a network takes, and what to do where none fit."""
 
 from __future__ import annotations
 
+import logging
+from collections import OrderedDict
+from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import torch
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from polyscan.errors import ModelError
+from polyscan.vision.checkpoints import Candidate, chosen, unwrapped
+from polyscan.vision.own_code import own_errors
+from polyscan.vision.weights_formats import ENDINGS, weights_content
+
+log = logging.getLogger(__name__)
 
 
 def is_weights_file(weights: str) -> bool:
     """Whether the name is that of a file, not of a library's weights."""
-    return weights.endswith((".safetensors", ".pth", ".pt"))
+    if weights.lower().endswith(ENDINGS) or "/" in weights or "\\" in weights:
+        return True
+    with suppress(OSError, ValueError):  # a name that no file can have
+        return Path(weights).is_file()
+    return False
 
 
-def load_weights_file(module: nn.Module, path: Path, name: str) -> None:
+def load_weights_file(module: nn.Module, path: Path, name: str, *, key: str = "", class_option: str = "") -> str:
     """Loads a file's weights into a network.
 
     Args:
         module: the network.
-        path: a `.safetensors` file, or a `.pth` or `.pt` one that holds a state dict.
+        path: a file that holds a state dict, or a checkpoint around one.
         name: the network's name, for messages.
+        key: `network.weights_key`: which set of weights in the file.
+        class_option: the option of the network that sets its number of classes, for messages; "" if not known.
+
+    Returns:
+        What was taken, as a sentence.
 
     Raises:
-        ModelError: if the file does not exist, has another format, or is of another architecture.
+        ModelError: if the file does not exist, can't be read, or holds weights of another architecture.
     """
-    if not path.exists():
-        raise ModelError(f"no weights file at {path}; name an existing .safetensors or .pth file")
-    state = _state_of(path)
-    if mismatch := _mismatch(module.state_dict(), state):
-        raise ModelError(
-            f"{path.name} holds the weights of another architecture than {name}: {mismatch}; "
-            "check `network.name` and `network.weights`"
-        )
-    module.load_state_dict(dict(state), strict=False)
+    content = weights_content(path)
+    own = module.state_dict()
+    expected = {name: value for name, value in own.items() if isinstance(value, Tensor)}
+    candidate = chosen(content, expected, key, str(path))
+    if candidate.n_faults:
+        raise ModelError(_mismatch(candidate, path, name, class_option))
+    with own_errors(f"loading {path.name} into {name}"):
+        module.load_state_dict(_renamed(candidate.state, own), strict=False)
+    log.info("weights of %s: %s%s", name, path.name, candidate.taken)
+    return f"{path.name}{candidate.taken}"
 
 
-def _mismatch(expected: dict[str, Tensor], state: dict[str, Tensor]) -> str:
-    """How a state dict differs from the expected one in names and shapes; "" if it fits."""
-    missing, unknown = sorted(set(expected) - set(state)), sorted(set(state) - set(expected))
-    shapes = [
-        f"{key} {tuple(state[key].shape)} instead of {tuple(expected[key].shape)}"
-        for key in sorted(set(expected) & set(state))
-        if state[key].shape != expected[key].shape
-    ]
-    # Old checkpoints lack this counter, and evaluation does not use it.
-    missing = [key for key in missing if not key.endswith("num_batches_tracked")]
-    if not (missing or unknown or shapes):
+def _renamed(state: Mapping[str, Any], own: Mapping[str, Any]) -> OrderedDict[str, Any]:
+    """The state under the names of the network, which may have wrappers of its own, and as of its version."""
+    renamed = OrderedDict((name, state[unwrapped(name)]) for name in own if unwrapped(name) in state)
+    # Some modules (MNASNet) ask for the version; names and shapes are those of the present one.
+    renamed._metadata = getattr(own, "_metadata", {})  # pyright: ignore[reportAttributeAccessIssue]
+    return renamed
+
+
+def _mismatch(candidate: Candidate, path: Path, name: str, class_option: str) -> str:
+    """What does not fit, and what to do about it."""
+    where = f"{path.name} {candidate.key!r}" if candidate.key else path.name
+    if options := _options(candidate, name, class_option):
+        return f"{where} holds weights of {name} with {options}"
+    return (
+        f"{where} holds the weights of another architecture than {name}: {candidate.difference}; "
+        "check `network.name` and `network.weights`"
+    )
+
+
+def _options(candidate: Candidate, name: str, class_option: str) -> str:
+    """The options with which the network would fit, if it differs in its number of classes alone."""
+    pairs = list(candidate.wrong.values())
+    counts = {(got[0], own[0]) for got, own in pairs if got and own and got[1:] == own[1:]}
+    is_head = len(counts) == 1 and len(pairs) == candidate.n_faults
+    if not is_head or not all(got[1:] == own[1:] for got, own in pairs):
         return ""
-    return f"{len(missing)} missing {missing[:3]}, {len(unknown)} unknown {unknown[:3]}, wrong shape {shapes[:3]}"
-
-
-def _state_of(path: Path) -> dict[str, Tensor]:
-    content = _content(path)
-    for key in ("state_dict", "model"):
-        if isinstance(content, dict) and isinstance(content.get(key), dict):
-            content = content[key]
-    if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):
-        raise ModelError(
-            f"{path} holds a {type(content).__name__} that is not a state dict (names to tensors); "
-            "save the network with torch.save(model.state_dict(), path)"
+    ((n, before),) = counts
+    if not class_option:
+        return (
+            f"{n} classes, not {before}: let your function take the number of classes, as in `num_classes`, and set "
+            f"network.options = {{num_classes = {n}}}"
         )
-    return _without_wrapper({str(key): value for key, value in content.items()})
-
-
-def _content(path: Path) -> Any:
-    try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch and safetensors raise many kinds of exceptions for files that they can't read
-        raise ModelError(
-            f"{path} can't be read as weights ({_first_line(error)}); "
-            "allowed: .safetensors, or a .pth that holds a state dict and nothing else (no pickled code is run)"
-        ) from error
-
-
-def _first_line(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}".splitlines()[0]
-
-
-def _without_wrapper(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The names as in the network itself, without the prefix of `DataParallel` or `torch.compile`."""
-    for prefix in ("module.", "_orig_mod."):
-        if state and all(key.startswith(prefix) for key in state):
-            return _without_wrapper({key.removeprefix(prefix): value for key, value in state.items()})
-    return state
+    return f"{n} classes, not {before}: set network.options = {{{class_option} = {n}}}"

@@ -123,7 +123,7 @@ def test_damage_is_found_by_verify_and_a_failed_shard_by_status(
         (["--set", "network.layers=blocks"], "toy:network has no blocks"),
         (["--set", "network.weights=none.safetensors"], "no weights file at"),
         (["--set", "network.name=torchvision:resnet19"], 'torchvision has no model "resnet19"; nearest: resnet18'),
-        (["--set", "network.name=toy:nothing"], "the module has no function `nothing`"),
+        (["--set", "network.name=toy:nothing"], "toy.py has no function `nothing`"),
         (["--set", "network.name=resnet18"], "write torchvision:NAME, timm:NAME or module:callable"),
         (["--set", "images.source=nowhere"], "nowhere"),
         (["--set", "visualize={distance='lpips:resnet'}"], "allowed: lpips:alex|vgg|squeeze"),

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import pickle
 import subprocess
 import sys
+from collections import OrderedDict
 from pathlib import Path
 
 import numpy as np
@@ -32,7 +34,7 @@ from pathlib import Path
 from toy import Toy
 from polyscan.errors import ModelError
 from polyscan.vision.weights_files import load_weights_file
-for path in sorted(Path(sys.argv[1]).glob("sound.*")):
+for path in sorted(Path(sys.argv[1]).glob("sound*.*")):
     load_weights_file(Toy(), path, "toy")
 for path in sorted(Path(sys.argv[1]).glob("evil*")):
     try:
@@ -73,6 +75,29 @@ class Bomb:
         return os.open, (str(self.path), os.O_CREAT | os.O_WRONLY)
 
 
+class Called:
+    """Its pickle calls a function with these arguments, and then sets a state."""
+
+    def __init__(self, *call: object) -> None:
+        self.call = call
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return tuple(self.call)
+
+
+def bombs(mark: Path) -> dict[str, object]:
+    """Pickles that would make a file by way of the classes that are allowed in weights files."""
+    return {
+        "in_namespace": argparse.Namespace(inner=Bomb(mark)),
+        "in_order": OrderedDict(inner=Bomb(mark)),
+        "in_object_array": np.array([Bomb(mark)], dtype=object),
+        "built": Called(argparse.Namespace, (), {"lr": Bomb(mark)}),
+        "scalar": Called(np.float64(0).__reduce__()[0], (np.dtype("O"), Bomb(mark))),
+        "path": Called(type(Path()), (Bomb(mark),)),
+        "getattr": Called(getattr, (argparse.Namespace, "__init__")),
+    }
+
+
 def test_reading_a_whole_run_reads_no_pickle(toy_results: Results) -> None:
     """Every table, the map, the vectors, the manifest, `status` and `--verify`."""
     stdout, stderr = run_with_hook(READ + ASKED, toy_results.run.address)
@@ -86,6 +111,11 @@ def test_loading_weights_reads_no_pickle(legacy: bool, tmp_path: Path) -> None:
     save_file(state, tmp_path / "sound.safetensors")
     as_zip = not legacy
     torch.save(state, tmp_path / "sound.pth", _use_new_zipfile_serialization=as_zip)
+    beside = {"best": np.float64(0.9), "args": argparse.Namespace(lr=0.1), "out": Path("runs"), "order": OrderedDict()}
+    torch.save({"model": state, **beside}, tmp_path / "sound_checkpoint.pth", _use_new_zipfile_serialization=as_zip)
+    for name, bomb in bombs(mark).items():
+        content = {"model": state, **beside, "more": bomb}
+        torch.save(content, tmp_path / f"evil_{name}.ckpt", _use_new_zipfile_serialization=as_zip)
     torch.save({"state_dict": Bomb(mark)}, tmp_path / "evil.pth", _use_new_zipfile_serialization=as_zip)
     torch.save(Bomb(mark), tmp_path / "evil.pt", _use_new_zipfile_serialization=as_zip)
     (tmp_path / "evil.safetensors").write_bytes((tmp_path / "evil.pth").read_bytes())

@@ -96,9 +96,29 @@ def test_paths_in_a_file_begin_at_the_file_and_on_the_command_line_where_one_sta
     assert jobs.load(path, {"images.source": "s3://bucket/x.parquet"}).images.source == "s3://bucket/x.parquet"
 
 
+def test_a_path_to_code_on_the_command_line_is_relative_to_the_working_folder(tmp_path: Path, monkeypatch) -> None:
+    (tmp_path / "job").mkdir()
+    (tmp_path / "net.py").write_text("")
+    monkeypatch.chdir(tmp_path)
+    path = written(tmp_path / "job", MINIMAL)
+    assert jobs.load(path, {"network.name": "./net.py:build"}).network.name == f"{tmp_path}/net.py:build"
+    assert jobs.load(path, {"network.name": "other.py:build"}).network.name == "other.py:build"  # in the job's folder
+    monkeypatch.chdir(tmp_path / "job")
+    (tmp_path / "job" / "net.py").write_text("")
+    assert jobs.load(path, {"network.name": "./net.py:build"}).network.name == "./net.py:build"
+
+
+def test_options_of_the_network_are_set_one_by_one(tmp_path: Path) -> None:
+    job = jobs.load(written(tmp_path, MINIMAL), {"network.options.num_classes": 17, "network.options.width": 0.5})
+    assert job.network.options == {"num_classes": 17, "width": 0.5}
+    assert jobs.parse(job.to_toml(), "text").network.options == job.network.options
+    with pytest.raises(JobError, match=r"`network\.options`.*dictionary"):
+        jobs.load(written(tmp_path, MINIMAL), {"network.options": 3})
+
+
 def test_a_job_without_a_file_is_filled_from_the_command() -> None:
     job = jobs.fill({"network.name": "torchvision:resnet18", "images.source": "sklearn:digits"})
-    assert job.network.weights == "DEFAULT"
+    assert job.network.weights == ""  # the library's default ones
     with pytest.raises(JobError, match="`images` is missing"):
         jobs.fill({"network.name": "torchvision:resnet18"})
 

@@ -33,6 +33,7 @@ from polyscan.maps import (
     TrendPoint,
     UnitCard,
     pages,
+    validation_page,
 )
 from polyscan.maps.depth_trend import FAINT, trend_charts
 from polyscan.maps.network_map import (
@@ -45,6 +46,7 @@ from polyscan.maps.network_map import (
     viridis_table,
 )
 from polyscan.maps.numbers import number_text
+from polyscan.maps.one_file import one_file
 from polyscan.maps.sprites import MARGIN_COLOR, EncodedPicture, cells, sprite
 from polyscan.maps.templating import CONTENT_POLICY, script_json
 from polyscan.maps.urls import layer_addresses, slug, unit_address
@@ -183,6 +185,18 @@ def test_every_page_has_language_title_and_policy(files: dict[str, bytes]) -> No
 
 
 # --- links ---
+
+
+def test_a_warning_stands_on_every_page(files: dict[str, bytes]) -> None:
+    warned = replace(tiny_atlas(), warning="This network is <untrained>.")
+    said = b'<aside class="notice" aria-label="Warning">This network is &lt;untrained&gt;.</aside>'
+    made = {name: content for name, content in pages(warned) if name.endswith(".html")}
+    assert len(made) > 2
+    made["one file"] = one_file(warned, warned.layers[0].name, int(warned.channel[0]))
+    made["validation"] = validation_page({}, {}, title="toy", warning=warned.warning)
+    for name, content in made.items():
+        assert content.count(said) == 1, name
+    assert not any(b'aria-label="Warning"' in content for content in files.values())
 
 
 def test_every_link_leads_to_a_file_that_was_made(files: dict[str, bytes]) -> None:

@@ -13,7 +13,7 @@ CPU = torch.device("cpu")
 
 
 def load(name, **settings):
-    network = load_network(NetworkRequest(name, **settings), CPU)
+    network = load_network(NetworkRequest(name, "random", **settings), CPU)
     generator = torch.Generator().manual_seed(0)
     for part in network.module.modules():  # fresh norms are the identity and would hide what is read where
         if isinstance(part, nn.modules.batchnorm._BatchNorm):

@@ -280,7 +280,7 @@ def test_own_code_is_an_embedder(tmp_path):
         ("MeanColour", None, "set `embed.input_px`"),
         ("Maps", 8, "but must give one vector per image"),
         ("words", 8, "gave a str; it must give a torch.nn.Module"),
-        ("Missing", 8, "has no function `Missing`; it has: .*MeanColour"),
+        ("Missing", 8, "has no function `Missing`; there are: .*MeanColour"),
     ],
 )
 def test_own_code_that_is_no_embedder_is_refused(tmp_path, name, input_px, says):

@@ -19,7 +19,7 @@ N_IMAGES, BATCH, K = 128, 32, 16
 
 
 def network_on(name: str) -> Network:
-    return load_network(NetworkRequest("torchvision:resnet18"), pick_device(name))
+    return load_network(NetworkRequest("torchvision:resnet18", "random"), pick_device(name))
 
 
 def tallied(network: Network, images: torch.Tensor) -> list[TallyResult]:

@@ -81,7 +81,7 @@ def test_features_of_the_scanned_network(network_of):
 
 
 def test_features_leave_out_layers_that_are_never_called():
-    network = load_network(NetworkRequest("torchvision:googlenet", input_px=64), CPU)
+    network = load_network(NetworkRequest("torchvision:googlenet", "random", input_px=64), CPU)
     assert any(name.startswith("aux1") for name, _ in network.module.named_modules())
     with torch.inference_mode():
         assert load_distance("features", network=network, device=CPU).features(images(1, 64)).ndim == 2

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float32
 
 from polyscan.images import ImageSource, Picture
+from polyscan.inputs import vocabulary_words
 from polyscan.inputs.views import views
 from polyscan.job import Job
 from polyscan.shards import seed
@@ -64,8 +64,7 @@ class ConceptVectors:
         """The words that clusters may be named by: those of `embed.vocabulary`, else the names of the classes."""
         if not self.job.embed.vocabulary:
             return class_names
-        lines = Path(self.job.embed.vocabulary).read_text(encoding="utf-8").splitlines()
-        return list(dict.fromkeys(line.strip() for line in lines if line.strip()))
+        return vocabulary_words(self.job.embed.vocabulary)
 
     def _views(self, pictures: list[Picture]) -> Iterator[Crop]:
         """What the network sees of each image of the sample; appends those that could be read to `pictures`."""

@@ -16,7 +16,7 @@ COST = frozenset(
     ("batch", "images_per_shard", "units_per_shard", "sets_per_shard", "crops_per_shard", "thumbnail_px", "compile")
 )
 """Settings that change only how long a scan takes, not its numbers."""
-IDENTITY = frozenset(("network.name", "network.weights"))
+IDENTITY = frozenset(("network.name", "network.weights", "network.weights_key"))
 """Settings that name what is compared, and so are not listed as differences."""
 SPOILS = {
     "images": "images",

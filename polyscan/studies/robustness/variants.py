@@ -93,7 +93,10 @@ def _other_embedder(job: Job, model: str) -> Variant | Skipped:
     if model == job.embed.model:
         return Skipped(name, f"{model} is the embedder of the run itself")
     # The input size belongs to the model: another model takes its default.
-    return Variant(name, f"evidence embedded by {model}", {"embed.model": model, "embed.input_px": None})
+    changes: dict[str, Any] = {"embed.model": model, "embed.input_px": None}
+    if job.embed.vocabulary and not model.startswith("open_clip:"):
+        changes["embed.vocabulary"] = ""  # a model without a text tower takes no words
+    return Variant(name, f"evidence embedded by {model}", changes)
 
 
 def _folder_name(model: str) -> str:

@@ -14,6 +14,7 @@ from polyscan.inputs import pinned_threads
 from polyscan.job import Job
 from polyscan.maps import validation_page
 from polyscan.nulls.kinds import KINDS
+from polyscan.report.contents import warning
 from polyscan.run import Run
 from polyscan.shards import Runner
 from polyscan.studies.scanning import job_of, runner_for
@@ -64,7 +65,7 @@ def measured(job: Job, run: Run, runner: Runner, *, watcher: pipeline.Watcher | 
         measured_rates = measures(rows, labelled_rows(wide, run), purities(run, rows))
     run.storage.put(REPORT, json.dumps(measured_rates, indent=1, sort_keys=True).encode())
     kinds = {name: (kind.concepts, kind.meaning) for name, kind in KINDS.items()}
-    page = validation_page(measured_rates, kinds, title=wide.show.title or wide.network.name)
+    page = validation_page(measured_rates, kinds, title=wide.show.title or wide.network.name, warning=warning(run))
     run.storage.put("maps/validation.html", page)
     return measured_rates
 

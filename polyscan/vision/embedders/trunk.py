@@ -16,8 +16,9 @@ from polyscan.vision.readouts.channel_axes import layer_axis
 from polyscan.vision.readouts.cutting import ending_at
 from polyscan.vision.readouts.layouts import N_MORE, layouts_of
 from polyscan.vision.readouts.places import Places
-from polyscan.vision.readouts.structure import example, structure_of
+from polyscan.vision.readouts.structure import structure_of
 from polyscan.vision.tracing import LAYER_TYPES, folded, function_name
+from polyscan.vision.trial import example
 
 
 def of_scanned(request: EmbedderRequest) -> Embedder:

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from inspect import Parameter, signature
 from typing import Any
 from weakref import WeakKeyDictionary
 
 import torch
-from jaxtyping import Float
 from torch import Tensor, fx, nn
 from torch.utils._pytree import tree_leaves
 
-from polyscan.errors import ModelError
 from polyscan.units import CALL_MARK
 from polyscan.vision.networks import Network
 from polyscan.vision.preprocessing import Preprocessing
@@ -23,6 +20,7 @@ from polyscan.vision.readouts.places import Places
 from polyscan.vision.readouts.points import Candidate, ReadPoint
 from polyscan.vision.readouts.untraced import module_candidates, see_modules
 from polyscan.vision.tracing import recorded, traced, watch
+from polyscan.vision.trial import example, output_on
 
 CLOSE = {"rtol": 1e-3, "atol": 1e-4}  # a graph does the same operations; only a wrong branch makes a larger difference
 NOT_BY_IMAGE = "its output is not divided among the images of a batch"
@@ -73,7 +71,7 @@ def _found(network: Network, others: Sequence[str]) -> Structure:
     module = network.module
     blocks = blocks_of(module)
     images = example(network, N_MORE)
-    expected = _called(network, images[:N_FEWER])
+    expected = output_on(network, images[:N_FEWER])
     try:
         graph = _checked_graph(module, images, expected)
         reason = ""
@@ -84,44 +82,6 @@ def _found(network: Network, others: Sequence[str]) -> Structure:
     points, left_out = _laid_out(candidates, _look(module, graph, candidates), images)
     kinds = {kind: {candidate.layer for candidate in of_kind} for kind, of_kind in by_kind.items()}
     return Structure(graph, reason, tuple(points), kinds, left_out)
-
-
-def _called(network: Network, images: Tensor) -> Any:
-    """The network's output.
-
-    Raises:
-        ModelError: if it does not take these inputs.
-    """
-    if more := _further_arguments(network.module):
-        raise ModelError(
-            f"{network.name} needs more than images: its `forward` has the arguments {more} without defaults; wrap it "
-            "in a module whose `forward` takes a batch of images alone"
-        )
-    try:
-        return network.module(images)
-    except Exception as error:
-        raise ModelError(
-            f"{network.name} does not take images of shape {tuple(images.shape[1:])} ({type(error).__name__}: "
-            f"{' '.join(str(error).split())}); check `input_px` and `channels` in [network]"
-        ) from error
-
-
-def _further_arguments(module: nn.Module) -> str:
-    """The arguments of a network's `forward` after the first that have no default, for a message."""
-    kinds = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD, Parameter.KEYWORD_ONLY)
-    try:
-        arguments = list(signature(module.forward).parameters.values())
-    except (TypeError, ValueError):  # a forward that is not written in Python
-        return ""
-    missing = [argument for argument in arguments[1:] if argument.kind in kinds and argument.default is Parameter.empty]
-    return ", ".join(f"`{argument.name}`" for argument in missing)
-
-
-def example(network: Network, count: int) -> Float[Tensor, "b c y x"]:
-    """Inputs of fixed noise; they show whether a graph took another branch than the network."""
-    shape = (network.preprocessing.channels, *network.preprocessing.size)
-    noise = torch.randn(count, *shape, generator=torch.Generator().manual_seed(0))
-    return noise.to(network.device).contiguous(memory_format=torch.channels_last)
 
 
 def _checked_graph(module: nn.Module, images: Tensor, expected: Any) -> fx.GraphModule:
