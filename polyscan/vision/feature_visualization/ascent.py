@@ -61,10 +61,13 @@ def numbers_of(precision: str, device: torch.device) -> torch.dtype:
 
 
 def canvas_px(point: ReadPoint, preprocessing: Preprocessing, settings: AscentSettings) -> int:
-    """Side of the image: the receptive field, room for the jitter and one stride on each side; at most the input's."""
+    """Side of the image: the receptive field, room for the jitter and one stride on each side; at most the input's.
+
+    The input's side for the whole image, and behind operations such as upsampling, which may need inputs of some sizes.
+    """
     if settings.canvas_px is not None:
         return settings.canvas_px
-    if point.field is None or max(point.map_size) == 1:
+    if point.field is None or max(point.map_size) == 1 or any(axis.varies for axis in point.field):
         return preprocessing.input_px
     largest = max(axis.field + 2 * axis.stride for axis in point.field) + 2 * settings.jitter_px
     stride = math.ceil(max(axis.stride for axis in point.field))
