@@ -229,6 +229,27 @@ def test_the_canvas_covers_the_field_of_the_middle(network_of, jitter_px):
             assert 0 <= middle + axis.low <= middle + axis.high < side, (point.layer, side)
 
 
+class Halves(nn.Module):
+    """A small U-Net, which takes inputs whose side is a multiple of four."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.last = nn.Conv2d(3, 4, 3, stride=2, padding=1), nn.Conv2d(8, 4, 3, padding=1)
+        self.deep = nn.Sequential(nn.Conv2d(4, 4, 3, stride=2, padding=1), nn.ConvTranspose2d(4, 4, 2, stride=2))
+
+    def forward(self, x):
+        x = self.first(x)
+        return self.last(torch.cat([x, self.deep(x)], dim=1))
+
+
+def test_the_canvas_behind_upsampling_is_the_input(network_of):
+    reader = Reader(network_of(Halves(), side=64), "all")
+    sides = {p.layer: canvas_px(p, reader.network.preprocessing, AscentSettings(jitter_px=0)) for p in reader.points}
+    assert sides == {"first": 16, "deep.0": 16, "deep.1": 64, "last": 64}
+    for point in reader.points:
+        reader.trunk(point)(torch.zeros(1, 3, sides[point.layer], sides[point.layer]))
+
+
 def test_the_canvas_of_what_sees_all_is_the_input(reader):
     preprocessing = reader.network.preprocessing
     sides = {p.layer: canvas_size(p, preprocessing, AscentSettings(jitter_px=0)) for p in reader.points}

@@ -64,11 +64,15 @@ def numbers_of(precision: str, device: torch.device) -> torch.dtype:
 def canvas_size(point: ReadPoint, preprocessing: Preprocessing, settings: AscentSettings) -> Size:
     """Height and width of the image in px, at most those of the input.
 
-    A square of the receptive field, room for the jitter and one stride on each side; the whole input if it is seen.
+    A square of the receptive field, room for the jitter and one stride on each side. The whole input if the layer sees
+    it, behind operations such as upsampling, which may need inputs of some sizes, and where the network folds images
+    into another axis, which is divided by the input's size.
     """
+    if not point.layout.is_by_image:
+        return preprocessing.size
     if settings.canvas_px is not None:
         return sides(settings.canvas_px)
-    if point.field is None or max(point.map_size) == 1:
+    if point.field is None or max(point.map_size) == 1 or any(axis.varies for axis in point.field):
         return preprocessing.size
     largest = max(axis.field + 2 * axis.stride for axis in point.field) + 2 * settings.jitter_px
     stride = math.ceil(max(axis.stride for axis in point.field))

@@ -23,11 +23,19 @@ def hull(spans: Sequence[Span]) -> Span:
 
 @dataclass(frozen=True)
 class Axis:
-    """Geometry along one axis, in px of the input."""
+    """Geometry along one axis, in px of the input.
+
+    Args:
+        stride: distance in the input between neighbouring positions.
+        low: first input of position 0.
+        high: last input of position 0.
+        varies: whether positions differ in what they see, so that these numbers hold for this size of the input alone.
+    """
 
     stride: float = 1.0
     low: float = 0.0
     high: float = 0.0
+    varies: bool = False
 
     @property
     def field(self) -> float:
@@ -86,7 +94,9 @@ class Spans:
         low, high = hull(
             [(first - start, last - start) for start, (first, last) in zip(starts, self.each, strict=True)]
         )
-        return Axis(stride) if low > high else Axis(stride, low - margin, high + margin)
+        if low > high:
+            return Axis(stride, varies=True)
+        return Axis(stride, low - margin, high + margin, varies=True)
 
 
 Geometry = Axis | Spans

@@ -64,14 +64,14 @@ def fields_of(graph: fx.GraphModule, shapes: Mapping[str, tuple[int, ...]]) -> d
 def _field_after(
     node: fx.Node, sources: list[fx.Node], known: dict[str, Geometries | None], walk: Walk
 ) -> Geometries | None:
-    field = merged([known[source.name] for source in sources], walk.size(sources))
     layouts = {source.name in walk.channels_last for source in sources}
-    if field is None or len(layouts) > 1:
-        return None
     after = _after_module if node.op == "call_module" else _after_call
     try:
+        field = merged([known[source.name] for source in sources], walk.size(sources))
+        if field is None or len(layouts) > 1:
+            return None
         return (_after_channels_last if layouts == {True} else after)(node, field, walk)
-    except Exception:  # arguments that a rule does not understand: the whole image is never wrong
+    except Exception:  # arguments or sizes that a rule does not understand: the whole image is never wrong
         return None
 
 
