@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Literal, cast, get_type_hints
+from typing import Any, Literal, cast
 
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from polyscan.errors import JobError
 from polyscan.job.explaining import explained
-from polyscan.job.values import checked_per_channel, checked_range, checked_size
+from polyscan.job.values import check_kinds, checked_per_channel, checked_range, checked_size
 from polyscan.nulls.null_sets import LAYER_NULL, POOLED
 from polyscan.scores import SCORES
 from polyscan.scores.score import Score
@@ -115,7 +114,7 @@ class ImagesSettings(Settings):
     value_range: Literal["format", "image"] | tuple[float, float] = Field(
         "format",
         description="values of more than 8 bits that become black and white: two numbers, the same for all images; "
-        "`image`: each image's own least and largest value; `format`: as the table below says",
+        "`image`: each image's own least and largest value; `format`: see below",
     )
     npy_axes: Literal["auto", "yxc", "cyx"] = Field(
         "auto", description="order of the axes of `.npy` arrays; `auto`: the axis of at most 32 entries is the channels"
@@ -331,29 +330,6 @@ class WorkersSettings(Settings):
     )
 
 
-KINDS: dict[type, tuple[tuple[type, ...], str]] = {
-    bool: ((bool,), "true or false"),
-    int: ((int,), "a whole number"),
-    float: ((int, float), "a number"),
-    str: ((str,), "text"),
-}
-
-
-def _check_kinds(score: type[Score], settings: Mapping[str, Any]) -> None:
-    """Refuses a score's setting that is not of its field's type; the score itself checks bounds.
-
-    Raises:
-        ValueError: with the name of the setting and the value got.
-    """
-    hints = get_type_hints(score)
-    for name, value in settings.items():
-        kinds, expected = KINDS.get(hints.get(name, object), ((object,), ""))
-        if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds and object not in kinds):
-            raise ValueError(f"`{name}` must be {expected}, got {value!r:.80}")
-        if isinstance(value, int | float) and not -(2**63) <= value < 2**63:  # false for NaN, too
-            raise ValueError(f"`{name}` must be a finite number of 64 bits, got {value!r:.80}")
-
-
 def _in_valid_text(value: Any) -> Any:
     """The value with all text in it as TOML can hold it."""
     if isinstance(value, dict):
@@ -404,7 +380,7 @@ class Job(Settings):
             if name not in SCORES:
                 raise ValueError(f"[scores.{name}] is not a score; known scores: {', '.join(sorted(SCORES))}")
             try:
-                _check_kinds(SCORES[name], settings)
+                check_kinds(SCORES[name], settings)
                 SCORES[name](**settings)
             except (TypeError, ValueError) as error:
                 raise ValueError(f"[scores.{name}] {error}") from error

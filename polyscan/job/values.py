@@ -1,4 +1,4 @@
-"""Values that may be written in two forms, such as a side or height and width: checked before pydantic sees them.
+"""Values that pydantic does not check: those of two forms, such as a side or height and width, and those of scores.
 
 A message that begins with "input should" is completed by the setting's name and the value got.
 """
@@ -6,10 +6,18 @@ A message that begins with "input should" is completed by the setting's name and
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import Any, cast
+from collections.abc import Mapping, Sequence
+from typing import Any, cast, get_type_hints
+
+from polyscan.scores.score import Score
 
 SMALLEST_PX, MOST_CHANNELS = 4, 32
+KINDS: dict[type, tuple[tuple[type, ...], str]] = {
+    bool: ((bool,), "true or false"),
+    int: ((int,), "a whole number"),
+    float: ((int, float), "a number"),
+    str: ((str,), "text"),
+}
 
 
 def checked_size(value: Any) -> Any:
@@ -66,3 +74,21 @@ def _plain(value: Any) -> Any:
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+# ---- settings of scores ---------------------------------------------------------------------------------------------
+
+
+def check_kinds(score: type[Score], settings: Mapping[str, Any]) -> None:
+    """Refuses a score's setting that is not of its field's type; the score itself checks bounds.
+
+    Raises:
+        ValueError: with the name of the setting and the value got.
+    """
+    hints = get_type_hints(score)
+    for name, value in settings.items():
+        kinds, expected = KINDS.get(hints.get(name, object), ((object,), ""))
+        if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds and object not in kinds):
+            raise ValueError(f"`{name}` must be {expected}, got {value!r:.80}")
+        if isinstance(value, int | float) and not -(2**63) <= value < 2**63:  # false for NaN, too
+            raise ValueError(f"`{name}` must be a finite number of 64 bits, got {value!r:.80}")

@@ -81,13 +81,8 @@ def test_bombs_are_defused(tmp_path: Path) -> None:
     verdicts, _ = verdicts_of(tmp_path, "bombs", *QUICK_BOMBS)
     assert not list(faults(verdicts))
     outcomes = {verdict["end"]: verdict["outcome"] for verdict in verdicts}
-    for name in (
-        "png 60,000 x 60,000",
-        "npy that says it is huge",
-        "webp canvas",
-        "jpeg of many scans",
-        "bmp of ends of lines",
-    ):
+    arrays = ("npy that says it is huge",)
+    for name in ("png 60,000 x 60,000", "webp canvas", "jpeg of many scans", "bmp of ends of lines", *arrays):
         assert outcomes[name].startswith("huge: "), (name, outcomes[name])
     for name in ("gif without end", "gif comment", "tiff loop"):
         assert outcomes[name].startswith("picture ("), (name, outcomes[name])
