@@ -10,8 +10,10 @@ from polyscan.job import Job
 from polyscan.vision.readouts import Reader, ReadPoint
 from polyscan.vision.untrained import architecture_of
 
-UNTRAINED = ""
+UNTRAINED = "random"
 """`network.weights` of a network with random weights."""
+DEFAULT = "DEFAULT"
+"""The name that torchvision gives to the weights that are taken if none are named."""
 EVERY = "*"
 """`network.layers` for all layers and all blocks."""
 
@@ -34,9 +36,9 @@ def untrained_reader(job: Job, *, every: bool = False) -> Reader:
 
 def untrained(job: Job) -> Job:
     """The same job with random weights, on the CPU: layers depend on neither weights nor devices."""
-    architecture = architecture_of(job.network.name, job.network.weights)
+    architecture = architecture_of(job.network.name, job.network.weights or DEFAULT)
     input_px = job.network.input_px or architecture.input_px
-    changes = {"name": architecture.name, "input_px": input_px, "weights": UNTRAINED}
+    changes = {"name": architecture.name, "input_px": input_px, "weights": UNTRAINED, "weights_key": ""}
     return job.model_copy(update={"network": job.network.model_copy(update=changes), "device": "cpu"})
 
 

@@ -100,16 +100,21 @@ def of_timm(name: str, weights: str, options: Mapping[str, Any]) -> Built:
         raise ModelError(
             f'timm:{name} names the weights "{tag}", but `network.weights` are "{weights}"; leave one of them out'
         )
-    tag = "" if weights == RANDOM else _timm_tag(architecture, weights or tag)
+    is_untrained = weights == RANDOM
+    tag = tag if is_untrained else _timm_tag(architecture, weights or tag)
+    # A tag sets the input's size and the head, whether its weights are taken or not.
     full = f"{architecture}.{tag}" if tag else architecture
-    if tag:
+    if not is_untrained:
         _refuse_new_head(full, options)
         _refuse_unreachable(full)
     module = _built(
-        lambda more: timm.create_model(full, pretrained=bool(tag), **more), f"timm:{architecture}", tag, options
+        lambda more: timm.create_model(full, pretrained=not is_untrained, **more),
+        f"timm:{architecture}",
+        "" if is_untrained else tag,
+        options,
     )
-    taken = f"timm's weights {tag}" if tag else UNTRAINED
-    return Built(module, from_timm(resolve_data_config({}, model=module)), taken, not tag)
+    taken = UNTRAINED if is_untrained else f"timm's weights {tag}"
+    return Built(module, from_timm(resolve_data_config({}, model=module)), taken, is_untrained)
 
 
 def _timm_tag(architecture: str, weights: str) -> str:

@@ -244,10 +244,10 @@ class Halves(nn.Module):
 
 def test_the_canvas_behind_upsampling_is_the_input(network_of):
     reader = Reader(network_of(Halves(), side=64), "all")
-    sides = {p.layer: canvas_px(p, reader.network.preprocessing, AscentSettings(jitter_px=0)) for p in reader.points}
-    assert sides == {"first": 16, "deep.0": 16, "deep.1": 64, "last": 64}
+    sizes = {p.layer: canvas_size(p, reader.network.preprocessing, AscentSettings(jitter_px=0)) for p in reader.points}
+    assert sizes == {"first": (16, 16), "deep.0": (16, 16), "deep.1": (64, 64), "last": (64, 64)}
     for point in reader.points:
-        reader.trunk(point)(torch.zeros(1, 3, sides[point.layer], sides[point.layer]))
+        reader.trunk(point)(torch.zeros(1, 3, *sizes[point.layer]))
 
 
 def test_the_canvas_of_what_sees_all_is_the_input(reader):
