@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import platform
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -16,20 +15,20 @@ from types import ModuleType
 from typing import Any
 
 from polyscan.errors import JobError
-from polyscan.images import ImageSource
-from polyscan.inputs import check_network, open_distance, open_embedder, open_images, open_reader
+from polyscan.inputs import (
+    check_unchanged,
+    different_layers,
+    digests_and_facts,
+    note_stamps,
+    open_images,
+)
 from polyscan.job import Job, settings_of
 from polyscan.run import Run
 from polyscan.storage import Storage
 from polyscan.tables import TABLES
-from polyscan.vision.checking import peaks_on_noise
-from polyscan.vision.devices import arithmetic
-from polyscan.vision.embedders import Embedder
-from polyscan.vision.readouts import Reader, chosen_layers
 
 EVERYWHERE = ("seed", "threads", "device")
 """Settings that every table depends on."""
-PACKAGES = ("polyscan", "torch", "pyarrow", "numpy", "scikit-learn")
 
 
 @dataclass(frozen=True)
@@ -38,7 +37,7 @@ class Stage:
 
     Args:
         module: defines `shards(job, run)` and `Worker(job, run)`; its last name is the stage's name.
-        reads: the stages and inputs (`network`, `images`, `distance`, `embedder`) whose results it reads.
+        reads: the stages and inputs (`network`, `code`, `images`, `distance`, `embedder`, `words`) that it reads.
         settings: groups of the job that its tables depend on.
         uses_gpu: whether its workers hold a network.
         batches: groups of the job whose `batch` is halved if memory runs out.
@@ -56,7 +55,9 @@ class Stage:
         return self.module.__name__.rpartition(".")[2]
 
 
-def settle(stages: Sequence[Stage], job: Job, run: Run, *, redo: str | None = None) -> dict[str, str]:
+def settle(
+    stages: Sequence[Stage], job: Job, run: Run, *, redo: str | None = None, verify: bool = False
+) -> dict[str, str]:
     """Opens all inputs of the job, so that errors are raised before anything runs, and writes `run.json`.
 
     Args:
@@ -64,14 +65,18 @@ def settle(stages: Sequence[Stage], job: Job, run: Run, *, redo: str | None = No
         job: the settings.
         run: its results folder.
         redo: a stage to redo, with all stages that depend on it.
+        verify: whether all images that the run has read are compared with those that are there now, not only those
+            of files that were written again.
 
     Returns:
         Each stage's fingerprint.
 
     Raises:
-        JobError: if the run was made with other settings, its folder is that of the images, or `redo` is not a stage.
+        JobError: if the run was made with other settings or inputs, its folder is that of the images, or `redo` is
+            not a stage.
     """
-    inputs, about = opened(job)
+    images = open_images(job)
+    inputs, about = digests_and_facts(job, images)
     _refuse_folder_of_images(job, run)
     entries = stage_entries(stages, job, inputs)
     if redo is not None and redo not in entries:
@@ -81,6 +86,10 @@ def settle(stages: Sequence[Stage], job: Job, run: Run, *, redo: str | None = No
     _refuse_other_settings(run, manifest, entries, redone)
     for stage in redone:
         run.clear(stage)
+    if manifest and "survey" not in redone:
+        _refuse_other_values(run, manifest, about)
+        check_unchanged(run, images, every=verify)
+    note_stamps(run, images)
     run.save_manifest({**manifest, **about, "stages": {**manifest.get("stages", {}), **entries}})
     run.files.put("job.toml", job.to_toml().encode())
     return {name: entry["fingerprint"] for name, entry in entries.items()}
@@ -95,71 +104,18 @@ def _refuse_folder_of_images(job: Job, run: Run) -> None:
         )
 
 
-def opened(job: Job) -> tuple[dict[str, str], dict[str, Any]]:
-    """Digests of the inputs, and what the run records about them."""
-    reader = open_reader(job)
-    images = open_images(job)
-    about_network = _about_network(job, reader)
-    check_network(job, reader, images)
-    embedder = open_embedder(job, reader.network)
-    distance = _distance_version(job, reader)
-    digests = {
-        "network": about_network["network"]["digest"],
-        "images": images.digest,
-        "distance": str(distance),
-        "embedder": embedder.digest,
-    }
-    about = {
-        **about_network,
-        "images": {**_about_images(images), "source": job.images.source, "digest": digests["images"]},
-        "embedder": _about_embedder(embedder),
-        "distance": distance,
-        **_about_machine(),
-    }
-    return digests, about
-
-
-def _distance_version(job: Job, reader: Reader) -> str | None:
-    """Version of the perceptual distance; None if the job makes no visualizations."""
-    if not job.visualize.enabled:
-        return None
-    chosen_layers([point.layer for point in reader.points], job.visualize.layers)  # raises if a name is wrong
-    return open_distance(job, reader.network).version
-
-
-def _about_network(job: Job, reader: Reader) -> dict[str, Any]:
-    network = {
-        "name": job.network.name,
-        "weights": job.network.weights,
-        "weights_taken": reader.network.weights_taken,
-        "is_untrained": reader.network.is_untrained,
-        "digest": reader.network.digest,
-        "peaks_on_noise": peaks_on_noise(reader),
-    }
-    return {
-        "network": network,
-        "left_out": dict(reader.left_out),
-        "is_traced": reader.is_traced,
-        "untraced_because": reader.untraced_because,
-        "input_px": reader.network.preprocessing.input_px,
-        "device": str(reader.network.device),
-    }
-
-
-def _about_images(images: ImageSource) -> dict[str, Any]:
-    return {"n": len(images), "labels": images.labels, "left_out": images.left_out}
-
-
-def _about_embedder(embedder: Embedder) -> dict[str, Any]:
-    return {"name": embedder.name, "digest": embedder.digest, "input_px": embedder.preprocessing.input_px}
-
-
-def _about_machine() -> dict[str, Any]:
-    return {
-        "versions": {name: version(name) for name in PACKAGES},
-        "python": platform.python_version(),
-        "gpu": arithmetic(),
-    }
+def warnings_of(run: Run) -> Iterator[str]:
+    """What a user should know of the inputs of a run before it goes on, one sentence each."""
+    about = run.manifest()
+    name, images = about["network"]["name"], about["images"]
+    if not about["is_traced"]:
+        yield f"{name} can't be traced ({about['untraced_because']}): layers are read at their modules' own outputs"
+    for layer, why in about["left_out"].items():
+        yield f"layer {layer} of {name} is not scanned: {why}"
+    if images["labels"].startswith("none found"):
+        yield f"labels: {images['labels']}"
+    if images["left_out"]:
+        yield f"not counted as images: {images['left_out']}"
 
 
 def note_cpu(run: Run, cpu: str) -> list[str]:
@@ -231,6 +187,17 @@ def _refuse_other_settings(run: Run, manifest: Mapping[str, Any], entries: Mappi
             f"{run.address} was made{by} with other settings (`{stage}` {before['fingerprint'][:4]}, here "
             f"{entry['fingerprint'][:4]}: {what}). Use a new --run, restore the settings, or redo the stage with "
             f"--redo {stage}."
+        )
+
+
+def _refuse_other_values(run: Run, manifest: Mapping[str, Any], about: Mapping[str, Any]) -> None:
+    """Refuses a network whose weights and code look the same but that gives other values, as of another library."""
+    before, now = (content.get("network", {}).get("peaks_on_noise", {}) for content in (manifest, about))
+    if layers := different_layers(before, now):
+        raise JobError(
+            f"{about['network']['name']} gives other values than when {run.address} was made (first at layer "
+            f"{layers[0]}): its code, or a library that it uses, has changed. Use a new --run, restore the code, or "
+            "redo the stages with --redo survey."
         )
 
 

@@ -32,11 +32,13 @@ TRIES = 3
 
 
 STAGES = (
-    Stage(survey, ("network", "images"), ("network", "survey", "collect"), uses_gpu=True, batches=("collect",)),
+    Stage(survey, ("network", "code", "images"), ("network", "survey", "collect"), uses_gpu=True, batches=("collect",)),
     Stage(collect, ("survey", "images"), ("collect",), uses_gpu=True, batches=("collect",)),
     Stage(combine, ("collect",)),
     Stage(visualize, ("combine", "distance"), ("visualize",), uses_gpu=True, batches=("visualize",)),
-    Stage(embed, ("combine", "visualize", "embedder"), ("embed",), uses_gpu=True, batches=("embed", "collect")),
+    Stage(
+        embed, ("combine", "visualize", "embedder", "words"), ("embed",), uses_gpu=True, batches=("embed", "collect")
+    ),
     Stage(calibrate, ("embed",), ("calibrate", "score", "scores")),
     Stage(score, ("calibrate",), ("calibrate", "score", "scores")),
     Stage(name, ("score",), ("score",)),
@@ -96,7 +98,7 @@ def scan(
         ShardError: if a shard failed three times; the stage's other shards are done, and no later stage has begun.
     """
     run.files.require_writable()
-    fingerprints = settle(job, run, redo=redo)
+    fingerprints = settle(job, run, redo=redo, verify=bool(verify))
     run.clean_up()
     _warn_of_others(run)
     run.ledger.checked = IntegrityCheck()
@@ -114,16 +116,11 @@ def scan(
     log.info("report: %s drawn in %.1f s", f"{run.address}/maps/index.html", time.perf_counter() - started)
 
 
-def settle(job: Job, run: Run, *, redo: str | None = None) -> dict[str, str]:
+def settle(job: Job, run: Run, *, redo: str | None = None, verify: bool = False) -> dict[str, str]:
     """Checks the job and writes the run's manifest; returns each stage's fingerprint. See `manifest.settle`."""
-    fingerprints = manifest.settle(STAGES, job, run, redo=redo)
-    about = run.manifest()
-    if not about["is_traced"]:
-        log.warning(
-            "%s can't be traced (%s): layers are read at their modules' own outputs",
-            job.network.name,
-            about["untraced_because"],
-        )
+    fingerprints = manifest.settle(STAGES, job, run, redo=redo, verify=verify)
+    for warning in manifest.warnings_of(run):
+        log.warning("%s", warning)
     return fingerprints
 
 

@@ -3,7 +3,9 @@
 from polyscan.inputs.batches import Batch, batches
 from polyscan.inputs.checking import check_network, check_worker, different_layers
 from polyscan.inputs.opening import open_distance, open_embedder, open_images, open_network, open_reader
+from polyscan.inputs.record import digests_and_facts
 from polyscan.inputs.threads import pinned_threads
+from polyscan.inputs.unchanged import check_unchanged, note_stamps
 from polyscan.inputs.virtual import reaches, virtual_readouts
 from polyscan.inputs.vocabulary import vocabulary_digest, vocabulary_words
 
@@ -11,8 +13,11 @@ __all__ = [
     "Batch",
     "batches",
     "check_network",
+    "check_unchanged",
     "check_worker",
     "different_layers",
+    "digests_and_facts",
+    "note_stamps",
     "open_distance",
     "open_embedder",
     "open_images",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,8 @@ from polyscan.units import UnitOrder
 from polyscan.vision.peaks import PeakTally, TallyResult
 from polyscan.vision.readouts import Peaks, Reader
 from polyscan.vision.readouts.units import Together
+
+REJECT_COLUMNS = ("image", "path", "reason", "checksum")
 
 
 def shards(job: Job, run: Run) -> list[Shard]:
@@ -49,7 +52,7 @@ class Worker:
         result = self._tallied(range(shard.start, shard.stop), pictures, rejects)
         return {
             "images": _image_columns(pictures),
-            "rejects": {name: [getattr(r, name) for r in rejects] for name in ("image", "path", "reason")},
+            "rejects": {name: [getattr(r, name) for r in rejects] for name in REJECT_COLUMNS},
             "candidates": self._candidates(result),
             "moments": self._moments(result),
         }
@@ -77,7 +80,8 @@ class Worker:
             bad = (~torch.isfinite(value)).nonzero().flatten()
             if len(bad):
                 layer = self.order[int(bad[0])].layer
-                yield Reject(picture.image, picture.path, f"not finite: layer {layer} gives NaN or infinity for it")
+                reason = f"not finite: layer {layer} gives NaN or infinity for it"
+                yield Reject(picture.image, picture.path, reason, picture.checksum)
 
     def _peaks(self, inputs: Float[Tensor, "b c y x"]) -> Peaks:
         """Peaks of all units in their order, in one pass."""
@@ -135,13 +139,7 @@ def _reading(job: Job, run: Run, order: UnitOrder) -> Callable[[Int64[np.ndarray
 
 def _without_pixels(picture: Picture) -> Picture:
     """The picture with only its size kept (an array that takes no memory)."""
-    return Picture(
-        picture.image,
-        picture.path,
-        np.broadcast_to(np.uint8(0), picture.pixels.shape),
-        picture.label,
-        picture.label_name,
-    )
+    return replace(picture, pixels=np.broadcast_to(np.uint8(0), picture.pixels.shape))
 
 
 def _image_columns(pictures: list[Picture]) -> Columns:
@@ -152,4 +150,5 @@ def _image_columns(pictures: list[Picture]) -> Columns:
         "label_name": [picture.label_name for picture in pictures],
         "height": [picture.pixels.shape[0] for picture in pictures],
         "width": [picture.pixels.shape[1] for picture in pictures],
+        "checksum": [picture.checksum for picture in pictures],
     }

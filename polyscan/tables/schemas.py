@@ -57,6 +57,7 @@ ROLE = Column(
 CHANNEL = Column("channel", "int32", "", "the unit's index in the layer, from 0")
 UNIT = Column("unit", "int32", "", "the unit's number in the run's order: layers by depth, then channels")
 IMAGE = Column("image", "int64", "", "id of the image: its position in the source's stable order")
+CHECKSUM = Column("checksum", "string", "", "of the image as stored (BLAKE2b, 64 bits); empty if there are no bytes")
 EVIDENCE = Column("evidence", "string", "", "`exemplars` or `visualizations`")
 SPACE = Column(
     "space", "string", "", "where evidence is compared: an embedder, or the network's features `own`, `next`"
@@ -107,18 +108,23 @@ TABLES: dict[str, Table] = {
             Column("source", "int32", "", "for a part of a planted unit: the channel it comes from; else -1"),
             Column("source_layer", "string", "", "layer of that channel, real or virtual; else empty"),
         )),
-        Table("images", "collect", 1, "readable image", (
+        Table("sample", "survey", 1, "image that the survey has read, and shard", (
+            IMAGE, CHECKSUM,
+        )),
+        Table("images", "collect", 2, "readable image", (
             IMAGE,
             Column("path", "string", "", "where the image came from, relative to the source"),
             Column("label", "int64", "", "class index", nullable=True),
             Column("label_name", "string", "", "class name, or empty"),
             Column("height", "int32", "px", "height of the original"),
             Column("width", "int32", "px", "width of the original"),
+            CHECKSUM,
         )),
-        Table("rejects", "collect", 1, "image that could not be used", (
+        Table("rejects", "collect", 2, "image that could not be used", (
             IMAGE,
             Column("path", "string", "", "where the image came from"),
             Column("reason", "string", "", "why it was refused"),
+            CHECKSUM,
         )),
         Table("candidates", "collect", 1, "unit and image among the unit's top k of one shard", (
             UNIT, LAYER, CHANNEL, IMAGE,

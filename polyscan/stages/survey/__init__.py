@@ -52,7 +52,7 @@ class Worker:
         self.sampler = Sampler(job, self.images)
 
     def __call__(self, shard: Shard) -> dict[str, Columns]:
-        """The tables `layers` and `readouts` of one range of layers."""
+        """The tables `layers`, `readouts` and `sample` of one range of layers."""
         points = self.reader.points[shard.start : shard.stop]
         reader = Reader(self.reader.network, [point.layer for point in points])
         fields = self._fields(reader)
@@ -70,7 +70,12 @@ class Worker:
             readouts += whitening_rows(point.layer, whitening)
         self._plant(reader, units)
         readouts += [row for of_layer in units for row in of_layer.rows()]
-        return {"layers": _columns(list(self._with_virtual(layers, units))), "readouts": _columns(readouts)}
+        checksums = self.sampler.checksums
+        return {
+            "layers": _columns(list(self._with_virtual(layers, units))),
+            "readouts": _columns(readouts),
+            "sample": {"image": list(checksums), "checksum": list(checksums.values())},
+        }
 
     def _compared(self, layer: str, sample: Sampled) -> tuple[Whitening, float]:
         """How the layer's features are compared, from a sample of them, and the clarity of random sets of them."""

@@ -111,6 +111,8 @@ class Sampler:
         generator = np.random.default_rng(seed(job.seed, "survey's images"))
         count = min(job.survey.images, len(images))
         self.sample: list[int] = np.sort(generator.permutation(len(images))[:count]).tolist()
+        self.checksums: dict[int, str] = {}
+        """Checksum of each image of the sample that could be read, and of those that left it."""
 
     def sampled(self, reader: Reader, views: Sequence[View]) -> dict[View, Sampled]:
         """Each view's vectors at seeded positions, and its mean vector at every position.
@@ -139,6 +141,7 @@ class Sampler:
         rejects: list[Reject] = []
         for batch in batches(reader.network, self.images, self.sample, self.job.collect.batch, rejects):
             rows = [row[picture.image] for picture in batch.pictures]
+            self.checksums |= {picture.image: picture.checksum for picture in batch.pictures}
             seen += rows
 
             def gather(index: int, maps: Float[Tensor, "b c y x"], rows: list[int] = rows) -> None:
