@@ -63,11 +63,16 @@ def open_embedder(job: Job, network: Network) -> Embedder:
     """The embedder whose space evidence is compared in; it may be made of the scanned network itself.
 
     Raises:
-        JobError: if it can't take the job's visualizations, which are stored in grey or colour.
+        JobError: if it can't take the network's crops, or the job's visualizations, which are stored in grey or colour.
     """
     device = pick_device(job.device)
     embedder = load_embedder(EmbedderRequest(job.embed.model, lambda: network, job.folder, job.embed.input_px, device))
-    channels = embedder.preprocessing.channels
+    channels, of_crops = embedder.preprocessing.channels, network.preprocessing.channels
+    if channels not in (1, COLOURS, of_crops):
+        raise JobError(
+            f"`embed.model` {embedder.name} takes {channels} channels, the network's images have {of_crops}; allowed "
+            f"is an embedder of 1, {COLOURS} or as many channels. Choose another"
+        )
     if job.visualize.enabled and channels not in (1, COLOURS):
         raise JobError(
             f"`embed.model` {embedder.name} takes {channels} channels, but visualizations are stored with at most "
