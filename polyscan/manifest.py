@@ -31,6 +31,16 @@ EVERYWHERE = ("seed", "threads", "device")
 """Settings that every table depends on."""
 
 
+INPUTS = {
+    "network": "the network's weights",
+    "code": "the sources of the network's code",
+    "images": "the image files, by name and size,",
+    "distance": "the weights of the perceptual distance",
+    "embedder": "the weights or the code of the embedder",
+    "words": "the words of `embed.vocabulary`",
+}
+
+
 @dataclass(frozen=True)
 class Stage:
     """One stage of a scan.
@@ -179,13 +189,13 @@ def _refuse_other_settings(run: Run, manifest: Mapping[str, Any], entries: Mappi
         before = manifest.get("stages", {}).get(stage)
         if before is None or stage in redone or before["fingerprint"] == entry["fingerprint"]:
             continue
-        changed = [*differences(before["settings"], entry["settings"]), *differences(before["inputs"], entry["inputs"])]
+        changed = [*differences(before["settings"], entry["settings"]), *_changed(before["inputs"], entry["inputs"])]
         what = "; ".join(changed) or "another version of its tables"
         made_by = manifest.get("versions", {}).get("polyscan")
         by = "" if made_by in (None, version("polyscan")) else f" by polyscan {made_by}"
         raise JobError(
-            f"{run.address} was made{by} with other settings (`{stage}` {before['fingerprint'][:4]}, here "
-            f"{entry['fingerprint'][:4]}: {what}). Use a new --run, restore the settings, or redo the stage with "
+            f"{run.address} was made{by} with other settings or inputs (`{stage}` {before['fingerprint'][:4]}, here "
+            f"{entry['fingerprint'][:4]}: {what}). Use a new --run, restore what differs, or redo the stage with "
             f"--redo {stage}."
         )
 
@@ -211,6 +221,13 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any], path: str = "
             yield from differences(old, new, f"{path}[{key}] " if not path else f"{path}{key}.")
         else:
             yield f"{path}{key}: {_short(old)} in the run, {_short(new)} here"
+
+
+def _changed(before: Mapping[str, str], now: Mapping[str, str]) -> Iterator[str]:
+    """Each input whose digest differs, in words."""
+    for name in now:
+        if before.get(name) != now[name]:
+            yield f"{INPUTS[name]} differ from those of the run"
 
 
 def _short(value: Any) -> str:

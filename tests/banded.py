@@ -9,6 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from polyscan.vision.embedders import Embedder
+from polyscan.vision.preprocessing import Preprocessing
+
 HEIGHT, WIDTH, BANDS = 48, 36, 8
 FORMS = ("y x c", "c y x, 16 bits", "y x c, floats")
 
@@ -31,6 +34,12 @@ class MeanColour(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         means = nn.functional.adaptive_avg_pool2d(images, 3).flatten(1)
         return torch.cat([means, means.square()], dim=1)
+
+
+def of_five_channels() -> Embedder:
+    """An embedder that takes neither colours nor the network's channels."""
+    preprocessing = Preprocessing(16, 16, (0.5,) * 5, (0.5,) * 5)
+    return Embedder("five", preprocessing, torch.device("cpu"), lambda images: images.mean(dim=(2, 3)), "five")
 
 
 def paint(folder: Path, n: int = 54) -> np.ndarray:

@@ -10,8 +10,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from polyscan.errors import JobError, ModelError
-from polyscan.images import ImageSource, Picture
+from polyscan.images import ImageSource
 from polyscan.inputs.threads import pinned_threads
+from polyscan.inputs.views import views
 from polyscan.job import Job
 from polyscan.run import Run
 from polyscan.vision.checking import check_reading, peaks_on_noise
@@ -39,12 +40,11 @@ def _two_inputs(network: Network, images: ImageSource) -> Float[Tensor, "2 c y x
     """Inputs of two different images, from all over the source; of noise in place of those that can't be had."""
     count = min(TRIED, len(images))
     inputs: list[Tensor] = []
-    for entry in images.read([number * len(images) // count for number in range(count)]):
-        if isinstance(entry, Picture):
-            view = network.preprocessing.view(entry.pixels)
-            new = network.preprocessing.batch(view[None], network.device)
-            if not inputs or not torch.equal(new, inputs[0]):
-                inputs.append(new)
+    entries = images.read([number * len(images) // count for number in range(count)])
+    for _, view in views(network.preprocessing, entries):
+        new = network.preprocessing.batch(view[None], network.device)
+        if not inputs or not torch.equal(new, inputs[0]):
+            inputs.append(new)
         if len(inputs) == 2:
             break
     return torch.cat([*inputs, example(network, 2)])[:2]

@@ -66,6 +66,7 @@ def open_embedder(job: Job, network: Network) -> Embedder:
     Raises:
         JobError: if the job has a vocabulary that can't be read or that the embedder can't embed, or the embedder can't
             take the job's visualizations, which are stored in grey or colour.
+        JobError: if it can't take the network's crops, or the job's visualizations, which are stored in grey or colour.
     """
     device = pick_device(job.device)
     words = vocabulary_words(job.embed.vocabulary) if job.embed.vocabulary else []
@@ -75,7 +76,12 @@ def open_embedder(job: Job, network: Network) -> Embedder:
             f"`embed.vocabulary` has {len(words)} words, but the embedder {job.embed.model} has no text tower to embed "
             "them; choose an open_clip:MODEL/WEIGHTS, or leave `embed.vocabulary` out"
         )
-    channels = embedder.preprocessing.channels
+    channels, of_crops = embedder.preprocessing.channels, network.preprocessing.channels
+    if channels not in (1, COLOURS, of_crops):
+        raise JobError(
+            f"`embed.model` {embedder.name} takes {channels} channels, the network's images have {of_crops}; allowed "
+            f"is an embedder of 1, {COLOURS} or as many channels. Choose another"
+        )
     if job.visualize.enabled and channels not in (1, COLOURS):
         raise JobError(
             f"`embed.model` {embedder.name} takes {channels} channels, but visualizations are stored with at most "

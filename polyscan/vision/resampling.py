@@ -24,8 +24,10 @@ INTERPOLATIONS = {
     "hamming": Image.Resampling.HAMMING,
 }
 MOST_PIXELS = 16_000_000  # of a picture that Pillow resizes as a whole: 64 MB, and as much between its passes
+LONGEST = 1_000_000  # px of a side that Pillow resizes: its table of weights has up to 50 bytes for each
 IN_FLIGHT = 1 << 22  # numbers of a pass that are in memory at once
 ONE = 1 << 22  # a weight of 1
+COPY = "copy"  # in place of an interpolation: the position itself
 Pixels = UInt8[np.ndarray, "y x c"]
 
 
@@ -50,8 +52,9 @@ def resized_window(
     pixels: Pixels, size: tuple[int, int], rows: range, columns: range, *, interpolation: str
 ) -> UInt8[np.ndarray, "v u c"]:
     """These rows and columns of the picture resized to `size` (height, width), equal to those of `resized`."""
-    most = max(MOST_PIXELS, pixels.shape[0] * pixels.shape[1])
-    if max(size[0], pixels.shape[0]) * size[1] <= most or pixels.shape[:2] == size:
+    height, width = pixels.shape[:2]
+    is_large = max(size[0], height) * size[1] > max(MOST_PIXELS, height * width)
+    if not (is_large or max(height, width) > LONGEST) or (height, width) == size:
         return resized(pixels, size, interpolation)[rows.start : rows.stop, columns.start : columns.stop]
     return window_alone(pixels, size, rows, columns, interpolation=interpolation)
 
@@ -59,7 +62,11 @@ def resized_window(
 def window_alone(
     pixels: Pixels, size: tuple[int, int], rows: range, columns: range, *, interpolation: str
 ) -> UInt8[np.ndarray, "v u c"]:
-    """As `resized_window`, without the rest of the resized picture; not for pictures that shrink along both axes."""
+    """As `resized_window`, without the rest of the resized picture.
+
+    Of pictures that shrink along both axes, some pixels may be off by the rounding between the passes: Pillow chooses
+    the order of passes by the speed that it expects.
+    """
     height, width = pixels.shape[:2]
     if interpolation == "nearest":
         return pixels[_nearest(height, size[0], rows)][:, _nearest(width, size[1], columns)]
@@ -73,38 +80,41 @@ def _in_two_passes(pixels: Pixels, across: list[_Tap], down: list[_Tap]) -> UInt
     window = np.empty((len(down), len(across), pixels.shape[2]), dtype=np.uint8)
     for block, source in _blocks(down, len(across) * pixels.shape[2]):
         strip = _pass(pixels[source.start : source.stop].swapaxes(0, 1), across).swapaxes(0, 1)
-        moved = [_Tap(tap.first - source.start, tap.weights) for tap in down[block.start : block.stop]]
-        window[block.start : block.stop] = _pass(strip, moved)
+        window[block.start : block.stop] = _pass(strip, down[block.start : block.stop], first=source.start)
     return window
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class _Tap:
-    """What one position of the result takes: weights, in whole numbers, of the positions from `first` on."""
+    """What one position of the result takes of the positions `first` to `stop` - 1: weights in whole numbers."""
 
     first: int
-    weights: Float64[np.ndarray, " n"]
+    stop: int
+    centre: float
+    stretch: float
+    interpolation: str
 
-    @property
-    def stop(self) -> int:
-        return self.first + len(self.weights)
+    def weights(self) -> Float64[np.ndarray, " n"]:
+        """Computed when they are used: for a side of millions of px they take gigabytes together."""
+        if self.interpolation == COPY:
+            return np.full(1, float(ONE))
+        kernel, _ = KERNELS[self.interpolation]
+        weights = kernel((np.arange(self.first, self.stop) - self.centre + 0.5) * (1 / self.stretch))
+        return np.trunc(weights / np.cumsum(weights)[-1] * ONE + np.copysign(0.5, weights))
 
 
 def _taps(n_in: int, n_out: int, window: range, interpolation: str) -> list[_Tap]:
     """The taps of a window of one axis; an axis that keeps its length is copied, as in Pillow."""
     if n_in == n_out:
-        return [_Tap(place, np.full(1, float(ONE))) for place in window]
-    kernel, support = KERNELS[interpolation]
+        return [_Tap(place, place + 1, place + 0.5, 1.0, COPY) for place in window]
     scale = n_in / n_out
     stretch = max(scale, 1.0)
-    taps: list[_Tap] = []
-    for place in window:
-        centre = (place + 0.5) * scale
-        first = max(0, int(centre - support * stretch + 0.5))
-        stop = min(n_in, int(centre + support * stretch + 0.5))
-        weights = kernel((np.arange(first, stop) - centre + 0.5) * (1 / stretch))
-        taps.append(_Tap(first, np.trunc(weights / np.cumsum(weights)[-1] * ONE + np.copysign(0.5, weights))))
-    return taps
+    reach = KERNELS[interpolation][1] * stretch
+    centres = [(place + 0.5) * scale for place in window]
+    return [
+        _Tap(max(0, int(at - reach + 0.5)), min(n_in, int(at + reach + 0.5)), at, stretch, interpolation)
+        for at in centres
+    ]
 
 
 def _nearest(n_in: int, n_out: int, window: range) -> Int64[np.ndarray, " n"]:
@@ -128,16 +138,19 @@ def _blocks(taps: list[_Tap], width: int) -> Iterator[tuple[range, range]]:
         start = stop
 
 
-def _pass(values: UInt8[np.ndarray, "n m c"], taps: list[_Tap]) -> UInt8[np.ndarray, "k m c"]:
-    """Weighted sums along the first axis, rounded to 8 bits; sums of whole numbers are exact in any order."""
+def _pass(values: UInt8[np.ndarray, "n m c"], taps: list[_Tap], *, first: int = 0) -> UInt8[np.ndarray, "k m c"]:
+    """Weighted sums along the first axis, which begins at `first`, rounded to 8 bits.
+
+    Sums of whole numbers are exact in any order, so they can be taken part by part.
+    """
     result = np.empty((len(taps), *values.shape[1:]), dtype=np.uint8)
     at_once = max(1, IN_FLIGHT // max(1, values[0].size))
     for place, tap in enumerate(taps):
-        total = np.full(values.shape[1:], ONE / 2)
-        for start in range(0, len(tap.weights), at_once):
-            weights = tap.weights[start : start + at_once]
-            part = values[tap.first + start : tap.first + start + len(weights)]
-            total += np.tensordot(weights, part.astype(np.float64), axes=1)
+        total, weights = np.full(values.shape[1:], ONE / 2), tap.weights()
+        for start in range(0, len(weights), at_once):
+            some = weights[start : start + at_once]
+            part = values[tap.first - first + start :][: len(some)]
+            total += np.tensordot(some, part.astype(np.float64), axes=1)
         result[place] = np.floor(total / ONE).clip(0, 255)
     return result
 
