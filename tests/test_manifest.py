@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 import toy
 
 from polyscan import manifest, pipeline, worker
+from polyscan.inputs import digests_and_facts, open_images
+from polyscan.job import Job
 from polyscan.run import Run
 from polyscan.vision.devices import cpu_kind
 
@@ -46,13 +49,17 @@ def test_a_resume_on_another_kind_of_cpu_says_so_and_both_are_recorded(
     assert f"shards run on x86_64 OTHER, others ran on {cpu_kind()}" in said
 
 
+def facts(job: Job) -> tuple[dict[str, str], dict[str, Any]]:
+    return digests_and_facts(job, open_images(job))
+
+
 def test_a_run_records_which_weights_were_taken(tmp_path: Path, toy_state: Path) -> None:
-    _, about = manifest.opened(toy.job(tmp_path / "images"))
+    _, about = facts(toy.job(tmp_path / "images"))
     assert about["network"]["weights_taken"] == "as toy:network gives them"
     assert about["network"]["is_untrained"] is False
-    _, about = manifest.opened(toy.job(tmp_path / "images", network__weights=str(toy_state)))
+    _, about = facts(toy.job(tmp_path / "images", network__weights=str(toy_state)))
     assert about["network"]["weights_taken"] == 'toy.ckpt "state_dict" without the prefix "model."'
-    _, about = manifest.opened(toy.job(tmp_path / "images", network__weights="random"))
+    _, about = facts(toy.job(tmp_path / "images", network__weights="random"))
     assert about["network"]["is_untrained"] is True
 
 

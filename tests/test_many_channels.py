@@ -105,7 +105,7 @@ def test_the_pages_are_there(scanned: tuple[np.ndarray, Results]) -> None:
     [
         ({"embed__model": "penultimate", "embed__input_px": None}, "takes 8 channels, but visualizations are stored"),
         ({"embed__model": "banded:of_five_channels"}, "takes 5 channels, the network's images have 8; allowed is an"),
-        ({"network__channels": 4}, r"does not take inputs of shape \(1, 4, 48, 36\)"),
+        ({"network__channels": 4}, r"does not take images of shape \(4, 48, 36\).*network.channels = 8"),
         ({"network__mean": (0.1, 0.2)}, "`mean` has 2 and `std` 8 numbers; `channels` is 8"),
         ({"network__resize_px": 10}, "`resize_px` 10 is smaller than `input_px`"),
     ],

@@ -114,7 +114,7 @@ def test_other_settings_are_refused_with_what_differs(
 def test_other_images_are_refused(whole: tuple[Job, Path], tmp_path: Path) -> None:
     _, address = whole
     other = toy.job(toy.paint(tmp_path / "others", n=toy.N_IMAGES + 1, seed=1))
-    with pytest.raises(JobError, match="images: "):
+    with pytest.raises(JobError, match="the image files, by name and size, differ from those of the run"):
         scanned(other, address)
 
 

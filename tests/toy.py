@@ -16,6 +16,8 @@ from PIL import Image
 from torch import Tensor, nn
 
 from polyscan import job as jobs
+from polyscan.images import ImageOptions, open_images
+from polyscan.inputs import note_stamps
 from polyscan.job import Job
 from polyscan.pipeline import STAGES, shard_worker
 from polyscan.results import Results
@@ -199,6 +201,11 @@ def stored_job(results: Results) -> Job:
     """The job that a run was made with."""
     text = results.run.storage.read("job.toml").decode()
     return jobs.parse(text, "the run's job", {})
+
+
+def forge_stamps(run: Path, images: Path) -> None:
+    """Makes a run believe that its image files have not been written to since it read them."""
+    note_stamps(Run(str(run)), open_images(str(images), options=ImageOptions()))
 
 
 def worker_of(stage: str, job: Job, run: Run, fingerprint: str) -> ShardWorker:

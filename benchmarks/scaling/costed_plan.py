@@ -120,11 +120,11 @@ def resnet50() -> tuple[LayerFacts, ...]:
     for point in points:
         module = convolutions[point.layer]
         trunk += point.n_channels * math.prod(point.map_size) * module.in_channels * math.prod(module.kernel_size)
-        found = compared(point, points, wanted="auto", input_px=network.preprocessing.input_px)
+        found = compared(point, points, wanted="auto", input_size=network.preprocessing.size)
         space = str(found["space"])
         width = {"image": EMBEDDING_WIDTH, "next": widths.get(str(found["next"]), 0)}.get(space, point.n_channels)
         side = max(canvas_size(point, network.preprocessing, AscentSettings()))
-        parts = box_shares(point, network.preprocessing.input_px)
+        parts = box_shares(point, network.preprocessing.size)
         facts.append(LayerFacts(point.n_channels, math.prod(point.map_size), trunk, side, parts, space, width))
     return tuple(facts)
 

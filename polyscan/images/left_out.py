@@ -24,7 +24,7 @@ SIDE_SUFFIXES = frozenset(
         *("txt", "md", "rst", "log", "pdf", "doc", "docx", "rtf", "html", "htm", "css", "js"),
         *("json", "jsonl", "ndjson", "csv", "tsv", "xls", "xlsx", "xml", "yaml", "yml", "toml", "ini", "cfg", "db"),
         *("zip", "tar", "gz", "tgz", "bz2", "xz", "7z", "rar"),
-        *("py", "pyc", "ipynb", "sh", "m", "npy", "npz", "mat", "pkl", "pt", "pth", "h5", "lock", "md5", "sha256"),
+        *("py", "pyc", "ipynb", "sh", "m", "npz", "mat", "pkl", "pt", "pth", "h5", "lock", "md5", "sha256"),
     )
 )
 """Endings of files that people keep beside images and that are never images."""

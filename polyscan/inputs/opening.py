@@ -64,9 +64,7 @@ def open_embedder(job: Job, network: Network) -> Embedder:
     """The embedder whose space evidence is compared in; it may be made of the scanned network itself.
 
     Raises:
-        JobError: if the job has a vocabulary that can't be read or that the embedder can't embed, or the embedder can't
-            take the job's visualizations, which are stored in grey or colour.
-        JobError: if it can't take the network's crops, or the job's visualizations, which are stored in grey or colour.
+        JobError: if it can't embed the job's words, the network's crops or the job's visualizations.
     """
     device = pick_device(job.device)
     words = vocabulary_words(job.embed.vocabulary) if job.embed.vocabulary else []
@@ -76,7 +74,12 @@ def open_embedder(job: Job, network: Network) -> Embedder:
             f"`embed.vocabulary` has {len(words)} words, but the embedder {job.embed.model} has no text tower to embed "
             "them; choose an open_clip:MODEL/WEIGHTS, or leave `embed.vocabulary` out"
         )
-    channels, of_crops = embedder.preprocessing.channels, network.preprocessing.channels
+    _check_channels(job, embedder, network.preprocessing.channels)
+    return embedder
+
+
+def _check_channels(job: Job, embedder: Embedder, of_crops: int) -> None:
+    channels = embedder.preprocessing.channels
     if channels not in (1, COLOURS, of_crops):
         raise JobError(
             f"`embed.model` {embedder.name} takes {channels} channels, the network's images have {of_crops}; allowed "
@@ -88,7 +91,6 @@ def open_embedder(job: Job, network: Network) -> Embedder:
             f"{COLOURS}; allowed is an embedder of 1 or {COLOURS} channels. Choose another, or set `visualize.enabled` "
             "= false"
         )
-    return embedder
 
 
 def open_distance(job: Job, network: Network) -> PerceptualDistance:

@@ -259,6 +259,7 @@ def test_a_scan_that_fails_in_a_worker_has_status_3_and_resumes(
     victim = next((images / "red").glob("*.png"))
     content = victim.read_bytes()
     victim.write_bytes(b"x" * len(content))  # of the same size, so that the image list is the same
+    toy.forge_stamps(run, images)  # else the scan would not begin
     ended = polyscan(*command)
     assert ended.status == 3
     assert "shard" in ended.err
@@ -266,6 +267,10 @@ def test_a_scan_that_fails_in_a_worker_has_status_3_and_resumes(
     assert polyscan("status", run).status == 3
     victim.write_bytes(content)
     assert polyscan(*command).status == 0
+    victim.write_bytes(b"x" * len(content))
+    ended = polyscan(*command)
+    assert ended.status == 2
+    assert f"red/{victim.name} has the same name and size as when" in ended.err
 
 
 def test_an_interrupted_scan_has_status_130_and_resumes(

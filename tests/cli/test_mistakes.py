@@ -221,4 +221,4 @@ def test_the_table_would_notice_a_working_command(
     with pytest.raises(SystemExit) as stop:
         cli.main()
     assert stop.value.code == 0
-    assert "2 layers, 7 units" in capsys.readouterr().out
+    assert "2 layers, 7 units" in capsys.readouterr().err

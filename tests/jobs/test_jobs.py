@@ -122,7 +122,7 @@ def test_the_wheel_holds_the_jobs_and_runs_without_the_checkout(tmp_path: Path) 
         check=False,
     )
     assert ended.returncode == 0, ended.stderr
-    assert "5 layers, 236 units" in ended.stdout
+    assert "5 layers, 236 units" in ended.stderr
 
 
 def test_version_is_that_of_the_package() -> None:

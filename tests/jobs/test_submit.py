@@ -448,6 +448,7 @@ def test_a_job_runs_fails_and_resumes_on_a_real_cluster(cluster: Cluster, job_fi
     kept = {path: path.read_bytes() for path in (images / "red").glob("*.png")}
     for path, content in kept.items():
         path.write_bytes(b"x" * len(content))  # of the same size, so that the image list is the same
+    toy.forge_stamps(run, images)  # else the scan would not begin
     (job_file.parent / "more.txt").write_text("another package, unpacked to another folder")
     try:
         ended = _submit(cluster, job_file, "--run", run, "--workers", 1)

@@ -14,10 +14,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
-from torch.fx.passes.shape_prop import ShapeProp
 
 from polyscan.vision.fields import Axis, fields_of
-from polyscan.vision.tracing import shape_of, traced
+from polyscan.vision.tracing import recorded, shape_of, traced
 
 SIDE = 29
 WIDTH = SIDE + 3
@@ -49,7 +48,7 @@ def positive(module):
 def field_of(module, image):
     """The field of the output."""
     graph = traced(nn.Sequential(module))  # torch's own layers are entered where they are the root
-    ShapeProp(graph).propagate(image.detach())
+    recorded(graph, image.detach())
     nodes = list(graph.graph.nodes)
     return fields_of(graph, {node.name: shape_of(node) for node in nodes})[nodes[-2].name]
 

@@ -13,6 +13,7 @@ from polyscan.errors import ModelError
 from polyscan.vision.devices import pick_device
 from polyscan.vision.networks import Network, NetworkRequest, load_network
 from polyscan.vision.preprocessing import Preprocessing
+from polyscan.vision.readouts import Reader
 
 CPU = torch.device("cpu")
 CODE = """
@@ -145,7 +146,7 @@ def test_input_that_is_not_square_and_has_many_channels(folder):
 
 def test_a_request_may_set_crop_mode_and_interpolation(folder):
     own = load(
-        folder, name="torchvision:resnet18", input_px=None, crop_mode="squash", interpolation="box"
+        folder, "random", name="torchvision:resnet18", input_px=None, crop_mode="squash", interpolation="box"
     ).preprocessing
     assert (own.crop_mode, own.interpolation, own.resize_px) == ("squash", "box", 256)
 
@@ -153,7 +154,7 @@ def test_a_request_may_set_crop_mode_and_interpolation(folder):
 def test_timms_own_preprocessing(folder):
     own = load(folder, "random", name="timm:mobilenetv3_small_050", input_px=None).preprocessing
     assert (own.resize_px, own.input_px, own.interpolation) == (256, 224, "bicubic")
-    squashed = load(folder, name="timm:convnext_tiny.fb_in22k_ft_in1k_384", input_px=None).preprocessing
+    squashed = load(folder, "random", name="timm:convnext_tiny.fb_in22k_ft_in1k_384", input_px=None).preprocessing
     assert (squashed.resize_px, squashed.input_px, squashed.crop_mode) == (384, 384, "squash")
 
 
@@ -219,7 +220,7 @@ def flat(): return nn.Sequential(nn.Flatten(), nn.Linear(7, 4))
             "Two",
             r"its forward needs 2 arguments \(x, meta\): wrap it in a module whose forward takes a batch",
         ),
-        ("grey", r"shape \(1, 3, 16, 16\) .*set network\.channels = 1$"),
+        ("grey", r"shape \(3, 16, 16\) .*set network\.channels = 1$"),
         ("Split", r"\(a_tiny_network\.py, line 11\)\); check `input_px` and `channels`"),
         ("deep", "it takes videos or volumes"),
         ("flat", r"check `input_px` and `channels` in \[network\]"),
@@ -228,7 +229,7 @@ def flat(): return nn.Sequential(nn.Flatten(), nn.Linear(7, 4))
 def test_a_network_that_does_not_take_its_input_is_told(folder, capsys, name, says):
     (folder / "a_tiny_network.py").write_text(INPUTS)
     with pytest.raises(ModelError, match=says):
-        load(folder, name=f"a_tiny_network:{name}")
+        Reader(load(folder, name=f"a_tiny_network:{name}"), "all")
     assert capsys.readouterr().err == ""
 
 

@@ -450,5 +450,5 @@ def test_a_network_that_needs_more_than_images_says_what(network_of):
         def forward(self, x, meta, *, scale):
             return x * meta * scale
 
-    with pytest.raises(ModelError, match=r"toy needs more than images: .* `meta`, `scale` without defaults"):
+    with pytest.raises(ModelError, match=r"its forward needs 3 arguments \(x, meta, scale\): wrap it"):
         Reader(network_of(Two()), "all")

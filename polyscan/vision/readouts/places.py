@@ -10,7 +10,7 @@ from torch import fx, nn
 from polyscan.vision.fields import fields_of
 from polyscan.vision.readouts.calls import calls_of, output_of
 from polyscan.vision.readouts.channel_axes import FUNCTIONS, ChannelAxes, layer_axis
-from polyscan.vision.readouts.points import Candidate, call_name
+from polyscan.vision.readouts.points import PlacedLayer, call_name
 from polyscan.vision.readouts.ready import NEUTRAL, Place, ReadyPlaces
 from polyscan.vision.tracing import LAYER_TYPES, function_name, readers, shape_of
 
@@ -36,33 +36,33 @@ class Places:
         )
         self.ready = ReadyPlaces(self.nodes, self.modules)
 
-    def layers(self) -> list[Candidate]:
+    def layers(self) -> list[PlacedLayer]:
         """Every call of a convolution or linear layer, in forward order."""
         calls: dict[str, int] = {}
         return [
             self._candidate(call_name(name, calls), self.ready.after(place)) for name, place in self.own_places.values()
         ]
 
-    def blocks(self, names: set[str]) -> list[Candidate]:
+    def blocks(self, names: set[str]) -> list[PlacedLayer]:
         """Every call of these blocks, read after its addition and before its last ReLU."""
         return self._calls(names, self._before_relu)
 
-    def outputs(self, names: set[str]) -> list[Candidate]:
+    def outputs(self, names: set[str]) -> list[PlacedLayer]:
         """Every call of these modules, of any kind, read at its output."""
         return self._calls(names, lambda node: (node, "module output"))
 
-    def _calls(self, names: set[str], place_of: Any) -> list[Candidate]:
+    def _calls(self, names: set[str], place_of: Any) -> list[PlacedLayer]:
         calls: dict[str, int] = {}
-        found: list[Candidate] = []
+        found: list[PlacedLayer] = []
         for name, inside in calls_of(self.nodes, names):
             node, readout = place_of(output_of(inside))
             found.append(self._candidate(call_name(name, calls), Place(node, self.axes[node], readout)))
         return found
 
-    def _candidate(self, name: str, place: Place) -> Candidate:
+    def _candidate(self, name: str, place: Place) -> PlacedLayer:
         operations = self._next_operations(place.node)
         relu = bool(operations) and all(self._is_relu(operation) for operation in operations)
-        return Candidate(name, place.node.name, place.channels, place.readout, relu, self.fields.get(place.node.name))
+        return PlacedLayer(name, place.node.name, place.channels, place.readout, relu, self.fields.get(place.node.name))
 
     def _layer(self, node: fx.Node) -> tuple[str, Place] | None:
         """A layer's name and its own output, if a node computes one."""

@@ -23,7 +23,7 @@ OWN_CHANNELS = Channels()
 
 
 @dataclass(frozen=True)
-class Candidate:
+class PlacedLayer:
     """A place that may be read, before it is known where its images are.
 
     Args:

@@ -17,8 +17,9 @@ from polyscan.vision.readouts.calls import calls_of, modules_around, output_of
 from polyscan.vision.tracing import LAYER_TYPES, asks_shape, function_name, readers, shape_of
 
 NEUTRAL = (nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)
-NEUTRAL_NAMES = frozenset(("dropout", "dropout1d", "dropout2d", "dropout3d", "contiguous", "stochastic_depth"))
-"""Modules and functions that change no value in eval mode."""
+DROPOUTS = frozenset(("dropout", "dropout1d", "dropout2d", "dropout3d"))
+NEUTRAL_NAMES = DROPOUTS | {"contiguous"}
+"""Modules and functions that change no value in eval mode; functions of dropout only if they are told so."""
 
 NORMS: Mapping[type[nn.Module], tuple[str, int]] = {
     nn.modules.batchnorm._BatchNorm: ("batch norm", 1),
@@ -110,7 +111,8 @@ class ReadyPlaces:
         """Whether a node changes no value."""
         if node.op == "call_module":
             return isinstance(self.modules[str(node.target)], NEUTRAL)
-        return function_name(node) in NEUTRAL_NAMES
+        training = node.kwargs.get("training", node.args[2] if len(node.args) > 2 else True)
+        return function_name(node) in NEUTRAL_NAMES and not (function_name(node) in DROPOUTS and training)
 
     def path(self, node: fx.Node) -> str:
         """The module that a node calls, or whose code it belongs to, with a space before it."""

@@ -17,7 +17,7 @@ from polyscan.vision.preprocessing import Preprocessing
 from polyscan.vision.readouts.blocks import blocks_of
 from polyscan.vision.readouts.layouts import N_FEWER, N_MORE, Look, layouts_of
 from polyscan.vision.readouts.places import Places
-from polyscan.vision.readouts.points import Candidate, ReadPoint
+from polyscan.vision.readouts.points import PlacedLayer, ReadPoint
 from polyscan.vision.readouts.untraced import module_candidates, see_modules
 from polyscan.vision.tracing import recorded, traced, watch
 from polyscan.vision.trial import example, output_on
@@ -90,8 +90,10 @@ def _checked_graph(module: nn.Module, images: Tensor, expected: Any) -> fx.Graph
     Raises:
         Exception: if the network can't be traced, or the graph gives another output than the network.
     """
-    graph = traced(module)
-    output = recorded(graph, images[:N_FEWER])
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(1)  # random numbers must be other ones than those behind the expected output
+        graph = traced(module)
+        output = recorded(graph, images[:N_FEWER])
     pairs = zip(tree_leaves(output), tree_leaves(expected), strict=True)
     for found, wanted in pairs:
         if isinstance(wanted, Tensor) and not torch.allclose(found, wanted, **CLOSE, equal_nan=True):
@@ -99,29 +101,29 @@ def _checked_graph(module: nn.Module, images: Tensor, expected: Any) -> fx.Graph
     return graph
 
 
-def _of_graph(graph: fx.GraphModule, blocks: Sequence[str], others: Sequence[str]) -> dict[str, list[Candidate]]:
+def _of_graph(graph: fx.GraphModule, blocks: Sequence[str], others: Sequence[str]) -> dict[str, list[PlacedLayer]]:
     places = Places(graph)
     return {"all": places.layers(), "blocks": places.blocks(set(blocks)), "": places.outputs(set(others))}
 
 
 def _of_modules(
     module: nn.Module, blocks: Sequence[str], others: Sequence[str], images: Tensor
-) -> dict[str, list[Candidate]]:
-    kinds: dict[str, list[Candidate]] = {"all": [], "blocks": [], "": []}
+) -> dict[str, list[PlacedLayer]]:
+    kinds: dict[str, list[PlacedLayer]] = {"all": [], "blocks": [], "": []}
     for candidate in module_candidates(module, [*blocks, *others], images):
         name = candidate.layer.partition(CALL_MARK)[0]
         kinds["blocks" if name in blocks else "" if name in others else "all"].append(candidate)
     return kinds
 
 
-def _look(module: nn.Module, graph: fx.GraphModule | None, candidates: Sequence[Candidate]) -> Look:
+def _look(module: nn.Module, graph: fx.GraphModule | None, candidates: Sequence[PlacedLayer]) -> Look:
     if graph is not None:
         return lambda images, see: watch(graph, images, see)
     calls = {candidate.node for candidate in candidates}
     return lambda images, see: see_modules(module, calls, images, see)
 
 
-def _laid_out(candidates: Sequence[Candidate], look: Look, images: Tensor) -> tuple[list[ReadPoint], dict[str, str]]:
+def _laid_out(candidates: Sequence[PlacedLayer], look: Look, images: Tensor) -> tuple[list[ReadPoint], dict[str, str]]:
     """The read points in forward order, and the layers that have none, with the reason."""
     layouts = layouts_of({candidate.node: candidate.channels for candidate in candidates}, look, images)
     points: list[ReadPoint] = []

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from polyscan.units import CALL_MARK
 from polyscan.vision.readouts.channel_axes import layer_axis
 from polyscan.vision.readouts.hooks import Part, hooked, parts_of
-from polyscan.vision.readouts.points import Candidate, ReadPoint, Sink
+from polyscan.vision.readouts.points import PlacedLayer, ReadPoint, Sink
 from polyscan.vision.readouts.ready import NORMS, is_own_norm
 from polyscan.vision.tracing import LAYER_TYPES, version_of
 
@@ -53,7 +53,7 @@ class _Outputs:
     """
 
     def __init__(self) -> None:
-        self.candidates: dict[str, Candidate] = {}
+        self.candidates: dict[str, PlacedLayer] = {}
         self._given: list[_Given] = []
 
     def note(self, call: str, part: nn.Module | str, inputs: Any, output: Any) -> None:
@@ -61,13 +61,13 @@ class _Outputs:
         if not isinstance(output, Tensor):
             return
         if _is_layer(part):
-            self._put(Candidate(call, call, layer_axis(part, output.shape), READOUT), output)
+            self._put(PlacedLayer(call, call, layer_axis(part, output.shape), READOUT), output)
         elif norm := _norm_name(part):
             self._follow(call, inputs, norm, output)
         else:
-            self._put(Candidate(call, call, 2 if output.ndim == 3 else 1, READOUT), None)
+            self._put(PlacedLayer(call, call, 2 if output.ndim == 3 else 1, READOUT), None)
 
-    def _put(self, candidate: Candidate, output: Tensor | None) -> None:
+    def _put(self, candidate: PlacedLayer, output: Tensor | None) -> None:
         self.candidates[candidate.layer] = candidate
         if output is not None:
             self._given.append(_Given(candidate.layer, output, version_of(output)))
@@ -98,7 +98,7 @@ def _norm_name(part: Part | str) -> str:
     return known or (own if is_own_norm(own) and not any(isinstance(p, LAYER_TYPES) for p in part.modules()) else "")
 
 
-def module_candidates(module: nn.Module, names: Sequence[str], images: Tensor) -> list[Candidate]:
+def module_candidates(module: nn.Module, names: Sequence[str], images: Tensor) -> list[PlacedLayer]:
     """The places of a network that can't be traced: its layers, and the modules of these names."""
     parts = parts_of(module).items()
     wanted = {name: part for name, part in parts if name in names or _is_layer(part) or _norm_name(part)}
