@@ -118,6 +118,8 @@ def warnings_of(run: Run) -> Iterator[str]:
     """What a user should know of the inputs of a run before it goes on, one sentence each."""
     about = run.manifest()
     name, images = about["network"]["name"], about["images"]
+    if about["network"]["is_untrained"]:
+        yield f"{name} is untrained: its weights are random, as the job asks"
     if not about["is_traced"]:
         yield f"{name} can't be traced ({about['untraced_because']}): layers are read at their modules' own outputs"
     for layer, why in about["left_out"].items():

@@ -122,15 +122,13 @@ def load_network(request: NetworkRequest, device: torch.device) -> Network:
     make_weights_plain(module)
     preprocessing = _preprocessing(request, built.preprocessing)
     module = _placed(module, device)
-    _announce(request.name, is_untrained=is_untrained, notes=tuple(notes))
+    _announce(request.name, tuple(notes))
     return Network(request.name, module, preprocessing, device, "; ".join([taken, *notes]), is_untrained)
 
 
 @functools.cache
-def _announce(name: str, *, is_untrained: bool, notes: tuple[str, ...]) -> None:
-    """Warns once per process of what changes the meaning of results."""
-    if is_untrained:
-        log.warning("%s is untrained: its weights are random, as the job asks", name)
+def _announce(name: str, notes: tuple[str, ...]) -> None:
+    """Warns once per process of what was changed in a network; that it is untrained is said before a scan."""
     for note in notes:
         log.warning("%s was %s", name, note)
 

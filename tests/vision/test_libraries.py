@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import socket
 
 import pytest
@@ -10,7 +9,7 @@ import torch
 import torchvision
 
 from polyscan.errors import ModelError
-from polyscan.vision import libraries, networks
+from polyscan.vision import libraries
 from polyscan.vision.libraries import of_timm, of_torchvision
 from polyscan.vision.networks import NetworkRequest, load_network
 
@@ -46,15 +45,11 @@ def test_no_weights_are_timms_default_ones(asked):
     assert asked == [(f"{TIMM}.{default}", True)] * 4
 
 
-def test_random_weights_are_asked_for_by_name_and_announced(asked, caplog):
-    networks._announce.cache_clear()
-    with caplog.at_level(logging.WARNING):
-        network = load_network(NetworkRequest(f"timm:{TIMM}", "random"), CPU)
-        load_network(NetworkRequest(f"timm:{TIMM}", "random"), CPU)
-    assert asked == [(TIMM, False)] * 2
+def test_random_weights_are_asked_for_by_name(asked):
+    network = load_network(NetworkRequest(f"timm:{TIMM}", "random"), CPU)
+    assert asked == [(TIMM, False)]
     assert network.is_untrained
     assert network.weights_taken == "random weights: the network is untrained"
-    assert caplog.text.count(f"timm:{TIMM} is untrained: its weights are random, as the job asks") == 1
 
 
 def test_torchvisions_random_weights_fetch_no_trunk(monkeypatch):
