@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from places import REPOSITORY
 
+from polyscan.manifest import INPUTS
 from polyscan.pipeline import STAGES
 from polyscan.studies.plan.costs import cost_of
 from polyscan.tables import TABLES
@@ -60,7 +61,7 @@ def test_a_stage_without_a_cost_is_an_error() -> None:
 
 
 def test_stages_read_only_what_comes_before_them() -> None:
-    known = {"network", "code", "images", "distance", "embedder", "words"}
+    known = set(INPUTS)
     for stage in STAGES:
         assert set(stage.reads) <= known, stage.name
         known.add(stage.name)

@@ -246,11 +246,15 @@ def test_a_source_without_a_readable_image_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "first"), [("network", "survey"), ("images", "survey"), ("distance", "visualize"), ("embedder", "embed")]
+    ("name", "first"),
+    [
+        *(("network", "survey"), ("code", "survey"), ("images", "survey")),
+        *(("distance", "visualize"), ("embedder", "embed"), ("words", "embed")),
+    ],
 )
 def test_another_input_is_another_fingerprint_of_all_that_reads_it(tmp_path: Path, name: str, first: str) -> None:
     job = toy.job(tmp_path / "images")
-    inputs = dict.fromkeys(("network", "images", "distance", "embedder"), "one")
+    inputs = dict.fromkeys(manifest.INPUTS, "one")
     before = manifest.stage_entries(pipeline.STAGES, job, inputs)
     after = manifest.stage_entries(pipeline.STAGES, job, {**inputs, name: "two"})
     line = [stage.name for stage in pipeline.STAGES]
@@ -277,7 +281,7 @@ def test_another_input_is_another_fingerprint_of_all_that_reads_it(tmp_path: Pat
 def test_another_setting_is_another_fingerprint_from_its_stage_on(
     tmp_path: Path, changes: dict[str, object], first: str | None
 ) -> None:
-    inputs = dict.fromkeys(("network", "images", "distance", "embedder"), "one")
+    inputs = dict.fromkeys(manifest.INPUTS, "one")
     before = manifest.stage_entries(pipeline.STAGES, toy.job(tmp_path / "images"), inputs)
     after = manifest.stage_entries(pipeline.STAGES, toy.job(tmp_path / "images", **changes), inputs)
     line = [stage.name for stage in pipeline.STAGES]

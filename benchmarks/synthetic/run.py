@@ -24,7 +24,7 @@ from benchmarks.synthetic import evidence, pictures
 from benchmarks.synthetic.network import CONTROLS, EMBEDDER, NULLS, PLANTED, Place, Plan, Trend, Truth, places
 from polyscan import job as jobs
 from polyscan.job import Job
-from polyscan.manifest import stage_entries
+from polyscan.manifest import INPUTS, stage_entries
 from polyscan.pipeline import STAGES
 from polyscan.run import Run
 from polyscan.shards import Shard, split, split_ranges
@@ -76,7 +76,7 @@ def write(folder: str | Path, plan: Plan) -> Run:
     run, job = Draft(str(folder)), job_of(plan)
     if run.manifest():
         raise ValueError(f"{run.address} holds a run; give a new folder, or delete it")
-    inputs = {name: f"invented {name}" for name in ("network", "images", "distance", "embedder")}
+    inputs = {name: f"invented {name}" for name in INPUTS}
     entries = stage_entries(STAGES, job, inputs)
     run.save_manifest({**about(job, inputs), "stages": entries})
     run.put("job.toml", job.to_toml().encode())
@@ -194,6 +194,7 @@ def collected(shard: Shard) -> dict[str, Columns]:
         "label_name": np.array(evidence.CLASSES, dtype=object)[label],
         "height": side,
         "width": side,
+        "checksum": [f"{i:016x}" for i in image.tolist()],
     }
     return {"images": images} | {name: evidence.empty(name) for name in ("rejects", "candidates", "moments")}
 

@@ -70,7 +70,7 @@ def _checksums(run: Run) -> dict[int, str]:
     """The checksum of each image that a stage has read."""
     found: dict[int, str] = {}
     for table in TABLES:
-        rows = run.read(table, ["image", "checksum"])
+        rows = run.readable(table, ["image", "checksum"])
         found |= dict(zip(rows["image"].tolist(), rows["checksum"].tolist(), strict=True))
     return found
 

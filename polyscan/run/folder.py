@@ -6,6 +6,7 @@ import hashlib
 import json
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from typing import Any, cast
 
@@ -173,6 +174,14 @@ class Run:
         if table not in TABLES:
             raise TableError(f"a run has no table `{table}`; it has: {', '.join(TABLES)}")
         return tables.read(self.storage, self._names(table), TABLES[table], columns=columns, where=where)
+
+    def readable(self, table: str, columns: Sequence[str]) -> pd.DataFrame:
+        """As `read`, but without parts that are missing or damaged, which the next scan makes again."""
+        parts: list[pd.DataFrame] = []
+        for name in self._names(table):
+            with suppress(TableError):
+                parts.append(tables.read(self.storage, [name], TABLES[table], columns=columns))
+        return pd.concat(parts) if parts else pd.DataFrame({name: [] for name in columns})
 
     def unit_rows(
         self, table: str, layer: str, columns: Sequence[str] | None = None, *, channels: range | None = None

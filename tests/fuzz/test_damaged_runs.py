@@ -103,19 +103,19 @@ def test_a_part_of_another_table_is_refused(table: str, run: Path) -> None:
     """Arrow alone would give nulls for columns that the file lacks."""
     victim = part_of(run, table)
     shutil.copy(part_of(run, "rejects"), victim)
-    with pytest.raises(TableError, match=rf"{victim.name} can't be read.*holds the table `rejects` of version 1.*scan"):
+    with pytest.raises(TableError, match=rf"{victim.name} can't be read.*holds the table `rejects` of version 2.*scan"):
         open_run(str(run)).table(table)
 
 
 def test_a_part_of_another_version_is_refused(tmp_path: Path) -> None:
     """A table that has changed since; its columns may be named alike."""
     storage, table = Storage(str(tmp_path)), TABLES["rejects"]
-    content, _ = tables.encode(table, {"image": [1], "path": ["a"], "reason": ["b"]}, metadata={})
+    content, _ = tables.encode(table, {"image": [1], "path": ["a"], "reason": ["b"], "checksum": ["c"]}, metadata={})
     storage.put("old", content)
     newer = type(table)(table.name, table.stage, table.version + 1, table.one_row_per, table.columns)
     with pytest.raises(
         TableError,
-        match=r"the table `rejects` of this run has version 1, this polyscan reads version \d+; .*--redo collect",
+        match=r"the table `rejects` of this run has version 2, this polyscan reads version \d+; .*--redo collect",
     ):
         tables.read(storage, ["old"], newer)
 
@@ -192,7 +192,9 @@ def test_a_damaged_job_does_not_keep_status_from_telling(content: bytes, run: Pa
 def test_what_is_no_damage_goes_through(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A lost mount or a refused key may come back: the shard is tried again, and its part is not called damaged."""
     storage, table = Storage(str(tmp_path)), TABLES["rejects"]
-    storage.put("part", tables.encode(table, {"image": [1], "path": ["a"], "reason": ["b"]}, metadata={})[0])
+    storage.put(
+        "part", tables.encode(table, {"image": [1], "path": ["a"], "reason": ["b"], "checksum": ["c"]}, metadata={})[0]
+    )
 
     def lost(*_: object, **__: object) -> Iterator[None]:
         raise OSError(5, "Input/output error")

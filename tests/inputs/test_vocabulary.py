@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from polyscan.errors import JobError
-from polyscan.inputs import open_embedder, vocabulary_digest, vocabulary_words
+from polyscan.inputs import open_embedder, open_network, vocabulary_digest, vocabulary_words
 from polyscan.inputs import opening as opened
 from polyscan.vision.embedders import Embedder
 from polyscan.vision.preprocessing import Preprocessing
@@ -83,9 +83,10 @@ def test_a_vocabulary_needs_a_text_tower(toy_job, tmp_path, monkeypatch):
     (tmp_path / "words.txt").write_text("cat\n")
     job = toy_job(embed__vocabulary=str(tmp_path / "words.txt"))
     blind = Embedder("e", Preprocessing(8, 8, (0.5,), (0.5,)), torch.device("cpu"), torch.flatten, "0")
+    network = open_network(toy_job())
     monkeypatch.setattr(opened, "load_embedder", lambda _: blind)
     with pytest.raises(JobError, match=r"has 1 words, but the embedder .* has no text tower"):
-        open_embedder(job, None)
+        open_embedder(job, network)
     seeing = replace(blind, words=lambda phrases: torch.zeros(len(phrases), 3).numpy())
     monkeypatch.setattr(opened, "load_embedder", lambda _: seeing)
-    assert open_embedder(job, None) is seeing
+    assert open_embedder(job, network) is seeing

@@ -70,7 +70,7 @@ def test_an_empty_table_keeps_its_columns(name: str, tmp_path: Path) -> None:
 
 def test_wrong_columns_are_refused() -> None:
     columns = example("rejects")
-    with pytest.raises(TableError, match=r"missing \['reason'\], unknown \['cause'\]"):
+    with pytest.raises(TableError, match=r"missing \['reason', 'checksum'\], unknown \['cause'\]"):
         tables.encode(TABLES["rejects"], {"image": [1], "path": ["a"], "cause": ["b"]}, metadata={})
     with pytest.raises(TableError, match="differ in length"):
         tables.encode(TABLES["rejects"], {**columns, "path": ["a"]}, metadata={})

@@ -23,6 +23,8 @@ from polyscan.vision.readouts.effective import effective_fields
 
 READOUT_BYTES = 100
 """Bytes of one row of `readouts` on disk, without its vector."""
+SAMPLE_BYTES = 24
+"""Bytes of one row of `sample` on disk."""
 PLACES = 64
 """Places of the map that is measured."""
 
@@ -40,7 +42,9 @@ def cost(outlook: Outlook) -> PlanRow:
     batch_seconds = outlook.pass_seconds(lambda inputs: outlook.reader.read(inputs, sampled))
     time_ = passes * math.ceil(outlook.n_sample / outlook.job.collect.batch) * batch_seconds
     time_ += _field_seconds(outlook) + _algebra_seconds(outlook)
-    return PlanRow("survey", shards, rows, bytes_ + rows * READOUT_BYTES, time_, _sample_held(outlook))
+    sample = shards * outlook.n_sample  # rows with the checksums of the images read
+    bytes_ += rows * READOUT_BYTES + sample * SAMPLE_BYTES
+    return PlanRow("survey", shards, rows + sample, bytes_, time_, _sample_held(outlook))
 
 
 def _sample_held(outlook: Outlook) -> float:
