@@ -69,6 +69,8 @@ class Layout:
         """The maps in a layer's output: a vector has one position, tokens and parts are rows of positions."""
         if self.is_plain(value):
             return value
+        if value.ndim == 2 and self.is_by_image:  # contiguous, which decides how a product of matrices is rounded
+            return value.reshape(*value.shape, 1, 1)
         n_images = value.shape[self.images] // self.parts
         split = value.unflatten(self.images, (self.outer, n_images, self.inner))
         outer, images, inner = self.images, self.images + 1, self.images + 2
