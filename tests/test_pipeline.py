@@ -10,6 +10,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 import toy
+from PIL import Image
 from sabotage import sabotaged
 
 import polyscan
@@ -221,6 +222,31 @@ def test_unreadable_images_become_rejects_and_the_run_goes_on(tmp_path: Path) ->
     assert len(results.table("images")) == toy.N_IMAGES - 1
     assert set(results.map["n_images"]) == {toy.N_IMAGES - 1}
     assert "2 images could not be used" in results.run.storage.read("maps/index.html").decode()
+
+
+def test_an_image_for_which_the_network_gives_no_number_is_a_reject(tmp_path: Path) -> None:
+    folder = toy.paint(tmp_path / "images")
+    for place in ("red/000.png", "green/flat.png", "red/zzz.png"):  # among them the first that is tried
+        Image.new("RGB", (toy.SIDE, toy.SIDE), (40, 40, 40)).save(folder / place)
+    (folder / "blue" / "torn.png").write_bytes(b"no image at all")
+    job = toy.job(folder, network__name="toy:normalising", visualize__enabled=False)
+    results = polyscan.scan(job, str(tmp_path / "run"))
+    rejects = results.table("rejects").set_index("path")
+    assert sorted(rejects.index) == ["blue/torn.png", "green/flat.png", "red/000.png", "red/zzz.png"]
+    assert rejects["image"].is_monotonic_increasing
+    flat = rejects.drop("blue/torn.png")["reason"]
+    assert set(flat) == {"not finite: layer paint gives NaN or infinity for it"}
+    without = toy.paint(tmp_path / "without")
+    (without / "red" / "000.png").unlink()
+    other = polyscan.scan(
+        toy.job(without, network__name="toy:normalising", visualize__enabled=False), str(tmp_path / "other")
+    )
+    columns = ["layer", "channel", "rank", "activation", "y", "x"]
+    tables = [run.table("exemplars") for run in (results, other)]
+    found, expected = (rows[rows["role"] == "unit"][columns].reset_index(drop=True) for rows in tables)
+    assert len(expected) == 12 * toy.K
+    assert found.equals(expected)
+    assert np.isfinite(results.table("moments")["s4"]).all()
 
 
 def test_too_few_readable_images_is_an_error_of_the_job(tmp_path: Path) -> None:

@@ -127,6 +127,19 @@ def broken() -> Toy:
     return network
 
 
+class Normalising(Toy):
+    """Divides each image by its own spread, which is 0 for a flat one."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = (x - x.mean(dim=(1, 2, 3), keepdim=True)) / x.std(dim=(1, 2, 3), keepdim=True)
+        return super().forward(x)
+
+
+def normalising() -> Toy:
+    """What `toy:normalising` builds."""
+    return Normalising()
+
+
 def paint(folder: Path, *, n: int = N_IMAGES, seed: int = 0) -> Path:
     """A class folder of noisy pictures with one coloured square each, in turn red, green, blue."""
     generator = np.random.default_rng(seed)

@@ -31,6 +31,8 @@ def explained(error: ValidationError, content: Mapping[str, Any], model: type[Ba
             yield f"`{key}` is missing; {_description(place, model) or 'the job needs it'}"
         elif fault["type"] == "value_error" and not fault["msg"].startswith(PLAIN):
             yield str(fault["msg"]).removeprefix("Value error, ")
+        elif fault["type"] == "model_type":
+            yield f"`{key}` is a group of settings, got {_short(fault['input'])}; set one, as in {_example(place, model)}"
         else:
             text = fault["msg"].removeprefix("Value error, ")
             yield f"`{key}`: {text[0].lower()}{text[1:]}, got {_short(fault.get('input', content))}"
@@ -57,6 +59,12 @@ def _hint(place: Sequence[str], model: type[BaseModel]) -> str:
     known = sorted(group.model_fields) if group else []
     near = difflib.get_close_matches(place[-1], known, n=1)
     return f'did you mean "{near[0]}"?' if near else f"known keys: {', '.join(known)}"
+
+
+def _example(place: Sequence[str], model: type[BaseModel]) -> str:
+    """The key of the first setting of a group."""
+    group = _group(place, model)
+    return ".".join([*place, *list(group.model_fields)[:1]] if group else place)
 
 
 def _group(place: Sequence[str], model: type[BaseModel]) -> type[BaseModel] | None:

@@ -66,7 +66,7 @@ def parse(
     _anchor(content, Path.cwd(), only=set(overrides or {}))
     if str(Path.cwd()) != content["folder"]:
         _anchor_code(content, only=set(overrides or {}))
-    return build(content, origin)
+    return build(content, f"the command, or {origin}" if overrides else origin)
 
 
 def fill(overrides: Mapping[str, Any]) -> Job:

@@ -239,8 +239,8 @@ class Job(Settings):
     seed: int = Field(0, ge=0, description="seed of everything random")
     threads: int = Field(1, ge=1, description="CPU threads per worker, the same on every runner")
     device: str = Field("auto", description="`auto`, `cpu`, `cuda`, `cuda:1` ...")
-    network: NetworkSettings
-    images: ImagesSettings
+    network: NetworkSettings = Field(description="give the network (`--network`, or a group [network] in a job file)")
+    images: ImagesSettings = Field(description="give the images (`--images`, or a group [images] in a job file)")
     survey: SurveySettings = SurveySettings()  # pyright: ignore[reportCallIssue]
     collect: CollectSettings = CollectSettings()  # pyright: ignore[reportCallIssue]
     visualize: VisualizeSettings = VisualizeSettings()  # pyright: ignore[reportCallIssue]

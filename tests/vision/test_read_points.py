@@ -275,7 +275,7 @@ def test_nothing_is_left_on_the_network(network_of, noise):
 def test_a_wrong_name_is_answered_with_the_nearest(network_of):
     module = nn.ModuleDict({"stem": nn.Conv2d(3, 4, 3), "stage": nn.Conv2d(4, 4, 3)})
     network = network_of(nn.Sequential(module["stem"], module["stage"]), name="small")
-    with pytest.raises(ModelError, match=r'small has no layer "11"; nearest: 1\. `polyscan units`'):
+    with pytest.raises(ModelError, match=r'small has no layer "11"; nearest: 1\. `polyscan units --all`'):
         Reader(network, "11")
     with pytest.raises(ModelError, match=r'no layer "convolution"; there are: 0, 1\. '):
         Reader(network, ["0", "convolution"])

@@ -48,7 +48,7 @@ class Worker:
         crops = Crops(job, run, images, reader.network.preprocessing, embedder)
         visualizations = Visualizations(job, run, embedder)
         self.parts = (
-            ConceptVectors(job, images, reader.network.preprocessing, embedder),
+            ConceptVectors(job, run, images, reader.network.preprocessing, embedder),
             crops,
             Features(job, run, images, reader),
             visualizations,

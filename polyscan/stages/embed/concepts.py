@@ -11,6 +11,7 @@ from polyscan.images import ImageSource, Picture
 from polyscan.inputs import vocabulary_words
 from polyscan.inputs.views import views
 from polyscan.job import Job
+from polyscan.run import Run
 from polyscan.shards import seed
 from polyscan.stages.embed.vectors import Crop, embedded
 from polyscan.stats.whitening import Whitening
@@ -28,8 +29,11 @@ class ConceptVectors:
     A label's prototype is the mean embedding of its whole images in a seeded sample as large as the survey's.
     """
 
-    def __init__(self, job: Job, images: ImageSource, preprocessing: Preprocessing, embedder: Embedder) -> None:
+    def __init__(
+        self, job: Job, run: Run, images: ImageSource, preprocessing: Preprocessing, embedder: Embedder
+    ) -> None:
         self.job = job
+        self.rejects = set(run.read("rejects", ["image"])["image"].tolist())
         self.images = images
         self.preprocessing = preprocessing
         self.embedder = embedder
@@ -70,7 +74,8 @@ class ConceptVectors:
         """What the network sees of each image of the sample; appends those that could be read to `pictures`."""
         generator = np.random.default_rng(seed(self.job.seed, "concepts' images"))
         count = min(self.job.survey.images, len(self.images))
-        ids = np.sort(generator.permutation(len(self.images))[:count]).tolist()
+        sample: list[int] = np.sort(generator.permutation(len(self.images))[:count]).tolist()
+        ids = [image for image in sample if image not in self.rejects]
         for picture, view in views(self.preprocessing, self.images.read(ids)):
             pictures.append(picture)
             yield view

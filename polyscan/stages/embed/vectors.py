@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
 
 import numpy as np
 from jaxtyping import Float32, UInt8
 
 from polyscan.vision.embedders import Embedder
+
+log = logging.getLogger(__name__)
 
 Crop = UInt8[np.ndarray, "y x c"]
 
@@ -25,4 +28,19 @@ def embedded(embedder: Embedder, crops: Iterable[Crop], size: int) -> Float32[np
         padded = np.zeros((size, *batch[0].shape), dtype=np.uint8)
         padded[: len(batch)] = np.stack(batch)
         vectors.append(embedder(padded)[: len(batch)])
-    return np.concatenate(vectors) if vectors else np.empty((0, 0), dtype=np.float32)
+    return _finite(embedder, np.concatenate(vectors)) if vectors else np.empty((0, 0), dtype=np.float32)
+
+
+def _finite(embedder: Embedder, vectors: Float32[np.ndarray, "n d"]) -> Float32[np.ndarray, "n d"]:
+    """The vectors, with zeros for those that are not finite: of flat crops, which some networks divide by 0.
+
+    So these are alike, and one of them never ends a scan.
+    """
+    bad = ~np.isfinite(vectors).all(axis=1)
+    if bad.any():
+        n_bad = int(bad.sum())
+        log.warning(
+            "%s gives no finite vector for %d of %d crops; they count as zeros", embedder.name, n_bad, len(vectors)
+        )
+        vectors[bad] = 0
+    return vectors

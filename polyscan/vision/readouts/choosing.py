@@ -28,6 +28,12 @@ def choose(structure: Structure, layers: str | Sequence[str], network: str) -> s
             read.
     """
     names = [point.layer for point in structure.points]
+    if not names:
+        why = "; ".join(f"{layer}: {reason}" for layer, reason in list(structure.left_out.items())[:3])
+        raise ModelError(
+            f"{network} has no layer that can be read{f' ({why})' if why else ''}: neither a convolution nor a linear "
+            "layer is called on the images; name a module of it in `network.layers`"
+        )
     chosen: set[str] = set()
     for pattern in _patterns(layers):
         if pattern in structure.left_out:
@@ -35,7 +41,9 @@ def choose(structure: Structure, layers: str | Sequence[str], network: str) -> s
         matches = structure.kinds[pattern] & set(names) if pattern in SPECIAL else _matches(pattern, names)
         if not matches:
             missing = "no blocks" if pattern == "blocks" else f'no layer "{pattern}"'
-            raise ModelError(f"{network} has {missing}; {suggestion(pattern, names)}. `polyscan units` lists them all.")
+            raise ModelError(
+                f"{network} has {missing}; {suggestion(pattern, names)}. `polyscan units --all` lists them all."
+            )
         chosen |= matches
     if not chosen:
         raise ModelError(f"`layers` is empty; {network} has {len(names)} layers: write all, blocks, a name or a glob")
