@@ -50,10 +50,16 @@ def _two_inputs(network: Network, images: ImageSource) -> Float[Tensor, "2 c y x
     return torch.cat([*inputs, example(network, 2)])[:2]
 
 
-def check_worker(job: Job, run: Run, network: Network, images: ImageSource) -> None:
+def check_worker(job: Job, run: Run, network: Network, images: ImageSource | None = None) -> None:
     """Checks that a worker has the network and the images of the run, and that the network gives each image its peaks.
 
     Own code may draw its weights anew in each process, and another machine may hold other files.
+
+    Args:
+        job: the settings.
+        run: the results folder; one that no driver has prepared has nothing to compare with.
+        network: the worker's.
+        images: the worker's; None if it reads none.
 
     Raises:
         ModelError: if the network differs from the driver's, or fails `check_network`.
@@ -61,10 +67,13 @@ def check_worker(job: Job, run: Run, network: Network, images: ImageSource) -> N
     """
     about = run.manifest()
     reader = Reader(network, job.network.layers)
-    if about:  # of the driver
-        _check_images(about, job, images)
-        with pinned_threads(job):
+    with pinned_threads(job):
+        if about:
             _check_weights(about["network"], reader)
+    if images is None:
+        return
+    if about:
+        _check_images(about, job, images)
     check_network(job, reader, images)
 
 

@@ -32,7 +32,8 @@ def explained(error: ValidationError, content: Mapping[str, Any], model: type[Ba
         elif fault["type"] == "value_error" and not fault["msg"].startswith(PLAIN):
             yield str(fault["msg"]).removeprefix("Value error, ")
         elif fault["type"] == "model_type":
-            yield f"`{key}` is a group of settings, got {_short(fault['input'])}; set one, as in {_example(place, model)}"
+            got = _short(fault["input"])
+            yield f"`{key}` is a group of settings, got {got}; set one of them, as in {_example(place, model)}"
         else:
             text = fault["msg"].removeprefix("Value error, ")
             yield f"`{key}`: {text[0].lower()}{text[1:]}, got {_short(fault.get('input', content))}"

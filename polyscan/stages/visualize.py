@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from polyscan.images import ImageSource, Picture
-from polyscan.inputs import open_distance, open_images, open_reader, reaches
+from polyscan.inputs import check_worker, open_distance, open_images, open_reader, reaches
 from polyscan.job import Job, VisualizeSettings
 from polyscan.run import Run
 from polyscan.shards import Shard, seed, split_within
@@ -86,6 +86,7 @@ class Worker:
         self.run = run
         self.units = [unit for units in _by_layer(job, run) for unit in units]
         self.reader = open_reader(job, run=run)
+        check_worker(job, run, self.reader.network)
         self.distance = open_distance(job, self.reader.network)
         self.points = {point.layer: point for point in self.reader.points}
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from itertools import accumulate
 
-from polyscan.inputs import open_embedder, open_images, open_reader
+from polyscan.inputs import check_worker, open_embedder, open_images, open_reader
 from polyscan.job import Job
 from polyscan.run import Run
 from polyscan.shards import Shard, split_within
@@ -44,6 +44,7 @@ class Worker:
     def __init__(self, job: Job, run: Run) -> None:
         images = open_images(job)
         reader = open_reader(job)
+        check_worker(job, run, reader.network, images)
         embedder = open_embedder(job, reader.network)
         crops = Crops(job, run, images, reader.network.preprocessing, embedder)
         visualizations = Visualizations(job, run, embedder)
