@@ -37,7 +37,14 @@ def of_library(request: EmbedderRequest) -> Embedder:
             f'embedder "{request.model}" has no weights in its name; write {request.model}/WEIGHTS, as in '
             "torchvision:resnet18/IMAGENET1K_V1"
         )
-    network = load_network(NetworkRequest(f"{library}:{name}", weights, request.folder), request.device)
+    try:
+        network = load_network(NetworkRequest(f"{library}:{name}", weights, request.folder), request.device)
+    except ModelError as error:  # its advice is about the scanned network
+        why = str(error).partition("; put them")[0]
+        raise ModelError(
+            f'embedder "{request.model}": {why}; allowed is any that can be loaded, among them `embed.model` = '
+            '"penultimate", the scanned network itself'
+        ) from error
     return _of_network(request.model, network, request.input_px)
 
 
