@@ -7,6 +7,16 @@ nothing is downloaded to open a source. Where labels come from and what is left 
 from polyscan.images.content import changed_files, checksum, checksums
 from polyscan.images.opening import open_images
 from polyscan.images.options import ImageOptions
-from polyscan.images.source import ImageSource, Picture, Reject
+from polyscan.images.source import ImageSource, Picture, PictureReader, Reject
 
-__all__ = ["ImageOptions", "ImageSource", "Picture", "Reject", "changed_files", "checksum", "checksums", "open_images"]
+__all__ = [
+    "ImageOptions",
+    "ImageSource",
+    "Picture",
+    "PictureReader",
+    "Reject",
+    "changed_files",
+    "checksum",
+    "checksums",
+    "open_images",
+]

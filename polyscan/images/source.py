@@ -50,6 +50,14 @@ class Reject:
     checksum: str = ""
 
 
+class PictureReader(Protocol):
+    """What reads images by their ids; an `ImageSource` does."""
+
+    def read(self, images: Sequence[int]) -> Iterator[Picture | Reject]:
+        """The images of these ids; see `ImageSource.read`."""
+        ...
+
+
 @runtime_checkable
 class ImageSource(Protocol):
     """A fixed list of images.

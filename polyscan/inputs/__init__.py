@@ -2,6 +2,7 @@
 
 from polyscan.inputs.batches import Batch, batches
 from polyscan.inputs.checking import check_network, check_worker, different_layers
+from polyscan.inputs.collected import CollectedImages
 from polyscan.inputs.opening import open_distance, open_embedder, open_images, open_network, open_reader
 from polyscan.inputs.record import digests_and_facts
 from polyscan.inputs.threads import pinned_threads
@@ -11,6 +12,7 @@ from polyscan.inputs.vocabulary import vocabulary_digest, vocabulary_words
 
 __all__ = [
     "Batch",
+    "CollectedImages",
     "batches",
     "check_network",
     "check_unchanged",

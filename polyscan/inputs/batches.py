@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float
 from torch import Tensor
 
-from polyscan.images import ImageSource, Picture, Reject
+from polyscan.images import Picture, PictureReader, Reject
 from polyscan.inputs.views import views
 from polyscan.vision.networks import Network
 
@@ -27,7 +27,7 @@ class Batch:
 
 
 def batches(
-    network: Network, source: ImageSource, ids: Iterable[int], size: int, rejects: list[Reject] | None = None
+    network: Network, source: PictureReader, ids: Iterable[int], size: int, rejects: list[Reject] | None = None
 ) -> Iterator[Batch]:
     """Images in order, `size` at a time; those that can't be read or seen are left out.
 

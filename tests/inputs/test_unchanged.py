@@ -12,7 +12,7 @@ import toy
 from PIL import Image
 
 from polyscan import pipeline
-from polyscan.errors import JobError
+from polyscan.errors import JobError, ShardError
 from polyscan.images import ImageOptions, open_images
 from polyscan.inputs.unchanged import STAMPS, check_unchanged, note_stamps
 from polyscan.job import Job
@@ -131,6 +131,16 @@ def test_without_stamps_all_images_are_compared(folder: Path, damage: bytes | No
     replace(folder / "images" / "red" / "000.ppm")
     with pytest.raises(JobError, match=REPLACED):
         pipeline.settle(job_of(folder), run)
+
+
+def test_an_image_that_changes_under_a_scan_is_an_error_where_it_is_read_again(folder: Path) -> None:
+    """`collect` has read it, and `embed` cuts its crops out of what is there now."""
+    job, run = job_of(folder), Run(str(folder / "run"))
+    pipeline.scan(job, run, pipeline.in_process)
+    replace(folder / "images" / "red" / "000.ppm")
+    toy.forge_stamps(folder / "run", folder / "images")
+    with pytest.raises(ShardError, match=r"red/000\.ppm has another content than when `collect` read it; restore it"):
+        pipeline.scan(job, run, pipeline.in_process, redo="embed")
 
 
 def test_redo_from_the_first_stage_takes_the_new_images(folder: Path) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from itertools import accumulate
 
-from polyscan.inputs import check_worker, open_embedder, open_images, open_reader
+from polyscan.inputs import CollectedImages, check_worker, open_embedder, open_images, open_reader
 from polyscan.job import Job
 from polyscan.run import Run
 from polyscan.shards import Shard, split_within
@@ -45,13 +45,14 @@ class Worker:
         images = open_images(job)
         reader = open_reader(job)
         check_worker(job, run, reader.network, images)
+        collected = CollectedImages(images, run)
         embedder = open_embedder(job, reader.network)
-        crops = Crops(job, run, images, reader.network.preprocessing, embedder)
+        crops = Crops(job, run, collected, reader.network.preprocessing, embedder)
         visualizations = Visualizations(job, run, embedder)
         self.parts = (
-            ConceptVectors(job, run, images, reader.network.preprocessing, embedder),
+            ConceptVectors(job, run, collected, reader.network.preprocessing, embedder),
             crops,
-            Features(job, run, images, reader),
+            Features(job, run, collected, reader),
             visualizations,
         )
         n_images = len(images) if _has_feature_layers(run) else 0

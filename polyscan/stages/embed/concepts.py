@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 import numpy as np
 from jaxtyping import Float32
 
-from polyscan.images import ImageSource, Picture
-from polyscan.inputs import vocabulary_words
+from polyscan.images import Picture
+from polyscan.inputs import CollectedImages, vocabulary_words
 from polyscan.inputs.views import views
 from polyscan.job import Job
 from polyscan.run import Run
@@ -30,7 +30,7 @@ class ConceptVectors:
     """
 
     def __init__(
-        self, job: Job, run: Run, images: ImageSource, preprocessing: Preprocessing, embedder: Embedder
+        self, job: Job, run: Run, images: CollectedImages, preprocessing: Preprocessing, embedder: Embedder
     ) -> None:
         self.job = job
         self.rejects = set(run.read("rejects", ["image"])["image"].tolist())

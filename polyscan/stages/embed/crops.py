@@ -10,7 +10,8 @@ from PIL import Image
 
 from polyscan.errors import TableError
 from polyscan.evidence import has_pool, whole_images
-from polyscan.images import ImageSource, Picture
+from polyscan.images import Picture
+from polyscan.inputs import CollectedImages
 from polyscan.job import Job
 from polyscan.run import Run
 from polyscan.stages.embed.vectors import Crop, embedded
@@ -68,7 +69,7 @@ class Crops:
     """The distinct crops of a run."""
 
     def __init__(
-        self, job: Job, run: Run, images: ImageSource, preprocessing: Preprocessing, embedder: Embedder
+        self, job: Job, run: Run, images: CollectedImages, preprocessing: Preprocessing, embedder: Embedder
     ) -> None:
         self.job = job
         self.images = images

@@ -10,8 +10,7 @@ import torch
 from jaxtyping import Float, Float32, Int64
 from torch import Tensor
 
-from polyscan.images import ImageSource
-from polyscan.inputs import batches
+from polyscan.inputs import CollectedImages, batches
 from polyscan.job import Job
 from polyscan.run import Run
 from polyscan.tables import Columns
@@ -27,7 +26,7 @@ KeyedBatches = list[tuple[Int64[np.ndarray, " n"], Vectors]]
 class Features:
     """Gathers features in one forward pass over images, at every distinct position of an exemplar's peak."""
 
-    def __init__(self, job: Job, run: Run, images: ImageSource, reader: Reader) -> None:
+    def __init__(self, job: Job, run: Run, images: CollectedImages, reader: Reader) -> None:
         self.job = job
         self.run = run
         self.images = images
