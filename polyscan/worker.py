@@ -59,7 +59,7 @@ class ShardWorker:
             done = run.ledger.done_record(shard)
             if done is None or done.fingerprint != self.fingerprint:  # else a worker died after writing the shard
                 done = self._traced(shard, run)
-        except Exception as error:  # whatever fails in one shard, the others go on
+        except (Exception, SystemExit) as error:  # whatever fails in one shard, the others go on
             cause = str(error) if isinstance(error, JobError) else f"{type(error).__name__}: {error}"
             return Failure(shard, cause, traceback.format_exc(), is_job_error=isinstance(error, JobError))
         return Receipt(shard, done.rows, done.seconds, done.batch, done.cpu)

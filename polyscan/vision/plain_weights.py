@@ -19,9 +19,11 @@ def make_weights_plain(module: nn.Module) -> None:
     """
     for part in list(module.modules()):
         for name in list(getattr(part, "parametrizations", {})):
+            _own_copies(part.parametrizations[name])  # pyright: ignore[reportIndexIssue]
             parametrize.remove_parametrizations(part, name, leave_parametrized=True)
         for hook in list(part._forward_pre_hooks.values()):
             _make_plain(part, hook)
+    module.requires_grad_(requires_grad=False)
 
 
 def _make_plain(part: nn.Module, hook: object) -> None:
@@ -31,4 +33,16 @@ def _make_plain(part: nn.Module, hook: object) -> None:
     elif isinstance(hook, SpectralNorm):
         remove_spectral_norm(part, hook.name)
     elif isinstance(hook, prune.BasePruningMethod):
-        prune.remove(part, str(hook._tensor_name))
+        name = str(hook._tensor_name)
+        part.register_parameter(f"{name}_orig", _copy(part.get_parameter(f"{name}_orig")))
+        prune.remove(part, name)
+
+
+def _own_copies(computed: nn.Module) -> None:
+    """Gives a computed weight copies of the parameters that it is made of: other layers may share them."""
+    for name, parameter in list(computed.named_parameters(recurse=False)):
+        computed.register_parameter(name, _copy(parameter))
+
+
+def _copy(parameter: nn.Parameter) -> nn.Parameter:
+    return nn.Parameter(parameter.detach().clone())  # with a gradient, or torch would not leave a parameter

@@ -34,7 +34,7 @@ def output_on(network: Network, images: Float[Tensor, "b c y x"]) -> Any:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             return network.module(images)
-    except Exception as error:  # the user's own code may raise anything
+    except (Exception, SystemExit) as error:  # the user's own code may raise anything
         if isinstance(error, RuntimeError) and is_out_of_memory(error):
             raise
         raise ModelError(

@@ -69,7 +69,7 @@ def test_it_is_the_same_function_and_all_of_it_can_be_folded(network_of, noise, 
     module = network(WRAPPERS[kind])
     for _ in range(3):  # spectral norm's vectors settle in training
         module(noise(4, 3, 16, 16))
-    module.eval()
+    module.eval().requires_grad_(requires_grad=False)
     batch = noise(4, 3, 16, 16, seed=1)
     with torch.no_grad():
         expected = module(batch)
@@ -104,3 +104,17 @@ def test_hooks_of_ones_own_stay_and_keep_a_layer_from_being_folded(network_of, n
     torch.testing.assert_close(reader.trunk(reader.points[1])(batch), seen[1], rtol=1e-3, atol=1e-4)
     own = reader.own_maps(reader.points[1])(batch, torch.tensor([3, 9]))
     torch.testing.assert_close(own, seen[1][[0, 1], [3, 9]], rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["own", "pruned", "new spectral norm", "channels pruned"])
+def test_a_layer_that_shares_the_parameter_keeps_its_weights(kind):
+    torch.manual_seed(0)
+    first, second = nn.Conv2d(4, 4, 3), nn.Conv2d(4, 4, 3)
+    second.weight = first.weight
+    module = nn.Sequential(first, WRAPPERS[kind](second)).eval()
+    before = first.weight.detach().clone()
+    with torch.no_grad():
+        expected = module(torch.ones(1, 4, 8, 8))
+    make_weights_plain(module)
+    assert torch.equal(first.weight, before)
+    torch.testing.assert_close(module(torch.ones(1, 4, 8, 8)), expected)

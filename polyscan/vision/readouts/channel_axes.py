@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import fx, nn
 
-from polyscan.vision.readouts.ready import NORM_NAMES, NORMS, turned_axes
+from polyscan.vision.readouts.ready import NORM_NAMES, NORMS, TURNS, turned_axes
 from polyscan.vision.tracing import CONVOLUTIONS, function_name, shape_of
 
 BY_CHANNEL = (nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d, nn.Upsample, nn.PixelShuffle)
@@ -62,7 +62,7 @@ class ChannelAxes:
             return None
         axis, before, after = self.axes[source], shape_of(source), shape_of(node)
         name = "" if node.op == "call_module" else function_name(node)
-        if name in ("permute", "transpose"):
+        if name in TURNS:
             turned = turned_axes(node, len(before))
             return turned.index(axis) if axis in turned else None
         if name == "flatten" or (node.op == "call_module" and isinstance(self.modules[str(node.target)], nn.Flatten)):

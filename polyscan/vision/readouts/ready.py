@@ -14,11 +14,11 @@ from torch import fx, nn
 
 from polyscan.vision.fields.graph import dims_of
 from polyscan.vision.readouts.calls import calls_of, modules_around, output_of
-from polyscan.vision.tracing import LAYER_TYPES, asks_shape, function_name, readers, shape_of
+from polyscan.vision.tracing import LAYER_TYPES, asks_shape, function_name, overwritten, readers, shape_of
 
 NEUTRAL = (nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)
 DROPOUTS = frozenset(("dropout", "dropout1d", "dropout2d", "dropout3d"))
-NEUTRAL_NAMES = DROPOUTS | {"contiguous"}
+NEUTRAL_NAMES = DROPOUTS | {"contiguous", "clone"}
 """Modules and functions that change no value in eval mode; functions of dropout only if they are told so."""
 
 NORMS: Mapping[type[nn.Module], tuple[str, int]] = {
@@ -40,11 +40,15 @@ OWN_NORM = re.compile(r"norm|frn|affine|scale", re.IGNORECASE)
 """Class names of norms that are written out as several operations; not those that end in an activation."""
 WITH_ACTIVATION = re.compile(r"Act|TLU|ReLU|Tlu")
 
-SUMS = frozenset(("add", "iadd", "add_", "sub", "isub", "sub_"))
-PRODUCTS = frozenset(("mul", "imul", "mul_"))
-QUOTIENTS = frozenset(("div", "div_", "truediv", "itruediv"))
-AFFINE = SUMS | PRODUCTS | QUOTIENTS | {"neg", "neg_", "addcmul"}
-TURNS = frozenset(("permute", "transpose"))
+SUMS = frozenset(("add", "iadd", "add_", "radd"))
+DIFFERENCES = frozenset(("sub", "isub", "sub_", "subtract", "subtract_", "rsub"))
+PRODUCTS = frozenset(("mul", "imul", "mul_", "rmul", "multiply", "multiply_"))
+QUOTIENTS = frozenset(("div", "div_", "truediv", "itruediv", "divide", "divide_", "true_divide"))
+SIGNS = frozenset(("neg", "neg_", "negative", "negative_"))
+AFFINE = SUMS | DIFFERENCES | PRODUCTS | QUOTIENTS | SIGNS | {"addcmul"}
+SWAPS = frozenset(("transpose", "swapaxes", "swapdims"))
+MOVES = frozenset(("movedim", "moveaxis"))
+TURNS = SWAPS | MOVES | {"permute"}
 
 
 @dataclass(frozen=True)
@@ -75,6 +79,7 @@ class ReadyPlaces:
     def __init__(self, nodes: Sequence[fx.Node], modules: Mapping[str, Any]) -> None:
         self.nodes = nodes
         self.modules = modules
+        self.order = {node: number for number, node in enumerate(nodes)}
         self.constants: set[fx.Node] = set()
         for node in nodes:
             sources = node.all_input_nodes
@@ -88,11 +93,14 @@ class ReadyPlaces:
         read at.
         """
         place = here = layer
+        others: list[fx.Node] = []  # what reads the memory later that an operation in place has written to
         while True:
-            users = readers(here.node)
-            step = (self._next(here, users[0]) if len(users) == 1 else None) or self._own_norm(here, users)
+            users = sorted({*others, *readers(here.node)}, key=self.order.__getitem__)
+            is_alone = len(users) == 1 or (bool(users) and here.node in overwritten(users[0]))
+            step = (self._next(here, users[0]) if is_alone else None) or self._own_norm(here, users)
             if step is None:
                 return place
+            others = users[1:] if is_alone and step.place.node is users[0] else []
             if step.is_ready or (here is place and self.is_neutral(step.place.node)):
                 place = step.place
             here = step.place
@@ -149,7 +157,7 @@ class ReadyPlaces:
             return None
         if not all(self._is_by_channel(other, here, len(shape_of(user))) for other in others):
             return None
-        if not any(shape_of(other) for other in others) and not _reverses(user):
+        if not any(shape_of(other) for other in others) and not _reverses(user, here.node):
             return _Step(Place(user, here.channels, here.readout), is_ready=False)
         return _Step(Place(user, here.channels, f"after {_affine_name(user)}{self.path(user)}"), is_ready=True)
 
@@ -171,11 +179,16 @@ class ReadyPlaces:
 
     def _after_call(self, here: Place, users: Sequence[fx.Node], path: str, kind: str) -> _Step | None:
         for _, inside in calls_of(self.nodes, {path}):
-            if set(inside).issuperset(users) and here.node not in inside and not self._has_layer(inside):
+            if set(inside).issuperset(users) and self._reads_only(inside, here.node) and not self._has_layer(inside):
                 end = output_of(inside)
                 is_map = shape_of(end) == shape_of(here.node)
                 return _Step(Place(end, here.channels, f"after {kind} {path}"), is_ready=True) if is_map else None
         return None
+
+    def _reads_only(self, inside: Sequence[fx.Node], source: fx.Node) -> bool:
+        """Whether a call of a module has no other input than one node and constants."""
+        known = {source, *inside, *self.constants}
+        return source not in inside and all(known.issuperset(node.all_input_nodes) for node in inside)
 
     def _has_layer(self, inside: Sequence[fx.Node]) -> bool:
         return any(
@@ -193,25 +206,36 @@ def _affine_name(user: fx.Node) -> str:
     return "batch norm" if stack and "BatchNorm" in stack[-1][1].__name__ else "scale and shift"
 
 
-def _reverses(user: fx.Node) -> bool:
-    """Whether an operation with plain numbers reverses the order of values, or may do so."""
+def _reverses(user: fx.Node, source: fx.Node) -> bool:
+    """Whether an operation with plain numbers reverses the order of a node's values, or may do so."""
     name = function_name(user)
-    if name in ("neg", "neg_"):
-        return True
+    is_first = user.args[:1] == (source,)
+    alpha = user.kwargs.get("alpha", 1)
     if name in SUMS:
-        return name.startswith(("sub", "isub")) and user.args[:1] != () and not isinstance(user.args[0], fx.Node)
+        return not is_first and not _is_positive(alpha)
+    if name in DIFFERENCES:
+        return is_first == (name == "rsub") or (not is_first and not _is_positive(alpha))
     numbers = [argument for argument in user.args if isinstance(argument, int | float)]
-    return not numbers or numbers[0] < 0
+    return name in SIGNS or not numbers or not _is_positive(numbers[0])
+
+
+def _is_positive(number: object) -> bool:
+    return isinstance(number, int | float) and number > 0
 
 
 def turned_axes(node: fx.Node, rank: int) -> tuple[int, ...]:
-    """For each axis of the output of a `permute` or `transpose`, the axis of the input; () if it can't be told."""
-    if function_name(node) == "permute":
+    """For each axis of the output of a transposition, the axis of the input; () if it can't be told."""
+    name = function_name(node)
+    if name == "permute":
         return dims_of(node, rank)
-    swapped = [*node.args[1:], *(node.kwargs[key] for key in ("dim0", "dim1") if key in node.kwargs)]
-    axes = list(range(rank))
-    if len(swapped) != 2 or not all(isinstance(axis, int) for axis in swapped):
+    words = ("dim0", "dim1", "axis0", "axis1") if name in SWAPS else ("source", "destination")
+    arguments = [*node.args[1:], *(node.kwargs[word] for word in words if word in node.kwargs)]
+    if len(arguments) != 2 or not all(isinstance(axis, int) for axis in arguments):
         return ()
-    first, second = (int(axis) % rank for axis in swapped)  # pyright: ignore[reportArgumentType]
-    axes[first], axes[second] = axes[second], axes[first]
+    first, second = (int(axis) % rank for axis in arguments)  # pyright: ignore[reportArgumentType]
+    axes = list(range(rank))
+    if name in MOVES:
+        axes.insert(second, axes.pop(first))
+    else:
+        axes[first], axes[second] = axes[second], axes[first]
     return tuple(axes)

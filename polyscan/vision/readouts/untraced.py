@@ -74,7 +74,8 @@ class _Outputs:
 
     def _follow(self, call: str, inputs: Any, norm: str, output: Tensor) -> None:
         """Moves the place of the layer whose output is a norm's input to after the norm."""
-        source = inputs[0] if isinstance(inputs, tuple) and inputs else None
+        tensors = [value for value in inputs if isinstance(value, Tensor)] if isinstance(inputs, tuple) else []
+        source = tensors[0] if len(tensors) == 1 else None  # a sum of two maps is no norm of one
         for given in reversed(self._given):
             before = self.candidates[given.layer]
             axis = given.axis_in(source, before.channels)
