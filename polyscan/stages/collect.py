@@ -19,6 +19,7 @@ from polyscan.run import Run
 from polyscan.shards import Shard, seed, split
 from polyscan.tables import Columns
 from polyscan.units import UnitOrder
+from polyscan.vision.checking import check_batch
 from polyscan.vision.peaks import PeakTally, TallyResult
 from polyscan.vision.readouts import Peaks, Reader
 from polyscan.vision.readouts.units import Together
@@ -42,6 +43,8 @@ class Worker:
         self.reader = Reader(open_network(job), job.network.layers, virtual)
         self.images = open_images(job)
         check_worker(job, run, self.reader.network, self.images)
+        self.is_checked = False
+        """Whether the first batch was compared with its images alone, at the size that is read at once."""
         self.order = run.unit_order()
         self.reads = _reading(job, run, self.order)
 
@@ -62,7 +65,11 @@ class Worker:
         device = self.reader.network.device
         tally = PeakTally(len(self.order), k=self.job.collect.k, name=self._name, device=device, reads=self.reads)
         for batch in batches(self.reader.network, self.images, ids, self.job.collect.batch, rejects):
-            peaks = self._peaks(batch.inputs).first(len(batch))
+            peaks = self._peaks(batch.inputs)
+            if not self.is_checked:
+                check_batch(self.reader, batch.inputs[: len(batch)], peaks)
+                self.is_checked = True
+            peaks = peaks.first(len(batch))
             finite = torch.isfinite(peaks.value).all(dim=1)
             if not bool(finite.all()):
                 rejects += self._not_finite(batch.pictures, peaks)

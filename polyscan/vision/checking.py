@@ -50,12 +50,37 @@ def check_reading(reader: Reader, images: Float[Tensor, "2 c y x"]) -> None:
     first, again = (_peaks(reader, images) for _ in range(2))
     stranger = STRANGE * example(reader.network, 1)
     others = _peaks(reader, torch.cat([images[[1, 0]], stranger]))
-    repeated, same = (0.0, SAME) if reader.network.device.type == "cpu" else (SAME_ON_GPU, SAME_ON_GPU)
+    repeated = 0.0 if reader.network.device.type == "cpu" else SAME_ON_GPU
     for point, one, two, other in zip(reader.points, first, again, others, strict=True):
         if _differ(two, one, repeated):
             raise ModelError(_random(reader.network, point.layer))
-        if _differ(other[[1, 0]], one, same):
+        if _differ(other[[1, 0]], one, _same(reader)):
             raise ModelError(_dependent(reader.network, point.layer))
+
+
+def check_batch(reader: Reader, batch: Float[Tensor, "b c y x"], peaks: Peaks) -> None:
+    """Reads the first and the last image of a batch of a scan by themselves, and compares their peaks.
+
+    Args:
+        reader: the reader, possibly with virtual readouts.
+        batch: the inputs, as many as a scan reads at once.
+        peaks: of all units of all read points, one after the other, as they were read in the batch.
+
+    Raises:
+        ModelError: if a peak differs, so that it depends on the size of the batch or on what else is in it.
+    """
+    ends = [0, len(batch) - 1]
+    alone = _peaks(reader, batch[ends])
+    start = 0
+    for point, values in zip(reader.points, alone, strict=True):
+        stop = start + values.shape[1]
+        if _differ(peaks.value[ends, start:stop], values, _same(reader)):
+            raise ModelError(_dependent(reader.network, point.layer))
+        start = stop
+
+
+def _same(reader: Reader) -> float:
+    return SAME if reader.network.device.type == "cpu" else SAME_ON_GPU
 
 
 def peaks_on_noise(reader: Reader) -> dict[str, float]:
@@ -82,15 +107,17 @@ def _peaks(reader: Reader, batch: Float[Tensor, "b c y x"]) -> Values:
     return [peaks[index].value.clone() for index in range(len(reader.points))]
 
 
-def _differ(one: Tensor, other: Tensor, tolerance: float) -> bool:
-    """Whether two tensors differ by more than a share of their largest number; what is not finite in both is equal."""
+def _differ(one: Float32[Tensor, "b u"], other: Float32[Tensor, "b u"], tolerance: float) -> bool:
+    """Whether peaks differ by more than a share of the unit's largest, or of the layer's median unit if that is more.
+
+    What is finite in neither is equal.
+    """
     finite = torch.isfinite(one) & torch.isfinite(other)
     if not torch.equal(torch.isfinite(one), torch.isfinite(other)):
         return True
-    one, other = one[finite], other[finite]
-    if not len(one):
-        return False
-    return bool((one - other).abs().max() > tolerance * torch.maximum(one.abs().max(), other.abs().max()))
+    one, other = torch.where(finite, one, 0.0), torch.where(finite, other, 0.0)
+    largest = torch.maximum(one.abs().amax(dim=0), other.abs().amax(dim=0))
+    return bool(((one - other).abs() > tolerance * torch.maximum(largest, largest.median())).any())
 
 
 def _random(network: Network, layer: str) -> str:

@@ -5,6 +5,8 @@ In eval mode they are always the same, and where layers are folded or cut, the w
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import nn
 from torch.nn.utils import parametrize, prune, remove_spectral_norm, remove_weight_norm
 from torch.nn.utils.spectral_norm import SpectralNorm
@@ -19,7 +21,8 @@ def make_weights_plain(module: nn.Module) -> None:
     """
     for part in list(module.modules()):
         for name in list(getattr(part, "parametrizations", {})):
-            _own_copies(part.parametrizations[name])  # pyright: ignore[reportIndexIssue]
+            computed: Any = part.parametrizations
+            _own_copies(computed[name])
             parametrize.remove_parametrizations(part, name, leave_parametrized=True)
         for hook in list(part._forward_pre_hooks.values()):
             _make_plain(part, hook)

@@ -16,11 +16,16 @@ from polyscan.vision.own_code import required_arguments, told
 
 CHANNELS = re.compile(r"to have (\d+) channels, but got (\d+)")
 
+MEANS = (0.0, 1.0, -1.0)
+
 
 def example(network: Network, count: int) -> Float[Tensor, "b c y x"]:
     """Inputs of fixed noise; they show whether a graph took another branch than the network."""
     shape = (network.preprocessing.channels, *network.preprocessing.size)
     noise = torch.randn(count, *shape, generator=torch.Generator().manual_seed(0))
+    # Of several spreads and means, so that few layers are silent on all of them.
+    kinds = torch.arange(count).view(-1, 1, 1, 1) % len(MEANS)
+    noise = noise * (1 + kinds) + torch.tensor(MEANS)[kinds]
     return noise.to(network.device).contiguous(memory_format=torch.channels_last)
 
 
@@ -38,12 +43,16 @@ def output_on(network: Network, images: Float[Tensor, "b c y x"]) -> Any:
         if isinstance(error, RuntimeError) and is_out_of_memory(error):
             raise
         raise ModelError(
-            f"{network.name} does not take images of shape {tuple(images.shape[1:])} ({told(error)}); "
+            f"{network.name} does not take images of shape {tuple(images.shape[1:])} ({_told(error)}); "
             f"{_advice(network.module, error, images.shape[1])}"
         ) from error
 
 
-def _advice(module: nn.Module, error: Exception, channels: int) -> str:
+def _told(error: BaseException) -> str:
+    return told(error) if isinstance(error, Exception) else f"it ended the program: {error!r}"
+
+
+def _advice(module: nn.Module, error: BaseException, channels: int) -> str:
     if any(isinstance(part, nn.Conv3d) for part in module.modules()):
         return "it takes videos or volumes, and only networks of images can be scanned"
     if (wanted := CHANNELS.search(str(error))) and int(wanted[2]) == channels != int(wanted[1]):

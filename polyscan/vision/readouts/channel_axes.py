@@ -85,4 +85,12 @@ def layer_axis(layer: nn.Module | str, shape: tuple[int, ...]) -> int:
     """
     if isinstance(layer, str):
         return len(shape) - 1 - FUNCTIONS[layer]
-    return len(shape) - 1 - (len(layer.kernel_size) if isinstance(layer, CONVOLUTIONS) else 0)
+    usual = len(shape) - 1 - (len(layer.kernel_size) if isinstance(layer, CONVOLUTIONS) else 0)
+    n_channels: Any = getattr(layer, "out_channels", getattr(layer, "out_features", None))
+    return axis_of(n_channels, shape, usual=usual)
+
+
+def axis_of(n_channels: int | None, shape: tuple[int, ...], *, usual: int) -> int:
+    """The usual axis, or the only other one with so many channels: classes of one's own may turn their output."""
+    others = [axis for axis, size in enumerate(shape) if axis > 0 and size == n_channels]
+    return others[0] if 0 <= usual < len(shape) and shape[usual] != n_channels and len(others) == 1 else usual

@@ -105,10 +105,10 @@ def layouts_of(
     outputs = _outputs(look, images[:N_FEWER], doubtful), _outputs(look, images, doubtful)
     found: dict[str, tuple[tuple[int, ...], Layout | None]] = {}
     for node, layouts in possible.items():
-        if node in doubtful:
+        if node in doubtful and all(node in of_batch for of_batch in outputs):
             found[node] = fewer[node], _best(layouts, outputs[0][node], outputs[1][node])
         else:
-            found[node] = fewer[node], layouts[0] if layouts else None
+            found[node] = fewer[node], layouts[0] if layouts and node not in doubtful else None
     return found
 
 
@@ -151,9 +151,15 @@ def _possible(fewer: tuple[int, ...], more: tuple[int, ...], channels: int) -> I
 
 
 def _best(layouts: Sequence[Layout], fewer: Tensor, more: Tensor) -> Layout | None:
-    """The layout with which an image's maps depend least on how many others there are; None if they do depend."""
-    error, number = min((_difference(layout, fewer, more), number) for number, layout in enumerate(layouts))
-    return layouts[number] if error <= SAME else None
+    """The layout with which an image's maps depend least on how many others there are.
+
+    None if they do depend, or if the outputs are so alike that two layouts would do.
+    """
+    errors = [_difference(layout, fewer, more) for layout in layouts]
+    error = min(errors)
+    best = layouts[errors.index(error)]
+    is_told = errors.count(error) == 1
+    return best if error <= SAME and is_told else None
 
 
 def _difference(layout: Layout, fewer: Tensor, more: Tensor) -> float:

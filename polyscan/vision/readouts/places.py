@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 from torch import fx, nn
@@ -73,17 +72,22 @@ class Places:
         weight = node.kwargs.get("weight", node.args[1] if len(node.args) > 1 else None)
         if node.op != "call_function" or function not in FUNCTIONS or not isinstance(weight, fx.Node):
             return None
-        parameter = next(self._parameters_behind(weight), None)
+        parameter = self._parameter_behind(weight)
         if parameter is None:
             return None
         return parameter.removesuffix(".weight"), Place(node, layer_axis(function, shape))
 
-    def _parameters_behind(self, node: fx.Node) -> Iterator[str]:
-        """Names of the parameters that a value is computed from."""
-        if node.op == "get_attr" and node.target in self.parameters:
-            yield str(node.target)
-        for source in node.all_input_nodes:
-            yield from self._parameters_behind(source)
+    def _parameter_behind(self, weight: fx.Node) -> str | None:
+        """The name of a parameter that a value is computed from; None if there is none."""
+        seen, waiting = {weight}, [weight]
+        while waiting:
+            node = waiting.pop()
+            if node.op == "get_attr" and node.target in self.parameters:
+                return str(node.target)
+            new = [source for source in node.all_input_nodes if source not in seen]
+            seen.update(new)
+            waiting += reversed(new)
+        return None
 
     def _calls_one_of(self, node: fx.Node, kinds: tuple[type, ...]) -> bool:
         return node.op == "call_module" and isinstance(self.modules[str(node.target)], kinds)

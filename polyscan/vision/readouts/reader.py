@@ -76,16 +76,30 @@ class Reader:
 
     def _pass(self, batch: Float[Tensor, "b c y x"], sink: Sink, peak_sink: PeakSink | None = None) -> None:
         """One forward pass; `sink` gets the layers' maps, or `peak_sink` the units' peaks if a tap computes them."""
+        n_images = len(batch)
+
+        def counted(index: int, maps: Float[Tensor, "b c y x"]) -> None:
+            self._check_rows(index, len(maps), n_images)
+            sink(index, maps)
+
         if self._graph is None:
-            read_modules(self.network.module, self.points, batch, sink)
+            read_modules(self.network.module, self.points, batch, counted)
             return
         for tap in self._taps:
-            tap.sink, tap.peak_sink = sink, peak_sink
+            tap.sink, tap.peak_sink = counted, peak_sink
         try:
             self._cut.forward(batch)  # calling the module would print fx's own words about an error
         finally:
             for tap in self._taps:
                 tap.sink = tap.peak_sink = None
+
+    def _check_rows(self, index: int, n_rows: int, n_images: int) -> None:
+        """Refuses maps of fewer or more images than the batch has: they can't be given to the right ones."""
+        if n_rows != n_images:
+            raise ModelError(
+                f"layer {self.points[index].layer} of {self.network.name} gives maps of {n_rows} images for a batch of "
+                f"{n_images}: it is not computed for each image. Leave it out of `network.layers`"
+            )
 
     def trunk(self, point: ReadPoint) -> Trunk:
         """The network up to one read point, as a differentiable function from inputs to its units' maps."""

@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from polyscan.units import CALL_MARK
-from polyscan.vision.readouts.channel_axes import layer_axis
+from polyscan.vision.readouts.channel_axes import axis_of, layer_axis
 from polyscan.vision.readouts.hooks import Part, hooked, parts_of
 from polyscan.vision.readouts.points import PlacedLayer, ReadPoint, Sink
 from polyscan.vision.readouts.ready import NORMS, is_own_norm
@@ -30,6 +30,7 @@ class _Given:
     layer: str
     value: Tensor
     version: int
+    channels: int
 
     def is_unchanged(self) -> bool:
         return version_of(self.value) == self.version
@@ -61,16 +62,22 @@ class _Outputs:
         if not isinstance(output, Tensor):
             return
         if _is_layer(part):
-            self._put(PlacedLayer(call, call, layer_axis(part, output.shape), READOUT), output)
+            self._put(PlacedLayer(call, call, layer_axis(part, tuple(output.shape)), READOUT), output)
         elif norm := _norm_name(part):
             self._follow(call, inputs, norm, output)
         else:
-            self._put(PlacedLayer(call, call, 2 if output.ndim == 3 else 1, READOUT), None)
+            self._put(PlacedLayer(call, call, self._axis_after(call, output), READOUT), None)
+
+    def _axis_after(self, call: str, output: Tensor) -> int:
+        """The axis of the channels in a module's output: that of as many as the last layer inside it gives."""
+        inside = [given for given in self._given if given.layer.startswith(f"{call.partition(CALL_MARK)[0]}.")]
+        n_channels = inside[-1].value.shape[inside[-1].channels] if inside else None
+        return axis_of(n_channels, tuple(output.shape), usual=2 if output.ndim == 3 else 1)
 
     def _put(self, candidate: PlacedLayer, output: Tensor | None) -> None:
         self.candidates[candidate.layer] = candidate
         if output is not None:
-            self._given.append(_Given(candidate.layer, output, version_of(output)))
+            self._given.append(_Given(candidate.layer, output, version_of(output), candidate.channels))
 
     def _follow(self, call: str, inputs: Any, norm: str, output: Tensor) -> None:
         """Moves the place of the layer whose output is a norm's input to after the norm."""
