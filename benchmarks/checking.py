@@ -9,7 +9,7 @@ import time
 
 import torch
 
-from polyscan.vision.checking import check_reading, peaks_on_noise
+from polyscan.vision.checking import check_reading, values_on_noise
 from polyscan.vision.networks import NetworkRequest, load_network
 from polyscan.vision.readouts import Reader
 from polyscan.vision.trial import example
@@ -33,7 +33,7 @@ def times(name: str) -> tuple[float, float]:
     start = time.perf_counter()
     reader = Reader(network, "all")
     opened = time.perf_counter()
-    peaks_on_noise(reader)
+    values_on_noise(reader)
     check_reading(reader, images)
     return opened - start, time.perf_counter() - opened
 

@@ -204,8 +204,9 @@ def _refuse_other_settings(run: Run, manifest: Mapping[str, Any], entries: Mappi
 
 def _refuse_other_values(run: Run, manifest: Mapping[str, Any], about: Mapping[str, Any]) -> None:
     """Refuses a network whose weights and code look the same but that gives other values, as of another library."""
-    before, now = (content.get("network", {}).get("peaks_on_noise", {}) for content in (manifest, about))
-    if layers := different_layers(before, now):
+    before, now = manifest.get("network", {}), about["network"]
+    kinds = ("values_on_noise", "values_on_images")
+    if layers := [layer for kind in kinds for layer in different_layers(before.get(kind, {}), now[kind])]:
         raise JobError(
             f"{about['network']['name']} gives other values than when {run.address} was made (first at layer "
             f"{layers[0]}): its code, or a library that it uses, has changed. Use a new --run, restore the code, or "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -15,7 +15,7 @@ from polyscan.inputs.threads import pinned_threads
 from polyscan.inputs.views import views
 from polyscan.job import Job
 from polyscan.run import Run
-from polyscan.vision.checking import check_reading, peaks_on_noise
+from polyscan.vision.checking import Values, check_reading, values_on, values_on_noise
 from polyscan.vision.networks import Network
 from polyscan.vision.readouts import Reader
 from polyscan.vision.trial import example
@@ -23,17 +23,22 @@ from polyscan.vision.trial import example
 TRIED = 16
 """Images that are tried to find two different ones that can be read."""
 SAME = 1e-3
-"""Largest relative difference between two machines' peaks on noise; kinds of CPU differ by 1e-6."""
+"""Largest difference between two machines' sums of peaks, relative to their length; kinds of CPU differ by 1e-6."""
 
 
-def check_network(job: Job, reader: Reader, images: ImageSource) -> None:
+def check_network(job: Job, reader: Reader, images: ImageSource) -> Values:
     """Checks that each image has its own peaks, alone or in a batch, now and again; see `check_reading`.
+
+    Returns:
+        what the network gives for two of the images; see `values_on`.
 
     Raises:
         ModelError: if it has not.
     """
+    inputs = _two_inputs(reader.network, images)
     with pinned_threads(job):
-        check_reading(reader, _two_inputs(reader.network, images))
+        check_reading(reader, inputs)
+        return values_on(reader, inputs)
 
 
 def _two_inputs(network: Network, images: ImageSource) -> Float[Tensor, "2 c y x"]:
@@ -68,13 +73,14 @@ def check_worker(job: Job, run: Run, network: Network, images: ImageSource | Non
     about = run.manifest()
     reader = Reader(network, job.network.layers)
     with pinned_threads(job):
-        if about:
-            _check_weights(about["network"], reader)
+        _check_values(about, "values_on_noise", reader, values_on_noise(reader))
+    if about and about["network"]["digest"] != network.digest:
+        raise ModelError(_other(reader, "weights"))
     if images is None:
         return
     if about:
         _check_images(about, job, images)
-    check_network(job, reader, images)
+    _check_values(about, "values_on_images", reader, check_network(job, reader, images))
 
 
 def _check_images(about: Mapping[str, Any], job: Job, images: ImageSource) -> None:
@@ -85,20 +91,23 @@ def _check_images(about: Mapping[str, Any], job: Job, images: ImageSource) -> No
         )
 
 
-def _check_weights(about: Mapping[str, Any], reader: Reader) -> None:
-    other = different_layers(about["peaks_on_noise"], peaks_on_noise(reader))
-    if about["digest"] != reader.network.digest or other:
-        what = f"values at layer {other[0]}" if other else "weights"
-        raise ModelError(
-            f"{reader.network.name} has other {what} in this process than where the scan was started: its code or its "
-            "weights differ, or it draws random weights (seed every generator that it uses)"
-        )
+def _check_values(about: Mapping[str, Any], name: str, reader: Reader, values: Values) -> None:
+    if other := different_layers(about["network"][name] if about else {}, values):
+        raise ModelError(_other(reader, f"values at layer {other[0]}"))
 
 
-def different_layers(before: Mapping[str, float], now: Mapping[str, float]) -> list[str]:
-    """The layers of both whose mean peaks on noise differ by more than rounding, in forward order."""
-    return [
-        layer
-        for layer, value in now.items()
-        if layer in before and abs(before[layer] - value) > SAME * max(abs(before[layer]), abs(value))
-    ]
+def _other(reader: Reader, what: str) -> str:
+    return (
+        f"{reader.network.name} has other {what} in this process than where the scan was started: its code or its "
+        "weights differ, or it draws random weights (seed every generator that it uses)"
+    )
+
+
+def different_layers(before: Mapping[str, Sequence[float]], now: Values) -> list[str]:
+    """The layers of both whose values differ by more than rounding, in forward order."""
+    layers: list[str] = []
+    for layer, (value, length) in now.items():
+        then, then_length = before.get(layer, (value, length))
+        if abs(value - then) > SAME * max(length, then_length):
+            layers.append(layer)
+    return layers

@@ -11,7 +11,7 @@ from polyscan.inputs.checking import check_network
 from polyscan.inputs.opening import open_distance, open_embedder, open_reader
 from polyscan.inputs.vocabulary import vocabulary_digest
 from polyscan.job import Job
-from polyscan.vision.checking import peaks_on_noise
+from polyscan.vision.checking import values_on_noise
 from polyscan.vision.devices import arithmetic
 from polyscan.vision.embedders import Embedder
 from polyscan.vision.own_sources import own_code_digest
@@ -28,7 +28,7 @@ def digests_and_facts(job: Job, images: ImageSource) -> tuple[dict[str, str], di
     """
     reader = open_reader(job)
     about_network = _about_network(job, reader)
-    check_network(job, reader, images)
+    about_network["network"]["values_on_images"] = check_network(job, reader, images)
     embedder = open_embedder(job, reader.network)
     distance = _distance_version(job, reader)
     digests = {
@@ -64,7 +64,7 @@ def _about_network(job: Job, reader: Reader) -> dict[str, Any]:
         "weights_taken": reader.network.weights_taken,
         "is_untrained": reader.network.is_untrained,
         "digest": reader.network.digest,
-        "peaks_on_noise": peaks_on_noise(reader),
+        "values_on_noise": values_on_noise(reader),
     }
     return {
         "network": network,

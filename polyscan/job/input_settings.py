@@ -41,6 +41,9 @@ class NetworkSettings(Settings):
         default_factory=dict,
         description="arguments of the network by name, as in `{num_classes = 17}`",
     )
+    trace: bool = Field(
+        True, description="whether places are found in the graph that torch.fx traces; false: by hooks on the modules"
+    )
     layers: str | tuple[str, ...] = Field("all", description="`all`, `blocks`, a glob, or a list of names and globs")
     input_px: int | tuple[int, int] | None = Field(
         None,

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from polyscan.errors import ModelError, suggestion
 from polyscan.inputs import open_reader
 from polyscan.job import Job
+from polyscan.vision.own_sources import is_own_code
 from polyscan.vision.readouts import Reader, ReadPoint
 from polyscan.vision.untrained import architecture_of
 
@@ -38,6 +39,9 @@ def untrained(job: Job) -> Job:
     """The same job with random weights, on the CPU: layers depend on neither weights nor devices."""
     architecture = architecture_of(job.network.name, job.network.weights or DEFAULT)
     input_px = job.network.input_px or architecture.input_px
+    if is_own_code(job.network.name):
+        changes = {"weights": "", "weights_key": ""}
+        return job.model_copy(update={"network": job.network.model_copy(update=changes), "device": "cpu"})
     changes = {"name": architecture.name, "input_px": input_px, "weights": UNTRAINED, "weights_key": ""}
     return job.model_copy(update={"network": job.network.model_copy(update=changes), "device": "cpu"})
 

@@ -6,9 +6,13 @@ second scan would find again; and rows that belong to other images would give wr
 
 from __future__ import annotations
 
+import random
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from inspect import signature
 from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import Float, Float32
 from torch import Tensor, nn
@@ -19,7 +23,7 @@ from polyscan.vision.networks import Network
 from polyscan.vision.readouts import Peaks, Reader
 from polyscan.vision.trial import example
 
-Values = list[Float32[Tensor, "b u"]]
+PeakValues = list[Float32[Tensor, "b u"]]
 """Peaks of a batch, by read point."""
 
 SAME, SAME_ON_GPU = 1e-4, 1e-2
@@ -47,13 +51,20 @@ def check_reading(reader: Reader, images: Float[Tensor, "2 c y x"]) -> None:
     Raises:
         ModelError: if a peak differs; it names the first such layer and what to do.
     """
+    with random_numbers() as drawn:
+        layer = reader.differing_layer(images)
+    if drawn():
+        raise ModelError(_random(reader.network, "it draws random numbers"))
+    if layer:
+        raise ModelError(_untrue(reader.network, layer))
     first, again = (_peaks(reader, images) for _ in range(2))
     stranger = STRANGE * example(reader.network, 1)
     others = _peaks(reader, torch.cat([images[[1, 0]], stranger]))
     repeated = 0.0 if reader.network.device.type == "cpu" else SAME_ON_GPU
     for point, one, two, other in zip(reader.points, first, again, others, strict=True):
         if _differ(two, one, repeated):
-            raise ModelError(_random(reader.network, point.layer))
+            what = f"layer {point.layer} gives other values when the same image is read again"
+            raise ModelError(_random(reader.network, what))
         if _differ(other[[1, 0]], one, _same(reader)):
             raise ModelError(_dependent(reader.network, point.layer))
 
@@ -83,27 +94,45 @@ def _same(reader: Reader) -> float:
     return SAME if reader.network.device.type == "cpu" else SAME_ON_GPU
 
 
-def peaks_on_noise(reader: Reader) -> dict[str, float]:
-    """Each layer's mean peak on two inputs of fixed noise: what its weights and its code give, in one number.
+Values = dict[str, tuple[float, float]]
+"""For each layer, a fixed random sum of its units' peaks, and the length of all peaks as a vector."""
+
+
+def values_on_noise(reader: Reader) -> Values:
+    """What the network's weights and code give for two inputs of fixed noise, in two numbers a layer.
 
     Raises:
         ModelError: if a peak is not finite.
     """
-    means: dict[str, float] = {}
-    for point, value in zip(reader.points, _peaks(reader, example(reader.network, 2)), strict=True):
+    peaks = _peaks(reader, example(reader.network, 2))
+    for point, value in zip(reader.points, peaks, strict=True):
         bad = ~torch.isfinite(value).all(dim=0)
         if bool(bad.any()):
             raise ModelError(
                 f"unit {point.layer}:{int(bad.nonzero()[0])} of {reader.network.name} gives values that are not "
                 "finite, even for an input of noise; check the weights"
             )
-        means[point.layer] = float(value.mean())
-    return means
+    return _summed(reader, peaks)
 
 
-def _peaks(reader: Reader, batch: Float[Tensor, "b c y x"]) -> Values:
+def values_on(reader: Reader, images: Float[Tensor, "b c y x"]) -> Values:
+    """The same for images, without what is not finite."""
+    return _summed(reader, _peaks(reader, images))
+
+
+def _summed(reader: Reader, peaks: PeakValues) -> Values:
+    values: Values = {}
+    for point, of_layer in zip(reader.points, peaks, strict=True):
+        finite = torch.nan_to_num(of_layer.double().cpu(), posinf=0, neginf=0)
+        # Random signs and sizes, so that exchanged units and images show.
+        weights = torch.randn(finite.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+        values[point.layer] = float((finite * weights).sum()), float(finite.square().sum().sqrt())
+    return values
+
+
+def _peaks(reader: Reader, batch: Float[Tensor, "b c y x"]) -> PeakValues:
     peaks: dict[int, Peaks] = {}
-    reader.read_peaks(batch.contiguous(memory_format=torch.channels_last), peaks.__setitem__)
+    reader.read_peaks(batch.contiguous(memory_format=reader.network.preprocessing.memory_format), peaks.__setitem__)
     return [peaks[index].value.clone() for index in range(len(reader.points))]
 
 
@@ -120,12 +149,30 @@ def _differ(one: Float32[Tensor, "b u"], other: Float32[Tensor, "b u"], toleranc
     return bool(((one - other).abs() > tolerance * torch.maximum(largest, largest.median())).any())
 
 
-def _random(network: Network, layer: str) -> str:
+@contextmanager
+def random_numbers() -> Generator[Callable[[], bool]]:
+    """Tells, by a function, whether torch's, NumPy's or Python's generators have given numbers meanwhile."""
+
+    def states() -> tuple[bytes, str, object]:
+        return torch.get_rng_state().numpy().tobytes(), repr(np.random.get_state()), random.getstate()  # noqa: NPY002
+
+    before = states()
+    yield lambda: states() != before
+
+
+def _random(network: Network, what: str) -> str:
     causes = _random_calls(network) or _in_training(network.module)
     return (
-        f"the forward pass of {network.name} is random: layer {layer} gives other values when the same image is read "
-        f"again{_because(causes)}. A scan could not be repeated; make it the same in eval mode (functional dropout "
-        "needs `training=self.training`)"
+        f"the forward pass of {network.name} is random: {what}{_because(causes)}. A scan could not be repeated; make "
+        "it the same in eval mode (functional dropout needs `training=self.training`)"
+    )
+
+
+def _untrue(network: Network, layer: str) -> str:
+    return (
+        f"the code of {network.name} decides by the values or types of its input: for images, the graph that torch.fx "
+        f"has traced gives other values at layer {layer} than the network. Set network.trace = false in the job, to "
+        "read it by hooks"
     )
 
 

@@ -10,7 +10,7 @@ import functools
 import hashlib
 import logging
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -47,6 +47,7 @@ class NetworkRequest:
     std: float | tuple[float, ...] | None = None
     interpolation: str | None = None
     crop_mode: str | None = None
+    trace: bool = True
     weights_key: str = ""
     options: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
@@ -62,6 +63,7 @@ class Network:
         device: where it is.
         weights_taken: which weights it has, in a sentence.
         is_untrained: whether its weights are random because the job asks for it.
+        trace: whether it is read by the graph that torch.fx traces, if it can be traced.
     """
 
     name: str
@@ -70,6 +72,7 @@ class Network:
     device: torch.device
     weights_taken: str = ""
     is_untrained: bool = False
+    trace: bool = True
 
     @property
     def digest(self) -> str:
@@ -121,9 +124,9 @@ def load_network(request: NetworkRequest, device: torch.device) -> Network:
         raise ModelError(f'`network.weights_key` is "{request.weights_key}", but `network.weights` names no file')
     make_weights_plain(module)
     preprocessing = _preprocessing(request, built.preprocessing)
-    module = _placed(module, device)
+    module, preprocessing = _placed(module, device, preprocessing)
     _announce(request.name, tuple(notes))
-    return Network(request.name, module, preprocessing, device, "; ".join([taken, *notes]), is_untrained)
+    return Network(request.name, module, preprocessing, device, "; ".join([taken, *notes]), is_untrained, request.trace)
 
 
 @functools.cache
@@ -133,11 +136,29 @@ def _announce(name: str, notes: tuple[str, ...]) -> None:
         log.warning("%s was %s", name, note)
 
 
-def _placed(module: nn.Module, device: torch.device) -> nn.Module:
+def _placed(module: nn.Module, device: torch.device, preprocessing: Preprocessing) -> tuple[nn.Module, Preprocessing]:
+    """The network on the device, in the order of memory that it takes, and inputs in the same order."""
     # Channels-last convolutions are the fast ones on CPU and GPU alike (MobileNetV2 here: about half the time).
     if any(tensor.ndim == 5 for tensor in module.state_dict().values() if isinstance(tensor, Tensor)):
-        return module.to(device=device)  # torch has no such order of memory for 3-D convolutions
-    return module.to(device=device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+        return module.to(device=device), preprocessing  # torch has no such order of memory for 3-D convolutions
+    module = module.to(device=device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+    if not _needs_rows_first(module, device, preprocessing):
+        return module, preprocessing
+    module = module.to(memory_format=torch.contiguous_format)  # pyright: ignore[reportCallIssue]
+    return module, replace(preprocessing, channels_last=False)
+
+
+def _needs_rows_first(module: nn.Module, device: torch.device, preprocessing: Preprocessing) -> bool:
+    """Whether a network views its maps in a way (`x.view(b, -1)`) that the order channels last does not allow."""
+    image = torch.zeros(1, preprocessing.channels, *preprocessing.size, device=device)
+    try:
+        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+            module(image.contiguous(memory_format=torch.channels_last))
+    except RuntimeError as error:
+        return "view size is not compatible" in str(error)
+    except (Exception, SystemExit):  # told where the network is read
+        return False
+    return False
 
 
 def _of_own_code(request: NetworkRequest, weights: str) -> Built:
@@ -157,8 +178,30 @@ def _of_own_code(request: NetworkRequest, weights: str) -> Built:
         )
     known = own_parameters(request.name, request.folder)
     option = next((name for name in CLASS_OPTIONS if name in known), "")
+    if weights == RANDOM and not is_weights_file(request.weights):
+        _draw_weights_anew(module, request.name)
     taken = UNTRAINED if weights == RANDOM else f"as {request.name} gives them"
     return Built(module, None, taken, weights == RANDOM, option)
+
+
+def _draw_weights_anew(module: nn.Module, name: str) -> None:
+    """Draws random weights as torch's layers do, whatever the code has loaded.
+
+    Raises:
+        ModelError: if some weights belong to no layer that can do so.
+    """
+    drawn: set[int] = set()
+    for part in module.modules():
+        reset: Any = getattr(part, "reset_parameters", None)
+        if callable(reset):
+            reset()
+            drawn |= {id(parameter) for parameter in part.parameters(recurse=False)}
+    left = [key for key, parameter in module.named_parameters() if id(parameter) not in drawn]
+    if left:
+        raise ModelError(
+            f'network.weights = "{RANDOM}" can\'t draw `{left[0]}` of {name} anew, a parameter of your own code; '
+            "let your function give an untrained network, and leave `weights` out"
+        )
 
 
 def _meant(name: str) -> str:

@@ -33,6 +33,7 @@ class Preprocessing:
         interpolation: one of `INTERPOLATIONS`.
         crop_mode: "center": the rest of the picture is lost; "squash": its shape is; "border": nothing is lost, a
             border in the mean's colour is added.
+        channels_last: whether a position's channels lie together in memory, which is fast; not all networks allow it.
     """
 
     resize_px: int | Size
@@ -41,6 +42,12 @@ class Preprocessing:
     std: tuple[float, ...]
     interpolation: str = "bilinear"
     crop_mode: str = "center"
+    channels_last: bool = True
+
+    @property
+    def memory_format(self) -> torch.memory_format:
+        """The order of inputs in memory."""
+        return torch.channels_last if self.channels_last else torch.contiguous_format
 
     @property
     def channels(self) -> int:
@@ -76,7 +83,7 @@ class Preprocessing:
         """Values in 0..1 minus the mean, divided by the standard deviation."""
         mean = torch.tensor(self.mean, device=values.device, dtype=values.dtype).view(1, -1, 1, 1)
         std = torch.tensor(self.std, device=values.device, dtype=values.dtype).view(1, -1, 1, 1)
-        return ((values - mean) / std).contiguous(memory_format=torch.channels_last)
+        return ((values - mean) / std).contiguous(memory_format=self.memory_format)
 
     def at(self, input_px: int | Size | None) -> Preprocessing:
         """The same for another input size, with the same share of the picture in the crop."""

@@ -110,10 +110,10 @@ class _Watcher(fx.Interpreter):
         return value
 
 
-def watch(graph: fx.GraphModule, images: Tensor, see: Callable[[str, Tensor], None]) -> None:
-    """Runs a graph; `see` gets each node's name and its output, which later nodes may overwrite."""
+def watch(graph: fx.GraphModule, images: Tensor, see: Callable[[str, Tensor], None]) -> Any:
+    """Runs a graph; `see` gets each node's name and its output, which later nodes may overwrite. Returns the output."""
     with torch.no_grad():
-        _Watcher(graph, see).run(images)
+        return _Watcher(graph, see).run(images)
 
 
 def function_name(node: fx.Node) -> str:

@@ -26,18 +26,24 @@ def example(network: Network, count: int) -> Float[Tensor, "b c y x"]:
     # Of several spreads and means, so that few layers are silent on all of them.
     kinds = torch.arange(count).view(-1, 1, 1, 1) % len(MEANS)
     noise = noise * (1 + kinds) + torch.tensor(MEANS)[kinds]
-    return noise.to(network.device).contiguous(memory_format=torch.channels_last)
+    return noise.to(network.device).contiguous(memory_format=network.preprocessing.memory_format)
 
 
-def output_on(network: Network, images: Float[Tensor, "b c y x"]) -> Any:
+def output_on(network: Network, images: Float[Tensor, "b c y x"], *, seed: int | None = 0) -> Any:
     """The network's output.
+
+    Args:
+        network: the network.
+        images: its input.
+        seed: of torch's random numbers during the pass; None to take them as they come.
 
     Raises:
         ModelError: if it does not take these inputs, with what to do.
     """
     try:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)
+        with torch.random.fork_rng(devices=[], enabled=seed is not None):
+            if seed is not None:
+                torch.manual_seed(seed)
             return network.module(images)
     except (Exception, SystemExit) as error:  # the user's own code may raise anything
         if isinstance(error, RuntimeError) and is_out_of_memory(error):

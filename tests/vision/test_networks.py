@@ -240,3 +240,53 @@ def test_three_dimensional_weights_are_no_obstacle(folder):
         "    def forward(self, x): return self.used(x)\n"
     )
     assert load(folder, name="a_tiny_network:Spare").digest
+
+
+VIEWS = """
+import torch.nn.functional as F
+from torch import nn
+
+class LeNet(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv, self.fc = nn.Conv2d(3, 4, 3), nn.Linear(36, 5)
+    def forward(self, x):
+        x = F.max_pool2d(self.conv(x), 4)
+        return self.fc(x.view(x.size(0), -1))
+
+class Standardised(nn.Conv2d):
+    def forward(self, x):
+        w = self.weight
+        return F.conv2d(x, w / w.view(w.size(0), -1).std(1)[:, None, None, None], self.bias)
+
+def standardised(): return nn.Sequential(Standardised(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 2, 1))
+"""
+
+
+@pytest.mark.parametrize("name", ["LeNet", "standardised"])
+def test_networks_that_view_their_maps_as_rows_are_read(folder, name):
+    """Such a view does not go with the order of memory in which convolutions are fast."""
+    (folder / "a_tiny_network.py").write_text(VIEWS)
+    network = load(folder, name=f"a_tiny_network:{name}")
+    reader = Reader(network, "all")
+    batch = network.preprocessing.normalised(torch.rand(3, 3, 16, 16))
+    seen = {}
+    reader.read(batch, lambda index, maps: seen.__setitem__(reader.points[index].layer, maps.clone()))
+    last = "fc" if name == "LeNet" else "2"
+    with torch.no_grad():
+        torch.testing.assert_close(seen[last].flatten(1), network.module(batch).flatten(1))
+
+
+def test_random_weights_replace_those_that_own_code_has_loaded(folder):
+    (folder / "a_tiny_network.py").write_text(
+        "import torch\nfrom torch import nn\n\ndef trained():\n    net = nn.Sequential(nn.Conv2d(3, 4, 3))\n"
+        "    nn.init.constant_(net[0].weight, 7.0)\n    return net\n\nclass Own(nn.Module):\n"
+        "    def __init__(self):\n        super().__init__()\n"
+        "        self.kernel = nn.Parameter(torch.ones(2, 3, 3, 3))\n"
+    )
+    assert float(load(folder, name="a_tiny_network:trained").module[0].weight.min()) == 7
+    network = load(folder, "random", name="a_tiny_network:trained")
+    assert float(network.module[0].weight.abs().max()) < 1
+    assert network.is_untrained
+    with pytest.raises(ModelError, match="can't draw `kernel` of a_tiny_network:Own anew"):
+        load(folder, "random", name="a_tiny_network:Own")

@@ -15,7 +15,7 @@ from polyscan.vision.readouts import Reader
 
 K, N_IMAGES, BATCH = 4, 10, 4
 REFUSED = {
-    "random": "the forward pass of toy is random: layer .* gives other values.*`dropout` in",
+    "random": "the forward pass of toy is random: it draws random numbers.*`dropout` in",
     "by batch": "gives an image other values when other images are in its batch .*a ByBatch without running statistics",
 }
 CPU = torch.device("cpu")

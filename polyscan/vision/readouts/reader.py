@@ -15,6 +15,7 @@ from polyscan.vision.networks import Network
 from polyscan.vision.readouts.blocks import blocks_of
 from polyscan.vision.readouts.choosing import choose, numbered, with_readouts
 from polyscan.vision.readouts.cutting import ending_at, with_taps
+from polyscan.vision.readouts.marks import differing, graph_marks, output_and_marks
 from polyscan.vision.readouts.own_maps import OwnMaps, gives_maps, picked, with_own_maps
 from polyscan.vision.readouts.points import PeakSink, ReadPoint, Sink
 from polyscan.vision.readouts.structure import structure_of
@@ -59,6 +60,15 @@ class Reader:
     def is_traced(self) -> bool:
         """Whether `torch.fx` found the read points; if not, modules are read at their outputs."""
         return self._graph is not None
+
+    def differing_layer(self, images: Float[Tensor, "b c y x"]) -> str:
+        """The first layer at which the traced graph gives other values than the network for these images; "" if none.
+
+        The pass of the network itself is one more than those that are read.
+        """
+        with torch.no_grad():
+            _, marks = output_and_marks(self.network, images, seed=None)
+            return "" if self._graph is None else differing(marks, graph_marks(self._graph, images)[1])
 
     def read(self, batch: Float[Tensor, "b c y x"], sink: Sink) -> None:
         """One forward pass; `sink` is called once per read point, in forward order."""

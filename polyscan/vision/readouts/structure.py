@@ -16,6 +16,7 @@ from polyscan.vision.networks import Network
 from polyscan.vision.preprocessing import Preprocessing
 from polyscan.vision.readouts.blocks import blocks_of
 from polyscan.vision.readouts.layouts import N_FEWER, N_MORE, Look, layouts_of
+from polyscan.vision.readouts.marks import Marks, differing, graph_marks, output_and_marks, state_kept
 from polyscan.vision.readouts.places import Places
 from polyscan.vision.readouts.points import PlacedLayer, ReadPoint
 from polyscan.vision.readouts.untraced import module_candidates, see_modules
@@ -46,7 +47,7 @@ class Structure:
     left_out: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
-_KNOWN: WeakKeyDictionary[nn.Module, dict[tuple[Preprocessing, tuple[str, ...]], Structure]] = WeakKeyDictionary()
+_KNOWN: WeakKeyDictionary[nn.Module, dict[tuple[Preprocessing, bool, tuple[str, ...]], Structure]] = WeakKeyDictionary()
 
 
 def structure_of(network: Network, others: Sequence[str] = ()) -> Structure:
@@ -60,7 +61,7 @@ def structure_of(network: Network, others: Sequence[str] = ()) -> Structure:
         ModelError: if the network does not take inputs of its preprocessing's shape.
     """
     known = _KNOWN.setdefault(network.module, {})
-    key = (network.preprocessing, tuple(others))
+    key = (network.preprocessing, network.trace, tuple(others))
     if key not in known:
         with torch.inference_mode(mode=False), torch.no_grad():  # inference mode does not count writes to tensors
             known[key] = _found(network, others)
@@ -71,12 +72,15 @@ def _found(network: Network, others: Sequence[str]) -> Structure:
     module = network.module
     blocks = blocks_of(module)
     images = example(network, N_MORE)
-    expected = output_on(network, images[:N_FEWER])
-    try:
-        graph = _checked_graph(module, images, expected)
-        reason = ""
-    except Exception as error:  # whatever made tracing fail, the modules can still be read
-        graph, reason = None, f"{type(error).__name__}: {error}".splitlines()[0]
+    expected = output_and_marks(network, images)
+    graph, reason = None, "the job asks for hooks (network.trace)"
+    if network.trace:
+        try:
+            graph, reason = _checked_graph(module, images, expected), ""
+        except Exception as error:  # whatever made tracing fail, the modules can still be read
+            reason = f"{type(error).__name__}: {error}".splitlines()[0]
+    if graph is None:
+        output_on(network, images[:N_FEWER])  # some networks take one number of images only
     by_kind = _of_graph(graph, blocks, others) if graph else _of_modules(module, blocks, others, images[:N_FEWER])
     candidates = [candidate for of_kind in by_kind.values() for candidate in of_kind]
     points, left_out = _laid_out(candidates, _look(module, graph, candidates), images)
@@ -84,20 +88,22 @@ def _found(network: Network, others: Sequence[str]) -> Structure:
     return Structure(graph, reason, tuple(points), kinds, left_out)
 
 
-def _checked_graph(module: nn.Module, images: Tensor, expected: Any) -> fx.GraphModule:
-    """The network's graph, with shapes at its nodes, after a check of its output.
+def _checked_graph(module: nn.Module, images: Tensor, expected: tuple[Any, Marks]) -> fx.GraphModule:
+    """The network's graph, with shapes at its nodes, after a comparison with the network itself.
 
     Raises:
-        Exception: if the network can't be traced, or the graph gives another output than the network.
+        Exception: if the network can't be traced, or the graph gives other values than the network.
     """
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), state_kept(module):
         torch.manual_seed(1)  # random numbers must be other ones than those behind the expected output
         graph = traced(module)
-        output = recorded(graph, images[:N_FEWER])
-    pairs = zip(tree_leaves(output), tree_leaves(expected), strict=True)
-    for found, wanted in pairs:
+        recorded(graph, images[:N_FEWER])
+        output, marks = graph_marks(graph, images)
+    for found, wanted in zip(tree_leaves(output), tree_leaves(expected[0]), strict=True):
         if isinstance(wanted, Tensor) and not torch.allclose(found, wanted, **CLOSE, equal_nan=True):
             raise ValueError("the traced graph gives another output than the network")
+    if layer := differing(expected[1], marks):
+        raise ValueError(f"the traced graph gives other values than the network at layer {layer}")
     return graph
 
 
