@@ -19,8 +19,10 @@ from jaxtyping import UInt8
 from PIL import Image, UnidentifiedImageError
 
 from polyscan.images.arrays import MAGIC, array_pixels
+from polyscan.images.damage import png_damage
 from polyscan.images.decoding import Decoding
 from polyscan.images.deep import BAND, finite_range, scaled
+from polyscan.images.pillow_state import pillow_settings
 from polyscan.images.tiff import MOST_SAMPLES, SAMPLES_PER_PIXEL, pages_as_channels, too_many_samples, unread_tiff
 
 # Usual formats of photos. Pillow knows more, including some that start other programs (EPS) and some without a
@@ -63,7 +65,7 @@ def decode(content: bytes, max_pixels: int, how: Decoding = AS_SEEN) -> UInt8[np
     """
     if not content:
         return "empty: no bytes"
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), pillow_settings(max_pixels):
         # Pillow warns about odd metadata and big images; here the result is pixels or a reason.
         warnings.simplefilter("ignore")
         try:
@@ -82,7 +84,9 @@ def _read(content: bytes, max_pixels: int, how: Decoding) -> UInt8[np.ndarray, "
         with Image.open(BytesIO(content), formats=_formats()) as image:
             if image.format in ("JPEG", "MPO") and has_many_scans(content):
                 return f"huge: its pixels are written in more than {MOST_SCANS} scans"
-            return pixels_of(image, max_pixels, how)
+            pixels = pixels_of(image, max_pixels, how)
+            # After the size, since a reason should be the one that is seen first.
+            return pixels if isinstance(pixels, str) else png_damage(content) or pixels
     except UnidentifiedImageError:
         if why := unread_tiff(content):
             return why
