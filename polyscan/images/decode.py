@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import cache
 from io import BytesIO
 from typing import Any
@@ -19,8 +19,11 @@ from jaxtyping import UInt8
 from PIL import Image, UnidentifiedImageError
 
 from polyscan.images.arrays import MAGIC, array_pixels
+from polyscan.images.bands import bands
+from polyscan.images.damage import png_damage
 from polyscan.images.decoding import Decoding
-from polyscan.images.deep import BAND, finite_range, scaled
+from polyscan.images.grey import Grey, grey_of, paint_grey, ppm_most
+from polyscan.images.pillow_state import pillow_settings
 from polyscan.images.tiff import MOST_SAMPLES, SAMPLES_PER_PIXEL, pages_as_channels, too_many_samples, unread_tiff
 
 # Usual formats of photos. Pillow knows more, including some that start other programs (EPS) and some without a
@@ -31,6 +34,14 @@ FORMATS = ("JPEG", "MPO", "PNG", "GIF", "BMP", "DIB", "TIFF", "WEBP", "AVIF", "J
 MOST_PIXELS = {"jpeg2k": 32_000_000, "bmp_rle": 16_000_000}
 MOST_SCANS = 100  # scans in one JPEG, libtiff's limit; cameras write 1, progressive files have about 10
 MARKER = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")  # after a scan: 0 is a byte of data, d0-d7 restart, ff is padding
+WHITE_ZERO = (
+    "unsupported: a TIFF in which 0 is white, with `images.value_range` as numbers, which begin with black; allowed is "
+    '"format" or "image". Save it with 0 as black, or leave `images.value_range` out'
+)
+DEEP_COLOUR = (
+    "unsupported: colours of 16 bits, of which only the high bytes are read; allowed are grey or .npy. Save it "
+    "as .npy, or leave `images.value_range` out"
+)
 
 AS_SEEN = Decoding()
 ORIENTATION = 0x0112  # the EXIF tag
@@ -63,7 +74,7 @@ def decode(content: bytes, max_pixels: int, how: Decoding = AS_SEEN) -> UInt8[np
     """
     if not content:
         return "empty: no bytes"
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), pillow_settings(max_pixels):
         # Pillow warns about odd metadata and big images; here the result is pixels or a reason.
         warnings.simplefilter("ignore")
         try:
@@ -82,7 +93,9 @@ def _read(content: bytes, max_pixels: int, how: Decoding) -> UInt8[np.ndarray, "
         with Image.open(BytesIO(content), formats=_formats()) as image:
             if image.format in ("JPEG", "MPO") and has_many_scans(content):
                 return f"huge: its pixels are written in more than {MOST_SCANS} scans"
-            return pixels_of(image, max_pixels, how)
+            pixels = pixels_of(image, max_pixels, how)
+            # After the size, since a reason should be the one that is seen first.
+            return pixels if isinstance(pixels, str) else png_damage(content) or pixels
     except UnidentifiedImageError:
         if why := unread_tiff(content):
             return why
@@ -108,19 +121,17 @@ def pixels_of(image: Image.Image, max_pixels: int, how: Decoding = AS_SEEN) -> U
             return why
         if how.tiff_pages == "channels" and int(getattr(image, "n_frames", 1)) > 1:
             return pages_as_channels(image, max_pixels, how)
-    if how.value_range != "format" and _is_deep_colour(image):
-        return (
-            "unsupported: colours of 16 bits, of which only the high bytes are read; allowed are grey or .npy. Save it "
-            "as .npy, or leave `images.value_range` out"
-        )
+    grey = grey_of(image)
+    if why := _unkept_range(image, grey, how):
+        return why
     image.load()
     # Read after loading, because Pillow itself rotates a TIFF while it loads, and then drops the tag.
     orientation = _orientation(image) if how.exif == "turn" else 1
     as_stored = AS_STORED.get(orientation, lambda pixels: pixels)
     is_turned = 5 <= orientation <= 8
     height, width = (image.width, image.height) if is_turned else (image.height, image.width)
-    pixels = np.empty((height, width, 4 if _has_fourth(image, how) else 3), dtype=np.uint8)
-    _paint(image, as_stored(pixels), how)
+    pixels = np.empty((height, width, 4 if _has_fourth(image, grey, how) else 3), dtype=np.uint8)
+    _paint(image, grey, as_stored(pixels), how)
     return pixels
 
 
@@ -175,52 +186,40 @@ def _orientation(image: Image.Image) -> int:
     return value if isinstance(value, int) else 1
 
 
+def _unkept_range(image: Image.Image, grey: Grey | None, how: Decoding) -> str:
+    """The reason why the values that are black and white can't be those of the setting; "" if they can."""
+    if how.value_range == "format":
+        return ""
+    if grey and grey.is_inverted and not isinstance(how.value_range, str):
+        return WHITE_ZERO
+    return DEEP_COLOUR if _is_deep_colour(image) else ""
+
+
 def _is_deep_colour(image: Image.Image) -> bool:
     """Whether an image has colours, or grey with alpha, of 16 bits; Pillow reads their high bytes alone."""
+    if image.format == "PPM" and image.mode == "RGB":
+        return ppm_most(image) > 255
     tiles: Any = getattr(image, "tile", None)
     return bool(tiles) and ";16" in str(tiles[0][3]) and not image.mode.startswith("I")
 
 
-def _has_fourth(image: Image.Image, how: Decoding) -> bool:
+def _has_fourth(image: Image.Image, grey: Grey | None, how: Decoding) -> bool:
     """Whether a loaded image has a fourth channel that is kept."""
-    is_deep = image.mode.startswith(("I", "F"))
-    return how.alpha == "keep" and not is_deep and image.has_transparency_data
+    return how.alpha == "keep" and (grey.transparent is not None if grey else image.has_transparency_data)
 
 
-def _paint(image: Image.Image, canvas: UInt8[np.ndarray, "y x c"], how: Decoding) -> None:
+def _paint(image: Image.Image, grey: Grey | None, canvas: UInt8[np.ndarray, "y x c"], how: Decoding) -> None:
     """Fills the canvas, band by band, with a loaded image of any mode; as a viewer shows it unless `how` says else."""
-    is_grey16 = image.mode.startswith("I;16")
-    if image.mode not in ("I", "F") and not (is_grey16 and how.value_range != "format"):
-        for rows, band in _bands(image):
-            canvas[rows] = _high_bytes(band) if is_grey16 else _colours(band, how)
+    if grey:
+        paint_grey(image, grey, canvas, how)
         return
-    # The mode doesn't define white, or a setting does.
-    low, high = finite_range(np.asarray(band) for _, band in _bands(image))
-    if not isinstance(how.value_range, str):
-        low, high = how.value_range
-    for rows, band in _bands(image):
-        canvas[rows] = scaled(np.asarray(band), low, high)[:, :, None]
-
-
-def _bands(image: Image.Image) -> Iterator[tuple[slice, Image.Image]]:
-    """The image cut into bands of rows; a small image is a single band."""
-    n_rows = max(1, BAND // image.width)
-    if n_rows >= image.height:
-        yield slice(None), image
-        return
-    for top in range(0, image.height, n_rows):
-        bottom = min(image.height, top + n_rows)
-        yield slice(top, bottom), image.crop((0, top, image.width, bottom))
-
-
-def _high_bytes(image: Image.Image) -> UInt8[np.ndarray, "y x 1"]:
-    """Grey as Pillow reads 16-bit colours; its own conversion of grey clips at 255, which is nearly all white."""
-    return (np.asarray(image).astype(np.uint16) >> 8).astype(np.uint8)[:, :, None]
+    for rows, band in bands(image):
+        canvas[rows] = _colours(band, how)
 
 
 def _colours(image: Image.Image, how: Decoding) -> UInt8[np.ndarray, "y x c"]:
     """Red, green and blue of an image of 8 bits, on a page or with alpha if it is transparent."""
-    if _has_fourth(image, how):
+    if how.alpha == "keep" and image.has_transparency_data:
         return np.asarray(image.convert("RGBA"))
     if image.has_transparency_data and how.alpha != "drop":
         page = Image.new("RGBA", image.size, how.alpha if how.alpha != "keep" else "white")

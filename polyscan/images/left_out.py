@@ -38,10 +38,12 @@ class LeftOut:
     Args:
         runs: results folders of polyscan.
         side_files: files whose ending says that they are no images, and files that an operating system leaves.
+        again: links to folders, and folders behind links, that are counted elsewhere.
     """
 
     runs: tuple[str, ...] = ()
     side_files: tuple[str, ...] = ()
+    again: tuple[str, ...] = ()
 
     def and_files(self, names: Iterable[str]) -> LeftOut:
         """The same with further files."""
@@ -52,6 +54,7 @@ class LeftOut:
         parts = (
             ("results folders of polyscan", self.runs),
             ("files that are no images by their names", self.side_files),
+            ("links to folders that are counted elsewhere", self.again),
         )
         return "; ".join(f"{what} ({len(names)}): {some(names)}" for what, names in parts if names)
 

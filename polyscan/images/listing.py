@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections import deque
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from polyscan.images.left_out import LeftOut, sorted_out
@@ -45,7 +46,8 @@ class Listing:
 def listing(storage: Storage) -> Listing:
     """Every file at any depth that may hold images.
 
-    Hidden files and folders (a leading dot) are left out; links on a disk are followed. Anything but a regular file (a
+    Hidden files and folders (a leading dot) are left out; links on a disk are followed, but no folder is entered twice,
+    however many links lead to it. Anything but a regular file (a
     broken link, a pipe, a link to a folder that contains it) has the size None. What else is left out, and named, is
     told in `left_out`.
 
@@ -55,12 +57,12 @@ def listing(storage: Storage) -> Listing:
     Raises:
         ImagesError: if the folder is the results folder of a scan.
     """
-    found = _local(storage.fs, storage.root, frozenset()) if storage.is_local else _remote(storage)
-    states = {path.removeprefix(storage.root).lstrip("/"): state for path, state in found}
+    walk = _Walk(storage.fs, storage.root) if storage.is_local else None
+    states = {_relative(path, storage.root): state for path, state in (walk.files if walk else _remote(storage))}
     names = sorted(states, key=lambda name: name.split("/"))
-    visible = [name for name in names if not any(part.startswith(".") for part in name.split("/"))]
-    kept, left_out = sorted_out(storage, visible)
-    return Listing({name: states[name] for name in kept}, left_out)
+    kept, left_out = sorted_out(storage, [name for name in names if not _is_hidden(name)])
+    again = sorted(_relative(path, storage.root) for path in (walk.again if walk else ()))
+    return Listing({name: states[name] for name in kept}, replace(left_out, again=tuple(again)))
 
 
 def state_of_file(storage: Storage) -> FileState:
@@ -108,13 +110,55 @@ def _path_state(path: str) -> FileState:
     return _stat_state({"size": stat.st_size, "mtime": stat.st_mtime, "created": stat.st_ctime})
 
 
-def _local(fs: Any, top: str, parents: frozenset[str]) -> Iterator[tuple[str, FileState]]:
-    """Files of a disk; `parents` are the real paths of the folders that were entered on the way to `top`."""
-    parents |= {os.path.realpath(top)}
-    for path, info in fs.find(top, detail=True).items():
-        if info["islink"] and os.path.isdir(path):
-            target = os.path.realpath(path)
-            is_loop = target in parents or os.path.realpath(os.path.dirname(path)).startswith(target + os.sep)
-            yield from [(path, FileState(None, ""))] if is_loop else _local(fs, path, parents)
+class _Walk:
+    """The files of a folder on a disk, links followed, each folder entered once; the order depends on names alone.
+
+    Folders that lie in `root` itself come before those that links lead to, so a link never takes their images away.
+    """
+
+    def __init__(self, fs: Any, root: str) -> None:
+        self.files: list[tuple[str, FileState]] = []
+        self.again: list[str] = []  # links and folders that are entered elsewhere
+        self._fs, self._root = fs, root
+        self._entered: set[str] = set()  # real paths
+        self._links: deque[str] = deque()
+        self._enter(root)
+        while self._links:
+            self._follow(self._links.popleft())
+
+    def _follow(self, link: str) -> None:
+        target = os.path.realpath(link)
+        if (os.path.realpath(os.path.dirname(link)) + os.sep).startswith(target.rstrip(os.sep) + os.sep):
+            self.files.append((link, FileState(None, "")))  # a folder that contains it
+        elif target in self._entered:
+            self.again.append(link)
         else:
-            yield path, _stat_state(info) if info["type"] == "file" and not info["islink"] else _path_state(path)
+            self._enter(link)
+
+    def _enter(self, top: str) -> None:
+        """Takes the files below a folder, and leaves links to folders for later."""
+        real_top = os.path.realpath(top)
+        skipped: tuple[str, ...] = ()
+        self._entered.add(real_top)
+        for path, info in self._fs.find(top, detail=True, withdirs=True).items():  # sorted, so folders come first
+            if path == top or path.startswith(skipped) or _is_hidden(_relative(path, self._root)):
+                continue
+            if info["type"] == "directory":
+                real = os.path.join(real_top, os.path.relpath(path, top))
+                if real in self._entered:
+                    self.again.append(path)
+                    skipped += (f"{path}/",)
+                self._entered.add(real)
+            elif info["islink"] and os.path.isdir(path):
+                self._links.append(path)
+            else:
+                is_plain = info["type"] == "file" and not info["islink"]
+                self.files.append((path, _stat_state(info) if is_plain else _path_state(path)))
+
+
+def _relative(path: str, root: str) -> str:
+    return path.removeprefix(root).lstrip("/")
+
+
+def _is_hidden(name: str) -> bool:
+    return any(part.startswith(".") for part in name.split("/"))

@@ -12,6 +12,7 @@ from PIL import Image, TiffImagePlugin
 from polyscan.images.arrays import MOST_CHANNELS, with_colours
 from polyscan.images.decoding import Decoding
 from polyscan.images.deep import as_bytes
+from polyscan.images.grey import has_12_bits, is_white_zero
 
 MAGICS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 SAMPLES_PER_PIXEL = 277
@@ -53,17 +54,18 @@ def pages_as_channels(image: Image.Image, max_pixels: int, how: Decoding) -> UIn
     n_pages = int(getattr(image, "n_frames", 1))
     if n_pages > MOST_CHANNELS:
         return f"unsupported: {n_pages} pages as channels; allowed are 1 to {MOST_CHANNELS}. Leave out pages"
+    if n_pages * image.width * image.height > max_pixels:
+        size = f"{n_pages} pages of {image.width}x{image.height}"
+        return f"huge: {size} are {n_pages * image.width * image.height} pixels, allowed are {max_pixels}"
     pages: list[np.ndarray] = []
     for page in range(n_pages):
         image.seek(page)
         if image.width * image.height > max_pixels:
             n_pixels = image.width * image.height
             return f"huge: {image.width}x{image.height} is {n_pixels} pixels, allowed are {max_pixels}"
-        if image.mode not in DEEP_MODES:
-            return (
-                f"unsupported: page {page + 1} is of mode {image.mode}; pages that are channels have one value a pixel"
-            )
-        pages.append(np.asarray(image))
+        if why := _no_channel(image, page):
+            return why
+        pages.append(_values(image, how))
         if (pages[-1].shape, pages[-1].dtype) != (pages[0].shape, pages[0].dtype):
             return (
                 f"unsupported: page {page + 1} has another size or type than page 1; pages that are channels have one"
@@ -71,3 +73,19 @@ def pages_as_channels(image: Image.Image, max_pixels: int, how: Decoding) -> UIn
     values = np.stack(pages, axis=2)
     has_white = values.dtype.kind == "u"  # of pages, 8 or 16 bits
     return with_colours(as_bytes(values, how.value_range, is_stretched=not has_white))
+
+
+def _no_channel(image: Image.Image, page: int) -> str:
+    """The reason why the page that an image is at is no channel; "" if it is one."""
+    if image.mode not in DEEP_MODES:
+        return f"unsupported: page {page + 1} is of mode {image.mode}; pages that are channels have one value a pixel"
+    if is_white_zero(image):
+        return f"unsupported: in page {page + 1}, 0 is white; pages that are channels have 0 as black. Save it so"
+    return ""
+
+
+def _values(image: Image.Image, how: Decoding) -> np.ndarray:
+    """The values of the page that an image is at; those of 12 bits as 16 where the format decides what is white."""
+    is_spread = has_12_bits(image) and how.value_range == "format"
+    values = np.asarray(image)
+    return values << 4 if is_spread else values

@@ -19,6 +19,7 @@ from polyscan.images.content import array_content, checksum
 from polyscan.images.decode import decode, pixels_of, reason
 from polyscan.images.listing import stamp_of_path
 from polyscan.images.options import PARTS, ImageOptions, Selection, list_digest
+from polyscan.images.pillow_state import pillow_settings
 from polyscan.images.source import Picture, Reject
 from polyscan.images.torchvision_opening import dataset_class, datasets_module, open_part, parts_of
 from polyscan.storage import printable
@@ -183,7 +184,7 @@ def _array_content(pixels: Any, target: Any) -> bytes:
 
 def _item(dataset: Any, place: int, options: ImageOptions) -> tuple[Any, Any]:
     """Pixels (or a reason) and target of one image, as the dataset's own code reads it."""
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), pillow_settings(options.max_pixels):
         warnings.simplefilter("ignore")
         try:
             image, target = dataset[place][:2]

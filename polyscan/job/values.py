@@ -12,6 +12,9 @@ from typing import Any, cast, get_type_hints
 from polyscan.scores.score import Score
 
 SMALLEST_PX, MOST_CHANNELS = 4, 32
+MOST_MEAN_OR_STD = (
+    2  # values lie in 0..1, so a mean does as well, and a deviation is .5 at most; 1 leaves them as they are
+)
 KINDS: dict[type, tuple[tuple[type, ...], str]] = {
     bool: ((bool,), "true or false"),
     int: ((int,), "a whole number"),
@@ -36,16 +39,22 @@ def checked_size(value: Any) -> Any:
 
 
 def checked_per_channel(value: Any, *, is_positive: bool) -> Any:
-    """A number for each channel, or one for all.
+    """A mean (or a standard deviation, which is above 0) for each channel, or one for all, of values in 0..1.
 
     Raises:
-        ValueError: if it is something else, or not above 0 where it has to be.
+        ValueError: if it is something else, or plainly of values in 0..255.
     """
     numbers = _listed(value)
     is_valid = all(_is_number(number) and (number > 0 or not is_positive) for number in numbers)
     if value is not None and not (is_valid and 1 <= len(numbers) <= MOST_CHANNELS):
         bound = " above 0" if is_positive else ""
         raise ValueError(f"input should be a number{bound} or a list of up to {MOST_CHANNELS}, one for each channel")
+    if value is not None and not all(-MOST_MEAN_OR_STD <= number <= MOST_MEAN_OR_STD for number in numbers):
+        least = "above 0" if is_positive else f"from -{MOST_MEAN_OR_STD}"
+        raise ValueError(
+            f"input should be {least} to {MOST_MEAN_OR_STD}, because it is of values in 0..1 (divide by 255 what is of "
+            "values in 0..255)"
+        )
     return _plain(value)
 
 

@@ -70,7 +70,7 @@ class Preprocessing:
         picture = for_network(pixels, self.channels)
         size = resized_size((pixels.shape[0], pixels.shape[1]), self.resize_px, self.crop_mode)
         is_bordered = self.crop_mode == "border"
-        fill = [round(255 * value) if is_bordered else 0 for value in self.mean]
+        fill = [round(255 * min(1.0, max(0.0, value))) if is_bordered else 0 for value in self.mean]
         return framed(picture, size, self.size, interpolation=self.interpolation, fill=fill)
 
     def batch(self, views: UInt8[np.ndarray, "b y x c"], device: torch.device) -> Float[Tensor, "b c y x"]:

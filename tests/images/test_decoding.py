@@ -137,11 +137,6 @@ def test_kept_alpha_is_turned_with_the_picture(encode: Encode) -> None:
     np.testing.assert_array_equal(pixels_of(content, alpha="keep", exif="ignore"), rgba())
 
 
-def test_16_bit_grey_with_a_transparent_value_has_no_fourth_channel(encode: Encode) -> None:
-    content = encode(GREY16, "PNG", transparency=100)
-    assert pixels_of(content, alpha="keep").shape == (2, 3, 3)
-
-
 @pytest.mark.parametrize("kind", ["PNG", "TIFF"])
 def test_values_between_two_numbers(kind: str, encode: Encode) -> None:
     found = pixels_of(encode(GREY16, kind), value_range=(100, 4096))[:, :, 0]
@@ -236,6 +231,17 @@ def test_pages_that_are_no_channels_are_refused(arrays: list[np.ndarray], says: 
 def test_a_page_larger_than_allowed_is_refused() -> None:
     content = pages([np.zeros((4, 4), np.uint8), np.zeros((40, 40), np.uint8)])
     assert str(decode(content, 1_000, Decoding(tiff_pages="channels"))).startswith("huge: 40x40 is 1600 pixels")
+
+
+def test_all_pages_together_hold_no_more_pixels_than_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Refused before any is decoded."""
+    content = pages([np.zeros((10, 20), np.uint8)] * 6)
+    assert pixels_of(content, tiff_pages="channels").shape == (10, 20, 6)
+    assert isinstance(decode(content, 1_200, Decoding(tiff_pages="channels")), np.ndarray)
+    assert isinstance(decode(content, 1_199), np.ndarray), "the first page alone"
+    monkeypatch.setattr("PIL.ImageFile.ImageFile.load", None)
+    reason = decode(content, 1_199, Decoding(tiff_pages="channels"))
+    assert reason == "huge: 6 pages of 20x10 are 1200 pixels, allowed are 1199"
 
 
 def samples_tiff(channels: int, *, photometric: int, planar: int = 1) -> bytes:

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import ImageFile
 
 from polyscan.errors import ImagesError
 from polyscan.images import ImageOptions, ImageSource, Picture, Reject, checksums, open_images
@@ -155,6 +156,24 @@ def test_an_image_folder_is_decoded_like_a_folder(tmp_path: Path, encode: Encode
     (entry,) = huge.read([0])
     assert isinstance(entry, Reject)
     assert entry.reason == "huge: 36x24 is 864 pixels, allowed are 10"
+
+
+def test_a_set_whose_own_code_opens_files_gives_no_half_pictures(
+    tmp_path: Path, encode: Encode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not even where Pillow was told to accept damaged files."""
+    monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", True)
+    home, content = tmp_path / "dtd" / "dtd", encode(kind="BMP")
+    for name, kept in (("a", len(content)), ("b", len(content) // 2)):
+        (home / "images" / name).mkdir(parents=True)
+        (home / "images" / name / "1.bmp").write_bytes(content[:kept])
+    (home / "labels").mkdir()
+    for part in ("train", "val", "test"):
+        (home / "labels" / f"{part}1.txt").write_text("a/1.bmp\nb/1.bmp\n" if part == "test" else "")
+    whole, half = entries(opened("DTD", tmp_path, part="test"))
+    assert isinstance(whole, Picture)
+    assert isinstance(half, Reject)
+    assert half.reason.startswith("truncated: ")
 
 
 def test_digest_of_files_outlives_a_renamed_root(tmp_path: Path, encode: Encode) -> None:

@@ -28,7 +28,9 @@ def built(key: str, value: Any) -> Job:
         ("network.resize_px", [64, 96]),
         ("network.mean", 0.5),
         ("network.mean", [0.1, 0.2]),
+        ("network.mean", [-1, 0, 2]),
         ("network.std", 0.5),
+        ("network.std", [0.00392, 1, 2]),
         ("network.std", [0.5] * 32),
         ("images.value_range", "image"),
         ("images.value_range", [-3, 4.5]),
@@ -45,6 +47,7 @@ def test_both_forms_are_kept_and_written_out_and_read_again(key: str, value: Any
 SIZE = "input should be a whole number from 4 on, or [height, width]"
 MEAN = "input should be a number or a list of up to 32, one for each channel"
 STD = "input should be a number above 0 or a list of up to 32, one for each channel"
+OF_BYTES = "because it is of values in 0..1 (divide by 255 what is of values in 0..255)"
 RANGE = 'input should be "format", "image" or two rising numbers, [black, white]'
 
 
@@ -55,6 +58,14 @@ RANGE = 'input should be "format", "image" or two rising numbers, [black, white]
         ("network.resize_px", [8.5, 9], SIZE),
         *(("network.mean", value, MEAN) for value in ([], True, float("nan"), "half", [0.5] * 33)),
         *(("network.std", value, STD) for value in (0, -1, [0.2, 0], [])),
+        *(
+            ("network.mean", value, f"input should be from -2 to 2, {OF_BYTES}")
+            for value in (127.5, [123.675, 116.28, 103.53], [0.5, 0.5, -3])
+        ),
+        *(
+            ("network.std", value, f"input should be above 0 to 2, {OF_BYTES}")
+            for value in (255, [58.395, 57.12, 57.375], [0.5, 0.5, 2.01])
+        ),
         *(("images.value_range", value, RANGE) for value in ([9, 9], [9, 1], [1], 4, "own", [0, float("inf")])),
         ("network.channels", 33, "input should be less than or equal to 32"),
         ("network.channels", 0, "input should be greater than or equal to 1"),

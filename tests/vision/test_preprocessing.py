@@ -175,6 +175,14 @@ def test_the_view_is_what_boxes_refer_to():
     assert not bordered[8:20].any()
 
 
+@pytest.mark.parametrize(("mean", "fill"), [(-0.2, 0), (0.0, 0), (0.5, 128), (1.0, 255), (1.7, 255)])
+def test_a_border_is_black_or_white_where_its_colour_would_lie_beyond(mean, fill):
+    own = Preprocessing(32, 32, (mean,) * 3, (0.25,) * 3, crop_mode="border")
+    view = own.view(np.full((8, 32, 3), 100, np.uint8))
+    assert (view[:8] == fill).all()
+    assert (view[14:18] == 100).all()
+
+
 @pytest.mark.parametrize("crop_mode", ["center", "squash", "border"])
 def test_the_view_of_many_channels_is_that_of_each(crop_mode):
     pixels = np.concatenate([picture(50, 70)] * 3, axis=2)[:, :, :8]
