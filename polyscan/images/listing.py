@@ -55,12 +55,28 @@ def listing(storage: Storage) -> Listing:
     Raises:
         ImagesError: if the folder is the results folder of a scan.
     """
+    states = _visible(storage)
+    kept, left_out = sorted_out(storage, list(states))
+    return Listing({name: states[name] for name in kept}, left_out)
+
+
+def stamps_below(storage: Storage) -> dict[str, str]:
+    """Stamp of every file at any depth, images or not, by path; hidden files and results folders don't count.
+
+    Raises:
+        ImagesError: if the folder is the results folder of a scan.
+    """
+    states = _visible(storage)
+    kept, left_out = sorted_out(storage, list(states))
+    return {name: states[name].stamp for name in (*kept, *left_out.side_files)}
+
+
+def _visible(storage: Storage) -> dict[str, FileState]:
+    """State of every file that is not hidden, by path, in order."""
     found = _local(storage.fs, storage.root, frozenset()) if storage.is_local else _remote(storage)
     states = {path.removeprefix(storage.root).lstrip("/"): state for path, state in found}
     names = sorted(states, key=lambda name: name.split("/"))
-    visible = [name for name in names if not any(part.startswith(".") for part in name.split("/"))]
-    kept, left_out = sorted_out(storage, visible)
-    return Listing({name: states[name] for name in kept}, left_out)
+    return {name: states[name] for name in names if not any(part.startswith(".") for part in name.split("/"))}
 
 
 def state_of_file(storage: Storage) -> FileState:

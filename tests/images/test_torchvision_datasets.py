@@ -2,7 +2,7 @@
 
 import pickle
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,11 +10,13 @@ import pytest
 import torch
 
 from polyscan.errors import ImagesError
-from polyscan.images import ImageOptions, ImageSource, Picture, Reject, checksums, open_images
+from polyscan.images import ImageOptions, ImageSource, Picture, Reject, changed_files, checksums, open_images
+from polyscan.images.torchvision_content import N_PROBED
 
 Encode = Callable[..., bytes]
 Paint = Callable[..., np.ndarray]
 N_TRAIN, N_TEST = 7, 4
+N_PETS = 140
 
 
 def opened(name: str, root: Path | None, **options: object) -> ImageSource:
@@ -104,6 +106,77 @@ def test_arrays_have_checksums_of_pixels_and_label_and_no_stamps(mnist: Path) ->
     labels.write_bytes(labels.read_bytes()[:-1] + b"\x07")
     now = checksums(opened("MNIST", mnist), range(len(source)))
     assert [image for image in now if now[image] != before[image]] == [len(source) - 1]
+
+
+@pytest.fixture
+def pets(tmp_path: Path, encode: Encode, painted: Paint) -> Path:
+    """A set that its own code reads: images in one folder, and lists of names and classes; more of them than probes."""
+    for folder in ("images", "annotations"):
+        (tmp_path / "oxford-iiit-pet" / folder).mkdir(parents=True)
+    for place in range(N_PETS):
+        (tmp_path / "oxford-iiit-pet/images" / f"{pet(place)}.jpg").write_bytes(encode(painted(shift=place)))
+    list_pets(tmp_path, range(N_PETS))
+    return tmp_path
+
+
+def pet(place: int) -> str:
+    return f"{'Cat' if place % 2 else 'pug_dog'}_{place:03d}"
+
+
+def list_pets(root: Path, order: Sequence[int], exchanged: Sequence[int] = ()) -> None:
+    classes = ((place + (place in exchanged)) % 2 + 1 for place in order)
+    lines = [f"{pet(place)} {class_} 1 1" for place, class_ in zip(order, classes, strict=True)]
+    (root / "oxford-iiit-pet/annotations/trainval.txt").write_text("\n".join(lines))
+
+
+def test_the_digest_covers_the_whole_list_in_order(pets: Path) -> None:
+    digests = [opened("OxfordIIITPet", pets, part="train").digest]
+    probed = {place * N_PETS // N_PROBED for place in range(N_PROBED)}
+    a, b = not_probed = sorted(set(range(0, N_PETS, 2)) - probed)[:2]  # both of one class
+    order = list(range(N_PETS))
+    order[a], order[b] = b, a
+    list_pets(pets, order)
+    digests.append(opened("OxfordIIITPet", pets, part="train").digest)
+    list_pets(pets, range(N_PETS), exchanged=not_probed)
+    digests.append(opened("OxfordIIITPet", pets, part="train").digest)
+    list_pets(pets, range(N_PETS))
+    assert len({*digests, opened("OxfordIIITPet", pets, part="train").digest}) == 3
+    assert opened("OxfordIIITPet", pets, part="train").digest == digests[0]
+    pets.rename(pets.with_name("elsewhere"))
+    assert opened("OxfordIIITPet", pets.with_name("elsewhere"), part="train").digest == digests[0]
+
+
+def test_stamps_cover_image_files_one_by_one_and_all_others_together(pets: Path) -> None:
+    list_pets(pets, [*range(N_PETS), 4])  # one file may hold two images
+    source = opened("OxfordIIITPet", pets, part="train")
+    name = "oxford-iiit-pet/images/pug_dog_004.jpg"
+    assert set(source.stamps) == {f"oxford-iiit-pet/images/{pet(i)}.jpg" for i in range(N_PETS)} | {"all other files"}
+    assert (list(source.images_of_file(name)), list(source.images_of_file("none"))) == ([4, N_PETS], [])
+    assert list(source.images_of_file("all other files")) == list(range(N_PETS + 1))
+    before = source.stamps
+    (pets / name).write_bytes((pets / name).read_bytes())
+    assert changed_files(source, before) == [name]
+    before = source.stamps
+    list_pets(pets, [*range(N_PETS), 4])
+    assert changed_files(source, before) == ["all other files"]
+
+
+def test_files_that_no_list_names_have_a_stamp_and_checksums(tmp_path: Path, encode: Encode, painted: Paint) -> None:
+    folder = tmp_path / "caltech101/101_ObjectCategories"
+    for category in ("BACKGROUND_Google", "ant"):
+        (folder / category).mkdir(parents=True)
+    for place in range(N_PETS):
+        (folder / "ant" / f"image_{place + 1:04d}.jpg").write_bytes(encode(painted(shift=place)))
+    source = opened("Caltech101", tmp_path)
+    before, sums = source.stamps, checksums(source, range(N_PETS))
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run/run.json").write_text("{}")
+    assert changed_files(source, before) == []  # beside the set's own folder
+    (folder / "ant/image_0003.jpg").write_bytes(encode(painted(shift=200)))
+    now = opened("Caltech101", tmp_path)
+    (changed,) = changed_files(now, before)
+    new_sums = checksums(now, now.images_of_file(changed))
+    assert [image for image, checksum in new_sums.items() if checksum != sums[image]] == [2]
 
 
 def test_where_labels_come_from_is_said(mnist: Path, country: Path) -> None:
