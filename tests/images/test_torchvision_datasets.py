@@ -194,6 +194,40 @@ def test_parts_by_a_split_word(country: Path, painted: Paint) -> None:
     assert [p.path.split("/")[1] for p in pictures(opened("Country211", country))] == ["train"] * 2 + ["test"] * 2
 
 
+def test_classes_of_folders_are_numbered_over_all_parts(country: Path) -> None:
+    (country / "country211/train/BE").mkdir()
+    (country / "country211/train/AD/1.png").rename(country / "country211/train/BE/1.png")
+    (country / "country211/train/AD").rmdir()
+    source = opened("Country211", country)
+    assert [(p.path.split("/", 1)[1], p.label, p.label_name) for p in pictures(source)] == [
+        ("train/BE/1.png", 1, "BE"),
+        ("train/ZW/1.png", 2, "ZW"),
+        ("test/AD/1.png", 0, "AD"),
+        ("test/ZW/1.png", 2, "ZW"),
+    ]
+    assert source.labels == "targets of torchvision:Country211, 3 classes named"
+    assert [p.label for p in pictures(opened("Country211", country, part="train"))] == [0, 1]
+
+
+def test_classes_of_one_name_are_told_apart_by_their_ids(tmp_path: Path, encode: Encode) -> None:
+    """ImageNet has two cranes: a bird and a machine. Here the folder of the bird's test images is missing."""
+    bird, machine = "n02012849", "n03126707"
+    for folder in (f"train/{bird}", f"train/{machine}", f"val/{machine}"):
+        (tmp_path / folder).mkdir(parents=True)
+        (tmp_path / folder / "1.JPEG").write_bytes(encode())
+    torch.save(({bird: ("crane",), machine: ("crane",)}, [machine]), tmp_path / "meta.bin")
+    found = [(p.path.split("/")[1], p.label, p.label_name) for p in pictures(opened("ImageNet", tmp_path))]
+    assert found == [(bird, 0, "crane"), (machine, 1, "crane"), (machine, 1, "crane")]
+
+
+def test_parts_of_lists_that_differ_in_classes_are_refused(pets: Path) -> None:
+    (pets / "oxford-iiit-pet/annotations/test.txt").write_text(f"{pet(0)} 1 1 1\n")
+    message = r'OxfordIIITPet have other classes: 1 is "Cat" in train and no class in test; .* set `part` to "train"'
+    with pytest.raises(ImagesError, match=message):
+        opened("OxfordIIITPet", pets)
+    assert len(opened("OxfordIIITPet", pets, part="test")) == 1
+
+
 def test_a_missing_part_is_not_replaced_by_another(country: Path) -> None:
     """Where `test` is a part of the set but its files are missing, `valid` must not step in."""
     for file in (country / "country211" / "test").rglob("*.png"):
