@@ -325,6 +325,19 @@ def test_a_root_is_needed() -> None:
         opened("CIFAR10", None)
 
 
+@pytest.mark.parametrize("part", ["all", "train", "test"])
+def test_a_split_that_is_no_part(part: str) -> None:
+    message = r"torchvision:EMNIST needs more than a folder: its `split` \(byclass, .*, mnist\) is no part .* Save its"
+    with pytest.raises(ImagesError, match=message):
+        opened("EMNIST", Path("data"), part=part)
+
+
+@pytest.mark.parametrize("name", ["VisionDataset", "wrap_dataset_for_transforms_v2"])
+def test_what_torchvision_offers_beside_data_sets(name: str) -> None:
+    with pytest.raises(ImagesError, match=f'torchvision has no dataset "{name}"'):
+        opened(name, Path("data"))
+
+
 def test_a_set_that_needs_more_than_a_folder() -> None:
     with pytest.raises(ImagesError, match=r"torchvision:CocoDetection needs more than a folder \(annFile\)"):
         opened("CocoDetection", Path("data"))
