@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from polyscan.images.left_out import LeftOut, sorted_out
-from polyscan.storage import Storage, printable
+from polyscan.images.names import shown
+from polyscan.storage import Storage
 
 # What an object store tells of an object's state, the surest first; names as fsspec's file systems give them.
 VERSIONS = (
@@ -39,7 +40,7 @@ class Listing:
 
     def stamps(self) -> dict[str, str]:
         """Each file's stamp by its printable name."""
-        return {printable(name): state.stamp for name, state in self.files.items()}
+        return {shown(name): state.stamp for name, state in self.files.items()}
 
 
 def listing(storage: Storage) -> Listing:

@@ -27,4 +27,4 @@ def some(names: Sequence[str]) -> str:
     >>> some(["a", "b", "c", "d"])
     'a, b, c ...'
     """
-    return ", ".join(map(printable, names[:MOST_NAMED])) + (" ..." if len(names) > MOST_NAMED else "")
+    return ", ".join(map(shown, names[:MOST_NAMED])) + (" ..." if len(names) > MOST_NAMED else "")
