@@ -108,6 +108,8 @@ def _plain(value: Any, roots: Sequence[str]) -> object:
     """A value as text, numbers and lists of them; paths are relative to the root, arrays are hashed."""
     if value is None or isinstance(value, (bool, int, float)):
         return value
+    if isinstance(value, bytes):
+        return value.hex()
     if isinstance(value, (str, os.PathLike)):
         return _below_root(os.fsdecode(cast("str | os.PathLike[str]", value)), roots)
     if isinstance(value, (list, tuple)):
@@ -137,4 +139,4 @@ def _spellings(*roots: object) -> list[str]:
 
 
 def _below_root(text: str, roots: Sequence[str]) -> str:
-    return next((text[len(root) :] for root in roots if text.startswith(root)), text)
+    return next((text[len(root) :].lstrip(os.sep) for root in roots if text.startswith(root)), text)
