@@ -9,7 +9,7 @@ from polyscan.errors import ImagesError
 from polyscan.images.content import checksum
 from polyscan.images.decode import decode
 from polyscan.images.listing import Listing
-from polyscan.images.names import some
+from polyscan.images.names import shown, some
 from polyscan.images.options import ImageOptions, Selection, list_digest
 from polyscan.images.source import Picture, Reject
 from polyscan.storage import Storage, printable
@@ -75,7 +75,7 @@ class FolderImages:
     @property
     def stamps(self) -> dict[str, str]:
         """Stamp of each file; see `ImageSource.stamps`."""
-        return {printable(name): state.stamp for name, state in zip(self._names, self._states, strict=True)}
+        return {shown(name): state.stamp for name, state in zip(self._names, self._states, strict=True)}
 
     def images_of_file(self, name: str) -> Sequence[int]:
         """The id of the image in a file, if it has one; see `ImageSource.images_of_file`."""
@@ -85,7 +85,7 @@ class FolderImages:
     @cached_property
     def _places(self) -> dict[str, int]:
         """Position of each file by its printable name."""
-        return {printable(name): place for place, name in enumerate(self._names)}
+        return {shown(name): place for place, name in enumerate(self._names)}
 
     def contents(self, images: Sequence[int]) -> Iterator[bytes]:
         """Bytes of these files; see `ImageSource.contents`."""
@@ -101,16 +101,16 @@ class FolderImages:
     def _entry(self, image: int) -> Picture | Reject:
         place = self._selection.place(image)
         name = self._names[place]
-        shown = printable(name)
+        path = shown(name)
         content = self._content(place)
         if isinstance(content, str):
-            return Reject(image, shown, content)
+            return Reject(image, path, content)
         pixels = decode(content, self._options.max_pixels, self._options.decoding)
         if isinstance(pixels, str):
-            return Reject(image, shown, pixels, checksum(content))
+            return Reject(image, path, pixels, checksum(content))
         class_name = name.partition("/")[0] if "/" in name else ""
         label = self._labels.get(class_name)
-        return Picture(image, shown, pixels, label, printable(class_name), checksum(content))
+        return Picture(image, path, pixels, label, shown(class_name), checksum(content))
 
     def _content(self, place: int) -> bytes | str:
         """Bytes of the file at a position, or the reason why it can't be read."""

@@ -55,8 +55,12 @@ def _whole(number: float | Decimal, column: str, file: str) -> int | None:
 
 
 def is_whole_text(text: str) -> bool:
-    """Whether text is a whole number in plain digits."""
-    return re.fullmatch(r"-?[0-9]+", text) is not None
+    """Whether text is a whole number as numbers are written: 7 and -1, not 07, which may be another class than 7.
+
+    >>> [is_whole_text(text) for text in ("0", "12", "-1", "07", "-0", "1.0")]
+    [True, True, True, False, False, False]
+    """
+    return re.fullmatch(r"0|-?[1-9][0-9]*", text) is not None
 
 
 def distinct_rows(table: Any, column: str, file: str) -> list[tuple[LabelValue, str]]:

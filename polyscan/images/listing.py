@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from polyscan.images.left_out import LeftOut, sorted_out
-from polyscan.storage import Storage, printable
+from polyscan.images.names import shown
+from polyscan.storage import Storage
 
 # What an object store tells of an object's state, the surest first; names as fsspec's file systems give them.
 VERSIONS = (
@@ -40,7 +41,7 @@ class Listing:
 
     def stamps(self) -> dict[str, str]:
         """Each file's stamp by its printable name."""
-        return {printable(name): state.stamp for name, state in self.files.items()}
+        return {shown(name): state.stamp for name, state in self.files.items()}
 
 
 def listing(storage: Storage) -> Listing:
@@ -57,12 +58,29 @@ def listing(storage: Storage) -> Listing:
     Raises:
         ImagesError: if the folder is the results folder of a scan.
     """
+    states, again = _visible(storage)
+    kept, left_out = sorted_out(storage, list(states))
+    return Listing({name: states[name] for name in kept}, replace(left_out, again=again))
+
+
+def stamps_below(storage: Storage) -> dict[str, str]:
+    """Stamp of every file at any depth, images or not, by path; hidden files and results folders don't count.
+
+    Raises:
+        ImagesError: if the folder is the results folder of a scan.
+    """
+    states, _ = _visible(storage)
+    kept, left_out = sorted_out(storage, list(states))
+    return {name: states[name].stamp for name in (*kept, *left_out.side_files)}
+
+
+def _visible(storage: Storage) -> tuple[dict[str, FileState], tuple[str, ...]]:
+    """State of every file that is not hidden, by path, in order; and the links to folders that were entered already."""
     walk = _Walk(storage.fs, storage.root) if storage.is_local else None
     states = {_relative(path, storage.root): state for path, state in (walk.files if walk else _remote(storage))}
     names = sorted(states, key=lambda name: name.split("/"))
-    kept, left_out = sorted_out(storage, [name for name in names if not _is_hidden(name)])
     again = sorted(_relative(path, storage.root) for path in (walk.again if walk else ()))
-    return Listing({name: states[name] for name in kept}, replace(left_out, again=tuple(again)))
+    return {name: states[name] for name in names if not _is_hidden(name)}, tuple(again)
 
 
 def state_of_file(storage: Storage) -> FileState:

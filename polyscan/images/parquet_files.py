@@ -12,9 +12,10 @@ import pyarrow.parquet as pq
 
 from polyscan.errors import ImagesError
 from polyscan.images.columns import ImageColumns, find_columns
+from polyscan.images.names import shown
 from polyscan.images.options import ImageOptions
 from polyscan.images.partitions import partitions
-from polyscan.storage import Storage, is_damage, printable
+from polyscan.storage import Storage, is_damage
 
 
 @dataclass(frozen=True)
@@ -77,8 +78,8 @@ def parquet_file(storage: Storage, name: str, stamp: str, options: ImageOptions)
     Raises:
         ImagesError: if it is not a complete Parquet file, or has no column of images.
     """
-    shown = printable(name or storage.root.rpartition("/")[2])
-    with _open(storage, name, shown) as stream:
+    path = shown(name or storage.root.rpartition("/")[2])
+    with _open(storage, name, path) as stream:
         n_bytes = stream.seek(0, 2)
         stream.seek(max(0, n_bytes - 8))
         # A Parquet file ends with the footer, its length in 4 bytes, and the mark PAR1.
@@ -88,8 +89,8 @@ def parquet_file(storage: Storage, name: str, stamp: str, options: ImageOptions)
         stream.seek(0)
         metadata: Any = pq.read_metadata(stream)
         schema: Any = metadata.schema.to_arrow_schema()
-    columns = find_columns(schema, options, shown, partitions(name))
-    return ParquetFile(name, shown, stamp, n_bytes, metadata, footer, columns)
+    columns = find_columns(schema, options, path, partitions(name))
+    return ParquetFile(name, path, stamp, n_bytes, metadata, footer, columns)
 
 
 def row_groups(file: ParquetFile) -> Iterator[RowGroup]:

@@ -133,13 +133,19 @@ class ParquetLabels:
             return pairs
         value = self._folders[file.name]
         for found, _ in pairs:
-            if found is not None and str(found) not in (str(value), columns.folder and columns.folder[1]):
+            if found is not None and not _agree(found, value):
                 raise ImagesError(
                     f'{file.shown}: the folder says {columns.label_source} = "{value}", and its column '
                     f'"{columns.label}" holds "{found}"; they must agree. Move the file, or name another column by '
                     "`label_column`."
                 )
         return [(value, name) for _, name in pairs]
+
+
+def _agree(found: LabelValue, folder: LabelValue) -> bool:
+    """Whether a column's label is a folder's: equal as text, or a number that the text is (7 in label=07)."""
+    is_equal_number = isinstance(found, int) and isinstance(folder, str) and folder.isdecimal() and int(folder) == found
+    return str(found) == str(folder) or is_equal_number
 
 
 def _order(value: LabelValue) -> tuple[int, str]:
@@ -162,7 +168,7 @@ def _require_one_source(files: Sequence[ParquetFile]) -> None:
 
 
 def _folder_values(files: Sequence[ParquetFile]) -> dict[str, LabelValue]:
-    """Label of each file that has it from a folder's name: numbers if all of them are whole numbers."""
+    """Label of each file that has it from a folder's name: numbers if all are whole numbers without leading zeros."""
     texts = {file.name: file.columns.folder[1] for file in files if file.columns.folder}
     if not all(is_whole_text(text) for text in texts.values() if text):
         return {name: text or None for name, text in texts.items()}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from urllib.parse import unquote
 
-from polyscan.storage import printable
+from polyscan.images.names import shown
 
 MISSING = "__HIVE_DEFAULT_PARTITION__"
 
@@ -20,4 +20,4 @@ def partitions(name: str) -> dict[str, str | None]:
 
 
 def _decoded(text: str) -> str:
-    return printable(unquote(text, errors="surrogateescape"))
+    return shown(unquote(text, errors="surrogateescape"))

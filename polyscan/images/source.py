@@ -86,7 +86,8 @@ class ImageSource(Protocol):
         """Each file's stamp, by path, from the listing alone: what changes when the file is written again.
 
         Size, time of the last change and of the last change of the file's record on a disk; size and ETag, checksum or
-        time on an object store. Empty where the digest already covers the data. Compare stamps for equality only.
+        time on an object store. Files that may each change any image have one stamp together, under a name of their
+        own. Empty where the digest already covers the data. Compare stamps for equality only.
         """
         ...
 

@@ -2,29 +2,26 @@
 
 from __future__ import annotations
 
-import hashlib
 import inspect
 import os
-import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from itertools import accumulate
-from typing import Any, cast
-
-import numpy as np
-from PIL import Image
+from typing import Any
 
 from polyscan.errors import ImagesError
 from polyscan.images.content import array_content, checksum
-from polyscan.images.decode import decode, pixels_of, reason
+from polyscan.images.decode import decode
 from polyscan.images.listing import stamp_of_path
+from polyscan.images.names import shown
 from polyscan.images.options import PARTS, ImageOptions, Selection, list_digest
-from polyscan.images.pillow_state import pillow_settings
 from polyscan.images.source import Picture, Reject
-from polyscan.images.torchvision_opening import dataset_class, datasets_module, open_part, parts_of
-from polyscan.storage import printable
+from polyscan.images.torchvision_classes import classes_of, label_of
+from polyscan.images.torchvision_content import is_arrays, item, listed_files, samples, stamp_of_others, state
+from polyscan.images.torchvision_opening import dataset_class, open_part, parts_of
 
-N_PROBED = 64  # images hashed for the digest of a data set that exposes neither its arrays nor its files
+OTHERS = "all other files"
+"""Name in `stamps` of what lies below the root beside image files: lists, annotations, archives."""
 
 
 class TorchvisionImages:
@@ -58,6 +55,7 @@ class TorchvisionImages:
         self._selection = Selection(sum(len(dataset) for _, dataset in self._sets), options.limit)
         if not len(self):
             raise ImagesError(f'torchvision:{name} holds no images in "{options.root}". Check `root`.')
+        self._classes = classes_of(name, self._sets)
 
     def __reduce__(self) -> tuple[type[TorchvisionImages], tuple[str, ImageOptions]]:
         """Pickled by name and options and opened again when unpickled: small data sets are in memory as a whole."""
@@ -68,19 +66,19 @@ class TorchvisionImages:
 
     @property
     def digest(self) -> str:
-        """Hash of each part's arrays, or files and sizes, or else of 64 of its images; and of its labels."""
+        """Hash of each part's whole list in order (arrays or paths, labels, sizes in class folders) and its classes."""
         header = ["torchvision", self._name, self._options.part, *self._options.reading]
-        return list_digest([header, *((part, *_content(dataset, self._options)) for part, dataset in self._sets)])
+        return list_digest([header, *((part, *state(dataset, self._options)) for part, dataset in self._sets)])
 
     @property
     def labels(self) -> str:
         """Where the labels come from; see `ImageSource.labels`."""
         dataset = self._sets[0][1]
-        files = _files(dataset)
-        target = files[0][1] if files else _item(dataset, 0, self._options)[1]
-        if _label(target) is None:
+        files = samples(dataset)
+        target = files[0][1] if files else item(dataset, 0, self._options)[1]
+        if label_of(target) is None:
             return f"none found (the targets of torchvision:{self._name} are not whole numbers)"
-        n_names = len(_classes(dataset))
+        n_names = len(self._classes.names)
         return f"targets of torchvision:{self._name}, " + (f"{n_names} classes named" if n_names else "without names")
 
     @property
@@ -90,28 +88,48 @@ class TorchvisionImages:
 
     @property
     def stamps(self) -> dict[str, str]:
-        """Stamp of each image file; empty for data sets in arrays, which the digest covers."""
-        return {self._shown(file): stamp_of_path(file) for file in self._places_of_files}
+        """Stamp of each image file, and one of all other files below the root that the data set's own code may read.
+
+        Empty for data sets in arrays, which the digest covers.
+        """
+        stamps = {name: stamp_of_path(file) for name, (file, _) in self._places_of_files.items()}
+        if roots := self._roots_read_by_own_code:
+            files = (file for file, _ in self._places_of_files.values())
+            stamps[OTHERS] = stamp_of_others(roots, files)
+        return stamps
 
     def images_of_file(self, name: str) -> Sequence[int]:
-        """Ids of the images in a file; see `ImageSource.images_of_file`."""
-        places = (place for file, place in self._places_of_files.items() if self._shown(file) == name)
+        """Ids of the images in a file; all for the stamp of the other files; see `ImageSource.images_of_file`."""
+        if name == OTHERS and self._roots_read_by_own_code:
+            return range(len(self))
+        _, places = self._places_of_files.get(name, ("", ()))
         return [image for place in places for image in self._selection.images(place, place + 1)]
 
+    @property
+    def _roots_read_by_own_code(self) -> list[str]:
+        """Folders from which the data set's own code reads images when they are asked for."""
+        own = [dataset for _, dataset in self._sets if samples(dataset) is None and not is_arrays(dataset)]
+        roots: list[object] = [getattr(dataset, "root", None) for dataset in own]
+        return [os.fspath(root) for root in roots if isinstance(root, (str, os.PathLike)) and os.path.isdir(root)]
+
     @cached_property
-    def _places_of_files(self) -> dict[str, int]:
-        """Position of each image file in the full order."""
+    def _places_of_files(self) -> Mapping[str, tuple[str, list[int]]]:
+        """Path of each image file and its positions in the full order, by its name in `stamps`."""
+        found: dict[str, tuple[str, list[int]]] = {}
         starts = accumulate((len(dataset) for _, dataset in self._sets), initial=0)
-        files = ((start, _listed_files(dataset)) for start, (_, dataset) in zip(starts, self._sets, strict=False))
-        return {file: start + place for start, listed in files for place, file in enumerate(listed)}
+        for start, (_, dataset) in zip(starts, self._sets, strict=False):
+            for place, file in enumerate(listed_files(dataset), start):
+                found.setdefault(self._shown(file), (file, []))[1].append(place)
+        return found
 
     def contents(self, images: Sequence[int]) -> Iterator[bytes]:
         """Bytes of the file, or else pixels and label, of each of these images; see `ImageSource.contents`."""
         for image in images:
-            _, dataset, place = self._located(image)
-            files = _files(dataset)
+            part, place = self._located(image)
+            dataset = self._sets[part][1]
+            files = samples(dataset)
             if files is None:
-                yield _array_content(*_item(dataset, place, self._options))
+                yield _array_content(*item(dataset, place, self._options))
             else:
                 content = _file_content(files[place][0])
                 yield b"" if isinstance(content, str) else content
@@ -121,20 +139,21 @@ class TorchvisionImages:
         for image in images:
             yield self._entry(int(image), *self._located(image))
 
-    def _located(self, image: int) -> tuple[str, Any, int]:
-        """The part of an image, its dataset and the position in it."""
+    def _located(self, image: int) -> tuple[int, int]:
+        """The part of an image, and the position in it."""
         place = self._selection.place(image)
-        for part, dataset in self._sets:
+        for part, (_, dataset) in enumerate(self._sets):
             if place < len(dataset):
-                return part, dataset, place
+                return part, place
             place -= len(dataset)
         raise AssertionError("a position is always in a part")
 
-    def _entry(self, image: int, part: str, dataset: Any, place: int) -> Picture | Reject:
-        files = _files(dataset)
+    def _entry(self, image: int, part: int, place: int) -> Picture | Reject:
+        name, dataset = self._sets[part]
+        files = samples(dataset)
         if files is None:
-            path = f"{part}#{place}"
-            pixels, target = _item(dataset, place, self._options)
+            path = f"{name}#{place}"
+            pixels, target = item(dataset, place, self._options)
             stored = _array_content(pixels, target)
         else:
             file, target = files[place]
@@ -146,26 +165,10 @@ class TorchvisionImages:
         digits = "" if isinstance(stored, str) else checksum(stored)
         if isinstance(pixels, str):
             return Reject(image, path, pixels, digits)
-        label = _label(target)
-        return Picture(image, path, pixels, label, _class_name(dataset, label), digits)
+        return Picture(image, path, pixels, *self._classes.of(part, target), digits)
 
     def _shown(self, file: str) -> str:
-        return printable(os.path.relpath(file, self._options.root or "."))
-
-
-def _files(dataset: Any) -> list[tuple[str, Any]] | None:
-    """File and class of each image of an ImageFolder or a subclass; None for other data sets."""
-    return dataset.samples if isinstance(dataset, datasets_module().DatasetFolder) else None
-
-
-def _listed_files(dataset: Any) -> list[str]:
-    """The image file of each item, where the dataset keeps a list of them; empty where it doesn't."""
-    for values in vars(dataset).values():
-        if isinstance(values, (list, tuple)) and values and len(cast("list[Any]", values)) == len(dataset):
-            paths = [value[0] if isinstance(value, (list, tuple)) else value for value in cast("list[Any]", values)]
-            if all(isinstance(path, (str, os.PathLike)) for path in paths) and os.path.isfile(paths[0]):
-                return [os.fspath(path) for path in paths]
-    return []
+        return shown(os.path.relpath(file, self._options.root or "."))
 
 
 def _file_content(file: str) -> bytes | str:
@@ -179,69 +182,4 @@ def _file_content(file: str) -> bytes | str:
 
 def _array_content(pixels: Any, target: Any) -> bytes:
     """Pixels and label as bytes; empty if there are no pixels."""
-    return b"" if isinstance(pixels, str) else array_content(pixels, _label(target))
-
-
-def _item(dataset: Any, place: int, options: ImageOptions) -> tuple[Any, Any]:
-    """Pixels (or a reason) and target of one image, as the dataset's own code reads it."""
-    with warnings.catch_warnings(), pillow_settings(options.max_pixels):
-        warnings.simplefilter("ignore")
-        try:
-            image, target = dataset[place][:2]
-            if not isinstance(image, Image.Image):
-                return f"not an image: the set gives a {type(image).__name__}", None
-            return pixels_of(image, options.max_pixels, options.decoding), target
-        except MemoryError:
-            raise
-        except Exception as error:  # as in `decode`: damaged files raise almost any exception
-            return reason(error), None
-
-
-def _label(target: Any) -> int | None:
-    """The label that a target is; None if it is no whole number (boxes, captions)."""
-    return int(target) if isinstance(target, (int, np.integer)) or _is_scalar_tensor(target) else None
-
-
-def _is_scalar_tensor(target: Any) -> bool:
-    """Whether `target` is a single whole number in a tensor."""
-    return hasattr(target, "is_floating_point") and target.ndim == 0 and not target.is_floating_point()
-
-
-def _classes(dataset: Any) -> Sequence[Any]:
-    """Names of the classes; () if the dataset has none."""
-    classes = getattr(dataset, "classes", None) or getattr(dataset, "categories", None)
-    return cast("Sequence[Any]", classes) if isinstance(classes, (list, tuple)) else ()
-
-
-def _class_name(dataset: Any, label: int | None) -> str:
-    """The class's name, or all its names (ImageNet's synonyms)."""
-    classes = _classes(dataset)
-    if label is None or not 0 <= label < len(classes):
-        return ""
-    name: Any = classes[label]
-    return ", ".join(map(str, name)) if isinstance(name, (list, tuple)) else str(name)
-
-
-def _content(dataset: Any, options: ImageOptions) -> Iterator[object]:
-    """Plain values that differ between two states of a dataset."""
-    yield len(dataset)
-    if (files := _files(dataset)) is not None:
-        for file, label in files:
-            yield [os.path.relpath(file, dataset.root), os.path.getsize(file), label]
-        return
-    labels = getattr(dataset, "targets", getattr(dataset, "labels", None))
-    yield None if labels is None else _sha256(labels)
-    data = getattr(dataset, "data", None)
-    if data is not None and hasattr(data, "shape"):
-        yield _sha256(data)
-        return
-    probes = Selection(len(dataset), N_PROBED)
-    for probe in range(len(probes)):
-        pixels, _ = _item(dataset, probes.place(probe), options)
-        yield pixels if isinstance(pixels, str) else _sha256(pixels)
-
-
-def _sha256(values: Any) -> str:
-    """Hash of an array, tensor or list of numbers, with its shape."""
-    array = np.ascontiguousarray(values)
-    return hashlib.sha256(f"{array.shape}".encode() + array.tobytes()).hexdigest()
+    return b"" if isinstance(pixels, str) else array_content(pixels, label_of(target))

@@ -25,16 +25,23 @@ def dataset_class(name: str) -> Any:
     Raises:
         ImagesError: with the nearest names, if there is no such class.
     """
-    datasets = datasets_module()
-    known: list[str] = sorted(datasets.__all__)
+    known = _datasets()
     if name in known:
-        return getattr(datasets, name)
+        return known[name]
     same_letters = [word for word in known if word.lower() == name.lower()]
     near = ", ".join(same_letters) or nearest(name, known)
     raise ImagesError(
         f'torchvision has no dataset "{name}"; nearest: {near}. All of them are listed on '
         "https://docs.pytorch.org/vision/stable/datasets.html."
     )
+
+
+def _datasets() -> dict[str, Any]:
+    """The data sets by name: neither functions nor bases of data sets, which hold no images."""
+    module = datasets_module()
+    base = module.VisionDataset
+    found = {name: getattr(module, name) for name in sorted(module.__all__)}
+    return {name: kind for name, kind in found.items() if isinstance(kind, type) and kind is not base}
 
 
 def parts_of(kind: Any) -> tuple[str, ...]:
@@ -88,9 +95,24 @@ def _opened(kind: Any, part: str, arguments: dict[str, Any]) -> Any:
             # A ValueError means that the dataset has no part of this name; others, that the files are missing.
             if not isinstance(error, ValueError):
                 break
+    else:
+        _refuse_other_splits(kind, problem)
     raise ImagesError(
         f'torchvision:{kind.__name__} ({part}) can\'t be opened in "{arguments.get("root")}": '
         f"{' '.join(str(problem).split())}. It is never downloaded here; to get it: {_recipe(kind)}"
+    ) from problem
+
+
+def _refuse_other_splits(kind: Any, problem: Exception | None) -> None:
+    """Raises an ImagesError if `split` must be given and none of its values is a part (EMNIST: letters ...)."""
+    split = inspect.signature(kind).parameters.get("split")
+    if split is None or split.default is not split.empty:
+        return
+    values = getattr(kind, "splits", ())
+    named = f" ({', '.join(map(str, values))})" if values else ""
+    raise ImagesError(
+        f"torchvision:{kind.__name__} needs more than a folder: its `split`{named} is no part like train or test, and "
+        "can't be given here. Save its images as files in class folders and give that folder."
     ) from problem
 
 

@@ -268,6 +268,20 @@ def test_names_that_are_no_text_are_read_and_shown(tmp_path: Path, encode: Encod
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="file names that are no text exist on Linux only")
+def test_a_stray_byte_and_its_escape_in_a_name_stay_apart(tmp_path: Path, encode: Encode) -> None:
+    names = [rb"caf\x5cxe9", rb"caf\xe9", b"caf\xe9"]
+    for name in names:
+        os.mkdir(os.fsencode(tmp_path) + b"/" + name)
+        with open(os.fsencode(tmp_path) + b"/" + name + b"/1.png", "wb") as file:
+            file.write(encode(kind="PNG"))
+    source = opened(tmp_path)
+    found = [entry for entry in entries(source) if isinstance(entry, Picture)]
+    assert [entry.label_name for entry in found] == [r"caf\x5cx5cxe9", r"caf\x5cxe9", r"caf\xe9"]
+    assert set(source.stamps) == {entry.path for entry in found}
+    assert [list(source.images_of_file(entry.path)) for entry in found] == [[0], [1], [2]]
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="file names that are no text exist on Linux only")
 def test_names_that_differ_in_a_stray_byte_stay_apart(tmp_path: Path, encode: Encode) -> None:
     for name in (b"\xfe", b"\xff"):
         os.mkdir(os.fsencode(tmp_path) + b"/" + name)

@@ -293,6 +293,23 @@ def test_folders_give_labels_as_numbers_if_all_are(tmp_path: Path) -> None:
     assert opened(tmp_path, label_column="split").labels.startswith('folders "split=...", 2 different texts')
 
 
+@pytest.mark.parametrize(
+    ("folders", "expected"),
+    [
+        (("07", "7"), [(0, "07"), (1, "7")]),
+        (("0", "-0"), [(1, "0"), (0, "-0")]),
+        (("01", "02", "10"), [(0, "01"), (1, "02"), (2, "10")]),
+        (("0", "2", "10"), [(0, ""), (2, ""), (10, "")]),
+    ],
+)
+def test_folders_that_differ_are_never_one_class(
+    tmp_path: Path, folders: tuple[str, ...], expected: list[tuple[int, str]]
+) -> None:
+    for place, name in enumerate(folders):
+        write(tmp_path / str(place) / f"label={name}" / "a.parquet", x=[1])
+    assert labels(opened(tmp_path)) == expected
+
+
 def test_the_digest_tells_which_folders_are_read(tmp_path: Path) -> None:
     write(tmp_path / "split=1" / "label=2" / "a.parquet", x=[1])
     digests = {opened(tmp_path, label_column=name).digest for name in ("label", "split", "")}
@@ -313,7 +330,8 @@ def test_files_as_arrow_partitions_them(tmp_path: Path) -> None:
         ("label=3", [3.0, None], (3, "")),
         ("label=3", ["3", "3"], (3, "")),
         ("Label=cat", ["cat", "cat"], (0, "cat")),
-        ("label=01", ["01", "01"], (1, "")),
+        ("label=01", ["01", "01"], (0, "01")),
+        ("label=01", [1, 1], (0, "01")),
     ],
 )
 def test_a_folder_and_a_column_that_agree(

@@ -2,7 +2,7 @@
 
 import pickle
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,11 +11,13 @@ import torch
 from PIL import ImageFile
 
 from polyscan.errors import ImagesError
-from polyscan.images import ImageOptions, ImageSource, Picture, Reject, checksums, open_images
+from polyscan.images import ImageOptions, ImageSource, Picture, Reject, changed_files, checksums, open_images
+from polyscan.images.torchvision_content import N_PROBED
 
 Encode = Callable[..., bytes]
 Paint = Callable[..., np.ndarray]
 N_TRAIN, N_TEST = 7, 4
+N_PETS = 140
 
 
 def opened(name: str, root: Path | None, **options: object) -> ImageSource:
@@ -107,6 +109,77 @@ def test_arrays_have_checksums_of_pixels_and_label_and_no_stamps(mnist: Path) ->
     assert [image for image in now if now[image] != before[image]] == [len(source) - 1]
 
 
+@pytest.fixture
+def pets(tmp_path: Path, encode: Encode, painted: Paint) -> Path:
+    """A set that its own code reads: images in one folder, and lists of names and classes; more of them than probes."""
+    for folder in ("images", "annotations"):
+        (tmp_path / "oxford-iiit-pet" / folder).mkdir(parents=True)
+    for place in range(N_PETS):
+        (tmp_path / "oxford-iiit-pet/images" / f"{pet(place)}.jpg").write_bytes(encode(painted(shift=place)))
+    list_pets(tmp_path, range(N_PETS))
+    return tmp_path
+
+
+def pet(place: int) -> str:
+    return f"{'Cat' if place % 2 else 'pug_dog'}_{place:03d}"
+
+
+def list_pets(root: Path, order: Sequence[int], exchanged: Sequence[int] = ()) -> None:
+    classes = ((place + (place in exchanged)) % 2 + 1 for place in order)
+    lines = [f"{pet(place)} {class_} 1 1" for place, class_ in zip(order, classes, strict=True)]
+    (root / "oxford-iiit-pet/annotations/trainval.txt").write_text("\n".join(lines))
+
+
+def test_the_digest_covers_the_whole_list_in_order(pets: Path) -> None:
+    digests = [opened("OxfordIIITPet", pets, part="train").digest]
+    probed = {place * N_PETS // N_PROBED for place in range(N_PROBED)}
+    a, b = not_probed = sorted(set(range(0, N_PETS, 2)) - probed)[:2]  # both of one class
+    order = list(range(N_PETS))
+    order[a], order[b] = b, a
+    list_pets(pets, order)
+    digests.append(opened("OxfordIIITPet", pets, part="train").digest)
+    list_pets(pets, range(N_PETS), exchanged=not_probed)
+    digests.append(opened("OxfordIIITPet", pets, part="train").digest)
+    list_pets(pets, range(N_PETS))
+    assert len({*digests, opened("OxfordIIITPet", pets, part="train").digest}) == 3
+    assert opened("OxfordIIITPet", pets, part="train").digest == digests[0]
+    pets.rename(pets.with_name("elsewhere"))
+    assert opened("OxfordIIITPet", pets.with_name("elsewhere"), part="train").digest == digests[0]
+
+
+def test_stamps_cover_image_files_one_by_one_and_all_others_together(pets: Path) -> None:
+    list_pets(pets, [*range(N_PETS), 4])  # one file may hold two images
+    source = opened("OxfordIIITPet", pets, part="train")
+    name = "oxford-iiit-pet/images/pug_dog_004.jpg"
+    assert set(source.stamps) == {f"oxford-iiit-pet/images/{pet(i)}.jpg" for i in range(N_PETS)} | {"all other files"}
+    assert (list(source.images_of_file(name)), list(source.images_of_file("none"))) == ([4, N_PETS], [])
+    assert list(source.images_of_file("all other files")) == list(range(N_PETS + 1))
+    before = source.stamps
+    (pets / name).write_bytes((pets / name).read_bytes())
+    assert changed_files(source, before) == [name]
+    before = source.stamps
+    list_pets(pets, [*range(N_PETS), 4])
+    assert changed_files(source, before) == ["all other files"]
+
+
+def test_files_that_no_list_names_have_a_stamp_and_checksums(tmp_path: Path, encode: Encode, painted: Paint) -> None:
+    folder = tmp_path / "caltech101/101_ObjectCategories"
+    for category in ("BACKGROUND_Google", "ant"):
+        (folder / category).mkdir(parents=True)
+    for place in range(N_PETS):
+        (folder / "ant" / f"image_{place + 1:04d}.jpg").write_bytes(encode(painted(shift=place)))
+    source = opened("Caltech101", tmp_path)
+    before, sums = source.stamps, checksums(source, range(N_PETS))
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run/run.json").write_text("{}")
+    assert changed_files(source, before) == []  # beside the set's own folder
+    (folder / "ant/image_0003.jpg").write_bytes(encode(painted(shift=200)))
+    now = opened("Caltech101", tmp_path)
+    (changed,) = changed_files(now, before)
+    new_sums = checksums(now, now.images_of_file(changed))
+    assert [image for image, checksum in new_sums.items() if checksum != sums[image]] == [2]
+
+
 def test_where_labels_come_from_is_said(mnist: Path, country: Path) -> None:
     assert opened("MNIST", mnist).labels == "targets of torchvision:MNIST, 10 classes named"
     assert opened("Country211", country, part="test").labels == "targets of torchvision:Country211, 2 classes named"
@@ -120,6 +193,40 @@ def test_parts_by_a_split_word(country: Path, painted: Paint) -> None:
     ]
     np.testing.assert_array_equal(test[1].pixels, painted(shift=41))
     assert [p.path.split("/")[1] for p in pictures(opened("Country211", country))] == ["train"] * 2 + ["test"] * 2
+
+
+def test_classes_of_folders_are_numbered_over_all_parts(country: Path) -> None:
+    (country / "country211/train/BE").mkdir()
+    (country / "country211/train/AD/1.png").rename(country / "country211/train/BE/1.png")
+    (country / "country211/train/AD").rmdir()
+    source = opened("Country211", country)
+    assert [(p.path.split("/", 1)[1], p.label, p.label_name) for p in pictures(source)] == [
+        ("train/BE/1.png", 1, "BE"),
+        ("train/ZW/1.png", 2, "ZW"),
+        ("test/AD/1.png", 0, "AD"),
+        ("test/ZW/1.png", 2, "ZW"),
+    ]
+    assert source.labels == "targets of torchvision:Country211, 3 classes named"
+    assert [p.label for p in pictures(opened("Country211", country, part="train"))] == [0, 1]
+
+
+def test_classes_of_one_name_are_told_apart_by_their_ids(tmp_path: Path, encode: Encode) -> None:
+    """ImageNet has two cranes: a bird and a machine. Here the folder of the bird's test images is missing."""
+    bird, machine = "n02012849", "n03126707"
+    for folder in (f"train/{bird}", f"train/{machine}", f"val/{machine}"):
+        (tmp_path / folder).mkdir(parents=True)
+        (tmp_path / folder / "1.JPEG").write_bytes(encode())
+    torch.save(({bird: ("crane",), machine: ("crane",)}, [machine]), tmp_path / "meta.bin")
+    found = [(p.path.split("/")[1], p.label, p.label_name) for p in pictures(opened("ImageNet", tmp_path))]
+    assert found == [(bird, 0, "crane"), (machine, 1, "crane"), (machine, 1, "crane")]
+
+
+def test_parts_of_lists_that_differ_in_classes_are_refused(pets: Path) -> None:
+    (pets / "oxford-iiit-pet/annotations/test.txt").write_text(f"{pet(0)} 1 1 1\n")
+    message = r'OxfordIIITPet have other classes: 1 is "Cat" in train and no class in test; .* set `part` to "train"'
+    with pytest.raises(ImagesError, match=message):
+        opened("OxfordIIITPet", pets)
+    assert len(opened("OxfordIIITPet", pets, part="test")) == 1
 
 
 def test_a_missing_part_is_not_replaced_by_another(country: Path) -> None:
@@ -235,6 +342,19 @@ def test_missing_files_are_never_downloaded_and_the_way_is_told(
 def test_a_root_is_needed() -> None:
     with pytest.raises(ImagesError, match=r"torchvision:CIFAR10 needs the folder of its files, .* Set `root` to"):
         opened("CIFAR10", None)
+
+
+@pytest.mark.parametrize("part", ["all", "train", "test"])
+def test_a_split_that_is_no_part(part: str) -> None:
+    message = r"torchvision:EMNIST needs more than a folder: its `split` \(byclass, .*, mnist\) is no part .* Save its"
+    with pytest.raises(ImagesError, match=message):
+        opened("EMNIST", Path("data"), part=part)
+
+
+@pytest.mark.parametrize("name", ["VisionDataset", "wrap_dataset_for_transforms_v2"])
+def test_what_torchvision_offers_beside_data_sets(name: str) -> None:
+    with pytest.raises(ImagesError, match=f'torchvision has no dataset "{name}"'):
+        opened(name, Path("data"))
 
 
 def test_a_set_that_needs_more_than_a_folder() -> None:
