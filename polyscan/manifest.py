@@ -24,6 +24,7 @@ from polyscan.inputs import (
 )
 from polyscan.job import Job, settings_of
 from polyscan.run import Run
+from polyscan.run.folder import OWN_NAMES
 from polyscan.storage import Storage
 from polyscan.tables import TABLES
 
@@ -86,8 +87,8 @@ def settle(
             not a stage.
     """
     images = open_images(job)
-    inputs, about = digests_and_facts(job, images)
     _refuse_folder_of_images(job, run)
+    inputs, about = digests_and_facts(job, images)
     entries = stage_entries(stages, job, inputs)
     if redo is not None and redo not in entries:
         raise JobError(f'unknown stage "{redo}" after --redo; stages: {", ".join(entries)}')
@@ -106,12 +107,24 @@ def settle(
 
 
 def _refuse_folder_of_images(job: Job, run: Run) -> None:
-    """Refuses to write a run among the images themselves: later its files could not be told from them."""
-    if Storage(job.images.source).is_same(run.storage):
+    """Refuses to write a run among the images themselves: its files could not be told from them, or replace them."""
+    source = Storage(job.images.source)
+    if source.is_same(run.storage):
         raise JobError(
             f"{run.address} is the folder of the images, so it can't be the results folder, too; allowed is any other "
             "folder, also one inside it. Use another --run."
         )
+    for storage in (source, *([Storage(job.images.root)] if job.images.root else [])):
+        _refuse_images_inside(run, storage)
+
+
+def _refuse_images_inside(run: Run, images: Storage) -> None:
+    for name in OWN_NAMES:
+        if run.storage.holds(images, name):
+            raise JobError(
+                f"the images at {images.address} lie where the run {run.address} would write its own `{name}`; allowed "
+                "is any folder in which they don't. Use another --run."
+            )
 
 
 def warnings_of(run: Run) -> Iterator[str]:

@@ -196,3 +196,22 @@ def test_nothing_but_side_files_is_an_error_that_names_them(tmp_path: Path) -> N
     fill(tmp_path, {"a.csv": b"x", "b/c.txt": b"x"})
     with pytest.raises(ImagesError, match=r"it has no files but files that are no images by their names \(2\): a\.csv"):
         opened(tmp_path)
+
+
+@pytest.mark.parametrize("source", ["images", "images/train", "maps/photos", "link"])
+def test_a_scan_does_not_write_over_the_images(tmp_path: Path, source: str) -> None:
+    """A run has a folder `images` of its own."""
+    project = tmp_path / "project"
+    painted = toy.paint(project / ("images/all" if source == "link" else source))
+    if source == "link":
+        (tmp_path / "link").symlink_to(painted)
+        painted = tmp_path / "link"
+    before = sorted(project.rglob("*"))
+    with pytest.raises(JobError, match=r"lie where the run .*project would write its own `(images|maps)`"):
+        settle(STAGES, toy.job(painted), Run(str(project)))
+    assert sorted(project.rglob("*")) == before
+
+
+def test_a_scan_goes_beside_the_images(tmp_path: Path) -> None:
+    settle(STAGES, toy.job(toy.paint(tmp_path / "images-of-toys")), Run(str(tmp_path)))
+    assert (tmp_path / "run.json").exists()
