@@ -22,6 +22,7 @@ from polyscan.inputs import (
     note_stamps,
     open_images,
 )
+from polyscan.inputs.unchanged import STAMPS
 from polyscan.job import Job, settings_of
 from polyscan.run import Run
 from polyscan.run.folder import OWN_NAMES
@@ -83,16 +84,19 @@ def settle(
         Each stage's fingerprint.
 
     Raises:
-        JobError: if the run was made with other settings or inputs, its folder is that of the images, or `redo` is
-            not a stage.
+        JobError: if the run was made with other settings or inputs, its folder is that of the images or holds another
+            program's files of the same names, or `redo` is not a stage.
+        TableError: if its run.json is damaged, or another program's.
     """
+    manifest = run.manifest()
     images = open_images(job)
     _refuse_folder_of_images(job, run)
+    if not manifest:
+        _refuse_files_of_others(run)
     inputs, about = digests_and_facts(job, images)
     entries = stage_entries(stages, job, inputs)
     if redo is not None and redo not in entries:
         raise JobError(f'unknown stage "{redo}" after --redo; stages: {", ".join(entries)}')
-    manifest = run.manifest()
     redone = _following(stages, redo) if redo else set[str]()
     _refuse_other_settings(run, manifest, entries, redone)
     for stage in redone:
@@ -104,6 +108,19 @@ def settle(
     run.save_manifest({**manifest, **about, "stages": {**manifest.get("stages", {}), **entries}})
     run.files.put("job.toml", job.to_toml().encode())
     return {name: entry["fingerprint"] for name, entry in entries.items()}
+
+
+def _refuse_files_of_others(run: Run) -> None:
+    """Refuses to begin a run in a folder that has files which the run would replace."""
+    if run.files.content(STAMPS) is not None or run.storage.files("done"):
+        return  # a run whose run.json is lost
+    taken = [name for name in ("job.toml", "map.parquet") if run.storage.exists(name)]
+    taken += run.storage.files("maps")
+    if taken:
+        raise JobError(
+            f"{run.address} holds no run, but a file that a run would replace: {taken[0]}; allowed is any folder "
+            "without such a file. Use another --run, or move the file."
+        )
 
 
 def _refuse_folder_of_images(job: Job, run: Run) -> None:

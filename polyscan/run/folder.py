@@ -29,6 +29,8 @@ from polyscan.units import Layer, UnitOrder
 
 KeyedVectors = tuple[Int64[np.ndarray, " n"], Float32[np.ndarray, "n d"]]
 SIDE_FOLDERS = ("done", "failed", "running", "plan")
+MANIFEST_KEYS = frozenset(("stages", "versions", "network"))
+"""Keys of `run.json`, of which another program's file of that name has none."""
 OWN_NAMES = (*TABLES, *SIDE_FOLDERS, "maps", "map.parquet", "variants")
 """What a run has in its folder, beside a few small files; whatever else lies at these names may be written over."""
 
@@ -63,16 +65,22 @@ class Run:
         """Content of `run.json`; empty for a new run.
 
         Raises:
-            TableError: if it is damaged.
+            TableError: if it is damaged, or another program's.
         """
         content = self.files.content("run.json")
         try:
             manifest: Any = json.loads(content) if content is not None else {}
-        except ValueError:
-            manifest = None
-        if isinstance(manifest, dict):
+        except ValueError as error:
+            raise TableError(self._damaged(content)) from error
+        if manifest == {} or (isinstance(manifest, dict) and MANIFEST_KEYS.intersection(manifest)):
             return cast("dict[str, Any]", manifest)
         raise TableError(
+            f"{self.address} holds no run: its run.json is not polyscan's ({excerpt(content or b'')}). Give another "
+            "folder, or move that file"
+        )
+
+    def _damaged(self, content: bytes | None) -> str:
+        return (
             f"{self.address}/run.json is damaged ({excerpt(content or b'')}); no results are lost: "
             "delete it and run the same `polyscan scan` again, which rewrites it"
         )
