@@ -28,6 +28,7 @@ from polyscan.run import Run
 from polyscan.run.folder import OWN_NAMES
 from polyscan.storage import Storage
 from polyscan.tables import TABLES
+from polyscan.vision.memory import enough_memory
 
 EVERYWHERE = ("seed", "threads", "device")
 """Settings that every table depends on."""
@@ -93,7 +94,8 @@ def settle(
     _refuse_folder_of_images(job, run)
     if not manifest:
         _refuse_files_of_others(run)
-    inputs, about = digests_and_facts(job, images)
+    with enough_memory(job.network.name, job.network.input_px):
+        inputs, about = digests_and_facts(job, images)
     entries = stage_entries(stages, job, inputs)
     if redo is not None and redo not in entries:
         raise JobError(f'unknown stage "{redo}" after --redo; stages: {", ".join(entries)}')

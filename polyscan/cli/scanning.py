@@ -174,13 +174,12 @@ def _stage_cells(row: StageStatus) -> tuple[str, ...]:
 def _print_troubles(row: StageStatus) -> None:
     """Prints the shards of a stage that failed, and those that take too long."""
     for failure in row.failures:
-        out.print(f"shard {failure['index']} of {row.stage}: {failure['cause']}", markup=False)
+        out.print(f"shard {failure['index']} of {row.stage}: {failure['cause']}")
     for late in row.stale:
         out.print(
             f"shard {late.trace.index} of {row.stage}: running on {late.trace.host} (process {late.trace.pid}) for "
             f"{time_words(late.seconds)}, longer than its deadline of {time_words(late.deadline_s)}: its worker hangs "
             "or has died",
-            markup=False,
         )
 
 
@@ -191,7 +190,7 @@ def _verified(address: str) -> list[Fault]:
     run = Run(address)
     faults = run.ledger.verify()
     for fault in faults:
-        out.print(str(fault), markup=False)
+        out.print(str(fault))
     repair = "; the same `polyscan scan` repairs it (on an object store with --verify)" if faults else ""
     out.print(f"{run.ledger.checked}{repair}")
     return faults

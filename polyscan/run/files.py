@@ -46,10 +46,10 @@ class Files:
                         raise
 
     def content(self, name: str) -> bytes | None:
-        """Bytes of a file; None if it does not exist."""
+        """Bytes of a file; None if it does not exist, or the results folder itself is a file."""
         try:
             return self.storage.read(name)
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
 
     def json(self, name: str) -> Any:
