@@ -22,6 +22,7 @@ from polyscan.inputs import (
     note_stamps,
     open_images,
 )
+from polyscan.inputs.readable import check_readable
 from polyscan.inputs.unchanged import STAMPS
 from polyscan.job import Job, settings_of
 from polyscan.run import Run
@@ -87,6 +88,7 @@ def settle(
     Raises:
         JobError: if the run was made with other settings or inputs, its folder is that of the images or holds another
             program's files of the same names, or `redo` is not a stage.
+        ImagesError: if the images can't be opened, or none of a few can be read.
         TableError: if its run.json is damaged, or another program's.
     """
     manifest = run.manifest()
@@ -94,13 +96,15 @@ def settle(
     _refuse_folder_of_images(job, run)
     if not manifest:
         _refuse_files_of_others(run)
+    check_readable(images, job.images.source)
     with enough_memory(job.network.name, job.network.input_px):
         inputs, about = digests_and_facts(job, images)
     entries = stage_entries(stages, job, inputs)
     if redo is not None and redo not in entries:
         raise JobError(f'unknown stage "{redo}" after --redo; stages: {", ".join(entries)}')
     redone = _following(stages, redo) if redo else set[str]()
-    _refuse_other_settings(run, manifest, entries, redone)
+    about["images"]["settings"] = job.images.model_dump(mode="json", exclude={"source"})
+    _refuse_other_settings(run, manifest, entries, redone, list(_of_images(manifest, about)))
     for stage in redone:
         run.clear(stage)
     if manifest and "survey" not in redone:
@@ -218,12 +222,15 @@ def _following(stages: Sequence[Stage], redo: str) -> set[str]:
 # ---- what differs ----------------------------------------------------------------------------------------------------
 
 
-def _refuse_other_settings(run: Run, manifest: Mapping[str, Any], entries: Mapping[str, Any], redone: set[str]) -> None:
+def _refuse_other_settings(
+    run: Run, manifest: Mapping[str, Any], entries: Mapping[str, Any], redone: set[str], of_images: Sequence[str]
+) -> None:
     for stage, entry in entries.items():
         before = manifest.get("stages", {}).get(stage)
         if before is None or stage in redone or before["fingerprint"] == entry["fingerprint"]:
             continue
-        changed = [*differences(before["settings"], entry["settings"]), *_changed(before["inputs"], entry["inputs"])]
+        inputs = _changed(before["inputs"], entry["inputs"], of_images)
+        changed = [*differences(before["settings"], entry["settings"]), *inputs]
         what = "; ".join(changed) or "another version of its tables"
         made_by = manifest.get("versions", {}).get("polyscan")
         by = "" if made_by in (None, version("polyscan")) else f" by polyscan {made_by}"
@@ -257,10 +264,21 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any], path: str = "
             yield f"{path}{key}: {_short(old)} in the run, {_short(new)} here"
 
 
-def _changed(before: Mapping[str, str], now: Mapping[str, str]) -> Iterator[str]:
-    """Each input whose digest differs, in words."""
+def _of_images(manifest: Mapping[str, Any], about: Mapping[str, Any]) -> Iterator[str]:
+    """The settings of [images] that differ; none if the run does not record them."""
+    before = manifest.get("images", {}).get("settings")
+    if before is not None:
+        yield from differences({"images": before}, {"images": about["images"]["settings"]})
+
+
+def _changed(before: Mapping[str, str], now: Mapping[str, str], of_images: Sequence[str]) -> Iterator[str]:
+    """Each input whose digest differs, in words; of the images the settings, if some differ."""
     for name in now:
-        if before.get(name) != now[name]:
+        if before.get(name) == now[name]:
+            continue
+        if name == "images" and of_images:
+            yield from of_images
+        else:
             yield f"{INPUTS[name]} differ from those of the run"
 
 

@@ -74,6 +74,15 @@ def test_scan_status_show_and_units(polyscan, job_file: Path, tmp_path: Path) ->
     assert "after batch norm norm" in units.out
 
 
+def test_scan_and_status_count_the_rejects(polyscan, job_file: Path, tmp_path: Path, no_pages: None) -> None:
+    next((tmp_path / "images").glob("*/*.png")).write_bytes(b"")
+    run = tmp_path / "run"
+    for ended in (polyscan("scan", job_file, "--run", run, "--quiet"), polyscan("status", run)):
+        assert ended.status == 0, ended.err
+        (line,) = (line for line in ended.out.splitlines() if "rejected" in line)
+        assert line.startswith("1 of 60 images rejected, because: empty")
+
+
 def test_what_can_not_be_written_or_served_is_said(polyscan, job_file: Path, tmp_path: Path, no_pages: None) -> None:
     run = tmp_path / "run[red][/x] :smile:"
     ended = polyscan("scan", job_file, "--run", run, "--quiet")
