@@ -22,10 +22,14 @@ from polyscan.inputs import (
     note_stamps,
     open_images,
 )
+from polyscan.inputs.readable import check_readable
+from polyscan.inputs.unchanged import STAMPS
 from polyscan.job import Job, settings_of
 from polyscan.run import Run
+from polyscan.run.folder import OWN_NAMES
 from polyscan.storage import Storage
 from polyscan.tables import TABLES
+from polyscan.vision.memory import enough_memory
 
 EVERYWHERE = ("seed", "threads", "device")
 """Settings that every table depends on."""
@@ -82,18 +86,25 @@ def settle(
         Each stage's fingerprint.
 
     Raises:
-        JobError: if the run was made with other settings or inputs, its folder is that of the images, or `redo` is
-            not a stage.
+        JobError: if the run was made with other settings or inputs, its folder is that of the images or holds another
+            program's files of the same names, or `redo` is not a stage.
+        ImagesError: if the images can't be opened, or none of a few can be read.
+        TableError: if its run.json is damaged, or another program's.
     """
+    manifest = run.manifest()
     images = open_images(job)
-    inputs, about = digests_and_facts(job, images)
     _refuse_folder_of_images(job, run)
+    if not manifest:
+        _refuse_files_of_others(run)
+    check_readable(images, job.images.source)
+    with enough_memory(job.network.name, job.network.input_px):
+        inputs, about = digests_and_facts(job, images)
     entries = stage_entries(stages, job, inputs)
     if redo is not None and redo not in entries:
         raise JobError(f'unknown stage "{redo}" after --redo; stages: {", ".join(entries)}')
-    manifest = run.manifest()
     redone = _following(stages, redo) if redo else set[str]()
-    _refuse_other_settings(run, manifest, entries, redone)
+    about["images"]["settings"] = job.images.model_dump(mode="json", exclude={"source"})
+    _refuse_other_settings(run, manifest, entries, redone, list(_of_images(manifest, about)))
     for stage in redone:
         run.clear(stage)
     if manifest and "survey" not in redone:
@@ -105,13 +116,38 @@ def settle(
     return {name: entry["fingerprint"] for name, entry in entries.items()}
 
 
+def _refuse_files_of_others(run: Run) -> None:
+    """Refuses to begin a run in a folder that has files which the run would replace."""
+    if run.files.content(STAMPS) is not None or run.storage.files("done"):
+        return  # a run whose run.json is lost
+    taken = [name for name in ("job.toml", "map.parquet") if run.storage.exists(name)]
+    taken += run.storage.files("maps")
+    if taken:
+        raise JobError(
+            f"{run.address} holds no run, but a file that a run would replace: {taken[0]}; allowed is any folder "
+            "without such a file. Use another --run, or move the file."
+        )
+
+
 def _refuse_folder_of_images(job: Job, run: Run) -> None:
-    """Refuses to write a run among the images themselves: later its files could not be told from them."""
-    if Storage(job.images.source).is_same(run.storage):
+    """Refuses to write a run among the images themselves: its files could not be told from them, or replace them."""
+    source = Storage(job.images.source)
+    if source.is_same(run.storage):
         raise JobError(
             f"{run.address} is the folder of the images, so it can't be the results folder, too; allowed is any other "
             "folder, also one inside it. Use another --run."
         )
+    for storage in (source, *([Storage(job.images.root)] if job.images.root else [])):
+        _refuse_images_inside(run, storage)
+
+
+def _refuse_images_inside(run: Run, images: Storage) -> None:
+    for name in OWN_NAMES:
+        if run.storage.holds(images, name):
+            raise JobError(
+                f"the images at {images.address} lie where the run {run.address} would write its own `{name}`; allowed "
+                "is any folder in which they don't. Use another --run."
+            )
 
 
 def warnings_of(run: Run) -> Iterator[str]:
@@ -186,12 +222,15 @@ def _following(stages: Sequence[Stage], redo: str) -> set[str]:
 # ---- what differs ----------------------------------------------------------------------------------------------------
 
 
-def _refuse_other_settings(run: Run, manifest: Mapping[str, Any], entries: Mapping[str, Any], redone: set[str]) -> None:
+def _refuse_other_settings(
+    run: Run, manifest: Mapping[str, Any], entries: Mapping[str, Any], redone: set[str], of_images: Sequence[str]
+) -> None:
     for stage, entry in entries.items():
         before = manifest.get("stages", {}).get(stage)
         if before is None or stage in redone or before["fingerprint"] == entry["fingerprint"]:
             continue
-        changed = [*differences(before["settings"], entry["settings"]), *_changed(before["inputs"], entry["inputs"])]
+        inputs = _changed(before["inputs"], entry["inputs"], of_images)
+        changed = [*differences(before["settings"], entry["settings"]), *inputs]
         what = "; ".join(changed) or "another version of its tables"
         made_by = manifest.get("versions", {}).get("polyscan")
         by = "" if made_by in (None, version("polyscan")) else f" by polyscan {made_by}"
@@ -226,10 +265,21 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any], path: str = "
             yield f"{path}{key}: {_short(old)} in the run, {_short(new)} here"
 
 
-def _changed(before: Mapping[str, str], now: Mapping[str, str]) -> Iterator[str]:
-    """Each input whose digest differs, in words."""
+def _of_images(manifest: Mapping[str, Any], about: Mapping[str, Any]) -> Iterator[str]:
+    """The settings of [images] that differ; none if the run does not record them."""
+    before = manifest.get("images", {}).get("settings")
+    if before is not None:
+        yield from differences({"images": before}, {"images": about["images"]["settings"]})
+
+
+def _changed(before: Mapping[str, str], now: Mapping[str, str], of_images: Sequence[str]) -> Iterator[str]:
+    """Each input whose digest differs, in words; of the images the settings, if some differ."""
     for name in now:
-        if before.get(name) != now[name]:
+        if before.get(name) == now[name]:
+            continue
+        if name == "images" and of_images:
+            yield from of_images
+        else:
             yield f"{INPUTS[name]} differ from those of the run"
 
 

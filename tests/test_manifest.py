@@ -11,7 +11,7 @@ import torch
 import toy
 
 from polyscan import manifest, pipeline, worker
-from polyscan.errors import JobError, ShardError
+from polyscan.errors import ImagesError, JobError, ShardError
 from polyscan.inputs import digests_and_facts, open_images
 from polyscan.job import Job
 from polyscan.run import Run
@@ -162,3 +162,27 @@ def test_a_worker_with_other_images_is_refused(tmp_path: Path) -> None:
     failure = work(pipeline.STAGES[0].module.shards(job, run)[0])
     assert failure.is_job_error
     assert "are not those that the scan began with" in failure.cause
+
+
+def test_another_setting_of_the_images_is_named(tmp_path: Path) -> None:
+    run = Run(str(tmp_path / "run"))
+    pipeline.settle(toy.job(tmp_path / "images"), run)
+    with pytest.raises(JobError, match=r"\[images\] exif: \"turn\" in the run, \"ignore\" here\)") as refused:
+        pipeline.settle(toy.job(tmp_path / "images", images__exif="ignore"), run)
+    assert "image files" not in str(refused.value)
+    next((tmp_path / "images").glob("*/*.png")).unlink()
+    with pytest.raises(JobError, match="the image files, by name and size, differ"):
+        pipeline.settle(toy.job(tmp_path / "images"), run)
+
+
+@pytest.mark.parametrize("content", [b"", b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n"])
+def test_images_of_which_none_can_be_read_are_refused_at_once(tmp_path: Path, content: bytes) -> None:
+    job, run = toy.job(tmp_path / "images"), Run(str(tmp_path / "run"))
+    paths = sorted((tmp_path / "images").glob("*/*.png"))
+    for path in paths[1:]:
+        path.write_bytes(content)
+    pipeline.settle(job, run)  # one is fine
+    paths[0].write_bytes(content)
+    with pytest.raises(ImagesError, match=r"none of the 16 images of .* can be read \(first blue/"):
+        pipeline.settle(job, Run(str(tmp_path / "other")))
+    assert not (tmp_path / "other").exists()

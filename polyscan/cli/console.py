@@ -17,8 +17,9 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-out = Console(highlight=False, soft_wrap=True)
-err = Console(stderr=True, highlight=False, soft_wrap=True)
+# Paths and names are printed as they are, also those with square brackets or colons.
+out = Console(highlight=False, soft_wrap=True, markup=False, emoji=False)
+err = Console(stderr=True, highlight=False, soft_wrap=True, markup=False, emoji=False)
 
 JobArgument = Annotated[
     str | None, typer.Argument(help="a job file, or the name of a job that comes with polyscan; default: digits")
@@ -47,13 +48,16 @@ def overrides(sets: list[str] | None) -> dict[str, Any]:
         if not equals or not key:
             raise JobError(f'--set "{setting}" is not key=value; write it as in --set collect.k=64')
         try:
-            values[key.strip()] = tomllib.loads(f"value = {text}")["value"]
+            content = tomllib.loads(f"value = {text}")
         except tomllib.TOMLDecodeError:
-            values[key.strip()] = text
+            content = {"value": text}
+        if len(content) != 1:
+            raise JobError(f'--set "{setting}" sets more than one key; write a --set for each')
+        values[key.strip()] = content["value"]
     return values
 
 
 def tell(text: str) -> None:
     """Prints to standard error; if that fails, as on a full disk, the command goes on."""
     with suppress(OSError):
-        err.print(text, markup=False)
+        err.print(text)

@@ -28,6 +28,7 @@ from polyscan.errors import JobError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from polyscan.run import Run
     from polyscan.run.integrity import Fault
     from polyscan.studies.plan import PlanRow
     from polyscan.studies.status import StageStatus
@@ -63,7 +64,15 @@ def scan(
         )
     frame = results.map
     out.print(f"{len(frame)} units in {frame['layer'].nunique()} layers, {int(frame['is_dead'].sum())} dead")
+    _print_rejects(results.run)
     out.print(f"{results.run.address}/maps/index.html")
+
+
+def _print_rejects(run: Run) -> None:
+    from polyscan.studies.rejects import rejects_line
+
+    if line := rejects_line(run):
+        out.print(line)
 
 
 def _suggest_ray(threads: int) -> None:
@@ -144,6 +153,7 @@ def status(
     verify: Annotated[bool, typer.Option("--verify", help="read every part and check its sha256")] = False,
 ) -> None:
     """Show what is done, running and failed in a run, and how fast it goes; needs only the results folder."""
+    from polyscan.run import Run
     from polyscan.studies.status import status_of
 
     rows = status_of(run)
@@ -155,6 +165,7 @@ def status(
             out.print(f"{row.stage}: {shards} shards, {items} items per minute{left}")
     for row in rows:
         _print_troubles(row)
+    _print_rejects(Run(run))
     faults = _verified(run) if verify else []
     if any(row.failures for row in rows) or faults:
         raise typer.Exit(3)
@@ -174,13 +185,12 @@ def _stage_cells(row: StageStatus) -> tuple[str, ...]:
 def _print_troubles(row: StageStatus) -> None:
     """Prints the shards of a stage that failed, and those that take too long."""
     for failure in row.failures:
-        out.print(f"shard {failure['index']} of {row.stage}: {failure['cause']}", markup=False)
+        out.print(f"shard {failure['index']} of {row.stage}: {failure['cause']}")
     for late in row.stale:
         out.print(
             f"shard {late.trace.index} of {row.stage}: running on {late.trace.host} (process {late.trace.pid}) for "
             f"{time_words(late.seconds)}, longer than its deadline of {time_words(late.deadline_s)}: its worker hangs "
             "or has died",
-            markup=False,
         )
 
 
@@ -191,7 +201,7 @@ def _verified(address: str) -> list[Fault]:
     run = Run(address)
     faults = run.ledger.verify()
     for fault in faults:
-        out.print(str(fault), markup=False)
+        out.print(str(fault))
     repair = "; the same `polyscan scan` repairs it (on an object store with --verify)" if faults else ""
     out.print(f"{run.ledger.checked}{repair}")
     return faults

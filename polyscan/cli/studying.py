@@ -100,7 +100,7 @@ def figure(
     """Draw a figure of a run for a paper."""
     from polyscan.studies.figure import figure as drawn
 
-    out.print(drawn(run, what, name, out=to, score=score), markup=False)
+    out.print(drawn(run, what, name, out=to, score=score))
 
 
 @app.command()
@@ -127,8 +127,8 @@ def compare(
     compared = study.compare(runs, metric=metric, out=to or None, same_training=same_training)
     show_table(*study.table_of(compared.comparison))
     for sentence in (*compared.comparison.statements, *compared.comparison.warnings):
-        out.print(sentence, markup=False)
-    out.print(f"{compared.address}/index.html", markup=False)
+        out.print(sentence)
+    out.print(f"{compared.address}/index.html")
 
 
 @app.command()
@@ -154,9 +154,9 @@ def robustness(
     _show_agreement(report.findings)
     for finding in report.findings:
         note = f" ({finding.note})" if finding.note else ""
-        out.print(f"{finding.variant.name}: {finding.variant.question}{note}", markup=False)
+        out.print(f"{finding.variant.name}: {finding.variant.question}{note}")
     for skipped in report.skipped:
-        out.print(f"skipped {skipped.name}: {skipped.reason}", markup=False)
+        out.print(f"skipped {skipped.name}: {skipped.reason}")
     out.print(f"{report.address}/robustness.json")
 
 

@@ -22,11 +22,14 @@ def explained(error: ValidationError, content: Mapping[str, Any], model: type[Ba
         content: the settings that are not a valid job.
         model: the class of jobs.
     """
+    listed: set[str] = set()
     for fault in error.errors():
         place = [str(part) for part in fault["loc"]]
         key = ".".join(_key_part(part) for part in place)
         if fault["type"] == "extra_forbidden":
-            yield f"unknown key `{key}`; {_hint(place, model)}"
+            hint = _hint(place, model)
+            yield f"unknown key `{key}`{'' if hint in listed else f'; {hint}'}"
+            listed.add(hint)
         elif fault["type"] == "missing":
             yield f"`{key}` is missing; {_description(place, model) or 'the job needs it'}"
         elif fault["type"] == "value_error" and not fault["msg"].startswith(PLAIN):

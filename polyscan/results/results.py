@@ -75,6 +75,8 @@ class Results:
     def __init__(self, address: str) -> None:
         self.run = Run(address)
         if not self.run.manifest():
+            if self.run.storage.is_file():
+                raise TableError(f"{address} is a file and holds no run; give the folder that --run named")
             raise TableError(f"{address} holds no run (there is no run.json); give the folder that --run named")
 
     def __repr__(self) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import re
 import uuid
 from collections.abc import Sequence
 from typing import Any
@@ -45,10 +46,10 @@ class Files:
                         raise
 
     def content(self, name: str) -> bytes | None:
-        """Bytes of a file; None if it does not exist."""
+        """Bytes of a file; None if it does not exist, or the results folder itself is a file."""
         try:
             return self.storage.read(name)
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
 
     def json(self, name: str) -> Any:
@@ -69,6 +70,18 @@ class Files:
         """Deletes a file that holds no results; if that fails, or another scan was faster, nothing is lost."""
         with contextlib.suppress(OSError):
             self.storage.remove(name)
+
+    def clear(self, folder: str, name: re.Pattern[str]) -> None:
+        """Deletes the files right in a folder that are named as polyscan names them, then the folder if it is empty.
+
+        A run may lie in a folder that holds a user's own files.
+
+        Raises:
+            StoreError: if an object store did not delete all of them.
+        """
+        known = [file for file in self.storage.files(folder) if name.fullmatch(file.removeprefix(f"{folder}/"))]
+        self.storage.remove_all(known)
+        self.storage.remove_if_empty(folder)
 
     def below(self, folder: str) -> list[str]:
         """Names of the files below a folder; empty if it disappears meanwhile."""

@@ -20,7 +20,7 @@ from polyscan.run.files import Files
 from polyscan.run.integrity import excerpt
 from polyscan.run.ledger import Ledger
 from polyscan.run.memo import Memo
-from polyscan.run.records import Done, Part, part_file
+from polyscan.run.records import PART_NAME, Done, Part, part_file
 from polyscan.run.vectors import KeyedParts, embedding_parts, features, thumbnail_parts, thumbnails_of, vectors_of
 from polyscan.shards import Shard
 from polyscan.storage import Storage
@@ -29,6 +29,10 @@ from polyscan.units import Layer, UnitOrder
 
 KeyedVectors = tuple[Int64[np.ndarray, " n"], Float32[np.ndarray, "n d"]]
 SIDE_FOLDERS = ("done", "failed", "running", "plan")
+MANIFEST_KEYS = frozenset(("stages", "versions", "network"))
+"""Keys of `run.json`, of which another program's file of that name has none."""
+OWN_NAMES = (*TABLES, *SIDE_FOLDERS, "maps", "map.parquet", "variants")
+"""What a run has in its folder, beside a few small files; whatever else lies at these names may be written over."""
 
 
 class Run:
@@ -61,16 +65,22 @@ class Run:
         """Content of `run.json`; empty for a new run.
 
         Raises:
-            TableError: if it is damaged.
+            TableError: if it is damaged, or another program's.
         """
         content = self.files.content("run.json")
         try:
             manifest: Any = json.loads(content) if content is not None else {}
-        except ValueError:
-            manifest = None
-        if isinstance(manifest, dict):
+        except ValueError as error:
+            raise TableError(self._damaged(content)) from error
+        if manifest == {} or (isinstance(manifest, dict) and MANIFEST_KEYS.intersection(manifest)):
             return cast("dict[str, Any]", manifest)
         raise TableError(
+            f"{self.address} holds no run: its run.json is not polyscan's ({excerpt(content or b'')}). Give another "
+            "folder, or move that file"
+        )
+
+    def _damaged(self, content: bytes | None) -> str:
+        return (
             f"{self.address}/run.json is damaged ({excerpt(content or b'')}); no results are lost: "
             "delete it and run the same `polyscan scan` again, which rewrites it"
         )
@@ -133,11 +143,11 @@ class Run:
         return self.files.clean_up((*TABLES, *SIDE_FOLDERS))
 
     def clear(self, stage: str) -> None:
-        """Deletes everything that a stage has written: first its done records, then its parts."""
+        """Deletes what a stage has written: first its done records, then its parts; no other files in their folders."""
         self.ledger.clear(stage)
         for table in TABLES.values():
             if table.stage == stage:
-                self.storage.remove(table.name)
+                self.files.clear(table.name, PART_NAME)
         self.forget_tables()
 
     def forget_tables(self) -> None:

@@ -18,7 +18,7 @@ from typing import Any, cast
 
 from polyscan.run.files import Files
 from polyscan.run.integrity import Fault, IntegrityCheck, excerpt, faults_of
-from polyscan.run.records import NO_RECORD, Done, Running, done_file
+from polyscan.run.records import NO_RECORD, RECORD_NAME, Done, Running, done_file
 from polyscan.shards import Shard
 
 log = logging.getLogger("polyscan.run")
@@ -129,7 +129,8 @@ class Ledger:
     def clear_running(self, stage: str) -> None:
         """Removes all traces of a stage; called when the workers that left them are gone."""
         for file in self.files.below(f"running/{stage}"):
-            self.files.drop(file)
+            if RECORD_NAME.fullmatch(file.rpartition("/")[2]):
+                self.files.drop(file)
 
     def running(self, stage: str) -> list[Running]:
         """Traces of a stage by shard, except those that vanish meanwhile or whose process is known to have ended."""
@@ -168,5 +169,5 @@ class Ledger:
     def clear(self, stage: str) -> None:
         """Deletes the records of everything that a stage has done, but not its tables."""
         for folder in (f"done/{stage}", f"failed/{stage}"):
-            self.files.storage.remove(folder)
+            self.files.clear(folder, RECORD_NAME)
         self.clear_running(stage)

@@ -5,10 +5,15 @@ from __future__ import annotations
 import json
 import os
 import platform
+import re
 from dataclasses import dataclass
 from typing import Any
 
 from polyscan.shards import Shard
+
+PART_NAME = re.compile(r"part-\d{5,}-of-\d{5,}\.parquet")
+RECORD_NAME = re.compile(r"\d{5,}-of-\d{5,}\.json")
+"""How the files in the folders of tables, and those in the folders of records, are named; no others are polyscan's."""
 
 NO_RECORD = (ValueError, TypeError, KeyError, AttributeError)
 """Errors that reading a damaged record can raise."""

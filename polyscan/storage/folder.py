@@ -47,6 +47,16 @@ class Storage:
             return os.path.realpath(self.root) == os.path.realpath(other.root)
         return self.address == other.address
 
+    def holds(self, other: Storage, name: str = "") -> bool:
+        """Whether another storage is this folder, or `name` in it, or lies inside, also by way of links."""
+        if self.is_local and other.is_local:
+            mine, its = os.path.realpath(self.path(name)), os.path.realpath(other.root)
+        elif self.is_local != other.is_local:
+            return False
+        else:
+            mine, its = str(self.fs.unstrip_protocol(self.path(name))), other.address
+        return f"{its}/".startswith(f"{mine.rstrip('/')}/")
+
     def path(self, name: str = "") -> str:
         """Full path of `name`, as the file system takes it.
 
@@ -194,19 +204,40 @@ class Storage:
             with contextlib.suppress(FileNotFoundError):  # another process deleted it first
                 self.fs.rm(self.path(name), recursive=True)
 
+    def remove_all(self, names: Sequence[str]) -> None:
+        """Deletes these files; an object store in as few requests as it allows.
+
+        Raises:
+            StoreError: if an object store did not delete all of them.
+        """
+        if not self.is_local:
+            return self._remove_paths([self.path(name) for name in names])
+        for name in names:
+            Path(self.path(name)).unlink(missing_ok=True)
+
+    def remove_if_empty(self, folder: str) -> None:
+        """Deletes a folder of a disk if nothing is in it; an object store has no empty folders."""
+        if self.is_local:
+            with contextlib.suppress(OSError):  # not empty, or not there
+                os.rmdir(self.path(folder))
+
     def _remove_objects(self, name: str) -> None:
         """Deletes a file, or all objects whose names begin with the folder's name."""
         if Path(name).suffix:  # a file; deleting a missing object is not an error
             with self.asking(), contextlib.suppress(FileNotFoundError):
                 self.fs.rm_file(self.path(name))
             return
-        if paths := self._paths(name):
-            with self.asking(), contextlib.suppress(FileNotFoundError):  # another process deleted it first
-                self.fs.rm(paths)
-            if left := self._paths(name):  # a bulk delete doesn't report the objects that were refused
-                raise StoreError(
-                    f"{self.address} does not delete {left[0]}; check that the credentials may delete there"
-                )
+        self._remove_paths(self._paths(name))
+
+    def _remove_paths(self, paths: Sequence[str]) -> None:
+        if not paths:
+            return
+        with self.asking(), contextlib.suppress(FileNotFoundError):  # another process deleted it first
+            self.fs.rm(list(paths))
+        folders = {path.rpartition("/")[0].removeprefix(self.root).lstrip("/") for path in paths}
+        left = set(paths).intersection(path for folder in folders for path in self._paths(folder))
+        if left:  # a bulk delete doesn't report the objects that were refused
+            raise StoreError(f"{self.address} does not delete {min(left)}; check that the credentials may delete there")
 
 
 def _temporary(target: Path) -> Path:

@@ -19,7 +19,12 @@ HASTE: dict[str, Any] = {
 """Settings of the first request: a wrong address should be reported at once."""
 
 # Packages whose exceptions object stores raise; fsspec passes them on unchanged.
-FOREIGN = frozenset(("aiobotocore", "aiohttp", "azure", "botocore", "fsspec", "gcsfs", "google", "requests", "s3fs"))
+FOREIGN = frozenset(
+    (
+        *("aiobotocore", "aiohttp", "azure", "botocore", "fsspec", "gcsfs", "google", "httpcore", "httpx", "httpx2"),
+        *("huggingface_hub", "requests", "s3fs"),
+    )
+)
 
 
 @cache

@@ -19,9 +19,9 @@ from polyscan.report.gallery import null_speaks_for
 from polyscan.report.unit_map import calibrated_rows
 from polyscan.results import Results
 from polyscan.run import Run
-from polyscan.run.integrity import UNWRITABLE
 from polyscan.run.reuse import require_finished
 from polyscan.storage import Storage
+from polyscan.studies.writing import writing_out
 
 NAMED = ("layer", "unit")
 HEAD_LINE = ("psi", "separation", "gap", "p", "q", "n_clusters")
@@ -87,12 +87,8 @@ def saved(out: str, content: bytes) -> str:
     """
     folder, slash, file = out.rpartition("/")
     storage = Storage(folder + slash if slash else ".")
-    try:
+    with writing_out(out):
         storage.put(file, content)
-    except OSError as error:
-        if error.errno not in UNWRITABLE:
-            raise
-        raise JobError(f"{out} can't be written ({error.strerror or error}); choose another --out") from error
     return out
 
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from polyscan.errors import ModelError, suggestion
 from polyscan.inputs import open_reader
 from polyscan.job import Job
+from polyscan.vision.memory import enough_memory
 from polyscan.vision.own_sources import is_own_code
 from polyscan.vision.readouts import Reader, ReadPoint
 from polyscan.vision.untrained import architecture_of
@@ -32,7 +33,8 @@ def untrained_reader(job: Job, *, every: bool = False) -> Reader:
     job = untrained(job)
     if every:
         job = job.model_copy(update={"network": job.network.model_copy(update={"layers": EVERY})})
-    return open_reader(job)
+    with enough_memory(job.network.name, job.network.input_px):
+        return open_reader(job)
 
 
 def untrained(job: Job) -> Job:

@@ -20,6 +20,8 @@ from polyscan.run import Run
 from polyscan.run.integrity import writing
 from polyscan.run.reuse import require_finished
 
+HERE, LAST_PORT = "127.0.0.1", 65535
+
 
 def redraw(address: str, overrides: Mapping[str, Any]) -> str:
     """Draws the maps of a run again, with other drawing settings if some are given.
@@ -60,11 +62,14 @@ def served(address: str, port: int, overrides: Mapping[str, Any]) -> Generator[s
 
     Raises:
         TableError: if there is no run, or a stage of it is not done.
-        JobError: if an override is not a drawing setting.
+        JobError: if an override is not a drawing setting, or the port can't be used.
     """
+    if not 0 <= port <= LAST_PORT:
+        raise JobError(f"--port {port} is no port; allowed are 1 to {LAST_PORT}, or 0 for any free one")
     run = finished(address, overrides)
-    site = Site(report.drawn_atlas(stored_job(run, overrides), run))
-    server = ThreadingHTTPServer(("127.0.0.1", port), partial(_Pages, site, threading.Lock()))
+    with writing(run.address):
+        site = Site(report.drawn_atlas(stored_job(run, overrides), run))
+    server = _server(port, site)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:
@@ -72,6 +77,15 @@ def served(address: str, port: int, overrides: Mapping[str, Any]) -> Generator[s
     finally:
         server.shutdown()
         server.server_close()
+
+
+def _server(port: int, site: Site) -> ThreadingHTTPServer:
+    try:
+        return ThreadingHTTPServer((HERE, port), partial(_Pages, site, threading.Lock()))
+    except OSError as error:
+        raise JobError(
+            f"--port {port} can't be used ({error.strerror or error}); choose another, or 0 for any free one"
+        ) from error
 
 
 class _Pages(BaseHTTPRequestHandler):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +16,8 @@ import torch
 import toy
 
 from polyscan import cli
+from polyscan.cli.console import overrides
+from polyscan.errors import JobError
 from polyscan.nulls.kinds import KINDS
 
 
@@ -69,6 +72,45 @@ def test_scan_status_show_and_units(polyscan, job_file: Path, tmp_path: Path) ->
     units = polyscan("units", job_file)
     assert units.err == "3 layers, 12 units\n"
     assert "after batch norm norm" in units.out
+
+
+def test_scan_and_status_count_the_rejects(polyscan, job_file: Path, tmp_path: Path, no_pages: None) -> None:
+    next((tmp_path / "images").glob("*/*.png")).write_bytes(b"")
+    run = tmp_path / "run"
+    for ended in (polyscan("scan", job_file, "--run", run, "--quiet"), polyscan("status", run)):
+        assert ended.status == 0, ended.err
+        (line,) = (line for line in ended.out.splitlines() if "rejected" in line)
+        assert line.startswith("1 of 60 images rejected, because: empty")
+
+
+def test_what_can_not_be_written_or_served_is_said(polyscan, job_file: Path, tmp_path: Path, no_pages: None) -> None:
+    run = tmp_path / "run[red][/x] :smile:"
+    ended = polyscan("scan", job_file, "--run", run, "--quiet")
+    assert ended.status == 0, ended.err
+    assert ended.out.splitlines()[-1] == f"{run}/maps/index.html"  # its name is no markup
+    for out in (f"{job_file}/map.png", "/proc/map.png", "/proc/none/map.png"):
+        ended = polyscan("figure", run, "map", "--out", out)
+        assert (ended.status, ended.err.count("\n")) == (2, 1), ended.err
+        assert f"{out} can't be written" in ended.err
+    for out in (job_file, "/proc"):
+        ended = polyscan("compare", run, run, "--out", out)
+        assert (ended.status, ended.err.count("\n")) == (2, 1), ended.err
+        assert f"{out} can't be written" in ended.err
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        ended = polyscan("show", run, "--serve", "--port", taken.getsockname()[1])
+    assert (ended.status, ended.err.count("\n")) == (2, 1), ended.err
+    assert "can't be used" in ended.err
+
+
+def test_a_set_of_two_keys_is_refused_and_a_list_of_two_lines_is_not() -> None:
+    with pytest.raises(JobError, match="sets more than one key; write a --set for each"):
+        overrides(["collect.k=8\ncollect.x=9"])
+    assert overrides(["network.layers=[\n'a',\n'b']", "collect.k = 8"]) == {
+        "network.layers": ["a", "b"],
+        "collect.k": 8,
+    }
 
 
 def test_a_quick_look_needs_no_job_file(polyscan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

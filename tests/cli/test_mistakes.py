@@ -158,6 +158,18 @@ MISTAKES = {
     "an embedder of own code that raises": set_("embed.model=mynet:raises", "FileNotFoundError: checkpoints/best.pth"),
     "a misspelled distance": set_("visualize={enabled=true,distance='lpips:alexnet'}", "lpips:alex|vgg|squeeze"),
     "a GPU that is not there": set_("device=cuda:9", "cuda:9"),
+    "no memory for the input": set_(
+        "network.input_px=2000000", "needs more memory than there is", "Lower network.input_px"
+    ),
+    "no memory for the input, in units": Mistake(
+        "units job.toml --set network.input_px=2000000", ("needs more memory than there is",)
+    ),
+    "status of a file": Mistake("status job.toml", ("job.toml is a file and holds no run",)),
+    "a figure of a file": Mistake("figure job.toml map --out map.pdf", ("job.toml is a file and holds no run",)),
+    "a comparison of files": Mistake("compare job.toml mynet.py", ("job.toml", "no run")),
+    "robustness of a file": Mistake("robustness job.toml", ("job.toml is a file and holds no run",)),
+    "a port that is none": Mistake("show run --serve --port 99999999", ("no port; allowed are 1 to 65535",)),
+    "a negative port": Mistake("show run --serve --port=-1", ("no port; allowed are 1 to 65535",)),
     "a run that is no run": Mistake("status images", ("holds no run",)),
     "units without anything": Mistake("units --network mynet:biuld", ("has no function `biuld`",)),
     "a plan of what is not there": Mistake("plan job.toml --set images.source=nowhere", ("nowhere",)),

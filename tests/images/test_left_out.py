@@ -12,12 +12,13 @@ import pyarrow.parquet as pq
 import pytest
 import toy
 
-from polyscan.errors import ImagesError, JobError
+from polyscan.errors import ImagesError, JobError, TableError
 from polyscan.images import ImageOptions, ImageSource, Reject, open_images
 from polyscan.images.left_out import SIDE_SUFFIXES, is_side_file
 from polyscan.images.opening import IMAGE_SUFFIXES, PARQUET_SUFFIXES
 from polyscan.manifest import settle
 from polyscan.pipeline import STAGES
+from polyscan.results import Results
 from polyscan.run import Run
 
 Encode = Callable[..., bytes]
@@ -196,3 +197,44 @@ def test_nothing_but_side_files_is_an_error_that_names_them(tmp_path: Path) -> N
     fill(tmp_path, {"a.csv": b"x", "b/c.txt": b"x"})
     with pytest.raises(ImagesError, match=r"it has no files but files that are no images by their names \(2\): a\.csv"):
         opened(tmp_path)
+
+
+@pytest.mark.parametrize("source", ["images", "images/train", "maps/photos", "link"])
+def test_a_scan_does_not_write_over_the_images(tmp_path: Path, source: str) -> None:
+    """A run has a folder `images` of its own."""
+    project = tmp_path / "project"
+    painted = toy.paint(project / ("images/all" if source == "link" else source))
+    if source == "link":
+        (tmp_path / "link").symlink_to(painted)
+        painted = tmp_path / "link"
+    before = sorted(project.rglob("*"))
+    with pytest.raises(JobError, match=r"lie where the run .*project would write its own `(images|maps)`"):
+        settle(STAGES, toy.job(painted), Run(str(project)))
+    assert sorted(project.rglob("*")) == before
+
+
+@pytest.mark.parametrize("name", ["job.toml", "map.parquet", "maps/img/mine.png"])
+def test_a_new_run_replaces_no_files_of_others(tmp_path: Path, name: str) -> None:
+    job = toy.job(tmp_path / "images")
+    fill(tmp_path / "mine", {name: b"mine", "notes.txt": b"other files may be there"})
+    with pytest.raises(JobError, match=f"holds no run, but a file that a run would replace: {name}"):
+        settle(STAGES, job, Run(f"{tmp_path}/mine"))
+    (tmp_path / "mine" / name).unlink()
+    settle(STAGES, job, Run(f"{tmp_path}/mine"))
+    (tmp_path / "mine" / "run.json").unlink()
+    settle(STAGES, job, Run(f"{tmp_path}/mine"))  # as a message about a damaged run.json says
+
+
+@pytest.mark.parametrize("content", [b"[]", b'"text"', b'{"lr": 0.1, "epochs": 90}'])
+def test_run_json_of_another_program_is_no_run(tmp_path: Path, content: bytes) -> None:
+    fill(tmp_path / "mine", {"run.json": content})
+    with pytest.raises(TableError, match=r"holds no run: its run\.json is not polyscan's"):
+        settle(STAGES, toy.job(tmp_path / "images"), Run(f"{tmp_path}/mine"))
+    with pytest.raises(TableError, match=r"holds no run: its run\.json is not polyscan's"):
+        Results(f"{tmp_path}/mine")
+    assert (tmp_path / "mine" / "run.json").read_bytes() == content
+
+
+def test_a_scan_goes_beside_the_images(tmp_path: Path) -> None:
+    settle(STAGES, toy.job(toy.paint(tmp_path / "images-of-toys")), Run(str(tmp_path)))
+    assert (tmp_path / "run.json").exists()

@@ -72,6 +72,17 @@ def test_several_faults_are_all_named(tmp_path: Path) -> None:
         assert part in text
 
 
+def test_the_known_keys_are_listed_once(tmp_path: Path) -> None:
+    text = '[network]\nname = "a:b"\n[images]\nsource = "c"\n[collect]\nzzz = 1\nqqq = 2\n[score]\nxxx = 3\n'
+    with pytest.raises(JobError) as refused:
+        jobs.load(written(tmp_path, text))
+    lines = str(refused.value).splitlines()
+    assert [line.partition(";")[0] for line in lines[:3]] == [
+        f"unknown key `{key}`" for key in ("collect.zzz", "collect.qqq", "score.xxx")
+    ]
+    assert ["known keys" in line for line in lines[:3]] == [True, False, True]
+
+
 def test_no_file_and_no_toml(tmp_path: Path) -> None:
     with pytest.raises(JobError, match=r"no job file at .*nowhere.toml"):
         jobs.load(tmp_path / "nowhere.toml")

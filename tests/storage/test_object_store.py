@@ -261,7 +261,7 @@ def test_what_another_process_files_is_seen_at_once(store: Store, tmp_path: Path
         store.upload(tmp_path, "seen")
         assert here.ledger.done_record(shard) == elsewhere.ledger.done_record(shard)
         assert here.ledger.missing(shards, "f") == shards[n:]
-    store.put("seen/running/combine/x.json", b'{"index": 0, "host": "h", "pid": 1, "since": 0}')
+    store.put("seen/running/combine/00000-of-00001.json", b'{"index": 0, "host": "h", "pid": 1, "since": 0}')
     assert len(here.ledger.running("combine")) == 1
     here.ledger.clear_running("combine")
     assert here.ledger.running("combine") == []

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from polyscan.errors import StoreError
 from polyscan.storage import Storage
 
 
@@ -60,3 +61,14 @@ def test_files_that_are_being_written_are_not_listed(tmp_path: Path) -> None:
     (tmp_path / ".part.parquet.0123").write_bytes(b"half")
     storage.put("part.parquet", b"whole")
     assert storage.files() == ["part.parquet"]
+
+
+@pytest.mark.parametrize("module", ["httpx", "httpx2", "huggingface_hub.errors"])
+def test_a_library_without_a_network_is_an_answer_that_does_not_come(module: str) -> None:
+    away = type("ConnectError", (Exception,), {"__module__": module})
+    storage = Storage("memory://away")
+    with (
+        pytest.raises(StoreError, match=r"doesn't answer \(ConnectError: Name or service not known\)"),
+        storage.asking(),
+    ):
+        raise away("Name or service not known")

@@ -37,6 +37,7 @@ from polyscan.studies.compare.runs import ComparedRun, common_columns, opened
 from polyscan.studies.compare.sentences import notes, spoken_of, statement, warnings
 from polyscan.studies.compare.table import table_of
 from polyscan.studies.compare.units import unit_table
+from polyscan.studies.writing import writing_out
 
 __all__ = ["Compared", "compare", "comparison_of", "table_of"]
 
@@ -63,7 +64,8 @@ def compare(
         same_training: whether channels of runs with the same layers correspond; default: only if it is known.
 
     Raises:
-        JobError: if there are fewer than two runs, the CSV is wrong, or runs can't be of one training as the user says.
+        JobError: if there are fewer than two runs, the CSV is wrong, runs can't be of one training as the user says, or
+            the folder can't be written.
         TableError: if an address holds no run or no map, or no score is common to all.
         StoreError: if an address is invalid, or an object store refuses.
     """
@@ -72,7 +74,8 @@ def compare(
     storage = Storage(out or default_folder(addresses[0]))
     # Old files are overwritten, and the page is written last, so that it never refers to missing files.
     for name, content in comparison_files(comparison):
-        storage.put(name, content)
+        with writing_out(storage.address):
+            storage.put(name, content)
     return Compared(storage.address, comparison)
 
 

@@ -13,6 +13,7 @@ from polyscan.studies.plan.measuring import watched
 from polyscan.studies.plan.outlook import Outlook
 from polyscan.studies.plan.row import PlanRow
 from polyscan.studies.scanning import job_of
+from polyscan.vision.memory import enough_memory
 
 REPORT = "report"
 
@@ -45,7 +46,7 @@ def plan(job: Job | str | Path) -> Plan:
     """
     costs = [cost_of(stage.name) for stage in STAGES]
     job = job_of(job)
-    with pinned_threads(job):
+    with pinned_threads(job), enough_memory(job.network.name, job.network.input_px):
         outlook = Outlook(job)
         rows = [_with_peak(cost, outlook) for cost in costs]
         maps = _with_peak(cost_of(REPORT), outlook)
