@@ -452,3 +452,72 @@ def test_a_network_that_needs_more_than_images_says_what(network_of):
 
     with pytest.raises(ModelError, match=r"its forward needs 3 arguments \(x, meta, scale\): wrap it"):
         Reader(network_of(Two()), "all")
+
+
+# ---- scales and signs ------------------------------------------------------------------------------------------------
+
+
+class Scaled(nn.Module):
+    """A convolution, something linear for each channel, a ReLU and another convolution."""
+
+    def __init__(self, function):
+        super().__init__()
+        self.conv, self.last, self.norm, self.function = (
+            nn.Conv2d(3, 8, 3),
+            nn.Conv2d(8, 2, 1),
+            nn.LayerNorm(8),
+            function,
+        )
+        self.gamma = nn.Parameter(torch.randn(1, 8, 1, 1))
+        self.register_buffer("one", torch.tensor(1.0))
+        nn.init.normal_(self.norm.weight)
+
+    def forward(self, x):
+        return self.last(torch.relu(self.function(self, self.conv(x))))
+
+
+def as_statement(net, y):
+    y.mul_(net.gamma)
+    return y
+
+
+READ_AFTER = {
+    "a product": lambda net, y: y * net.gamma,
+    "multiply": lambda net, y: torch.multiply(y, net.gamma),
+    "in place": lambda net, y: y.mul_(net.gamma),
+    "a statement": as_statement,
+    "a copy": lambda net, y: y.clone() * net.gamma,
+    "a quotient": lambda net, y: y / net.gamma,
+    "a frozen norm": lambda net, y: (y - net.gamma) * net.gamma,
+    "one minus": lambda net, y: 1 - y,
+    "a buffer minus": lambda net, y: net.one - y,
+    "sub": lambda net, y: net.one.sub(y),
+    "rsub": lambda net, y: torch.rsub(y, 1),
+    "alpha": lambda net, y: torch.add(net.one, y, alpha=-1),
+    "minus": lambda net, y: -y,
+    "negative": lambda net, y: torch.negative(y),
+    "times minus two": lambda net, y: y * -2,
+    "permute": lambda net, y: net.norm(y.permute(0, 2, 3, 1)).permute(0, 3, 1, 2),
+    "movedim": lambda net, y: net.norm(y.movedim(1, -1)).movedim(-1, 1),
+}
+READ_BEFORE = {
+    "a summand": lambda net, y: y + 1,
+    "a positive factor": lambda net, y: y * 2,
+    "rows and columns exchanged": lambda net, y: net.norm(y.transpose(1, 3)).transpose(1, 3),
+    "two readers": lambda net, y: y * net.gamma + y,
+    "places": lambda net, y: y * torch.ones(1, 1, 14, 14),
+}
+
+
+@pytest.mark.parametrize(("form", "is_after"), [*((f, True) for f in READ_AFTER), *((f, False) for f in READ_BEFORE)])
+def test_what_can_turn_a_unit_upside_down_is_part_of_its_signal(network_of, noise, form, is_after):
+    torch.manual_seed(0)
+    function = {**READ_AFTER, **READ_BEFORE}[form]
+    module = Scaled(function)
+    reader = Reader(network_of(module), "conv")
+    batch = noise(3, 3, 16, 16)
+    with torch.no_grad():
+        own = module.conv(batch)
+        expected = function(module, own.clone()) if is_after else own
+    assert reader.is_traced, reader.untraced_because
+    torch.testing.assert_close(values(reader, batch)["conv"], expected)

@@ -131,7 +131,8 @@ class ReadyPlaces:
 
     def _turned(self, here: Place, user: fx.Node) -> _Step | None:
         dims = turned_axes(user, len(shape_of(user)))
-        if here.channels not in dims:
+        others = [axis for axis in dims if axis != here.channels]
+        if here.channels not in dims or others != sorted(others):  # rows and columns must stay what they are
             return None
         return _Step(Place(user, dims.index(here.channels), here.readout), is_ready=False)
 
