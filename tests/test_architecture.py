@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from places import REPOSITORY
 
-from polyscan.manifest import INPUTS
+from polyscan.manifest.differing import INPUTS
 from polyscan.pipeline import STAGES
 from polyscan.studies.plan.costs import cost_of
 from polyscan.tables import TABLES

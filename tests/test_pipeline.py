@@ -16,6 +16,7 @@ from sabotage import sabotaged
 import polyscan
 from polyscan import manifest, pipeline
 from polyscan.errors import JobError, ModelError, ShardError, TableError
+from polyscan.manifest.differing import INPUTS
 from polyscan.results import Results
 from polyscan.run import Run
 from polyscan.shards import Failure, Shard
@@ -282,7 +283,7 @@ def test_a_survey_without_a_readable_image_is_named(tmp_path: Path, monkeypatch:
 )
 def test_another_input_is_another_fingerprint_of_all_that_reads_it(tmp_path: Path, name: str, first: str) -> None:
     job = toy.job(tmp_path / "images")
-    inputs = dict.fromkeys(manifest.INPUTS, "one")
+    inputs = dict.fromkeys(INPUTS, "one")
     before = manifest.stage_entries(pipeline.STAGES, job, inputs)
     after = manifest.stage_entries(pipeline.STAGES, job, {**inputs, name: "two"})
     line = [stage.name for stage in pipeline.STAGES]
@@ -309,7 +310,7 @@ def test_another_input_is_another_fingerprint_of_all_that_reads_it(tmp_path: Pat
 def test_another_setting_is_another_fingerprint_from_its_stage_on(
     tmp_path: Path, changes: dict[str, object], first: str | None
 ) -> None:
-    inputs = dict.fromkeys(manifest.INPUTS, "one")
+    inputs = dict.fromkeys(INPUTS, "one")
     before = manifest.stage_entries(pipeline.STAGES, toy.job(tmp_path / "images"), inputs)
     after = manifest.stage_entries(pipeline.STAGES, toy.job(tmp_path / "images", **changes), inputs)
     line = [stage.name for stage in pipeline.STAGES]

@@ -24,7 +24,8 @@ from benchmarks.synthetic import evidence, pictures
 from benchmarks.synthetic.network import CONTROLS, EMBEDDER, NULLS, PLANTED, Place, Plan, Trend, Truth, places
 from polyscan import job as jobs
 from polyscan.job import Job
-from polyscan.manifest import INPUTS, stage_entries
+from polyscan.manifest import stage_entries
+from polyscan.manifest.differing import INPUTS
 from polyscan.pipeline import STAGES
 from polyscan.run import Run
 from polyscan.shards import Shard, split, split_ranges

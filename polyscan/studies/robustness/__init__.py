@@ -16,7 +16,8 @@ from polyscan import manifest, pipeline, report
 from polyscan.errors import JobError
 from polyscan.inputs import pinned_threads
 from polyscan.job import Job
-from polyscan.manifest import differences, inputs_of
+from polyscan.manifest import inputs_of
+from polyscan.manifest.differing import differences
 from polyscan.pipeline import STAGES, Silence, Watcher
 from polyscan.report.unit_map import unit_map
 from polyscan.results import Results, stored_job

@@ -10,14 +10,12 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
 from types import ModuleType
 from typing import Any
 
 from polyscan.errors import JobError
 from polyscan.inputs import (
     check_unchanged,
-    different_layers,
     digests_and_facts,
     note_stamps,
     open_images,
@@ -25,6 +23,7 @@ from polyscan.inputs import (
 from polyscan.inputs.readable import check_readable
 from polyscan.inputs.unchanged import STAMPS
 from polyscan.job import Job, settings_of
+from polyscan.manifest.differing import of_images, refuse_other_settings, refuse_other_values
 from polyscan.run import Run
 from polyscan.run.folder import OWN_NAMES
 from polyscan.storage import Storage
@@ -33,16 +32,6 @@ from polyscan.vision.memory import enough_memory
 
 EVERYWHERE = ("seed", "threads", "device")
 """Settings that every table depends on."""
-
-
-INPUTS = {
-    "network": "the network's weights",
-    "code": "the sources of the network's code",
-    "images": "the image files, by name and size,",
-    "distance": "the weights of the perceptual distance",
-    "embedder": "the weights or the code of the embedder",
-    "words": "the words of `embed.vocabulary`",
-}
 
 
 @dataclass(frozen=True)
@@ -93,7 +82,7 @@ def settle(
     """
     manifest = run.manifest()
     images = open_images(job)
-    _refuse_folder_of_images(job, run)
+    _refuse_folderof_images(job, run)
     if not manifest:
         _refuse_files_of_others(run)
     check_readable(images, job.images.source)
@@ -104,11 +93,11 @@ def settle(
         raise JobError(f'unknown stage "{redo}" after --redo; stages: {", ".join(entries)}')
     redone = _following(stages, redo) if redo else set[str]()
     about["images"]["settings"] = job.images.model_dump(mode="json", exclude={"source"})
-    _refuse_other_settings(run, manifest, entries, redone, list(_of_images(manifest, about)))
+    refuse_other_settings(run, manifest, entries, redone, list(of_images(manifest, about)))
     for stage in redone:
         run.clear(stage)
     if manifest and "survey" not in redone:
-        _refuse_other_values(run, manifest, about)
+        refuse_other_values(run, manifest, about)
         check_unchanged(run, images, every=verify)
     note_stamps(run, images)
     run.save_manifest({**manifest, **about, "stages": {**manifest.get("stages", {}), **entries}})
@@ -129,7 +118,7 @@ def _refuse_files_of_others(run: Run) -> None:
         )
 
 
-def _refuse_folder_of_images(job: Job, run: Run) -> None:
+def _refuse_folderof_images(job: Job, run: Run) -> None:
     """Refuses to write a run among the images themselves: its files could not be told from them, or replace them."""
     source = Storage(job.images.source)
     if source.is_same(run.storage):
@@ -217,72 +206,3 @@ def _following(stages: Sequence[Stage], redo: str) -> set[str]:
         if following & set(stage.reads):
             following.add(stage.name)
     return following
-
-
-# ---- what differs ----------------------------------------------------------------------------------------------------
-
-
-def _refuse_other_settings(
-    run: Run, manifest: Mapping[str, Any], entries: Mapping[str, Any], redone: set[str], of_images: Sequence[str]
-) -> None:
-    for stage, entry in entries.items():
-        before = manifest.get("stages", {}).get(stage)
-        if before is None or stage in redone or before["fingerprint"] == entry["fingerprint"]:
-            continue
-        inputs = _changed(before["inputs"], entry["inputs"], of_images)
-        changed = [*differences(before["settings"], entry["settings"]), *inputs]
-        what = "; ".join(changed) or "another version of its tables"
-        made_by = manifest.get("versions", {}).get("polyscan")
-        by = "" if made_by in (None, version("polyscan")) else f" by polyscan {made_by}"
-        raise JobError(
-            f"{run.address} was made{by} with other settings or inputs (`{stage}` {before['fingerprint'][:4]}, here "
-            f"{entry['fingerprint'][:4]}: {what}). Use a new --run, restore what differs, or redo the stage with "
-            f"--redo {stage}."
-        )
-
-
-def _refuse_other_values(run: Run, manifest: Mapping[str, Any], about: Mapping[str, Any]) -> None:
-    """Refuses a network whose weights and code look the same but that gives other values, as of another library."""
-    before, now = manifest.get("network", {}), about["network"]
-    kinds = ("values_on_noise", "values_on_images")
-    if layers := [layer for kind in kinds for layer in different_layers(before.get(kind, {}), now[kind])]:
-        raise JobError(
-            f"{about['network']['name']} gives other values than when {run.address} was made (first at layer "
-            f"{layers[0]}): its code, or a library that it uses, has changed. Use a new --run, restore the code, or "
-            "redo the stages with --redo survey."
-        )
-
-
-def differences(before: Mapping[str, Any], now: Mapping[str, Any], path: str = "") -> Iterator[str]:
-    """Each key whose value differs, as `[collect] k: 100 in the run, 64 here`."""
-    for key in sorted(set(before) | set(now)):
-        old, new = before.get(key), now.get(key)
-        if old == new:
-            continue
-        if isinstance(old, Mapping) and isinstance(new, Mapping):
-            yield from differences(old, new, f"{path}[{key}] " if not path else f"{path}{key}.")
-        else:
-            yield f"{path}{key}: {_short(old)} in the run, {_short(new)} here"
-
-
-def _of_images(manifest: Mapping[str, Any], about: Mapping[str, Any]) -> Iterator[str]:
-    """The settings of [images] that differ; none if the run does not record them."""
-    before = manifest.get("images", {}).get("settings")
-    if before is not None:
-        yield from differences({"images": before}, {"images": about["images"]["settings"]})
-
-
-def _changed(before: Mapping[str, str], now: Mapping[str, str], of_images: Sequence[str]) -> Iterator[str]:
-    """Each input whose digest differs, in words; of the images the settings, if some differ."""
-    for name in now:
-        if before.get(name) == now[name]:
-            continue
-        if name == "images" and of_images:
-            yield from of_images
-        else:
-            yield f"{INPUTS[name]} differ from those of the run"
-
-
-def _short(value: Any) -> str:
-    text = json.dumps(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
