@@ -220,7 +220,7 @@ def test_a_folder_of_any_name_is_written_to_job_toml_and_run_json(tmp_path: Path
     assert again == job
     assert [entry.path for entry in open_images(again.images.source, options=ImageOptions()).read([0])] == ["a/1.png"]
     run = Run(str(tmp_path / "run"))
-    run.save_manifest({"images": {"source": again.images.source}})
+    run.save_manifest({"network": {}, "images": {"source": again.images.source}})
     assert run.manifest()["images"]["source"] == str(folder)
 
 
