@@ -6,11 +6,12 @@ what was left out is told in a sentence.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, cast
 
+import torch
 from torch import Tensor
 
 from polyscan.errors import ModelError, suggestion
@@ -136,7 +137,35 @@ def chosen(content: Any, expected: Mapping[str, Tensor], key: str, origin: str) 
             f"{origin} holds several sets of weights that fit: {_quoted(labels)}; "
             f'choose one, as in network.weights_key = "{labels[-1]}"'
         )
-    return fitting[0] if fitting else min(candidates, key=lambda candidate: candidate.n_faults)
+    if not fitting:
+        return min(candidates, key=lambda candidate: candidate.n_faults)
+    _refuse_second_set(fitting[0], candidates, key, origin)
+    _refuse_untied(fitting[0], origin)
+    return fitting[0]
+
+
+def _refuse_second_set(taken: Candidate, candidates: Sequence[Candidate], key: str, origin: str) -> None:
+    """Refuses a set under a prefix if the same dictionary has all of the network's names without it, too."""
+    others = (other for other in candidates if other.key == taken.key and len(other.prefix) < len(taken.prefix))
+    if not key and any(not (other.missing or other.wrong or other.retyped) for other in others):
+        raise ModelError(
+            f'{origin} holds the network\'s weights twice, with the prefix "{taken.prefix}" and without; choose the '
+            f'former by network.weights_key = "{taken.label}", or save the latter in a file of their own'
+        )
+
+
+def _refuse_untied(taken: Candidate, origin: str) -> None:
+    """Refuses unlike tensors for what is one tensor in the network."""
+    names: dict[int, str] = {}
+    for name, value in taken.expected.items():
+        if name not in taken.state or not value.numel():
+            continue
+        first = names.setdefault(value.data_ptr(), name)
+        if value.shape == taken.expected[first].shape and not torch.equal(taken.state[first], taken.state[name]):
+            raise ModelError(
+                f"{origin} has other weights for {name} than for {first}, which are one tensor in the network; build "
+                "the network as it was trained"
+            )
 
 
 def _named(candidates: list[Candidate], key: str, origin: str) -> list[Candidate]:

@@ -149,6 +149,26 @@ def test_of_several_sets_the_one_that_fits_is_taken(tmp_path):
     assert load(tmp_path / "gan.pth")[0] == 'gan.pth "discriminator"'
 
 
+@pytest.mark.parametrize("prefix", ["target.", "module.ema."])
+def test_a_set_with_a_prefix_beside_one_without_has_to_be_chosen(prefix, tmp_path):
+    """As BYOL keeps its two networks; without a word, the wrong one of them would be scanned."""
+    other = trained(seed=2)
+    torch.save({**STATE, **prefixed(prefix, other)}, tmp_path / "two.pth")
+    label = prefix.removesuffix(".")
+    with pytest.raises(ModelError, match=rf'twice, with the prefix "{prefix}" and without; .*weights_key = "{label}"'):
+        load(tmp_path / "two.pth")
+    assert same(load(tmp_path / "two.pth", key=label)[1], other)
+
+
+def test_unlike_weights_for_one_tensor_are_refused(tmp_path):
+    module = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4))
+    module[1].weight = module[0].weight
+    state = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4)).state_dict()
+    torch.save(state, tmp_path / "untied.pth")
+    with pytest.raises(ModelError, match=r"other weights for 1\.weight than for 0\.weight, which are one tensor"):
+        load(tmp_path / "untied.pth", module=module)
+
+
 def test_tied_weights_need_to_be_there_once(tmp_path):
     def tied():
         first = nn.Linear(4, 4)
