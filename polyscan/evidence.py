@@ -76,15 +76,29 @@ class EvidenceReader:
 
     def exemplars(self, layer: str, channels: range, space: str) -> Iterator[Subject]:
         """Exemplars of the layer's live units among `channels`, in one space."""
+        rows = self._ranked("exemplars", layer, channels, self.n)
+        yield from self._subjects(layer, "exemplars", space, _keyed(rows, space))
+
+    def deflated(self, layer: str, channels: range, space: str) -> Iterator[Subject]:
+        """Deflated evidence of the layer's live units among `channels`: their strongest images and the least explained.
+
+        Items below `job.n_half` are the unit's strongest exemplars, the others those that its main readout leaves
+        unexplained. A unit for which fewer of these were found than half its evidence has none.
+        """
+        half = self.job.n_half
+        second = self._ranked("second_exemplars", layer, channels, half)
+        counts = second.groupby("channel")["rank"].transform("size")
+        second = second[counts == half].assign(item=lambda rows: rows["item"] + half)
+        first = self._ranked("exemplars", layer, channels, half)
+        rows = pd.concat([first[first["channel"].isin(second["channel"])], second], ignore_index=True)
+        yield from self._subjects(layer, "deflated", space, _keyed(rows, space))
+
+    def _ranked(self, table: str, layer: str, channels: range, most: int) -> pd.DataFrame:
+        """The first rows of some units by rank."""
         columns = ["channel", "rank", "image", "activation", "y", "x", "crop"]
-        rows = self.run.read("exemplars", columns, where={"layer": layer})
-        rows = rows[rows["channel"].isin(channels) & (rows["rank"] < self.n)]
-        if space in FEATURES:
-            keys = position_keys(rows["image"].to_numpy(), rows["y"].to_numpy(), rows["x"].to_numpy())
-            rows = rows.assign(key=keys, item=rows["rank"])
-        else:
-            rows = rows.rename(columns={"crop": "key"}).assign(item=rows["rank"])
-        yield from self._subjects(layer, "exemplars", space, rows)
+        rows = self.run.read(table, columns, where={"layer": layer})
+        rows = rows[rows["channel"].isin(channels) & (rows["rank"] < most)]
+        return rows.assign(item=rows["rank"])
 
     def visualizations(self, layer: str, channels: range) -> Iterator[Subject]:
         """Visualizations of the layer's live units among `channels`, in the embedder's space."""
@@ -114,8 +128,8 @@ class EvidenceReader:
                 restarts=self.job.score.restarts,
                 seed=seed(self.job.seed, f"clusters of {evidence} in {space}", layer, number, self.job.score.seed),
                 whitening=whitening,
-                labels=self.labels_of(of_unit["image"].to_numpy()) if evidence == "exemplars" else None,
-                prototypes=self.prototypes if evidence == "exemplars" else None,
+                labels=self.labels_of(of_unit["image"].to_numpy()) if evidence != "visualizations" else None,
+                prototypes=self.prototypes if evidence != "visualizations" else None,
                 vocabulary=self.vocabulary if space == self.job.embed.model else None,
             )
             yield Subject(layer, number, evidence, space, of_unit["item"].to_numpy(np.int32), sample)
@@ -228,3 +242,11 @@ class EvidenceReader:
         # In a joint space words lie far from images, so they are centred by the mean of words.
         centre = vectors.mean(axis=0) if kind == "text" else self._image_whitening.mean
         return Concepts(vectors - centre, rows["label"].to_numpy(np.int64), rows["concept"].to_list())
+
+
+def _keyed(rows: pd.DataFrame, space: str) -> pd.DataFrame:
+    """Rows with the `key` under which a space has their vectors."""
+    if space in FEATURES:
+        keys = position_keys(rows["image"].to_numpy(), rows["y"].to_numpy(), rows["x"].to_numpy())
+        return rows.assign(key=keys)
+    return rows.rename(columns={"crop": "key"})

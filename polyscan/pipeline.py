@@ -1,6 +1,7 @@
 """The whole scan: a fixed sequence of stages, each of which reads tables and writes tables.
 
-    survey -> collect -> combine -> visualize -> embed -> calibrate -> score -> name -> picture   (then the report)
+    survey -> collect -> combine -> deflate -> recollect -> recombine
+           -> visualize -> embed -> calibrate -> score -> name -> picture   (then the report)
 
 A stage splits its work into shards. A worker runs a shard: it computes columns, which are written as parts with a done
 record. A runner decides where workers run and knows nothing of their work. So a rerun does only what is missing, and
@@ -23,7 +24,20 @@ from polyscan.manifest import Stage
 from polyscan.run import Run
 from polyscan.run.integrity import IntegrityCheck, writing
 from polyscan.shards import Failure, Outcome, Receipt, Resources, Runner, Shard, Work
-from polyscan.stages import calibrate, collect, combine, embed, name, picture, score, survey, visualize
+from polyscan.stages import (
+    calibrate,
+    collect,
+    combine,
+    deflate,
+    embed,
+    name,
+    picture,
+    recollect,
+    recombine,
+    score,
+    survey,
+    visualize,
+)
 from polyscan.worker import ShardWorker
 
 log = logging.getLogger("polyscan")
@@ -35,9 +49,16 @@ STAGES = (
     Stage(survey, ("network", "code", "images"), ("network", "survey", "collect"), uses_gpu=True, batches=("collect",)),
     Stage(collect, ("survey", "images"), ("collect",), uses_gpu=True, batches=("collect",)),
     Stage(combine, ("collect",)),
+    Stage(deflate, ("combine",), ("second",), uses_gpu=True, batches=("collect",)),
+    Stage(recollect, ("deflate",), uses_gpu=True, batches=("collect",)),
+    Stage(recombine, ("recollect",)),
     Stage(visualize, ("combine", "distance"), ("visualize",), uses_gpu=True, batches=("visualize",)),
     Stage(
-        embed, ("combine", "visualize", "embedder", "words"), ("embed",), uses_gpu=True, batches=("embed", "collect")
+        embed,
+        ("combine", "recombine", "visualize", "embedder", "words"),
+        ("embed",),
+        uses_gpu=True,
+        batches=("embed", "collect"),
     ),
     Stage(calibrate, ("embed",), ("calibrate", "score", "scores")),
     Stage(score, ("calibrate",), ("calibrate", "score", "scores")),

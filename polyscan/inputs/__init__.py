@@ -7,7 +7,7 @@ from polyscan.inputs.opening import open_distance, open_embedder, open_images, o
 from polyscan.inputs.record import digests_and_facts
 from polyscan.inputs.threads import pinned_threads
 from polyscan.inputs.unchanged import check_unchanged, note_stamps
-from polyscan.inputs.virtual import reaches, virtual_readouts
+from polyscan.inputs.virtual import reaches, reading, virtual_readouts
 from polyscan.inputs.vocabulary import vocabulary_digest, vocabulary_words
 
 __all__ = [
@@ -27,6 +27,7 @@ __all__ = [
     "open_reader",
     "pinned_threads",
     "reaches",
+    "reading",
     "virtual_readouts",
     "vocabulary_digest",
     "vocabulary_words",

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, cast
 
 import numpy as np
 import pandas as pd
 import torch
-from jaxtyping import Int32
+from jaxtyping import Bool, Int32, Int64
 
+from polyscan.job import Job
+from polyscan.nulls.thinning import reads
 from polyscan.run import Run
+from polyscan.shards import seed
+from polyscan.units import UnitOrder
 from polyscan.vision.readouts import Directions, Downward, Largest, Readout
 
 DOWN = "down"
@@ -44,3 +49,21 @@ def reaches(run: Run, layer: str) -> Int32[np.ndarray, " u"]:
     """The reach of each unit of a virtual layer: a unit reads a seeded 1/reach of the images."""
     rows = run.read("readouts", ["channel", "part", "reach"], where={"layer": layer})
     return rows[rows["part"] == 0].sort_values("channel", kind="stable")["reach"].to_numpy(np.int32)
+
+
+def reading(job: Job, run: Run, order: UnitOrder) -> Callable[[Int64[np.ndarray, " b"]], Bool[np.ndarray, "u b"]]:
+    """Which images of a batch each unit ranks: units of thinned layers only those they read, all other units all."""
+    seeds, reach = np.zeros(len(order), dtype=np.int64), np.ones(len(order), dtype=np.int32)
+    for layer in order.layers:
+        if layer.role == "null":
+            units = slice(order.start(layer.name), order.start(layer.name) + layer.n_units)
+            seeds[units], reach[units] = seed(job.seed, "thinning", layer.name), reaches(run, layer.name)
+    thinned = np.flatnonzero(reach > 1)
+    channels = np.array([order[int(number)].channel for number in thinned], dtype=np.int64)
+
+    def reading(images: Int64[np.ndarray, " b"]) -> Bool[np.ndarray, "u b"]:
+        is_read = np.ones((len(order), len(images)), dtype=bool)
+        is_read[thinned] = reads(seeds[thinned], channels, images, reach[thinned])
+        return is_read
+
+    return reading

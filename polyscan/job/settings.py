@@ -47,6 +47,32 @@ class CollectSettings(Settings):
     images_per_shard: int = Field(512, ge=1, description="images per shard")
 
 
+class SecondSettings(Settings):
+    """The second test: what a unit's main meaning leaves unexplained (deflation)."""
+
+    enabled: bool = Field(True, description="whether units are tested for a second, weaker meaning; needs a null")
+    vectors: Literal["auto", "own", "inputs"] = Field(
+        "auto",
+        description="where a unit's main readout is estimated: `own`: in the layer's activation vectors; `inputs`: in "
+        "what the layer reads, if it is linear or a 1 x 1 convolution; `auto`: `inputs` for linear layers without "
+        "positions, else `own`",
+    )
+    exemplars: int = Field(48, ge=8, description="about how many of a unit's exemplars the main readout is made of")
+    reach: float = Field(
+        5.0,
+        ge=1,
+        description="unexplained images are searched among a unit's strongest reach x k images, its first k / 2 left "
+        "out",
+    )
+    least_strength: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="and only among images with at least this share of the exemplars' mean activation, both above the "
+        "unit's mean",
+    )
+
+
 class VisualizeSettings(Settings):
     """How visualizations are made, and when a unit has enough of them."""
 
@@ -243,6 +269,7 @@ class Job(Settings):
     images: ImagesSettings = Field(description="give the images (`--images`, or a group [images] in a job file)")
     survey: SurveySettings = SurveySettings()  # pyright: ignore[reportCallIssue]
     collect: CollectSettings = CollectSettings()  # pyright: ignore[reportCallIssue]
+    second: SecondSettings = SecondSettings()  # pyright: ignore[reportCallIssue]
     visualize: VisualizeSettings = VisualizeSettings()  # pyright: ignore[reportCallIssue]
     embed: EmbedSettings = EmbedSettings()  # pyright: ignore[reportCallIssue]
     calibrate: CalibrateSettings = CalibrateSettings()  # pyright: ignore[reportCallIssue]
@@ -283,6 +310,11 @@ class Job(Settings):
     def n_scored(self) -> int:
         """Number of exemplars of a unit that are scored."""
         return self.score.n_exemplars or self.n_embedded
+
+    @property
+    def n_half(self) -> int:
+        """Number of items in each half of a unit's deflated evidence: its strongest, and the least explained ones."""
+        return self.n_scored // 2
 
     def score_functions(self) -> dict[str, Score]:
         """Every score of the registry, with this job's settings."""

@@ -34,7 +34,7 @@ class Clarity:
 
     label: ClassVar[str] = "clarity"
     tail: ClassVar[Tail] = "lower"
-    evidence: ClassVar[tuple[Evidence, ...]] = ("exemplars", "visualizations")
+    evidence: ClassVar[tuple[Evidence, ...]] = ("exemplars", "deflated", "visualizations")
     range: ClassVar[tuple[float, float]] = (-1.0, 1.0)
 
     def __call__(self, sample: Sample) -> float:

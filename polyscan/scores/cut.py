@@ -36,7 +36,7 @@ class Cut:
 
     label: ClassVar[str] = "cut"
     tail: ClassVar[Tail] = "lower"
-    evidence: ClassVar[tuple[Evidence, ...]] = ("exemplars", "visualizations")
+    evidence: ClassVar[tuple[Evidence, ...]] = ("exemplars", "deflated", "visualizations")
     range: ClassVar[tuple[float, float]] = (0.0, 6.0)
 
     neighbors: int = 8

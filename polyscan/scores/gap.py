@@ -34,7 +34,7 @@ class Gap:
 
     label: ClassVar[str] = "gap"
     tail: ClassVar[Tail] = "upper"
-    evidence: ClassVar[tuple[Evidence, ...]] = ("exemplars", "visualizations")
+    evidence: ClassVar[tuple[Evidence, ...]] = ("exemplars", "deflated", "visualizations")
     range: ClassVar[tuple[float, float]] = (-1.0, 2.0)
 
     def __call__(self, sample: Sample) -> float:

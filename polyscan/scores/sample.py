@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import groupby
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 from jaxtyping import Float32, Float64, Int64
@@ -17,7 +17,7 @@ from polyscan.stats.clustering import gram, kmeans
 from polyscan.stats.neighbors import kmeans_large
 from polyscan.stats.whitening import Whitening
 
-Evidence = Literal["exemplars", "visualizations"]
+Evidence = Literal["exemplars", "deflated", "visualizations"]
 KRule = Literal["default", "published"]
 
 LEAST_ITEMS = 2
@@ -105,8 +105,8 @@ class Sample:
     def __post_init__(self) -> None:
         """Checks shapes, values and settings."""
         self._check_arrays()
-        if self.evidence not in ("exemplars", "visualizations"):
-            raise ValueError(f'`evidence` must be "exemplars" or "visualizations", got "{self.evidence}"')
+        if self.evidence not in get_args(Evidence):
+            raise ValueError(f'`evidence` must be one of {", ".join(get_args(Evidence))}, got "{self.evidence}"')
         for name, value, least in (
             ("max_clusters", self.max_clusters, 1),
             ("restarts", self.restarts, 1),
@@ -136,7 +136,7 @@ class Sample:
         if not (np.isfinite(low) and np.isfinite(high) and low <= high):
             raise ValueError(f"`activation_min` and `activation_max` must be finite and in order, got {low} and {high}")
         bounds = (float(self.activations.min()), float(self.activations.max())) if len(self) else (low, high)
-        if self.evidence == "exemplars" and not low <= bounds[0] <= bounds[1] <= high:
+        if self.evidence != "visualizations" and not low <= bounds[0] <= bounds[1] <= high:
             got = f"{bounds[0]} to {bounds[1]}"
             raise ValueError(f"exemplars' activations must be in [{low}, {high}], those of all images, got {got}")
 
@@ -223,7 +223,12 @@ def prepare(samples: Iterable[Sample], *, k_rule: KRule = "default") -> None:
     """
     by_shape = sorted((s for s in samples if len(s) >= LEAST_ITEMS), key=_shape)
     for _, group in groupby(by_shape, key=_shape):
-        of_one_shape = list(group)
+        all_of_shape = list(group)
+        for batch in _batches([s for s in all_of_shape if s.evidence == "deflated"]):
+            _fill_halves(batch)  # the second test needs no other clusterings
+        of_one_shape = [s for s in all_of_shape if s.evidence != "deflated"]
+        if not of_one_shape:
+            continue
         for batch in _batches(of_one_shape):
             _fill_splits(batch)
         for batch in _batches([s for s in of_one_shape if s.clusterings.gram is None]):
@@ -249,6 +254,15 @@ def _fill_grams(samples: Sequence[Sample]) -> None:
     """Computes the Gram matrices of samples of one shape."""
     for sample, products in zip(samples, gram(np.stack([s.embeddings for s in samples])), strict=True):
         sample.clusterings.gram = products
+
+
+def _fill_halves(samples: Sequence[Sample]) -> None:
+    """Computes the halves of samples of one shape."""
+    cosines = np.concatenate([s.cosines[None] for s in samples])
+    halves = splits.two_means(cosines, uniforms=_uniforms(samples, 2, STARTS), least_share=LEAST_SHARE)
+    for row, sample in enumerate(samples):
+        part = slice(row, row + 1)
+        sample.clusterings.halves = splits.Split(halves.labels[part], halves.was_cut[part])
 
 
 def _fill_splits(samples: Sequence[Sample]) -> None:

@@ -82,8 +82,10 @@ class Worker:
 
     def _of_layer(self, layer: Layer, channels: range) -> Iterator[NullRow]:
         reach = reaches(self.run, layer.name)
+        space = self.evidence.main_space(layer.name)
         subjects: list[Subject] = [
-            *self.evidence.exemplars(layer.name, channels, self.evidence.main_space(layer.name)),
+            *self.evidence.exemplars(layer.name, channels, space),
+            *self.evidence.deflated(layer.name, channels, space),
             *self.evidence.visualizations(layer.name, channels),
         ]
         prepare(subject.sample for subject in subjects)

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int64
+from jaxtyping import Float
 from torch import Tensor
 
 from polyscan.images import Picture, Reject
-from polyscan.inputs import batches, check_worker, open_images, open_network, reaches, virtual_readouts
+from polyscan.inputs import batches, check_worker, open_images, open_network, reading, virtual_readouts
 from polyscan.job import Job
-from polyscan.nulls.thinning import reads
 from polyscan.run import Run
-from polyscan.shards import Shard, seed, split
+from polyscan.shards import Shard, split
 from polyscan.tables import Columns
-from polyscan.units import UnitOrder
 from polyscan.vision.checking import check_batch
 from polyscan.vision.peaks import PeakTally, TallyResult
 from polyscan.vision.readouts import Peaks, Reader
@@ -46,7 +44,7 @@ class Worker:
         self.is_checked = False
         """Whether the first batch was compared with its images alone, at the size that is read at once."""
         self.order = run.unit_order()
-        self.reads = _reading(job, run, self.order)
+        self.reads = reading(job, run, self.order)
 
     def __call__(self, shard: Shard) -> dict[str, Columns]:
         """Candidates, moments, images and rejects of one range of images."""
@@ -124,24 +122,6 @@ class Worker:
             "layer": np.repeat(names, np.array(sizes) * rows),
             "channel": np.repeat(np.concatenate([np.arange(size, dtype=np.int32) for size in sizes]), rows),
         }
-
-
-def _reading(job: Job, run: Run, order: UnitOrder) -> Callable[[Int64[np.ndarray, " b"]], Bool[np.ndarray, "u b"]]:
-    """Which images of a batch each unit ranks: units of thinned layers only those they read, all other units all."""
-    seeds, reach = np.zeros(len(order), dtype=np.int64), np.ones(len(order), dtype=np.int32)
-    for layer in order.layers:
-        if layer.role == "null":
-            units = slice(order.start(layer.name), order.start(layer.name) + layer.n_units)
-            seeds[units], reach[units] = seed(job.seed, "thinning", layer.name), reaches(run, layer.name)
-    thinned = np.flatnonzero(reach > 1)
-    channels = np.array([order[int(number)].channel for number in thinned], dtype=np.int64)
-
-    def reading(images: Int64[np.ndarray, " b"]) -> Bool[np.ndarray, "u b"]:
-        is_read = np.ones((len(order), len(images)), dtype=bool)
-        is_read[thinned] = reads(seeds[thinned], channels, images, reach[thinned])
-        return is_read
-
-    return reading
 
 
 def _without_pixels(picture: Picture) -> Picture:

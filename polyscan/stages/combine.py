@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-import pandas as pd
-from jaxtyping import Bool, Float64, Int32
+from jaxtyping import Bool, Int32
 
 from polyscan.errors import JobError
 from polyscan.job import Job
@@ -13,6 +12,7 @@ from polyscan.shards import Shard, split_within
 from polyscan.stats.moments import Moments
 from polyscan.stats.topk import top_k_rows
 from polyscan.tables import Columns
+from polyscan.tables.boxes import boxes_of
 from polyscan.tables.keys import crop_keys
 from polyscan.units import Layer
 
@@ -103,16 +103,3 @@ def dead(moments: Moments, *, relu_follows: bool) -> Bool[np.ndarray, " u"]:
     """Which units of a layer are dead: their peaks hardly vary, or a ReLU follows and no peak is positive."""
     flat = moments.sd <= DEAD_SHARE * np.median(moments.sd)
     return flat | (moments.max <= 0) if relu_follows else flat
-
-
-def boxes_of(rows: pd.DataFrame, layer: pd.Series, input_size: tuple[int, int]) -> Int32[np.ndarray, "n 4"]:
-    """Receptive-field boxes (top, left, bottom, right) in the network's input, cut off at its edges."""
-
-    def edges(axis: str, side: int) -> tuple[Float64[np.ndarray, " n"], Float64[np.ndarray, " n"]]:
-        if not np.isfinite(layer[f"field_{axis}"]):
-            return np.zeros(len(rows)), np.full(len(rows), float(side))
-        first = rows[axis].to_numpy() * layer[f"stride_{axis}"] + layer[f"first_{axis}"]
-        return first.clip(0, side), (first + layer[f"field_{axis}"]).clip(0, side)
-
-    (top, bottom), (left, right) = edges("y", input_size[0]), edges("x", input_size[1])
-    return np.stack([top, left, bottom, right], axis=1).astype(np.int32)

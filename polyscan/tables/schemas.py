@@ -58,7 +58,9 @@ CHANNEL = Column("channel", "int32", "", "the unit's index in the layer, from 0"
 UNIT = Column("unit", "int32", "", "the unit's number in the run's order: layers by depth, then channels")
 IMAGE = Column("image", "int64", "", "id of the image: its position in the source's stable order")
 CHECKSUM = Column("checksum", "string", "", "of the image as stored (BLAKE2b, 64 bits); empty if there are no bytes")
-EVIDENCE = Column("evidence", "string", "", "`exemplars` or `visualizations`")
+EVIDENCE = Column(
+    "evidence", "string", "", "`exemplars`, `deflated` (those, and the least explained ones) or `visualizations`"
+)
 SPACE = Column(
     "space", "string", "", "where evidence is compared: an embedder, or the network's features `own`, `next`"
 )
@@ -71,6 +73,8 @@ BOX = (
     Column("bottom", "int32", "px", "row after the last one of the box"),
     Column("right", "int32", "px", "column after the last one of the box"),
 )
+
+UNEXPLAINED = Column("unexplained", "float32", "", "the unit's peak less what its main readout explains")
 
 TABLES: dict[str, Table] = {
     table.name: table
@@ -166,6 +170,46 @@ TABLES: dict[str, Table] = {
             Column("sparsity", "float64", "", "share of images whose peak is not above zero"),
             Column("is_dead", "bool", "", "sd below 1e-6 of the layer's median, or no peak above 0 before a ReLU"),
             Column("saturated", "bool", "", "more than k images tie at the largest peak, so the top k is arbitrary"),
+        )),
+        Table("main_readouts", "deflate", 1, "unit", (
+            LAYER, PARENT, ROLE, CHANNEL,
+            Column("of", "string", "", "what it reads: `own`: the layer's vectors; `inputs`: what the layer reads"),
+            Column("n", "int32", "images", "exemplars that it was estimated from"),
+            Column("weights", "vector", "", "the direction that answers to what the exemplars have in common"),
+            Column("bias", "float64", "", "added to it"),
+            Column("slope", "float64", "", "of the curve beyond its last point"),
+            Column("curve_x", "vector", "", "median of the main readout in bins of the images by its rank"),
+            Column("curve_y", "vector", "", "median of the unit in these bins: what the main readout explains"),
+            Column("floor", "float64", "", "activation of the weakest image that is searched; inf: none is"),
+        )),
+        Table("second_candidates", "recollect", 1, "unit and image among the least explained of one shard", (
+            UNIT, LAYER, CHANNEL, IMAGE,
+            UNEXPLAINED,
+            Column("activation", "float32", "", "peak of the unit over space on this image"),
+            Column("y", "int32", "positions", "row of the peak in the activation map"),
+            Column("x", "int32", "positions", "column of the peak"),
+        )),
+        Table("second_exemplars", "recombine", 1, "unit and rank", (
+            LAYER, PARENT, ROLE, CHANNEL,
+            Column("rank", "int32", "", "0 for the least explained image; ties in favour of the smaller image id"),
+            IMAGE,
+            UNEXPLAINED,
+            Column("activation", "float32", "", "peak of the unit over space on this image"),
+            Column("y", "int32", "positions", "row of the peak in the activation map"),
+            Column("x", "int32", "positions", "column of the peak"),
+            *BOX,
+            Column("crop", "int64", "", "key of the crop: a hash of image and box"),
+        )),
+        Table("seconds", "recombine", 1, "unit", (
+            LAYER, PARENT, ROLE, CHANNEL,
+            Column("n", "int32", "images", "images in the second half of its deflated evidence"),
+            Column(
+                "strength",
+                "float64",
+                "",
+                "mean activation of the second half over that of the first, both above the unit's mean",
+                nullable=True,
+            ),
         )),
         Table("visualizations", "visualize", 1, "unit and visualization", (
             LAYER, CHANNEL,

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from polyscan.stages.combine import boxes_of, dead
+from polyscan.stages.combine import dead
 from polyscan.stats.moments import Moments
+from polyscan.tables.boxes import boxes_of
 from polyscan.tables.keys import crop_keys, visualization_keys
 
 INPUT = 32

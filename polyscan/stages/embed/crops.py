@@ -47,8 +47,9 @@ def crops_in_use(job: Job, run: Run) -> pd.DataFrame:
 
 def _exemplar_crops(job: Job, run: Run, layers: pd.DataFrame) -> pd.DataFrame:
     """Crops of live units' exemplars that are shown or embedded, one row for each use."""
-    rows = run.read("exemplars", ["layer", "role", "channel", "rank", "image", "crop", *BOX])
-    rows = rows[rows["rank"] < job.n_embedded]
+    columns = ["layer", "role", "channel", "rank", "image", "crop", *BOX]
+    rows = run.read("exemplars", columns)
+    rows = pd.concat([rows[rows["rank"] < job.n_embedded], run.read("second_exemplars", columns)], ignore_index=True)
     rows = rows[~_is_dead(run, rows)]
     rows["depth"] = rows["layer"].map(layers["depth"])
     rows["is_shown"] = rows["role"] == REAL

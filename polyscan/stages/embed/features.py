@@ -79,8 +79,12 @@ class Features:
 
     def _positions(self, range_: range) -> dict[str, pd.DataFrame]:
         """Distinct positions of live units' peaks on these images, by layer, image by image."""
-        rows = self.run.read("exemplars", ["parent", "rank", "image", "y", "x"], where={"image": range_})
-        rows = rows[rows["rank"] < self.job.n_embedded].rename(columns={"parent": "layer"})
+        columns = ["parent", "rank", "image", "y", "x"]
+        first, second = (
+            self.run.read(table, columns, where={"image": range_}) for table in ("exemplars", "second_exemplars")
+        )
+        rows = pd.concat([first[first["rank"] < self.job.n_embedded], second], ignore_index=True)
+        rows = rows.rename(columns={"parent": "layer"})
         rows = rows[rows["layer"].isin(list(self.sources))].drop_duplicates(["layer", "image", "y", "x"])
         rows = rows.sort_values(["layer", "image", "y", "x"], kind="stable")
         rows["item"] = position_keys(rows["image"].to_numpy(), rows["y"].to_numpy(), rows["x"].to_numpy())

@@ -77,6 +77,7 @@ class Worker:
         """All subjects, grouped by kind of evidence and space."""
         main = self.evidence.main_space(layer.name)
         yield list(self.evidence.exemplars(layer.name, channels, main))
+        yield list(self.evidence.deflated(layer.name, channels, main))
         if main in FEATURES and layer.is_real and self.job.embed.crops:
             yield list(self.evidence.exemplars(layer.name, channels, self.job.embed.model))
         yield list(self.evidence.visualizations(layer.name, channels))
@@ -162,11 +163,14 @@ def _joined(arrays: Iterable[Int64[np.ndarray, " n"] | Int32[np.ndarray, " n"]])
 
 
 def _best_clusters(sample: Sample) -> Int64[np.ndarray, " n"]:
-    return sample.best_split.labels[0] if len(sample) >= LEAST_ITEMS else np.zeros(len(sample), dtype=np.int64)
+    if len(sample) < LEAST_ITEMS:
+        return np.zeros(len(sample), dtype=np.int64)
+    split = sample.halves if sample.evidence == "deflated" else sample.best_split
+    return split.labels[0]
 
 
 def clusters_of(sample: Sample, semanticity: Semanticity) -> Int64[np.ndarray, " n"]:
     """The cluster of each item at the K that semanticity counts; all in cluster 0 if there are too few items."""
-    if len(sample) < LEAST_ITEMS:
+    if len(sample) < LEAST_ITEMS or sample.evidence == "deflated":  # BIC is published for exemplars
         return np.zeros(len(sample), dtype=np.int64)
     return sample.clustering(sample.best_k(semanticity.k_rule)).labels

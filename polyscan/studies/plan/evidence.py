@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 
 from polyscan.run.vectors import KEPT_BYTES
-from polyscan.stages.combine import boxes_of
 from polyscan.stages.survey.geometry import layer_row
 from polyscan.studies.plan.outlook import LayerOutlook, Outlook
+from polyscan.tables.boxes import boxes_of
 from polyscan.vision.readouts import ReadPoint
 
 SALIENT = 0.6

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 import torch
 from jaxtyping import Float
@@ -15,6 +16,7 @@ from polyscan.vision.networks import Network
 from polyscan.vision.readouts.blocks import blocks_of
 from polyscan.vision.readouts.choosing import choose, numbered, with_readouts
 from polyscan.vision.readouts.cutting import ending_at, with_taps
+from polyscan.vision.readouts.linear_inputs import input_point
 from polyscan.vision.readouts.marks import differing, graph_marks, output_and_marks
 from polyscan.vision.readouts.own_maps import OwnMaps, gives_maps, picked, with_own_maps
 from polyscan.vision.readouts.points import PeakSink, ReadPoint, Sink
@@ -33,6 +35,8 @@ class Reader:
         network: the network to read.
         layers: `all`, `blocks`, a glob, a name, or a list of these.
         readouts: further readouts of chosen layers by name, each a read point `<layer>@<name>` after that of the layer.
+        of_inputs: readouts of what chosen layers read, for layers that have `inputs`; each a read point
+            `<layer>@inputs` after all others.
 
     Raises:
         ModelError: if a name fits no layer (the message names the nearest ones), a readout does not fit its layer, a
@@ -44,6 +48,7 @@ class Reader:
         network: Network,
         layers: str | Sequence[str],
         readouts: Mapping[str, Mapping[str, Readout]] | None = None,
+        of_inputs: Mapping[str, Readout] | None = None,
     ) -> None:
         self.network = network
         _refuse_reserved_names(network)
@@ -52,9 +57,23 @@ class Reader:
         self.left_out = structure.left_out
         self._graph = structure.graph
         chosen = numbered(structure.points, choose(structure, layers, network.name))
-        self.points = tuple(with_readouts(chosen, readouts or {}))
+        self.points = tuple(with_readouts(chosen, readouts or {})) + self._input_points(chosen, of_inputs or {})
         if self._graph is not None:
             self._cut, self._taps = with_taps(self._graph, self.points)
+
+    def inputs(self, layer: str) -> ReadPoint | None:
+        """Where the inputs of a layer are read if it reads them linearly, position for position; else None."""
+        return next((input_point(self._graph, point) for point in self.points if point.layer == layer), None)
+
+    def _input_points(self, points: Sequence[ReadPoint], readouts: Mapping[str, Readout]) -> tuple[ReadPoint, ...]:
+        by_name = {point.layer: input_point(self._graph, point) for point in points}
+        found: list[ReadPoint] = []
+        for layer, units in readouts.items():
+            point = by_name.get(layer)
+            if point is None:
+                raise ModelError(f"layer {layer} has no inputs that it reads linearly at each position; leave it out")
+            found.append(replace(point, n_channels=units.n_units(point.n_channels), units=units))
+        return tuple(found)
 
     @property
     def is_traced(self) -> bool:
