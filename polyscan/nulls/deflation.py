@@ -22,6 +22,8 @@ SHARES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.94, 0.97, 0.985, 
 """Where the bins of a curve end, as shares of the images by rank: finer at the top, where the unit's meaning is."""
 MOST_SEARCHED = 0.5
 """Largest share of the images that is searched."""
+BINS = len(SHARES) + 1
+"""Bins of a curve, if there are enough images."""
 TOP = 0.1
 """Share of the images, by rank, over which the slope beyond the last bin is taken."""
 

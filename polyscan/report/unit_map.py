@@ -37,7 +37,8 @@ def unit_map(job: Job, run: Run, calibrated: pd.DataFrame | None = None) -> pd.D
     frame = units.sort_values(["depth", "channel"], kind="stable").reset_index(drop=True)
     for columns in _parts(job, run, units, calibrated):
         frame = frame.merge(columns, on=KEY, how="left")
-    for name in ("off_range", "incoherent"):
+    names = ("off_range", "incoherent", "second_off_range", "second_incoherent")
+    for name in (name for name in names if name in frame):
         frame[name] = frame[name] == True  # noqa: E712  # False for a unit without evidence, which has no value
     _add_q(frame, job.calibrate.nulls[1:])
     if "p" in frame:
@@ -47,7 +48,7 @@ def unit_map(job: Job, run: Run, calibrated: pd.DataFrame | None = None) -> pd.D
 
 def _add_q(frame: pd.DataFrame, other_nulls: Sequence[str]) -> None:
     """Adds the q of each p that is tested over all units."""
-    for name in ("p", "psi_p", "psi_words_p", *(f"{null}_null_p" for null in other_nulls)):
+    for name in ("p", "second_p", "psi_p", "psi_words_p", *(f"{null}_null_p" for null in other_nulls)):
         if name in frame:
             # `psi_q` is a part of PSI, so the q of PSI has another name.
             q = f"{name.removesuffix('p')}{'qvalue' if name.startswith('psi') else 'q'}"
@@ -78,6 +79,7 @@ def _parts(job: Job, run: Run, units: pd.DataFrame, calibrated: pd.DataFrame) ->
     yield _matches(job, run)
     for prefix in filter(None, dict.fromkeys(real["prefix"])):
         yield from _prefixed(prefix, real[real["prefix"] == prefix], p[(p["prefix"] == prefix) & (p["score"] == "p")])
+    yield from _second(job, run)
     yield from _downward(calibrated)
     yield _cluster_shares(run)
     yield _names(run)
@@ -109,7 +111,7 @@ def calibrated_rows(run: Run) -> pd.DataFrame:
     prefix[~rows["is_main"] & (rows["null"] == "")] = (
         "crops_"  # embedded crops, in layers that are compared by features
     )
-    prefix[rows["evidence"] != MAIN] = rows["evidence"] + "_"
+    prefix[rows["evidence"] != MAIN] = rows["evidence"].replace({"deflated": "second"}) + "_"
     return rows.assign(prefix=prefix)
 
 
@@ -129,6 +131,17 @@ def _matches(job: Job, run: Run) -> pd.DataFrame:
     # Exemplars are matched with null sets in one space only: the one in which their layer is compared.
     where = {"role": REAL, "evidence": MAIN, "null": job.calibrate.nulls[0] if job.calibrate.nulls else ""}
     return run.read("matches", [*KEY, *MATCH], where=where)
+
+
+def _second(job: Job, run: Run) -> Iterator[pd.DataFrame]:
+    """The strength of each unit's second part, and how well the null matches its deflated evidence."""
+    strengths = run.read("seconds", [*KEY, "strength"], where={"role": REAL})
+    if strengths.empty:
+        return
+    yield strengths.rename(columns={"strength": "second_strength"})
+    where = {"role": REAL, "evidence": "deflated", "null": job.calibrate.nulls[0]}
+    matches = run.read("matches", [*KEY, *MATCH], where=where)
+    yield matches.rename(columns={name: f"second_{name}" for name in MATCH})
 
 
 def _downward(calibrated: pd.DataFrame) -> Iterator[pd.DataFrame]:

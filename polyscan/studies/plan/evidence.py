@@ -38,10 +38,12 @@ def distinct_crops(outlook: Outlook) -> tuple[Count, Count]:
     """
     embedded, shown = (_CropTally(len(outlook.images)) for _ in range(2))
     for layer in outlook.layers:
-        n_real = layer.point.n_channels * outlook.n
+        n_real = layer.point.n_channels * outlook.n_items
         is_compared = layer.space == "image"
         of_part, of_whole = box_shares(layer.point, outlook.reader.network.preprocessing.size)
-        embedded.add(layer.n_units * outlook.n if is_compared else n_real * outlook.job.embed.crops, of_part, of_whole)
+        embedded.add(
+            layer.n_units * outlook.n_items if is_compared else n_real * outlook.job.embed.crops, of_part, of_whole
+        )
         shown.add(n_real * (outlook.job.embed.thumbnail_px > 0), of_part, of_whole)
     if outlook.has_pool:
         embedded.whole = math.inf
@@ -101,7 +103,7 @@ def distinct(draws: float, shares: np.ndarray, n_images: int) -> float:
 
 def distinct_places(outlook: Outlook, layer: LayerOutlook) -> Count:
     """Distinct places of peaks: at most the number of images times positions."""
-    places, draws = layer.point.map_size[0] * layer.point.map_size[1], layer.n_units * outlook.n
+    places, draws = layer.point.map_size[0] * layer.point.map_size[1], layer.n_units * outlook.n_items
     cells = places * len(outlook.images)
     return Count(min(draws, cells), SALIENT * distinct(draws, np.full(places, 1 / places), len(outlook.images)))
 

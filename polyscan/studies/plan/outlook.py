@@ -13,8 +13,9 @@ from torch import Tensor
 
 from polyscan.inputs import batches, open_embedder, open_images, open_reader
 from polyscan.job import Job
+from polyscan.nulls.deflation import searched_share
 from polyscan.scores.concepts import Concepts
-from polyscan.scores.sample import Sample, prepare
+from polyscan.scores.sample import Evidence, Sample, prepare
 from polyscan.scores.score import Score, values_of
 from polyscan.stages.survey.geometry import compared
 from polyscan.stats.whitening import COMPONENTS, Whitening
@@ -114,6 +115,24 @@ class Outlook:
         """Number of nulls whose sets are drawn from the pool."""
         return sum(name != "layer" for name in self.job.calibrate.nulls) if self.has_pool else 0
 
+    @property
+    def searched(self) -> float | None:
+        """Share of the images that the second test searches; None if there is no second test."""
+        job = self.job
+        if not job.second.enabled or not job.survey.readouts:
+            return None
+        return searched_share(job.collect.k, len(self.images), reach=job.second.reach)
+
+    @property
+    def second_layers(self) -> list[LayerOutlook]:
+        """The layers with a second test."""
+        return [] if self.searched is None else self.layers
+
+    @property
+    def n_items(self) -> int:
+        """Items of a unit's evidence: exemplars, and those that only its deflated evidence has."""
+        return self.n + self.job.n_half * bool(self.second_layers)
+
     # ---- measured --------------------------------------------------------------------------------------------------
 
     @cached_property
@@ -142,12 +161,18 @@ class Outlook:
         return self._set_cost(self.n_scored, self.calibrated)
 
     @cached_property
+    def second_cost(self) -> SetCost:
+        """Cost of scoring a set of deflated evidence."""
+        return self._set_cost(2 * self.job.n_half, self.calibrated, "deflated")
+
+    @cached_property
     def picture_cost(self) -> SetCost:
         """Cost of scoring the visualizations of a unit."""
         return self._set_cost(self.n_pictures, self.job.score_functions())
 
-    def _set_cost(self, n: int, scores: Mapping[str, Score]) -> SetCost:
-        return SetCost.measured(self.job, n, [*(layer.width for layer in self.layers), self.embedding_width], scores)
+    def _set_cost(self, n: int, scores: Mapping[str, Score], evidence: Evidence = "exemplars") -> SetCost:
+        widths = [*(layer.width for layer in self.layers), self.embedding_width]
+        return SetCost.measured(self.job, n, widths, scores, evidence)
 
     def pass_seconds(self, read: Callable[[Tensor], None]) -> float:
         """Seconds to load, decode and preprocess one batch of images and to read the network on it."""
@@ -190,13 +215,20 @@ class SetCost:
         return float(np.interp(width, self.widths, self.seconds))
 
     @classmethod
-    def measured(cls, job: Job, n: int, widths: Iterable[int], scores: Mapping[str, Score]) -> SetCost:
+    def measured(
+        cls,
+        job: Job,
+        n: int,
+        widths: Iterable[int],
+        scores: Mapping[str, Score],
+        evidence: Evidence = "exemplars",
+    ) -> SetCost:
         """Measures it on sets of n noise vectors, on which clustering converges slowly."""
         widths = set(widths)
         ends = sorted({min(widths), max(widths)})
         generator = np.random.default_rng(0)
-        n_values = _scored(scores, list(_noise(job, n, ends[0], WARMING_SETS, generator)))
-        sets = [list(_noise(job, n, width, MEASURED_SETS, generator)) for width in ends]
+        n_values = _scored(scores, list(_noise(job, evidence, (n, ends[0]), WARMING_SETS, generator)))
+        sets = [list(_noise(job, evidence, (n, width), MEASURED_SETS, generator)) for width in ends]
         durations = [once(partial(_scored, scores, samples)) / MEASURED_SETS for samples in sets]
         return cls(ends, durations, n_values)
 
@@ -207,8 +239,11 @@ def _scored(scores: Mapping[str, Score], samples: Sequence[Sample]) -> int:
     return max(sum(1 for _ in values_of(scores, sample)) for sample in samples)
 
 
-def _noise(job: Job, n: int, width: int, count: int, generator: np.random.Generator) -> Iterator[Sample]:
+def _noise(
+    job: Job, evidence: Evidence, shape: tuple[int, int], count: int, generator: np.random.Generator
+) -> Iterator[Sample]:
     """Random vectors of two classes, whitened with as many random axes as a scan uses at most."""
+    n, width = shape
     axes = generator.standard_normal((width, min(width, COMPONENTS))).astype(np.float32)
     for seed in range(count):
         yield Sample(
@@ -216,6 +251,7 @@ def _noise(job: Job, n: int, width: int, count: int, generator: np.random.Genera
             np.zeros(n, dtype=np.float32),
             0.0,
             0.0,
+            evidence=evidence,
             max_clusters=job.score.max_clusters,
             restarts=job.score.restarts,
             seed=seed,

@@ -62,7 +62,6 @@ def _call(graph: fx.GraphModule, layer: str) -> fx.Node | None:
 
 def _reads_positions(module: nn.Module) -> bool:
     """Whether each position of the output is a linear function of the input at the same position alone."""
-    if isinstance(module, nn.Linear):
-        return True
-    is_conv = isinstance(module, nn.Conv1d | nn.Conv2d) and module.groups == 1
-    return is_conv and all(size == 1 for size in (*module.kernel_size, *module.stride))
+    if isinstance(module, nn.Conv1d | nn.Conv2d):
+        return module.groups == 1 and all(size == 1 for size in (*module.kernel_size, *module.stride))
+    return isinstance(module, nn.Linear)

@@ -24,6 +24,9 @@ def cost(outlook: Outlook) -> PlanRow:
     for layer, n in zip(outlook.layers, of_layer, strict=True):
         pictured = min(n, layer.n_null_visualized)
         rows += (n + pictured) * set_cost.n_values
+        if outlook.second_layers and n:
+            rows += n * outlook.second_cost.n_values
+            time_ += n * outlook.second_cost.of(layer.width)
         time_ += n * set_cost.of(layer.width)
         time_ += pictured * outlook.picture_cost.of(outlook.embedding_width) if pictured else 0.0
     held = evidence_held(outlook) + (_pool_held(outlook) if pooled else 0)

@@ -34,7 +34,7 @@ def cost(outlook: Outlook) -> PlanRow:
 def _collecting_seconds(outlook: Outlook) -> float:
     """Seconds of one batch, ranked after each batch; a scan ranks less often."""
     names = [layer.point.layer for layer in outlook.layers]
-    reader = Reader(outlook.reader.network, names, dict(zip(names, map(_readouts, outlook.layers), strict=True)))
+    reader = Reader(outlook.reader.network, names, dict(zip(names, map(random_readouts, outlook.layers), strict=True)))
     device, k = reader.network.device, outlook.job.collect.k
     tallies = [LayerPeakTally(point.n_channels, k=k, layer=point.layer, device=device) for point in reader.points]
 
@@ -45,7 +45,7 @@ def _collecting_seconds(outlook: Outlook) -> float:
     return outlook.pass_seconds(lambda inputs: reader.read_peaks(inputs, count))
 
 
-def _readouts(layer: LayerOutlook) -> dict[str, Readout]:
+def random_readouts(layer: LayerOutlook) -> dict[str, Readout]:
     """Random directions, as many as the virtual units of the layer have."""
     readouts: dict[str, Readout] = {}
     generator = torch.Generator().manual_seed(0)

@@ -21,6 +21,7 @@ class _ScoreCounts(NamedTuple):
     Args:
         units: real units, controls and planted units.
         crops: real units that are scored again with embedded crops.
+        second: units that are scored with their deflated evidence.
         visualized: units that are scored with their visualizations.
         scores: rows of `scores`.
         matches: rows of `matches`.
@@ -29,6 +30,7 @@ class _ScoreCounts(NamedTuple):
 
     units: int
     crops: int
+    second: int
     visualized: int
     scores: int
     matches: int
@@ -45,6 +47,7 @@ def cost(outlook: Outlook) -> PlanRow:
         shards += sum(math.ceil(n / outlook.job.score.units_per_shard) for n in layer.scored)
         rows += counts.scores + counts.matches + counts.clusters
         bytes_ += counts.scores * SCORE_BYTES + counts.matches * MATCH_BYTES + counts.clusters * CLUSTER_BYTES
+        time_ += counts.second * outlook.second_cost.of(layer.width) if counts.second else 0.0
         time_ += counts.units * unit_cost.of(layer.width) + counts.crops * unit_cost.of(outlook.embedding_width)
         time_ += counts.visualized * outlook.picture_cost.of(outlook.embedding_width) if counts.visualized else 0.0
     time_ += rows * WRITING_S + shards * READING_S
@@ -59,11 +62,14 @@ def _counts(outlook: Outlook, layer: LayerOutlook) -> _ScoreCounts:
     nulls = int("null" in layer.virtual and "layer" in job.calibrate.nulls)
     nulls += outlook.n_pooled_nulls if layer.space == "image" else 0
     per_unit = n_values + max(0, nulls - 1) * len(outlook.calibrated) + nulls * (1 + len(PSI) * PSI_ROWS)
+    second = units if outlook.second_layers else 0
+    of_second = second * (1 + outlook.second_cost.n_values) if second else 0
     return _ScoreCounts(
         units,
         crops,
+        second,
         visualized,
-        scores=units * per_unit + crops * n_values + visualized * per_unit,
-        matches=(units + visualized) * nulls,
-        clusters=(units + crops) * outlook.n + visualized * job.visualize.max_images,
+        scores=units * per_unit + crops * n_values + visualized * per_unit + of_second,
+        matches=(units + visualized) * nulls + second,
+        clusters=(units + crops) * outlook.n + 2 * second * job.n_half + visualized * job.visualize.max_images,
     )
