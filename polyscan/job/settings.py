@@ -203,6 +203,9 @@ class PictureSettings(Settings):
     per_cluster: int = Field(
         6, ge=0, le=256, description="strongest exemplars of each cluster that are shown in any case"
     )
+    second: int = Field(
+        8, ge=0, le=256, description="images shown of those that a unit's main meaning leaves unexplained; 0: none"
+    )
     visualizations: int = Field(6, ge=0, le=256, description="visualizations shown; 0: none")
     visualization_px: int = Field(128, ge=16, le=512, description="side of a visualization in the picture")
     units_per_shard: int = Field(128, ge=1, description="units per shard")

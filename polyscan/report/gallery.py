@@ -122,14 +122,15 @@ class RunGallery:
             clusters=_by_channel(clusters[clusters["is_main"]], "item"),
             visualizations=_by_channel(visualizations, "index"),
             visualization_clusters=_by_channel(clusters[clusters["evidence"] == "visualizations"], "item"),
+            second=_by_channel(self._exemplars(layer, "second_exemplars"), "rank"),
             begun=_by_channel(begun, "index"),
             tiles=_by_channel(self.run.unit_rows("tiles", layer), "item"),
             names=_by_channel(self.run.unit_rows("names", layer), "rank"),
         )
 
-    def _exemplars(self, layer: str) -> pd.DataFrame:
+    def _exemplars(self, layer: str, table: str = "exemplars") -> pd.DataFrame:
         """Exemplars of the layer's units, each with the path and label of its image."""
-        exemplars = self.run.unit_rows("exemplars", layer, ["channel", "rank", "image", "activation"])
+        exemplars = self.run.unit_rows(table, layer, ["channel", "rank", "image", "activation"])
         origins = self._origins[self._images.get_indexer(pd.Index(exemplars["image"]))]
         exemplars["origin"] = pd.Series(origins, index=exemplars.index, dtype=object)
         return exemplars

@@ -34,6 +34,7 @@ class LayerEvidence:
         clusters: item, cluster, cluster_bic, x and y of the exemplars in the space where they are compared.
         visualizations: index, activation, mean_distance, n_counted and stop.
         visualization_clusters: item and cluster_bic.
+        second: rank, activation, unexplained and origin of the images that main readouts leave unexplained.
         begun: index, n_exemplars and activation of images that were started from means of exemplars.
         tiles: evidence, item and box of each picture in the sprite.
         names: cluster, rank, name, kind and similarity.
@@ -43,6 +44,7 @@ class LayerEvidence:
     clusters: Groups
     visualizations: Groups
     visualization_clusters: Groups
+    second: Groups
     begun: Groups
     tiles: Groups
     names: Groups
@@ -86,9 +88,11 @@ def exemplar_plane(row: MapRow, evidence: LayerEvidence) -> Plane | None:
 
 
 def panels_of(row: MapRow, evidence: LayerEvidence) -> list[Panel]:
-    """The panels of a live unit: exemplars, visualizations if it has any, and those started from exemplars."""
+    """The panels of a live unit: exemplars and, if it has any, what is left unexplained, and visualizations."""
     channel = int(row["channel"])
     panels = [exemplar_panel(row, evidence)]
+    if channel in evidence.second:
+        panels.append(second_panel(row, evidence))
     if channel in evidence.visualizations:
         panels.append(visualization_panel(row, evidence))
     if channel in evidence.begun:
@@ -112,6 +116,26 @@ def exemplar_panel(row: MapRow, evidence: LayerEvidence) -> Panel:
     grouped = _clusters(items, labels, boxes=boxes, captions=captions, titles=titles, names=names)
     facts = [(label, number_text(float(row[name]))) for name, label in PARTS if name in row]
     return Panel("exemplars", len(items), facts, grouped)
+
+
+def second_panel(row: MapRow, evidence: LayerEvidence) -> Panel:
+    """The images that the unit's main meaning explains least, with the second test's numbers."""
+    channel = int(row["channel"])
+    rows = evidence.second[channel]
+    boxes = evidence.boxes(channel, "deflated")
+    tiles = [
+        Tile(*boxes[rank], number_text(activation), str(origin))
+        for rank, activation, origin in _lines(rows, "rank", "activation", "origin")
+        if rank in boxes
+    ]
+    numbers = (
+        ("strength beside the main meaning", "second_strength"),
+        ("separation from it", "second_separation"),
+        ("p", "second_p"),
+        ("q", "second_q"),
+    )
+    facts = [(label, number_text(float(row[name]))) for label, name in numbers if name in row]
+    return Panel("deflated", len(rows["rank"]), facts, [Cluster(len(rows["rank"]), tiles)])
 
 
 def visualization_panel(row: MapRow, evidence: LayerEvidence) -> Panel:

@@ -46,8 +46,9 @@ class Worker:
         """Sprites of one range of units; a unit without pictures has no sprite."""
         layer, channels = self.order.within_layer(shard.start, shard.stop)
         items = self._crops(layer.name, channels)
-        for channel, more in self._visualizations(layer.name, channels).items():
-            items.setdefault(channel, []).extend(more)
+        for others in (self._second(layer.name, channels), self._visualizations(layer.name, channels)):
+            for channel, more in others.items():
+                items.setdefault(channel, []).extend(more)
         sprites = {channel: sprite([item.picture for item in items[channel]]) for channel in sorted(items)}
         return {"sprites": _sprite_columns(layer.name, sprites), "tiles": _tile_columns(layer.name, items, sprites)}
 
@@ -63,6 +64,17 @@ class Worker:
         rows = self._strongest(rows, "cluster", self.job.picture.crops, self.job.picture.per_cluster)
         pictures = self.run.thumbnails(rows["crop"].to_numpy(np.int64))
         return _by_unit("exemplars", rows, pictures, side)
+
+    def _second(self, layer: str, channels: range) -> dict[int, list[SpriteItem]]:
+        """The images that a unit's main meaning explains least, by unit."""
+        side, most = self.job.embed.thumbnail_px, self.job.picture.second
+        if not side or not most:
+            return {}
+        rows = self.run.unit_rows("second_exemplars", layer, ["channel", "rank", "crop"], channels=channels)
+        rows = rows[rows["rank"] < most].rename(columns={"rank": "item"})
+        rows = rows.sort_values(["channel", "item"], kind="stable")
+        pictures = self.run.thumbnails(rows["crop"].to_numpy(np.int64))
+        return _by_unit("deflated", rows, pictures, side)
 
     def _visualizations(self, layer: str, channels: range) -> dict[int, list[SpriteItem]]:
         """Visualizations, then those started from exemplars, by unit."""

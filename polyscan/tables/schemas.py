@@ -292,7 +292,7 @@ TABLES: dict[str, Table] = {
         )),
         Table("tiles", "picture", 1, "picture in a unit's sprite", (
             LAYER, CHANNEL,
-            Column("evidence", "string", "", "`exemplars`, `visualizations` or `data_visualizations`"),
+            Column("evidence", "string", "", "`exemplars`, `deflated`, `visualizations` or `data_visualizations`"),
             Column("item", "int32", "", "rank of the exemplar, index of the visualization"),
             Column("left", "int32", "px", "left edge of the picture in the sprite"),
             Column("top", "int32", "px", "top edge of the picture in the sprite"),

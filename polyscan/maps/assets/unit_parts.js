@@ -4,10 +4,11 @@
   const polyscan = (window.polyscan = window.polyscan || {});
   const { element, numberText, countText } = polyscan;
   const CLUSTERS = "n_clusters";
-  const SIDES = { exemplars: 96, visualizations: 128, "begun-from-exemplars": 128 }; // CSS pixels of a picture's longer side
-  const PREFIXES = { exemplars: "", visualizations: "V", "begun-from-exemplars": "M" };
+  const SIDES = { exemplars: 96, deflated: 96, visualizations: 128, "begun-from-exemplars": 128 }; // CSS pixels of a picture's longer side
+  const PREFIXES = { exemplars: "", deflated: "R", visualizations: "V", "begun-from-exemplars": "M" };
   const TITLES = {
     exemplars: "Exemplars",
+    deflated: "What its main meaning leaves unexplained",
     visualizations: "Visualizations",
     "begun-from-exemplars": "Visualizations started from exemplars",
   };

@@ -34,6 +34,7 @@ TILE, APART, MORE_APART = 0.65, 0.06, 0.16
 GLYPHS = "●■▲◆▼"
 LETTERS = "ABCDEFGHIJ"
 HEADINGS = {
+    "deflated": "what the main meaning leaves unexplained",
     "visualizations": "visualizations",
     "begun-from-exemplars": "visualizations started from means of exemplars",
 }

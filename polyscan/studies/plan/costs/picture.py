@@ -41,14 +41,16 @@ def sprite_bytes(outlook: Outlook) -> float:
 def _crops(outlook: Outlook) -> int:
     """Tiles of the strongest crops of a unit."""
     job = outlook.job
-    return min(job.picture.crops, outlook.n) if job.embed.thumbnail_px else 0
+    second = min(job.picture.second, job.n_half) if outlook.second_layers else 0
+    return min(job.picture.crops, outlook.n) + second if job.embed.thumbnail_px else 0
 
 
 def _most_crops(outlook: Outlook) -> int:
     """Tiles of a unit, if none of the strongest crops of its clusters is among its own strongest."""
     job = outlook.job
     most = job.picture.crops + MOST_PARTS * job.picture.per_cluster if job.picture.crops else 0
-    return min(most, outlook.n) * (job.embed.thumbnail_px > 0)
+    second = min(job.picture.second, job.n_half) if outlook.second_layers else 0
+    return (min(most, outlook.n) + second) * (job.embed.thumbnail_px > 0)
 
 
 def _most_visualizations(outlook: Outlook) -> int:
