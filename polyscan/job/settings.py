@@ -28,7 +28,9 @@ class SurveySettings(Settings):
     )
     planted: int = Field(40, ge=0, description="planted units per layer and kind, which measure its power")
     plants: tuple[str, ...] = Field(
-        ("planted",), description="kinds of planted units; `planted`: pairs of controls; `validate` uses all kinds"
+        ("planted", "random"),
+        description="kinds of planted units; `planted`: pairs of controls; `random`: random directions of the layer, "
+        "which stand beside every number of units; `validate` uses all kinds",
     )
     space: Literal["auto", "image", "next", "own"] = Field(
         "auto",
