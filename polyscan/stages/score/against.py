@@ -139,7 +139,7 @@ def _separation(values: pd.DataFrame, null: NullTable, match: Match) -> pd.DataF
     if match == "regression":
         p, is_fitted = _with_tail(p, fit.standardised(statistic, clarity), fit.residuals)
     mean, sd = fit.mean(clarity), fit.sd(clarity)
-    exact = _exact_p(values, null)
+    exact = exact_p(values, null)
     rows = _rows("separation", null.name, values.index, statistic, null_mean=mean, null_sd=sd, p=p, p_exact=exact.p)
     return rows.assign(is_extrapolated=is_fitted, n_exact=exact.n_sets)
 
@@ -151,7 +151,7 @@ class ExactP(NamedTuple):
     n_sets: int
 
 
-def _exact_p(values: pd.DataFrame, null: NullTable) -> ExactP:
+def exact_p(values: pd.DataFrame, null: NullTable) -> ExactP:
     """The separation's p with curves that were fitted on some null sets, counted among others.
 
     Units and the null sets that they are counted among go through the same function, which depends on neither. So for a
