@@ -1,12 +1,12 @@
 """`python -m benchmarks.mixtures RUN ...`: false discovery rates and "at least N" on units whose truth is known.
 
 RUN is a finished run of `polyscan validate`. A mixture is made of its virtual units: in every other layer a tenth are
-planted pairs, all others are single-concept controls. For each way to a q it prints, at q <= .05 and <= .1, the mean over
-mixtures of the share of false calls among all calls (FDP; 0 if nothing is called) and of the planted pairs called
+planted pairs, all others are single-concept controls. For each way to a q it prints, at q <= .05 and <= .1, the mean
+over mixtures of the share of false calls among all calls (FDP; 0 if nothing is called) and of the planted pairs called
 (power); then in how many mixtures "at least N" lies above the truth, and how far below it N is.
 
-Each mixture draws its units anew, and which null sets the exact p counts among. All mixtures of a run share its read-outs
-and its units, so they agree more than mixtures of different runs would: give several runs with different seeds.
+Each mixture draws its units anew, and which null sets the exact p counts among. All mixtures of a run share its
+readouts, so they agree more than mixtures of different runs would: give several runs with different seeds.
 """
 
 from __future__ import annotations
@@ -140,7 +140,9 @@ def main() -> None:
         mixtures = [mixture(layers, generator) for _ in range(max(args.mixtures, args.bounds))]
         rows = pd.DataFrame([row for units in mixtures[: args.mixtures] for row in shares(units)])
         table = rows.groupby(["from", "q", "level"], sort=False)[["fdp", "power"]].mean().unstack("level").round(3)
-        print(f"{address}: {len(layers)} layers, {len(mixtures[0])} units, {args.mixtures} mixtures\n{table.to_string()}")
+        print(
+            f"{address}: {len(layers)} layers, {len(mixtures[0])} units, {args.mixtures} mixtures\n{table.to_string()}"
+        )
         found = pd.DataFrame([bounds(units, generator) for units in mixtures[: args.bounds]])
         for name in ("envelope", "closed testing"):
             above = wilson_interval(int((found[name] > found["truth"]).sum()), len(found))

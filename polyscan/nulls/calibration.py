@@ -134,10 +134,10 @@ def matched(
     return p
 
 
-def counted(
-    value: Float[np.ndarray, " u"], null: Float[np.ndarray, " b"], *, tail: Tail
-) -> Float64[np.ndarray, " u"]:
-    """p = (b + 1) / (B + 1), b of the B null values at least as extreme; NaN where value is NaN, and for the tail "none".
+def counted(value: Float[np.ndarray, " u"], null: Float[np.ndarray, " b"], *, tail: Tail) -> Float64[np.ndarray, " u"]:
+    """The p of each value by counting: (b + 1) / (B + 1), b of the B null values at least as extreme.
+
+    NaN where value is NaN, and for the tail "none".
 
     Raises:
         ValueError: if `tail` is unknown, `null` is empty or one of its values is NaN.

@@ -1,4 +1,4 @@
-"""Lower bounds on how many units are not null, which hold whatever set of units is looked at, and however it was chosen.
+"""Lower bounds on how many units are not null, which hold for every set of units, however it was chosen.
 
 The p-values must be conformal: p = (1 + #{calibration scores at least as extreme}) / (1 + B), the same B calibration
 scores for all units of a group, units and calibration scores exchangeable under the null, groups independent of each
@@ -11,7 +11,8 @@ are ranks among scores in random order. Two bounds, each valid for every set of 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -108,14 +109,16 @@ class Envelope:
         if len(of_all) != self.n:
             raise ValueError(f"the envelope is for {self.n} units, got {len(of_all)} p-values")
         counts = np.searchsorted(np.sort(of_all), self.thresholds * (1 + 1e-12), "right")
-        least = _ceil(np.max((counts - self.n * self.thresholds - self.excess) / (1 - self.thresholds), initial=0.0))
+        least = _ceil(
+            float(np.max((counts - self.n * self.thresholds - self.excess) / (1 - self.thresholds), initial=0.0))
+        )
         if among is None:
             return least
         of_set = np.sort(p[np.asarray(among, dtype=bool) & ~np.isnan(p)])
         counts = np.searchsorted(of_set, self.thresholds * (1 + 1e-12), "right")
         n_nulls = (self.n - least) * self.thresholds + self.excess
         of_largest = least - (self.n - len(of_set))  # those outside the set may all be among the `least`
-        return max(0, _ceil(np.max(counts - n_nulls, initial=0.0)), of_largest)
+        return max(0, _ceil(float(np.max(counts - n_nulls, initial=0.0))), of_largest)
 
 
 def closed_testing(
@@ -151,12 +154,6 @@ def closed_testing(
     sizes = np.arange(1, len(of_set) + 1)
     counts = np.searchsorted(h * of_set, sizes * level * (1 + 1e-12), "right")
     return max(0, int(np.max(1 - sizes + counts, initial=0)))
-
-
-def groups_of(p: Mapping[str, Float[np.ndarray, " u"]], n_calibration: Mapping[str, int]) -> list[Group]:
-    """The groups that have a unit with a p, from each group's p-values and its number of calibration scores."""
-    counts = {name: int((~np.isnan(values)).sum()) for name, values in p.items()}
-    return [Group(n, n_calibration[name]) for name, n in counts.items() if n]
 
 
 def _thresholds(n_calibration: int) -> Float64[np.ndarray, " t"]:
@@ -212,4 +209,4 @@ def _largest_unrejected(p: Float64[np.ndarray, " m"], level: float) -> int:
 
 def _ceil(number: float) -> int:
     """The next whole number, since a count is one; rounding errors do not add to it."""
-    return int(np.ceil(number - 1e-9))
+    return math.ceil(number - 1e-9)
