@@ -90,7 +90,9 @@ def _bounds(bounds: Bounds, layers: Sequence[LayerRow]) -> Iterator[Statement]:
         if found
     ]
     same = f" The same bound for virtual units of these layers: {', '.join(beside)}." if beside else ""
-    of_channels = " What random directions have says nothing about channels." if bounds.random else ""
+    of_channels = (
+        " A share that random directions reach as well says nothing special about channels." if bounds.random else ""
+    )
     yield Statement(
         f"At least {units.n:,} of these {units.of:,} units ({units.share:.0%}) are several (95 %): they split more "
         f"than single-concept readouts do.{same}{of_channels}",
