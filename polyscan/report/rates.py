@@ -86,6 +86,7 @@ def bounds(judged: pd.DataFrame, calibrated: pd.DataFrame) -> Bounds:
         return Bounds(None, None, None)
     rows = calibrated[calibrated["is_main"] & (calibrated["score"] == "separation") & ~calibrated["is_invalid"]]
     rows = rows[rows["p_exact"].notna() & rows["parent"].isin(judged["layer"].unique())]
-    of_role = {role: rows[rows["role"] == role].assign(layer=rows["parent"]) for role in (CONTROL, RANDOM)}
+    rows = rows.assign(layer=rows["parent"])
+    of_role = {role: rows[rows["role"] == role] for role in (CONTROL, RANDOM)}
     controls, random = (at_least(frame) if len(frame) else None for frame in of_role.values())
     return Bounds(at_least(judged), controls, random)
