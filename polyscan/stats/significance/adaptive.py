@@ -96,7 +96,7 @@ def group_benjamini_hochberg(p: PValues, groups: Groups) -> Float64[np.ndarray, 
     Source: Hu, Zhao & Zhou 2010, "False discovery rate control with groups", definition 3, with Storey's estimate.
 
     >>> group_benjamini_hochberg(np.array([0.01, 0.02, 0.03, 0.7]), np.array([0, 0, 0, 1])).round(3).tolist()
-    [0.013, 0.013, 0.013, 1.0]
+    [0.02, 0.02, 0.02, 1.0]
     """
     p = np.asarray(p, dtype=np.float64)
     weighted, n_nulls = np.full(p.shape, np.nan), 0.0
