@@ -14,7 +14,7 @@ LEVEL = 0.05
 _MORE = "its exemplars split more than those of single-concept readouts of this layer with similar homogeneity"
 VERDICTS = {
     NO_SPLIT: "its exemplars split no more than those of many single-concept readouts of this layer with similar "
-    "homogeneity; it may still answer to several things",
+    "homogeneity",
     SUGGESTIVE: f"{_MORE}, at p <= {LEVEL:g} for this unit alone; one in twenty units of one concept does so, too",
     PROBABLY: f"{_MORE}, at the run's false discovery rate for this verdict, which rests on an estimate of how many "
     "units of each layer answer to one thing",
