@@ -34,11 +34,19 @@ TAILS = {
     "none": "the score gets no p against the null",
 }
 MAP_EXTRAS = (
-    ("verdict", "string", "one, several, or why neither; see Methods. It and all below to `n_clusters` need a null"),
+    (
+        "verdict",
+        "string",
+        "from `several, certified` to `no split shown`, or why none; see Methods. All to `n_clusters` needs a null",
+    ),
     ("separation", "float64", "the statistic of the test: two tempered residuals from the null (gap and cut), in sd"),
     ("p", "float64", "p of the separation against the first of `calibrate.nulls`"),
     ("q", "float64", "q of Benjamini & Hochberg, from p over all live units"),
     ("q_by", "float64", "q of Benjamini & Yekutieli"),
+    ("q_group", "float64", "group-adaptive q of Hu, Zhao & Zhou, groups being layers; decides `probably several`"),
+    ("q_storey", "float64", "Storey's q within the layer"),
+    ("p_exact", "float64", "p with the null's curves fitted on other null sets; `at least N` is counted from it"),
+    ("n_exact", "float64", "number of null sets that `p_exact` was counted among"),
     ("embedding_null_p", "float64", "p against the embedding null, if evidence is the whole image; `_q` its q"),
     ("SCORE_p", "float64", "for each score with a tail: its own p against the first null"),
     ("match_radius", "float64", "distance in clarity to the 20th nearest null set"),

@@ -225,6 +225,7 @@ def long_rows(place: Place, channels: np.ndarray, rows: Sequence[Row], evidence:
     """Rows of `scores`, unit by unit."""
     n, many = len(channels), len(rows)
     stacked = [np.stack([one[at] for one in rows], axis=1).reshape(-1) for at in (2, 3, 4, 5)]
+    is_exact = np.tile(np.array([one[0] == "separation" for one in rows]), n)
     return {
         **named(place, np.repeat(channels, many).astype(np.int32)),
         "evidence": words(evidence, n * many),
@@ -233,8 +234,14 @@ def long_rows(place: Place, channels: np.ndarray, rows: Sequence[Row], evidence:
         "is_main": np.full(n * many, null == "layer" and is_main(place, evidence, space)),
         "score": np.tile(np.array([one[0] for one in rows], dtype=object), n),
         **dict(zip(("value", "null_mean", "null_sd", "p"), stacked, strict=True)),
+        "p_exact": np.where(is_exact, np.ceil(stacked[3] * (N_EXACT + 1)) / (N_EXACT + 1), np.nan),
         "is_extrapolated": np.zeros(n * many, dtype=bool),
+        "n_exact": np.where(is_exact, N_EXACT, 0).astype(np.int32),
     }
+
+
+N_EXACT = 640
+"""Null sets that the exact p are counted among."""
 
 
 def scores(plan: Plan, place: Place, truth: Truth) -> Columns:

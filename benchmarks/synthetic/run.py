@@ -46,7 +46,7 @@ def job_of(plan: Plan) -> Job:
         "folder": "",
         "network": {"name": "torchvision:resnet50", "weights": "IMAGENET1K_V2"},
         "images": {"source": "invented"},
-        "survey": {"readouts": NULLS, "controls": CONTROLS, "planted": PLANTED},
+        "survey": {"readouts": NULLS, "controls": CONTROLS, "planted": PLANTED, "plants": ["planted"]},
         "collect": {"k": evidence.K, "images_per_shard": IMAGES_PER_SHARD},
         "embed": {"model": EMBEDDER},
         "visualize": {"units_per_shard": 128},

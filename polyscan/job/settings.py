@@ -28,7 +28,9 @@ class SurveySettings(Settings):
     )
     planted: int = Field(40, ge=0, description="planted units per layer and kind, which measure its power")
     plants: tuple[str, ...] = Field(
-        ("planted",), description="kinds of planted units; `planted`: pairs of controls; `validate` uses all kinds"
+        ("planted", "random"),
+        description="kinds of planted units; `planted`: pairs of controls; `random`: random directions of the layer, "
+        "which stand beside every number of units; `validate` uses all kinds",
     )
     space: Literal["auto", "image", "next", "own"] = Field(
         "auto",
@@ -215,6 +217,14 @@ class ShowSettings(Settings):
     """How the maps are drawn; not part of any fingerprint."""
 
     fdr: float = Field(0.05, gt=0, lt=1, description="false discovery rate at which a unit is called several")
+    probable_fdr: float = Field(
+        0.1, gt=0, lt=1, description="false discovery rate at which a unit is called probably several"
+    )
+    probable_by: Literal["group", "storey"] = Field(
+        "group",
+        description="which q decides `probably several`: `q_group` or `q_storey`; both estimate how many units of each "
+        "layer answer to one thing",
+    )
     pictures_per_layer: int | None = Field(
         None,
         ge=0,

@@ -66,6 +66,9 @@ class LayerRow:
         space: description of the space in which its evidence is compared.
         fpr: share of its single-concept controls called several at p <= .05; None if no controls were scanned.
         power: share of its planted pairs called several at p <= .05; None if no pairs were scanned.
+        random: share of its random directions called several at p <= .05; None if none were scanned.
+        p_05: share of its units with p <= .05, among those that can be judged; None if there are none.
+        at_least: so many of these units, at least, answer to several things, at 95 %; None if unknown.
     """
 
     name: str
@@ -76,6 +79,9 @@ class LayerRow:
     space: str = ""
     fpr: Rate | None = None
     power: Rate | None = None
+    random: Rate | None = None
+    p_05: Rate | None = None
+    at_least: int | None = None
 
     @property
     def is_weak(self) -> bool:
@@ -316,8 +322,7 @@ class Atlas:
         gallery: gives the contents of the unit pages.
         notes: what is missing, and what readers of the page must know.
         verdict: for each unit its verdict, a word or phrase, or "" if it has none; empty if no unit has a verdict.
-            Verdicts that begin with "several" and the verdict "one" can be chosen on the map; units with any other
-            verdict cannot be judged.
+            Those of `network_map.GROUPS` can be chosen on the map; units with any other verdict cannot be judged.
         run: distinguishes the files of this run from those of other runs.
         associations: correlations of scores with other columns, layer by layer.
         claims: the sentences that `statement` consists of.

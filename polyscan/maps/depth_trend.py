@@ -34,7 +34,18 @@ ASIDE = 5  # pixels between a layer's units and its controls
 SLANT, NAME_LENGTH, LEFT = -60, 84, 46
 FIELDS = (
     *("column", "layer", "depth", "n", "mean", "low", "high", "q05", "q25", "q50", "q75", "q95"),
-    *("control", "control_low", "control_high", "excess", "excess_low", "excess_high", "fpr_05", "power_05"),
+    *(
+        "control",
+        "control_low",
+        "control_high",
+        "excess",
+        "excess_low",
+        "excess_high",
+        "fpr_05",
+        "power_05",
+        "random_05",
+        "at_least",
+    ),
 )
 
 
@@ -46,8 +57,9 @@ def trend_csv(points: Sequence[TrendPoint], layers: Sequence[LayerRow]) -> bytes
     writer.writerow(FIELDS)
     for point in points:
         layer = rows.get(point.layer)
-        rates = (layer.fpr, layer.power) if layer else (None, None)
+        rates = (layer.fpr, layer.power, layer.random) if layer else (None, None, None)
         shares = [rate.share if rate else math.nan for rate in rates]
+        shares.append(math.nan if layer is None or layer.at_least is None else layer.at_least)
         numbers = (point.mean, point.low, point.high, *point.quantiles, *ends(point.control), *ends(point.excess))
         known = [repr(float(number)) if math.isfinite(number) else "" for number in (*numbers, *shares)]
         writer.writerow([point.column, as_text(point.layer), point.depth, point.n, *known])

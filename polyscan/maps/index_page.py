@@ -17,6 +17,10 @@ MOST_RANKED = 20
 RANKED_COLUMNS = 5
 
 
+PROOF = ("space", "fpr", "power", "p_05", "random")
+"""What the table of layers shows of each layer if any layer has it."""
+
+
 def index_page(atlas: Atlas) -> bytes:
     """The front page."""
     names = [layer.name for layer in atlas.layers]
@@ -31,7 +35,8 @@ def index_page(atlas: Atlas) -> bytes:
         "table": layer_table(atlas, places),
         "flat": flat_words(atlas),
         "weak": any(layer.is_weak for layer in atlas.layers),
-        "shown": {name: any(getattr(layer, name) for layer in atlas.layers) for name in ("space", "fpr", "power")},
+        "shown": {name: any(getattr(layer, name) for layer in atlas.layers) for name in PROOF}
+        | {"at_least": any(layer.at_least is not None for layer in atlas.layers)},
         "has_q": bool(len(atlas.q)),
         "named": bool(len(atlas.names)),
         "data": map_data(atlas, places),

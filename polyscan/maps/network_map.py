@@ -19,7 +19,9 @@ MOST_STEPS = 10  # most colours of a scale of counts; larger counts share the la
 CLIP_PERCENT = (1.0, 99.0)
 LOW_Q = 0.05  # the choice "q below .05" in the map's menu shows units below it
 CHANCES = (1.0, 0.1, 0.05, 0.01, 0.001)  # ticks of a scale of p, which runs from the first to the last
-SEVERAL, ONE, UNJUDGED = "several", "one", "unjudged"
+SEVERAL, UNJUDGED = "several", "unjudged"
+GROUPS = {"probably several": "probable", "suggestive": "suggestive", "no split shown": "none"}
+"""The choices in the map's menu by verdict; verdicts that begin with "several" are one choice, all others another."""
 COUNT_TYPES = (np.dtype(np.uint8), np.dtype(np.uint16), np.dtype(np.int32))
 
 # Thirty-one points of viridis (van der Walt & Smith 2015, CC0); the colours between them are interpolated.
@@ -164,12 +166,10 @@ def ends(mean: Mean | None) -> tuple[float, float, float]:
 def verdict_group(word: str) -> str:
     """The choice in the map's menu that shows units with this verdict.
 
-    >>> verdict_group("several, certified"), verdict_group("one"), verdict_group("off range"), verdict_group("")
-    ('several', 'one', 'unjudged', 'unjudged')
+    >>> verdict_group("several, certified"), verdict_group("no split shown"), verdict_group("off range")
+    ('several', 'none', 'unjudged')
     """
-    if word.startswith(SEVERAL):
-        return SEVERAL
-    return ONE if word == ONE else UNJUDGED
+    return SEVERAL if word.startswith(SEVERAL) else GROUPS.get(word, UNJUDGED)
 
 
 def packed_verdicts(verdicts: Sequence[str]) -> dict[str, Any] | None:

@@ -134,6 +134,24 @@ def matched(
     return p
 
 
+def counted(value: Float[np.ndarray, " u"], null: Float[np.ndarray, " b"], *, tail: Tail) -> Float64[np.ndarray, " u"]:
+    """The p of each value by counting: (b + 1) / (B + 1), b of the B null values at least as extreme.
+
+    NaN where value is NaN, and for the tail "none".
+
+    Raises:
+        ValueError: if `tail` is unknown, `null` is empty or one of its values is NaN.
+
+    >>> counted(np.array([2.0, np.nan]), np.array([0.0, 1.0, 2.0]), tail="upper").tolist()
+    [0.5, nan]
+    """
+    _check_tail(tail)
+    null = np.sort(np.asarray(null, dtype=np.float64))
+    if not len(null) or np.isnan(null).any():
+        raise ValueError(f"p needs null values, got {len(null)}, {int(np.isnan(null).sum())} of them NaN")
+    return _p(np.asarray(value, dtype=np.float64), null, tail)
+
+
 def match_radius(
     clarity: Float[np.ndarray, " u"], null_clarity: Float[np.ndarray, " b"], *, nearest: int = LEAST_SETS
 ) -> Float64[np.ndarray, " u"]:

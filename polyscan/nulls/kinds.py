@@ -125,7 +125,8 @@ KINDS: dict[str, Kind] = {
     "far": Kind(_pairs(1.0, 1.0), CHANNELS, 2, "the larger of two of the layer's units that rarely respond together"),
     "near": Kind(_alike, CHANNELS, 2, "the larger of two of the layer's units that often respond together"),
 }
-"""Kinds by the role of their units; `planted` measures each layer's power, the others are for `validate`."""
+"""Kinds by the role of their units; `planted` measures each layer's power, `random` is what channels are compared with,
+the others are for `validate`."""
 
 
 def planted(kind: str, sources: Mapping[str, Sources], count: int, generator: np.random.Generator) -> list[Plant]:

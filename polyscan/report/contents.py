@@ -14,13 +14,13 @@ from polyscan.maps.atlas import Atlas, LayerRow, MapColumn, Rate
 from polyscan.report.associations import associations
 from polyscan.report.gallery import RunGallery
 from polyscan.report.notes import notes
-from polyscan.report.rates import Rates, layer_rates
-from polyscan.report.statements import statements
+from polyscan.report.rates import LEVEL, Rates, bounds, layer_rates
+from polyscan.report.statements import judged_units, statements
 from polyscan.report.trend import LOW_Q_SHARE, depth_trend, low_q_shares
 from polyscan.report.verdicts import VERDICTS
 from polyscan.run import Run
 from polyscan.scores import SCORES
-from polyscan.stats.significance import Interval
+from polyscan.stats.significance import Interval, wilson_interval
 from polyscan.units import REAL
 
 MEANINGS = {verdict.replace("_", " "): f"{meaning}." for verdict, meaning in VERDICTS.items()}
@@ -33,9 +33,9 @@ def atlas_of(job: Job, run: Run, frame: pd.DataFrame, calibrated: pd.DataFrame) 
     table = run.layer_table()
     table = table[table["role"] == REAL]
     columns = list(columns_of(frame))
-    layers = list(_layer_rows(table, frame, layer_rates(calibrated)))
+    layers = list(_layer_rows(table, frame, layer_rates(calibrated), calibrated))
     trend = [*depth_trend(job, frame, layers, columns, calibrated), *low_q_shares(frame, layers)]
-    claims = list(statements(job, frame, layers, trend))
+    claims = list(statements(job, frame, layers, trend, bounds(judged_units(frame), calibrated)))
     return Atlas(
         title=job.show.title or " · ".join(filter(None, (job.network.name, _short_weights(job)))),
         facts=_facts(job, run, frame),
@@ -81,14 +81,30 @@ def run_id(run: Run) -> str:
     return hashlib.sha256(fingerprints.encode()).hexdigest()[:16]
 
 
-def _layer_rows(table: pd.DataFrame, frame: pd.DataFrame, rates: Mapping[str, Rates]) -> Iterator[LayerRow]:
+def _layer_rows(
+    table: pd.DataFrame, frame: pd.DataFrame, rates: Mapping[str, Rates], calibrated: pd.DataFrame
+) -> Iterator[LayerRow]:
     dead = frame.groupby("layer")["is_dead"].sum()
+    judged = {str(layer): rows for layer, rows in judged_units(frame).groupby("layer")}
     for _, row in table.iterrows():
         name = str(row["layer"])
         measured = rates.get(name, Rates(None, 0, None, 0))
-        counts = (int(row["depth"]), int(row["n_units"]), int(dead[name]))
-        fpr, power = _rate(measured.fpr, measured.n_controls), _rate(measured.power, measured.n_planted)
-        yield LayerRow(name, *counts, str(row["readout"]), _shown_space(row), fpr, power)
+        units = judged.get(name, frame[:0])
+        n_small = int((units["p"] <= LEVEL).sum()) if len(units) else 0
+        bound = bounds(units, calibrated[:0]).units if len(units) else None
+        yield LayerRow(
+            name,
+            int(row["depth"]),
+            int(row["n_units"]),
+            int(dead[name]),
+            str(row["readout"]),
+            _shown_space(row),
+            fpr=_rate(measured.fpr, measured.n_controls),
+            power=_rate(measured.power, measured.n_planted),
+            random=_rate(measured.random, measured.n_random),
+            p_05=_rate(wilson_interval(n_small, len(units)), len(units)) if len(units) else None,
+            at_least=bound.n if bound else None,
+        )
 
 
 def _shown_space(row: pd.Series) -> str:
@@ -117,6 +133,16 @@ LABELS: Mapping[str, tuple[str, str]] = {
         "probability of a separation this large in single-concept readouts of this layer with similar homogeneity",
     ),
     "q": ("q", "false discovery rate at which the unit is called several (Benjamini & Hochberg)"),
+    "q_group": (
+        "q, group-adaptive",
+        "false discovery rate that uses an estimate of how many units of each layer answer to one thing "
+        "(Hu, Zhao & Zhou)",
+    ),
+    "q_storey": ("q, Storey by layer", "the same for each layer alone (Storey)"),
+    "p_exact": (
+        "p, exact",
+        'as p, with the null\'s curves fitted on other null sets; what "at least N" is counted from',
+    ),
     "n_clusters": ("clusters", "1 unless the unit is called several, else 2 to 5, chosen by silhouette"),
     "psi": (
         "PSI",
@@ -158,7 +184,7 @@ LABELS: Mapping[str, tuple[str, str]] = {
 }
 KEY = frozenset(("separation", "gap", "p", "q", "n_clusters", "psi", "psi_s", "psi_q", "psi_d"))
 COUNTS = frozenset(("n_clusters", "semanticity_k", "visualizations_semanticity_k", "visualizations_semanticity_i"))
-CHANCES = frozenset(("p", "q", "psi_p", "dip_p"))
+CHANCES = frozenset(("p", "p_exact", "q", "q_group", "q_storey", "psi_p", "dip_p"))
 
 
 def columns_of(frame: pd.DataFrame) -> Iterator[MapColumn]:

@@ -90,7 +90,7 @@ class RunGallery:
         """What the unit lacks, and why; unit pages place each sentence by the word null, visualizations or pictures."""
         if null is None:
             yield (
-                "No null is valid for this unit, so it is called neither one nor several."
+                "No null is valid for this unit, so it is not judged."
                 if self.job.calibrate.nulls
                 else "No null: this run has no null, so scores are not calibrated."
             )

@@ -9,6 +9,7 @@ import pandas as pd
 from polyscan.job import Job
 from polyscan.nulls.null_sets import LAYER_REACHES, allowed
 from polyscan.report.verdicts import VERDICTS
+from polyscan.results.tiers import NO_SPLIT
 from polyscan.run import Run
 
 FEW = 20
@@ -61,4 +62,4 @@ def _on_null(job: Job, frame: pd.DataFrame) -> Iterator[str]:
             f"There are few images, so null sets reach down only to the top {reaches[-1]} x {job.collect.k} of them; "
             "less homogeneous units are off range."
         )
-    yield f"One means: {VERDICTS['one']}, in this space. It does not prove that the unit answers to only one thing."
+    yield f"No split shown means: {VERDICTS[NO_SPLIT]}. It does not prove that the unit answers to only one thing."

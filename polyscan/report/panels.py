@@ -65,7 +65,7 @@ class LayerEvidence:
 def shown_labels(row: MapRow, clusters: UnitRows) -> tuple[Labels, bool]:
     """The exemplars' clusters as they are shown, and whether these are the best by silhouette, which have names."""
     n_clusters = float(row.get("n_clusters", np.nan))
-    return shown_clusters(n_clusters, clusters["cluster"], clusters["cluster_bic"]), n_clusters > 1
+    return shown_clusters(n_clusters, clusters["cluster"], clusters["cluster_bic"]), not np.isnan(n_clusters)
 
 
 def by_size(labels: Labels) -> list[tuple[int, int]]:
@@ -101,7 +101,7 @@ def panels_of(row: MapRow, evidence: LayerEvidence) -> list[Panel]:
 
 
 def exemplar_panel(row: MapRow, evidence: LayerEvidence) -> Panel:
-    """Exemplars in one cluster, unless the unit is called several; in the clusters of BIC if the unit has no null."""
+    """Exemplars in their best clusters, whatever the verdict; in the clusters of BIC if the unit has no null."""
     channel = int(row["channel"])
     exemplars, clusters = evidence.exemplars[channel], evidence.clusters.get(channel)
     if clusters is None:
@@ -202,7 +202,7 @@ def _clusters(
 
 
 def _names(channel: int, evidence: LayerEvidence, *, is_best: bool) -> dict[int, list[tuple[str, str]]]:
-    """Names by cluster if the unit is called several, else names of all exemplars as cluster 0."""
+    """Names by cluster for the best clusters, else names of all exemplars as cluster 0."""
     rows = evidence.names.get(channel)
     if rows is None:
         return {}

@@ -1,4 +1,4 @@
-"""Error rate and power of each layer: shares of its single-concept controls and planted pairs called several."""
+"""What each layer's virtual units show: error rate, power, and the same numbers for random directions."""
 
 from __future__ import annotations
 
@@ -9,26 +9,33 @@ import pandas as pd
 from jaxtyping import Float64
 
 from polyscan.maps.atlas import LEAST_POWER
+from polyscan.results.at_least import AtLeast, at_least
 from polyscan.stats.significance import Interval, wilson_interval
 
 LEVEL = 0.05
+CONTROL, PLANTED, RANDOM = "control", "planted", "random"
+"""Roles of virtual units."""
 
 
 @dataclass(frozen=True)
 class Rates:
-    """Error rate and power of one layer at p <= .05; None if it has no such units.
+    """Shares of one layer's virtual units at p <= .05; None if it has no such units.
 
     Args:
         fpr: share of its controls, which have one concept, that are called several.
         n_controls: number of controls with a p.
         power: share of its planted pairs that are called several.
         n_planted: number of planted pairs with a p.
+        random: share of its random directions that are called several; what channels are compared with.
+        n_random: number of random directions that can be judged.
     """
 
     fpr: Interval | None
     n_controls: int
     power: Interval | None
     n_planted: int
+    random: Interval | None = None
+    n_random: int = 0
 
     @property
     def is_weak(self) -> bool:
@@ -39,6 +46,8 @@ class Rates:
 def layer_rates(calibrated: pd.DataFrame, score: str = "separation") -> dict[str, Rates]:
     """Rates of each layer by its name, from the main rows of its virtual units."""
     rows = calibrated[calibrated["is_main"] & (calibrated["score"] == score) & calibrated["p"].notna()]
+    # Random directions stand beside channels, of which only those are counted that can be judged.
+    rows = rows[(rows["role"] != RANDOM) | ~rows["is_invalid"]]
     p_values: dict[tuple[str, str], Float64[np.ndarray, " u"]] = {
         (str(layer), str(role)): p.to_numpy(np.float64) for (layer, role), p in rows.groupby(["parent", "role"])["p"]
     }
@@ -48,4 +57,36 @@ def layer_rates(calibrated: pd.DataFrame, score: str = "separation") -> dict[str
         return (wilson_interval(int((p <= LEVEL).sum()), len(p)), len(p)) if len(p) else (None, 0)
 
     layers = dict.fromkeys(layer for layer, _ in p_values)
-    return {layer: Rates(*share(layer, "control"), *share(layer, "planted")) for layer in layers}
+    return {layer: Rates(*share(layer, CONTROL), *share(layer, PLANTED), *share(layer, RANDOM)) for layer in layers}
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """At least how many are several, at 95 %: of the units that can be judged, and of virtual units of the same layers.
+
+    Args:
+        units: of the run's or the layer's channels; None if they have no exact p.
+        controls: of single-concept controls; None if there are none.
+        random: of random directions.
+    """
+
+    units: AtLeast | None
+    controls: AtLeast | None
+    random: AtLeast | None
+
+
+def bounds(judged: pd.DataFrame, calibrated: pd.DataFrame) -> Bounds:
+    """The bounds for these units and for the virtual units of their layers.
+
+    Args:
+        judged: rows of the map of units that can be judged.
+        calibrated: `calibrated_rows`.
+    """
+    if "p_exact" not in judged or judged["p_exact"].isna().all():
+        return Bounds(None, None, None)
+    rows = calibrated[calibrated["is_main"] & (calibrated["score"] == "separation") & ~calibrated["is_invalid"]]
+    rows = rows[rows["p_exact"].notna() & rows["parent"].isin(judged["layer"].unique())]
+    rows = rows.assign(layer=rows["parent"])
+    of_role = {role: rows[rows["role"] == role] for role in (CONTROL, RANDOM)}
+    controls, random = (at_least(frame) if len(frame) else None for frame in of_role.values())
+    return Bounds(at_least(judged), controls, random)

@@ -3,36 +3,45 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float64, Int64
+from jaxtyping import Bool, Float64, Int64
 
 from polyscan.job import Job
-from polyscan.maps.atlas import LEAST_POWER, LayerRow, Statement, TrendPoint
+from polyscan.maps.atlas import LEAST_POWER, LayerRow, Rate, Statement, TrendPoint
 from polyscan.report.depth_claim import LEAST_LAYERS, DepthClaim, depth_claim
+from polyscan.report.rates import Bounds
 from polyscan.report.verdicts import LEVEL
+from polyscan.results.tiers import CERTIFIED, NO_SPLIT, PROBABLY, SEVERAL, SUGGESTIVE, TIERS, is_judged
 from polyscan.shards import seed
 
 FINDING = "gap"  # the effect size, which needs no labels, whose excess over controls is tested against depth
 DRAWS = 2000
+NO_BOUNDS = Bounds(None, None, None)
 Counts = Int64[np.ndarray, " l"]
 Shares = Float64[np.ndarray, " l"]
 
 
 def statements(
-    job: Job, frame: pd.DataFrame, layers: Sequence[LayerRow], trend: Sequence[TrendPoint]
+    job: Job,
+    frame: pd.DataFrame,
+    layers: Sequence[LayerRow],
+    trend: Sequence[TrendPoint],
+    bounds: Bounds = NO_BOUNDS,
 ) -> Iterator[Statement]:
     """Sentences about the whole network, each with the numbers that it was made from."""
     if "p" in frame and frame["p"].notna().any():
-        yield Statement(_verdicts(frame, job.show.fdr), {"verdicts": _counts(frame), "fdr": job.show.fdr})
+        rates = {"fdr": job.show.fdr, "probable_fdr": job.show.probable_fdr, "probable_by": job.show.probable_by}
+        yield Statement(_verdicts(frame, job), {"verdicts": _counts(frame), **rates})
+        yield from _bounds(bounds, layers)
         yield from _proof(layers)
         yield from _excess(job, frame, layers)
         yield _trend(job, layers, trend)
     else:
-        yield Statement(
-            "No unit is called one or several, and no depth trend is claimed: this run has no null.", {"nulls": 0}
-        )
+        yield Statement("No unit is judged, and no depth trend is claimed: this run has no null.", {"nulls": 0})
     if "visualization_beats_data" in frame:
         yield _visualization(frame["visualization_beats_data"].dropna())
 
@@ -49,26 +58,53 @@ def _counts(frame: pd.DataFrame) -> dict[str, int]:
     return {str(word): int(n) for word, n in frame["verdict"].value_counts().items()}
 
 
-def _verdicts(frame: pd.DataFrame, fdr: float) -> str:
+def _verdicts(frame: pd.DataFrame, job: Job) -> str:
     counts = frame["verdict"].value_counts()
-    certified = int(counts.get("several, certified", 0))
-    several = int(counts.get("several", 0)) + certified
-    judged = several + int(counts.get("one", 0))
+    n = {tier: int(counts.get(tier, 0)) for tier in TIERS}
+    judged, called = sum(n.values()), n[SEVERAL] + n[CERTIFIED]
     not_judged = _not_judged(counts)
     if not judged:
         return f"No unit can be judged{f' ({not_judged})' if not_judged else ''}."
+    of_called = f"{n[CERTIFIED]:,} of them certified" if called else f"the smallest q is {_smallest_q(frame)}"
     rest = f"; units that can't be judged: {not_judged}." if not_judged else "."
-    share = (
-        f"{several:,} of {judged:,} judged units ({several / judged:.1%}) answer to several things at a false "
-        f"discovery rate of {fdr:.0%}"
+    return (
+        f"Of {judged:,} judged units, {called:,} ({called / judged:.1%}) are called several at a false discovery rate "
+        f"of {job.show.fdr:.0%} ({of_called}); {n[PROBABLY]:,} more are probably several, at "
+        f"{job.show.probable_fdr:.0%} if the estimate holds of how many units of each layer answer to one thing; "
+        f"{n[SUGGESTIVE]:,} more are suggestive (p <= .05), and {n[NO_SPLIT]:,} show no split{rest}"
     )
-    if several:
-        return f"{share}, {certified:,} of them certified{rest}"
-    return f"{share}; the smallest q is {_judged(frame)['q'].min():.2g}{rest}"
+
+
+def _smallest_q(frame: pd.DataFrame) -> str:
+    return f"{judged_units(frame)['q'].min():.2g}"
+
+
+def _bounds(bounds: Bounds, layers: Sequence[LayerRow]) -> Iterator[Statement]:
+    """At least how many units are several, and the same for virtual units of the same layers."""
+    units = bounds.units
+    if units is None:
+        return
+    beside = [
+        f"{found.n:,} of {found.of:,} {name} ({found.share:.0%})"
+        for name, found in (("random directions", bounds.random), ("single-concept controls", bounds.controls))
+        if found
+    ]
+    same = f" The same bound for virtual units of these layers: {', '.join(beside)}." if beside else ""
+    of_channels = (
+        " A share that random directions reach as well says nothing special about channels." if bounds.random else ""
+    )
+    yield Statement(
+        f"At least {units.n:,} of these {units.of:,} units ({units.share:.0%}) are several (95 %): they split more "
+        f"than single-concept readouts do.{same}{of_channels}",
+        {
+            **asdict(bounds),
+            "layers": {layer.name: layer.at_least for layer in layers},
+        },
+    )
 
 
 def _not_judged(counts: pd.Series) -> str:
-    """Numbers of units that are neither one nor several, by the reason."""
+    """Numbers of units that can't be judged, by the reason."""
     reasons = (("incoherent", "incoherent"), ("off_range", "off range"), ("saturated", "saturated"))
     return ", ".join(f"{int(counts[verdict]):,} {reason}" for verdict, reason in reasons if counts.get(verdict, 0))
 
@@ -88,29 +124,90 @@ def _proof(layers: Sequence[LayerRow]) -> Iterator[Statement]:
 
 
 def _excess(job: Job, frame: pd.DataFrame, layers: Sequence[LayerRow]) -> Iterator[Statement]:
-    """How many more units than controls have a small p; this may be known although no single unit can be named."""
-    p = {str(layer): rows.to_numpy() for layer, rows in _judged(frame).groupby("layer")["p"]}
-    pairs = [(p[layer.name] <= LEVEL, layer.fpr) for layer in layers if layer.name in p and layer.fpr]
-    if not pairs:
-        return
-    n = np.array([len(hits) for hits, _ in pairs])
-    share = np.array([hits.mean() for hits, _ in pairs])
-    fpr, n_controls = np.array([rate.share for _, rate in pairs]), np.array([rate.n for _, rate in pairs])
-    weights = n / n.sum()
-    generator = np.random.default_rng(seed(job.seed, "excess"))
-    low, high = np.quantile(_drawn_excess(n, share, n_controls, fpr, generator) @ weights, (0.025, 0.975))
-    yield Statement(
-        f"{share @ weights:.1%} of judged units have p <= .05, against {fpr @ weights:.1%} of single-concept controls "
-        f"in the same layers: an excess of {(share - fpr) @ weights:.1%} (95 % interval {low:.1%} to {high:.1%}). "
-        "It does not say which units these are.",
-        {
-            "judged": n.tolist(),
-            "shares": share.tolist(),
-            "false_positive_rates": fpr.tolist(),
-            "controls": n_controls.tolist(),
-            "interval": [float(low), float(high)],
-        },
+    """How many more units than virtual units have a small p; this may be known although no single unit can be named."""
+    p = {str(layer): rows.to_numpy() for layer, rows in judged_units(frame).groupby("layer")["p"]}
+    of_controls = [(p[layer.name] <= LEVEL, layer.fpr) for layer in layers if layer.name in p and layer.fpr]
+    if of_controls:
+        found = _compared(of_controls, np.random.default_rng(seed(job.seed, "excess")))
+        yield Statement(
+            f"{found.share:.1%} of judged units have p <= .05, against {found.beside:.1%} of single-concept controls "
+            f"in the same layers: an excess of {found.excess:.1%} (95 % interval {found.low:.1%} to {found.high:.1%}). "
+            "It does not say which units these are.",
+            found.inputs("false_positive_rates", "controls"),
+        )
+    of_random = [(p[layer.name] <= LEVEL, layer.random) for layer in layers if layer.name in p and layer.random]
+    if of_random:
+        found = _compared(of_random, np.random.default_rng(seed(job.seed, "excess over random directions")))
+        yield Statement(f"{_over_random(found)}.", found.inputs("shares_of_random_directions", "random_directions"))
+
+
+def _over_random(found: Excess) -> str:
+    """What channels have more or less than random directions."""
+    numbers = f"{found.excess:+.1%} (95 % interval {found.low:+.1%} to {found.high:+.1%})"
+    beside = f"against {found.beside:.1%} of random directions of the same layers"
+    if found.low > 0:
+        return f"Channels split more often than random directions: {found.share:.1%} have p <= .05, {beside}: {numbers}"
+    if found.high < 0:
+        return f"Channels split less often than random directions: {found.share:.1%} have p <= .05, {beside}: {numbers}"
+    return (
+        f"Channels are not shown to differ from random directions: {found.share:.1%} have p <= .05, {beside}: {numbers}"
     )
+
+
+@dataclass(frozen=True, eq=False)
+class Excess:
+    """Shares with p <= .05, layers weighted by their units, and their difference with its 95 % interval.
+
+    Args:
+        n: judged units of each layer.
+        shares: of each layer's units.
+        n_beside: virtual units of each layer.
+        shares_beside: of each layer's virtual units.
+        low: lower end of the interval of the excess.
+        high: upper end.
+    """
+
+    n: Counts
+    shares: Shares
+    n_beside: Counts
+    shares_beside: Shares
+    low: float
+    high: float
+
+    @property
+    def share(self) -> float:
+        """Share of all judged units of these layers."""
+        return float(self.shares @ self.n / self.n.sum())
+
+    @property
+    def beside(self) -> float:
+        """Share of virtual units."""
+        return float(self.shares_beside @ self.n / self.n.sum())
+
+    @property
+    def excess(self) -> float:
+        """The first share minus the second."""
+        return self.share - self.beside
+
+    def inputs(self, shares_beside: str, n_beside: str) -> dict[str, Any]:
+        """Everything that the numbers were computed from, those of virtual units under these names."""
+        return {
+            "judged": self.n.tolist(),
+            "shares": self.shares.tolist(),
+            shares_beside: self.shares_beside.tolist(),
+            n_beside: self.n_beside.tolist(),
+            "interval": [self.low, self.high],
+        }
+
+
+def _compared(pairs: Sequence[tuple[Bool[np.ndarray, " u"], Rate]], generator: np.random.Generator) -> Excess:
+    """The excess over layers, each with whether its judged units have a small p, and the rate of its virtual units."""
+    n = np.array([len(hits) for hits, _ in pairs])
+    shares = np.array([hits.mean() for hits, _ in pairs])
+    beside, n_beside = np.array([rate.share for _, rate in pairs]), np.array([rate.n for _, rate in pairs])
+    drawn = _drawn_excess(n, shares, n_beside, beside, generator) @ (n / n.sum())
+    low, high = np.quantile(drawn, (0.025, 0.975))
+    return Excess(n, shares, n_beside, beside, float(low), float(high))
 
 
 def _drawn_excess(
@@ -122,9 +219,9 @@ def _drawn_excess(
     return drawn
 
 
-def _judged(frame: pd.DataFrame) -> pd.DataFrame:
-    """Units that are called one or several."""
-    return frame[frame["verdict"].str.startswith(("one", "several"))]
+def judged_units(frame: pd.DataFrame) -> pd.DataFrame:
+    """Units of a map that can be judged; none in a run without a null."""
+    return frame[is_judged(frame["verdict"])] if "verdict" in frame else frame[:0]
 
 
 def _trend(job: Job, layers: Sequence[LayerRow], trend: Sequence[TrendPoint]) -> Statement:

@@ -10,16 +10,26 @@ import pandas as pd
 
 from polyscan.job import Job
 from polyscan.report.verdicts import verdicts
+from polyscan.results.tiers import is_called
 from polyscan.run import Run
 from polyscan.scores import SCORES
 from polyscan.stats.neighbors import nearest
-from polyscan.stats.significance import benjamini_hochberg, benjamini_yekutieli
+from polyscan.stats.significance import (
+    benjamini_hochberg,
+    benjamini_yekutieli,
+    group_benjamini_hochberg,
+    storey_by_group,
+)
 from polyscan.tables import Column, ColumnType, Table
 from polyscan.units import REAL
 
 MAIN: Literal["exemplars"] = "exemplars"  # the evidence whose columns carry no prefix
+DEFLATED = "deflated"
+SECOND = "second_"
+"""The prefix of the columns of deflated evidence: those of the second test."""
 KEY = ["layer", "channel"]
 MATCH = ["match_radius", "off_range", "incoherent"]
+MATCHED = ["layer", "channel", "evidence", "space", "null"]
 
 
 def unit_map(job: Job, run: Run, calibrated: pd.DataFrame | None = None) -> pd.DataFrame:
@@ -42,7 +52,9 @@ def unit_map(job: Job, run: Run, calibrated: pd.DataFrame | None = None) -> pd.D
         frame[name] = frame[name] == True  # noqa: E712  # False for a unit without evidence, which has no value
     _add_q(frame, job.calibrate.nulls[1:])
     if "p" in frame:
-        _add_verdicts(frame, fdr=job.show.fdr)
+        _add_verdicts(frame, job)
+    if f"{SECOND}p" in frame:
+        add_tiers(frame, job, SECOND)
     return frame.drop(columns="name")
 
 
@@ -55,12 +67,29 @@ def _add_q(frame: pd.DataFrame, other_nulls: Sequence[str]) -> None:
             frame[q] = benjamini_hochberg(frame[name].to_numpy(np.float64))
 
 
-def _add_verdicts(frame: pd.DataFrame, *, fdr: float) -> None:
+def add_tiers(frame: pd.DataFrame, job: Job, prefix: str = "") -> None:
+    """Adds the other q of a test's p, and the verdict: `q_by`, `q_storey`, `q_group` and `verdict`, with its prefix.
+
+    Args:
+        frame: the map, with p and q of the test.
+        job: gives false discovery rates.
+        prefix: of the test's columns.
+    """
+    p, layer = frame[f"{prefix}p"].to_numpy(np.float64), frame["layer"].to_numpy()
+    frame[f"{prefix}q_by"] = benjamini_yekutieli(p)
+    frame[f"{prefix}q_storey"] = storey_by_group(p, layer)
+    frame[f"{prefix}q_group"] = group_benjamini_hochberg(p, layer)
+    show = job.show
+    frame[f"{prefix}verdict"] = verdicts(
+        frame, fdr=show.fdr, probable_fdr=show.probable_fdr, probable_by=show.probable_by, prefix=prefix
+    )
+
+
+def _add_verdicts(frame: pd.DataFrame, job: Job) -> None:
     """Adds the verdict, and the columns that depend on it."""
-    frame["q_by"] = benjamini_yekutieli(frame["p"].to_numpy(np.float64))
-    frame["verdict"] = verdicts(frame, fdr=fdr)
+    add_tiers(frame, job)
     # The number of clusters is gated: it is 1 unless the unit is called several.
-    is_several = frame["verdict"].str.startswith("several")
+    is_several = is_called(frame["verdict"])
     frame["n_clusters"] = frame["silhouette_k"].where(is_several, 1.0).where(frame["p"].notna())
     frame["names"] = frame["names"].where(is_several, frame["name"])
     for name in ("psi", "psi_words"):
@@ -76,6 +105,10 @@ def _parts(job: Job, run: Run, units: pd.DataFrame, calibrated: pd.DataFrame) ->
     yield _wide(real[is_main].dropna(subset=["value"]), "value", ["separation", *SCORES])
     p = real[real["p"].notna()].assign(score=lambda rows: rows["score"].map(_p_name))
     yield _wide(p[p["prefix"] == ""], "p", ["p", "psi_p"])
+    for prefix in ("", SECOND):
+        exact = p[(p["prefix"] == prefix) & (p["score"] == "p") & p["p_exact"].notna()][[*KEY, "p_exact", "n_exact"]]
+        if not prefix or len(exact):
+            yield exact.rename(columns={name: f"{prefix}{name}" for name in ("p_exact", "n_exact")})
     yield _matches(job, run)
     for prefix in filter(None, dict.fromkeys(real["prefix"])):
         yield from _prefixed(prefix, real[real["prefix"] == prefix], p[(p["prefix"] == prefix) & (p["score"] == "p")])
@@ -104,15 +137,22 @@ def _p_name(score: str) -> str:
 
 
 def calibrated_rows(run: Run) -> pd.DataFrame:
-    """Rows of `scores` with `prefix`: "" for the main evidence, space and null; for other rows, which ones they are."""
+    """Rows of `scores` with two columns more.
+
+    `prefix`: "" for the main evidence, space and null; for other rows, which ones they are. `is_invalid`: whether p is
+    not valid, because the unit is off range or incoherent.
+    """
     rows = run.read("scores")
     prefix = pd.Series("", index=rows.index)
     prefix[~rows["is_main"]] = rows["null"] + "_null_"
     prefix[~rows["is_main"] & (rows["null"] == "")] = (
         "crops_"  # embedded crops, in layers that are compared by features
     )
-    prefix[rows["evidence"] != MAIN] = rows["evidence"].replace({"deflated": "second"}) + "_"
-    return rows.assign(prefix=prefix)
+    prefix[rows["evidence"] != MAIN] = rows["evidence"].replace({DEFLATED: "second"}) + "_"
+    invalid = run.read("matches")
+    invalid = invalid[invalid["off_range"] | invalid["incoherent"]][MATCHED].assign(is_invalid=True)
+    is_invalid = rows[MATCHED].merge(invalid, on=MATCHED, how="left")["is_invalid"].to_numpy() == True  # noqa: E712
+    return rows.assign(prefix=prefix, is_invalid=is_invalid)
 
 
 def _wide(rows: pd.DataFrame, values: str, first: list[str]) -> pd.DataFrame:
@@ -139,9 +179,9 @@ def _second(job: Job, run: Run) -> Iterator[pd.DataFrame]:
     if strengths.empty:
         return
     yield strengths.rename(columns={"strength": "second_strength"})
-    where = {"role": REAL, "evidence": "deflated", "null": job.calibrate.nulls[0]}
+    where = {"role": REAL, "evidence": DEFLATED, "null": job.calibrate.nulls[0]}
     matches = run.read("matches", [*KEY, *MATCH], where=where)
-    yield matches.rename(columns={name: f"second_{name}" for name in MATCH})
+    yield matches.rename(columns={name: f"{SECOND}{name}" for name in MATCH})
 
 
 def _downward(calibrated: pd.DataFrame) -> Iterator[pd.DataFrame]:
@@ -228,4 +268,4 @@ def table_of(frame: pd.DataFrame) -> Table:
     names = [str(name) for name in frame]
     kinds: list[ColumnType] = [NARROW.get(name) or KINDS.get(frame[name].dtype.kind, "string") for name in names]
     columns = (Column(name, kind, "", "", nullable=name not in ALWAYS) for name, kind in zip(names, kinds, strict=True))
-    return Table("map", "report", 2, "unit", tuple(columns))
+    return Table("map", "report", 3, "unit", tuple(columns))

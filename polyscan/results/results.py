@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from html import escape
 from importlib.metadata import version
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from jaxtyping import Bool
 
 from polyscan import job as jobs
 from polyscan import tables
 from polyscan.errors import JobError, TableError
 from polyscan.job import Job
+from polyscan.results.at_least import AtLeast, at_least
+from polyscan.results.tiers import is_called, is_judged
 from polyscan.run import Run
 from polyscan.tables import TABLES
 from polyscan.units import Unit
@@ -90,7 +94,7 @@ class Results:
         dead = f"{int(frame['is_dead'].sum()):,} dead"
         if "verdict" not in frame:
             return f"{facts}, {dead}, no null"
-        return f"{facts}, {int(frame['verdict'].str.startswith('several').sum()):,} called several, {dead}"
+        return f"{facts}, {int(is_called(frame['verdict']).sum()):,} called several, {dead}"
 
     @property
     def is_finished(self) -> bool:
@@ -139,6 +143,26 @@ class Results:
         ordered = frame.dropna(subset=[by]).sort_values(by, ascending=ascending, kind="stable")
         return ordered.head(n).reset_index(drop=True)
 
+    def at_least(self, where: pd.Series | Iterable[str] | None = None) -> AtLeast:
+        """At least how many units of a set answer to several things, at 95 %.
+
+        It holds for all sets at once, so the set may be chosen after looking at the run, by p too. Units that cannot be
+        judged do not count.
+
+        Args:
+            where: True for the rows of `map` that are in the set; or names of units, as in "conv2:3"; default: all.
+
+        Raises:
+            TableError: if the run has no exact p, `where` has other rows than the map, or names a unit that the run
+                does not have.
+        """
+        frame = self.map
+        if "p_exact" not in frame:
+            raise TableError(f"{self.run.address} has no exact p: it has no null, or too few null sets")
+        in_set = _chosen(frame, where, self.run.address)
+        judged = is_judged(frame["verdict"])
+        return at_least(frame[judged], in_set[judged.to_numpy(bool)])
+
     def unit(self, layer: str, channel: int | None = None) -> UnitView:
         """All that the run holds about one unit.
 
@@ -180,6 +204,21 @@ class Results:
         picture = notebook.map_picture(page, frame)
         html = f"<p>{head}: {facts}</p>{notebook.map_html(page, picture)}{notebook.top_table(frame, page)}"
         return {"text/html": html, "image/png": base64.b64encode(picture).decode("ascii")}
+
+
+def _chosen(frame: pd.DataFrame, where: pd.Series | Iterable[str] | None, address: str) -> Bool[np.ndarray, " u"]:
+    """Which rows of a map are in a set."""
+    if where is None:
+        return np.ones(len(frame), dtype=bool)
+    if isinstance(where, pd.Series) and where.dtype == bool:
+        if not where.index.equals(frame.index):
+            raise TableError(f"`where` must have one value for each of the map's {len(frame)} rows, got {len(where)}")
+        return where.to_numpy(bool)
+    names = frame["layer"] + ":" + frame["channel"].astype(str)
+    wanted = {str(name) for name in where}
+    if unknown := sorted(wanted - set(names)):
+        raise TableError(f"{address} has no unit {unknown[0]}; its layers: {list(frame['layer'].unique())}")
+    return names.isin(wanted).to_numpy(bool)
 
 
 def _unit(layer: str, channel: int | None) -> Unit:

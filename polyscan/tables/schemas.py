@@ -256,13 +256,15 @@ TABLES: dict[str, Table] = {
             SCORE,
             Column("value", "float64", "", "its value", nullable=True),
         )),
-        Table("scores", "score", 3, "unit, evidence, space, null and score", (
+        Table("scores", "score", 4, "unit, evidence, space, null and score", (
             LAYER, PARENT, ROLE, CHANNEL, EVIDENCE, SPACE, NULL, IS_MAIN, SCORE,
             Column("value", "float64", "", "its value", nullable=True),
             Column("null_mean", "float64", "", "mean under the null at this clarity; null: no null", nullable=True),
             Column("null_sd", "float64", "", "standard deviation under the null at this clarity", nullable=True),
             Column("p", "float64", "", "chance of a value as extreme under the null", nullable=True),
+            Column("p_exact", "float64", "", "of `separation`: p with curves fitted on other null sets", nullable=True),
             Column("is_extrapolated", "bool", "", "p is too small to be counted and comes from a fitted tail"),
+            Column("n_exact", "int32", "", "number of null sets that `p_exact` was counted among; 0: it has none"),
         )),
         Table("matches", "score", 2, "unit, evidence, space and null", (
             LAYER, PARENT, ROLE, CHANNEL, EVIDENCE, SPACE, NULL,

@@ -61,8 +61,10 @@ def comparison(n_runs: int = 3, *, n_layers: int = 4, is_one_network: bool = Tru
         for run in range(1, n_runs)
         for c in COLUMNS
     ]
-    changed = Changed("<b>mid</b>:3", (0.1, 0.5), 0.4, (0.5, 0.01), (math.nan, 0.04), ("one", "several, certified"))
-    verdicts = Verdicts(["dead", "one", "several"], [[1, 0, 0], [0, 1200, 4], [0, 2, 7]])
+    changed = Changed(
+        "<b>mid</b>:3", (0.1, 0.5), 0.4, (0.5, 0.01), (math.nan, 0.04), ("suggestive", "several, certified")
+    )
+    verdicts = Verdicts(["dead", "suggestive", "several"], [[1, 0, 0], [0, 1200, 4], [0, 2, 7]])
     rhos = [Rho("gap", "gap", 0.5, 0.4, 0.6, 40, 0.3), Rho("p", "p <i>", math.nan, math.nan, math.nan, 4, math.nan)]
     table = UnitTable(1214, 1213, {"gap": [changed], "PSI": []}, verdicts, rhos)
     return Comparison(

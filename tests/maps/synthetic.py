@@ -114,12 +114,15 @@ def proved(layer: LayerRow) -> LayerRow:
     if layer.name == UNPROVED:
         return layer
     power = Rate(0.3, 0.181, 0.454, 40) if layer.name == WEAK else Rate(0.9, 0.769, 0.96, 40)
-    return replace(layer, space="features of the next stage", fpr=Rate(0.05, 0.014, 0.165, 40), power=power)
+    beside = {"random": Rate(0.2, 0.105, 0.348, 40), "p_05": Rate(0.3, 0.2, 0.42, layer.n_units), "at_least": 3}
+    return replace(layer, space="features of the next stage", fpr=Rate(0.05, 0.014, 0.165, 40), power=power, **beside)
 
 
 def verdicts(gap_q: np.ndarray, is_dead: np.ndarray) -> list[str]:
     """What is said of each unit: several at q <= .05, every third of these certified, every ninth unit off range."""
-    words = np.where(gap_q <= 0.05, "several", "one").astype(object)
+    words = np.select(
+        [gap_q <= 0.05, gap_q <= 0.1, gap_q <= 0.2], ["several", "probably several", "suggestive"], "no split shown"
+    ).astype(object)
     words[np.flatnonzero(gap_q <= 0.05)[::3]] = "several, certified"
     words[::9] = "off range"
     words[is_dead] = "dead"

@@ -169,11 +169,11 @@ def test_the_choice_of_column_order_and_width_survives_a_reload(seen: Any, small
     assert "≤" in legend
     assert "≥" in legend
     assert "PSI" in page.locator("#strip-axis").text_content()
-    page.select_option("#verdict", "one")
+    page.select_option("#verdict", "none")
     after = page.evaluate(READ_COLORS)
     page.reload()
     until(page, "window.READY === true")
-    assert page.input_value("#verdict") == "one"
+    assert page.input_value("#verdict") == "none"
     chosen = [page.input_value("#by"), page.input_value("#sort"), page.is_checked("input[value=true]")]
     assert chosen == ["psi", "kurtosis", True]
     assert page.evaluate(READ_COLORS) == after
@@ -369,7 +369,7 @@ def test_a_small_p_is_bright_in_equal_steps_of_its_logarithm(seen: Any, small: A
         assert (box["x"] + box["width"] / 2 - bar["x"]) / bar["width"] == pytest.approx(share, abs=0.005)
 
 
-@pytest.mark.parametrize("group", ["several", "one", "unjudged"])
+@pytest.mark.parametrize("group", ["several", "probable", "suggestive", "none", "unjudged"])
 def test_only_units_of_the_chosen_verdict_keep_their_colour(
     seen: Any, small: Atlas, small_maps: Path, group: str
 ) -> None:

@@ -97,7 +97,7 @@ class TestInABrowser:
             if its["column"] == column.name
         ]
         assert shown == wanted
-        assert page.locator("table.verdicts").first.locator("tbody tr").nth(1).inner_text().split() == ["one", "0", "1,200", "4"]  # noqa: E501  # fmt: skip
+        assert page.locator("table.verdicts").first.locator("tbody tr").nth(1).inner_text().split() == ["suggestive", "0", "1,200", "4"]  # noqa: E501  # fmt: skip
         assert page.locator("main b, main i, main u, main script").count() == 0
         assert page.locator("h1").inner_text() == " · ".join(NASTY[:3])
         assert "why <2>" in page.locator("#unit-by-unit").inner_text()

@@ -238,13 +238,13 @@ def test_filters_keep_what_they_say_and_the_count_is_right(seen: Any, atlas: Atl
     rng = np.random.default_rng(2)
     for group, only_q, text in [
         ("", False, ""),
-        *((group, False, "") for group in ("several", "one", "unjudged")),
+        *((group, False, "") for group in ("several", "probable", "none", "unjudged")),
         ("", True, ""),
         ("", False, "150"),
         ("", False, "CERT"),
         ("", False, "<i>"),
         ("several", True, str(rng.integers(10))),
-        ("one", True, "no such word"),
+        ("none", True, "no such word"),
     ]:
         page.select_option("#verdict", group)
         page.set_checked("#only-q", only_q)

@@ -420,7 +420,7 @@ def test_a_layer_without_scored_units_has_no_point_and_no_nan() -> None:
     made = dict(pages(tiny_atlas(trend=(point,), is_dead=np.ones(4, dtype=bool))))
     assert [column.get("trend") for column in json_of(made["index.html"], "map-data")["columns"]] == [None, None]  # type: ignore[union-attr, attr-defined]
     assert b"NaN" not in made["index.html"]
-    assert made["trend.csv"].decode().splitlines()[1] == "k,conv1,0,0" + "," * 16
+    assert made["trend.csv"].decode().splitlines()[1] == "k,conv1,0,0" + "," * 18
 
 
 # --- controls, rates and verdicts ---
@@ -453,7 +453,7 @@ def known_power() -> Atlas:
         columns=(MapColumn("psi", "PSI", "index"),),
         values={"psi": np.linspace(0, 1, 12)},
         trend=trend,
-        verdict=["one", "several", "several, certified", "off range"] * 3,
+        verdict=["no split shown", "several", "several, certified", "off range"] * 3,
     )
 
 
@@ -540,16 +540,16 @@ def test_the_page_holds_every_units_verdict() -> None:
     assert words == list(made.verdict)
     groups = dict(zip(data["words"], data["groups"], strict=True))  # type: ignore[index]
     assert groups == {
-        "one": "one",
+        "no split shown": "none",
         "several": "several",
         "several, certified": "several",
         "off range": "unjudged",
     }
     second = json_of(files["layer/01-b.html"], "layer-data")["verdict"]
     assert [second["words"][at] for at in unpacked(second["cells"])] == list(made.verdict[:4])  # type: ignore[index]
-    assert re.findall(r"<td>(one|several|several, certified|off range)</td></tr>", files["index.html"].decode())[
-        :2
-    ] == [
+    assert re.findall(
+        r"<td>(no split shown|several|several, certified|off range)</td></tr>", files["index.html"].decode()
+    )[:2] == [
         "off range",
         "several, certified",
     ]
@@ -565,7 +565,7 @@ def test_a_run_without_a_null_shows_nothing_of_it() -> None:
         assert words not in layer.replace('class="controls"', "").partition("<script")[0], words
     assert json_of(made["index.html"], "map-data")["verdict"] is None
     assert [list(chart["specs"]) for chart in json_of(made["index.html"], "trend-data")] == [["mean"]]
-    assert made["trend.csv"].decode().splitlines()[1].endswith("3.0" + "," * 8)
+    assert made["trend.csv"].decode().splitlines()[1].endswith("3.0" + "," * 10)
 
 
 # --- ranks ---
@@ -581,7 +581,7 @@ def test_the_most_and_the_least_are_live_and_never_the_same_unit() -> None:
     ("changes", "message"),
     [
         ({"channel": np.arange(3)}, "`channel` holds 3 units"),
-        ({"verdict": ("one",) * 5}, "`verdict` holds 5 units, `layer_index` 4"),
+        ({"verdict": ("suggestive",) * 5}, "`verdict` holds 5 units, `layer_index` 4"),
         ({"layer_index": np.array([0, 0, 0, 5])}, "must lie in 0..0"),
         ({"columns": ()}, "no column"),
         ({"columns": (MapColumn("nope", "", ""),)}, "nope"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,14 +19,17 @@ from polyscan.maps.atlas import Atlas, LayerRow, Mean, Rate, TrendPoint, UnitCar
 from polyscan.maps.numbers import number_text
 from polyscan.report import draw
 from polyscan.report.contents import atlas_of
-from polyscan.report.rates import layer_rates
+from polyscan.report.rates import Bounds, bounds, layer_rates
 from polyscan.report.statements import statements
 from polyscan.report.trend import depth_trend
 from polyscan.report.unit_map import calibrated_rows, nearest_units, unit_map
 from polyscan.report.verdicts import VERDICTS, verdicts
 from polyscan.results import Results
+from polyscan.results.at_least import AtLeast
+from polyscan.results.tiers import NO_SPLIT, PROBABLY
 from polyscan.run import Run
 from polyscan.scores import SCORES
+from polyscan.stats.significance import benjamini_yekutieli, group_benjamini_hochberg, storey_by_group
 from polyscan.units import parent_and_role
 
 CHROMIUM = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update",
@@ -138,6 +142,8 @@ def test_the_number_of_clusters_is_one_unless_the_unit_is_called_several(wide_re
 PLAIN = {
     "p": 0.4,
     "q": 0.6,
+    "q_group": 0.5,
+    "q_storey": 0.5,
     "dip_p": 0.5,
     "off_range": False,
     "incoherent": False,
@@ -150,14 +156,21 @@ SEVERAL = {"p": 0.001, "q": 0.02}
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
-        ({}, "one"),
-        ({"q": 0.0501, "p": 0.001}, "one"),
+        ({}, "no split shown"),
+        ({"p": 0.05}, "suggestive"),
+        ({"p": 0.0501}, "no split shown"),
+        ({"q": 0.0501, "p": 0.001}, "suggestive"),
+        ({"q_group": 0.1, "p": 0.001}, "probably several"),
+        ({"q_group": 0.101, "p": 0.001}, "suggestive"),
+        ({"q_storey": 0.001, "p": 0.001}, "suggestive"),  # another q decides
+        ({**SEVERAL, "q_group": 0.01}, "several"),
+        ({"q_group": 0.01, "off_range": True}, "off_range"),
         ({"q": 0.05, "p": 0.001}, "several"),
         (SEVERAL, "several"),
         ({**SEVERAL, "dip_p": 0.05}, "several, certified"),
         ({**SEVERAL, "dip_p": 0.051}, "several"),
         ({**SEVERAL, "dip_p": np.nan}, "several"),
-        ({"dip_p": 0.001}, "one"),  # a certificate alone calls nothing several
+        ({"dip_p": 0.001}, "no split shown"),  # a certificate alone calls nothing several
         ({"incoherent": True}, "incoherent"),
         ({**SEVERAL, "dip_p": 0.001, "incoherent": True}, "incoherent"),
         ({**SEVERAL, "off_range": True}, "off_range"),
@@ -170,19 +183,42 @@ SEVERAL = {"p": 0.001, "q": 0.02}
 def test_each_verdict_by_hand(changes: dict[str, object], expected: str) -> None:
     frame = pd.DataFrame([PLAIN, {**PLAIN, **changes}], index=[7, 3])
     found = verdicts(frame, fdr=0.05)
-    assert found.to_dict() == {7: "one", 3: expected}
+    assert found.to_dict() == {7: "no split shown", 3: expected}
     assert set(found) <= set(VERDICTS)
 
 
 def test_without_a_certificate_units_can_be_called_several() -> None:
     frame = pd.DataFrame([PLAIN, {**PLAIN, **SEVERAL}]).drop(columns="dip_p")
-    assert verdicts(frame, fdr=0.05).tolist() == ["one", "several"]
+    assert verdicts(frame, fdr=0.05).tolist() == ["no split shown", "several"]
 
 
 def test_the_rate_of_false_discoveries_is_the_jobs() -> None:
     frame = pd.DataFrame([{**PLAIN, "q": q} for q in (0.05, 0.1, 0.2)])
-    assert verdicts(frame, fdr=0.1).tolist() == ["several", "several", "one"]
-    assert verdicts(frame, fdr=0.05).tolist() == ["several", "one", "one"]
+    assert verdicts(frame, fdr=0.1).tolist() == ["several", "several", "no split shown"]
+    assert verdicts(frame, fdr=0.05).tolist() == ["several", "no split shown", "no split shown"]
+    probable = frame.assign(q=0.5, q_group=[0.2, 0.3, 0.4], q_storey=[0.3, 0.2, 0.4])
+    for by, expected in (("group", [PROBABLY, NO_SPLIT, NO_SPLIT]), ("storey", [NO_SPLIT, PROBABLY, NO_SPLIT])):
+        assert verdicts(probable, fdr=0.05, probable_fdr=0.2, probable_by=by).tolist() == expected
+
+
+def test_another_tests_columns_give_its_own_verdict() -> None:
+    """Its own p, q and reasons where it has them; the map's reasons where it has none."""
+    own = {"second_p": 0.001, "second_q": 0.01, "second_q_group": 0.01, "second_off_range": False}
+    frame = pd.DataFrame([{**PLAIN, **own, **more} for more in (
+        {}, {"off_range": True}, {"second_off_range": True}, {"saturated": True}, {"second_q": 0.06},
+        {"second_p": np.nan}, {"is_dead": True},
+    )])  # fmt: skip
+    found = verdicts(frame, fdr=0.05, prefix="second_").tolist()
+    assert found == ["several", "several", "off_range", "saturated", PROBABLY, "", "dead"]
+
+
+def test_the_map_has_each_q_over_all_units_or_by_layer(wide_results: Results) -> None:
+    frame = wide_results.map
+    p = frame["p"].to_numpy()
+    layer = frame["layer"].to_numpy()
+    assert frame["q_by"].to_numpy() == pytest.approx(benjamini_yekutieli(p), nan_ok=True)
+    assert frame["q_storey"].to_numpy() == pytest.approx(storey_by_group(p, layer), nan_ok=True)
+    assert frame["q_group"].to_numpy() == pytest.approx(group_benjamini_hochberg(p, layer), nan_ok=True)
 
 
 def test_every_verdict_has_a_meaning(toy_results: Results, wide_results: Results) -> None:
@@ -253,7 +289,7 @@ def named(layer: str) -> dict[str, str]:
 
 
 def calibrated(p_by_layer: dict[str, list[float]], **changes: object) -> pd.DataFrame:
-    about = {"score": "separation", "prefix": "", "is_main": True, "value": 1.0}
+    about = {"score": "separation", "prefix": "", "is_main": True, "is_invalid": False, "value": 1.0}
     rows = [
         {**named(layer), "channel": channel, **about, "p": p, **changes}
         for layer, values in p_by_layer.items()
@@ -294,7 +330,7 @@ def test_rates_on_the_page_are_those_of_the_virtual_units(wide_results: Results)
     scores = scores[(scores["score"] == "separation") & (scores["null"] == "layer")]
     for layer in atlas.layers:
         for role, rate in (("control", layer.fpr), ("planted", layer.power)):
-            p = scores.loc[scores["layer"] == f"{layer.name}@{role}", "p"]
+            p = scores.loc[scores["layer"] == f"{layer.name}@{role}", "p"].dropna()
             assert (rate.share, rate.n) == (pytest.approx((p <= 0.05).mean()), len(p))
             assert rate.low <= rate.share <= rate.high
     assert set(layer_rates(rows)) == {"fine", "coarse", "head"}
@@ -359,8 +395,11 @@ def trend_of(excesses: list[float | None], column: str = "gap") -> list[TrendPoi
     ]
 
 
+WORDS = {"certified": "several, certified", "none": NO_SPLIT, "probable": PROBABLY}
+
+
 def judged(**counts: int) -> pd.DataFrame:
-    names = [name.replace("certified", "several, certified") for name, n in counts.items() for _ in range(n)]
+    names = [WORDS.get(name, name) for name, n in counts.items() for _ in range(n)]
     return pd.DataFrame({"layer": "l0", "verdict": names, "p": 0.5, "q": np.linspace(0.12, 0.9, len(names))})
 
 
@@ -369,35 +408,82 @@ def said(toy_results: Results, frame: pd.DataFrame, layers: list[LayerRow], tren
 
 
 def test_units_are_counted_among_those_that_can_be_judged(toy_results: Results) -> None:
-    frame = judged(one=60, several=30, certified=10, incoherent=7, off_range=5, saturated=3, dead=2)
-    text = said(toy_results, frame, layers_of(2), [])
-    assert (
-        "40 of 100 judged units (40.0%) answer to several things at a false discovery rate of 5%, 10 of them certified"
-        in text
-    )
+    frame = judged(none=40, suggestive=12, probable=8, several=30, certified=10, incoherent=7, off_range=5, saturated=3)
+    text = said(toy_results, pd.concat([frame, judged(dead=2)]), layers_of(2), [])
+    assert "Of 100 judged units, 40 (40.0%) are called several at a false discovery rate of 5% (10 of them" in text
+    assert "; 8 more are probably several, at 10% if the estimate holds" in text
+    assert "; 12 more are suggestive (p <= .05), and 40 show no split" in text
     assert "; units that can't be judged: 7 incoherent, 5 off range, 3 saturated." in text
-    nobody = said(toy_results, judged(one=5), layers_of(2), [])
-    assert "0 of 5 judged units (0.0%) answer to several" in nobody
-    assert "at a false discovery rate of 5%; the smallest q is 0.12." in nobody
+    nobody = said(toy_results, judged(none=5), layers_of(2), [])
+    assert "Of 5 judged units, 0 (0.0%) are called several" in nobody
+    assert "at a false discovery rate of 5% (the smallest q is 0.12);" in nobody
     assert "can't be judged" not in nobody
     assert "No unit can be judged (4 incoherent)." in said(toy_results, judged(incoherent=4), layers_of(2), [])
 
 
 def test_the_proof_is_the_layers_mean(toy_results: Results) -> None:
     layers = [*layers_of(3, power=0.9, fpr=0.05), *layers_of(1, power=0.3, fpr=0.01)]
-    text = said(toy_results, judged(one=5), layers, [])
+    text = said(toy_results, judged(none=5), layers, [])
     assert "At p <= .05, 4.0% of single-concept controls are called several" in text
     assert "75% of planted pairs" in text
     assert "; 1 of 4 layers find fewer than half of them and are greyed out." in text
-    assert "planted" not in said(toy_results, judged(one=5), layers_of(3, power=None), [])
-    assert "controls are called" not in said(toy_results, judged(one=5), layers_of(3, fpr=None), [])
+    assert "planted" not in said(toy_results, judged(none=5), layers_of(3, power=None), [])
+    assert "controls are called" not in said(toy_results, judged(none=5), layers_of(3, fpr=None), [])
+
+
+def test_what_channels_have_more_than_random_directions_is_said_with_its_sign(toy_results: Results) -> None:
+    def about(share: float) -> str:
+        frame = pd.DataFrame({"layer": "l0", "verdict": NO_SPLIT, "p": [0.01] * 90 + [0.5] * 210, "q": 0.5})
+        (layer,) = layers_of(1)
+        return said(toy_results, frame, [replace(layer, random=Rate(share, 0.0, 1.0, 40))], [])
+
+    beside = "30.0% have p <= .05, against {} of random directions of the same layers: {} (95 % interval"
+    assert "Channels split more often than random directions: " + beside.format("5.0%", "+25.0%") in about(0.05)
+    assert "Channels split less often than random directions: " + beside.format("80.0%", "-50.0%") in about(0.8)
+    assert "not shown to differ from random directions: " + beside.format("25.0%", "+5.0%") in about(0.25)
+    assert "random directions of the same" not in said(toy_results, judged(none=5), layers_of(2), [])
+
+
+def test_each_bound_stands_beside_those_of_virtual_units(toy_results: Results) -> None:
+    found = Bounds(AtLeast(40, 100, 9), AtLeast(0, 20, 0), AtLeast(6, 20, 1))
+    claims = list(statements(toy.stored_job(toy_results), judged(none=5), layers_of(2), [], found))
+    (claim,) = [claim for claim in claims if claim.text.startswith("At least")]
+    assert claim.text.startswith("At least 40 of these 100 units (40%) are several (95 %)")
+    assert "6 of 20 random directions (30%), 0 of 20 single-concept controls (0%)." in claim.text
+    assert claim.inputs["units"] == {"n": 40, "of": 100, "by_closed_testing": 9}
+    assert "At least" not in said(toy_results, judged(none=5), layers_of(2), [])
+
+
+def test_bounds_are_of_valid_virtual_units_of_the_judged_layers() -> None:
+    """Strong controls in a layer without judged units, and those that are off range, do not count."""
+    p = (1 + np.arange(200)) / 201
+    small = np.full(200, 1 / 201)
+    units = pd.DataFrame({"layer": "a", "p_exact": small, "n_exact": 200})
+    parts = {"a@random": (small, False), "a@control": (p, False), "b@random": (small, False), "a@off": (small, True)}
+    rows = pd.concat([
+        calibrated({layer.replace("off", "random"): values.tolist()}, is_invalid=off).assign(n_exact=200)
+        for layer, (values, off) in parts.items()
+    ])  # fmt: skip
+    found = bounds(units, rows.assign(p_exact=rows["p"]))
+    assert found.units.of == found.random.of == found.controls.of == 200
+    assert found.units.n == found.random.n > 180
+    assert found.controls.n == 0
+    assert bounds(units.drop(columns="p_exact"), rows) == Bounds(None, None, None)
+
+
+def test_rates_of_random_directions_leave_out_what_cannot_be_judged() -> None:
+    valid = calibrated({"a@random": [0.01, 0.5], "a@control": [0.5]})
+    invalid = calibrated({"a@random": [0.01] * 9, "a@control": [0.01]}, is_invalid=True)
+    rates = layer_rates(pd.concat([valid, invalid]))["a"]
+    assert (rates.random.mean, rates.n_random) == (0.5, 2)
+    assert (rates.fpr.mean, rates.n_controls) == (0.5, 2)
 
 
 def test_the_excess_weighs_layers_by_their_judged_units(toy_results: Results) -> None:
     frame = pd.DataFrame(
         {
             "layer": ["l0"] * 300 + ["l1"] * 110,
-            "verdict": ["one"] * 270 + ["several"] * 30 + ["one"] * 100 + ["incoherent"] * 10,
+            "verdict": [NO_SPLIT] * 270 + ["several"] * 30 + [PROBABLY] * 100 + ["incoherent"] * 10,
             "p": [0.06] * 240 + [0.05] * 30 + [0.001] * 30 + [0.5] * 100 + [0.001] * 10,
             "q": 0.04,
         }
@@ -415,7 +501,7 @@ def test_the_excess_weighs_layers_by_their_judged_units(toy_results: Results) ->
 
 def test_a_trend_is_claimed_only_where_enough_layers_support_it(toy_results: Results) -> None:
     def about(excesses: list[float | None], layers: list[LayerRow]) -> str:
-        return said(toy_results, judged(one=5), layers, trend_of(excesses))
+        return said(toy_results, judged(none=5), layers, trend_of(excesses))
 
     rising = [0.1 * depth for depth in range(8)]
     assert "Units' gap minus that of their layer's controls rises with depth (Spearman's rho 1.00" in about(
@@ -432,20 +518,20 @@ def test_a_trend_is_claimed_only_where_enough_layers_support_it(toy_results: Res
     flat = about([0.1, 0.0, 0.2, -0.1, 0.15, 0.05, 0.1, 0.02], layers_of(8))
     assert "No depth trend is claimed: units' gap minus that of their layer's controls does not follow depth" in flat
     assert "does not follow depth (Spearman's rho nan" in about([0.1] * 8, layers_of(8))
-    assert "with depth" not in said(toy_results, judged(one=5), layers_of(8), trend_of(rising, column="clarity"))
+    assert "with depth" not in said(toy_results, judged(none=5), layers_of(8), trend_of(rising, column="clarity"))
 
 
 def test_without_a_null_nothing_is_claimed(toy_results: Results) -> None:
-    for frame in (judged(one=5).drop(columns="p"), judged(one=5).assign(p=np.nan)):
+    for frame in (judged(none=5).drop(columns="p"), judged(none=5).assign(p=np.nan)):
         text = said(toy_results, frame, layers_of(8), trend_of([0.1 * depth for depth in range(8)]))
-        assert text == "No unit is called one or several, and no depth trend is claimed: this run has no null."
+        assert text == "No unit is judged, and no depth trend is claimed: this run has no null."
 
 
 def test_visualizations_are_counted(toy_results: Results) -> None:
-    frame = judged(one=5).assign(visualization_beats_data=[1.0, 1.0, 0.0, np.nan, 1.0])
+    frame = judged(none=5).assign(visualization_beats_data=[1.0, 1.0, 0.0, np.nan, 1.0])
     text = said(toy_results, frame, layers_of(1), [])
     assert "For 3 of 4 visualized units (75%), visualization finds an image" in text
-    assert "visualization" not in said(toy_results, judged(one=5), layers_of(1), [])
+    assert "visualization" not in said(toy_results, judged(none=5), layers_of(1), [])
 
 
 def test_the_page_says_what_is_wanting(drawn: tuple[Job, pd.DataFrame, Atlas]) -> None:
@@ -487,16 +573,17 @@ def test_every_unit_has_a_card_and_every_live_one_pictures(drawn: tuple[Job, pd.
         assert all(0 <= left < right <= width and 0 <= top < bottom <= height for left, top, right, bottom in boxes)
 
 
-def test_cards_show_clusters_only_of_units_called_several(drawn: tuple[Job, pd.DataFrame, Atlas]) -> None:
-    """And the plane has the panel's clusters, in its order and sizes."""
+def test_cards_show_the_best_split_of_every_unit(drawn: tuple[Job, pd.DataFrame, Atlas]) -> None:
+    """Whatever the verdict; the map's number of clusters stays gated. The plane has the panel's clusters, in order."""
     _, frame, atlas = drawn
-    n_clusters = frame.set_index(KEY)["n_clusters"]
+    n_clusters, best = (frame.set_index(KEY)[name] for name in ("n_clusters", "silhouette_k"))
+    assert (n_clusters < best).any()
     for card in cards_of(atlas):
         if not card.panels:
             continue
         (panel,) = [panel for panel in card.panels if panel.evidence == "exemplars"]
         if np.isfinite(n_clusters[card.layer, card.channel]):
-            assert len(panel.clusters) == n_clusters[card.layer, card.channel]
+            assert len(panel.clusters) == best[card.layer, card.channel]
         sizes = [cluster.size for cluster in panel.clusters]
         assert sizes == sorted(sizes, reverse=True)
         assert sum(sizes) == panel.size == toy.K

@@ -176,10 +176,10 @@ def clusters(labels: list[int], bic: list[int], space: str = "own") -> pd.DataFr
 
 @pytest.mark.parametrize(
     ("n_clusters", "ranks"),
-    [(2.0, [[1, 2, 3], [0, 4]]), (1.0, [[0, 1, 2, 3, 4]]), (np.nan, [[0, 1, 2], [4], [3]])],
+    [(2.0, [[1, 2, 3], [0, 4]]), (1.0, [[1, 2, 3], [0, 4]]), (np.nan, [[0, 1, 2], [4], [3]])],
 )
-def test_exemplars_are_grouped_as_the_unit_is_called(n_clusters: float, ranks: list[list[int]]) -> None:
-    """By the best clusters where it is called several, in one where it is not, by BIC's where nothing is called."""
+def test_exemplars_are_shown_in_their_best_clusters(n_clusters: float, ranks: list[list[int]]) -> None:
+    """Whatever the verdict; by BIC's clusters where there is none."""
     both = pd.concat([clusters([0, 1, 1, 1, 0], [0, 0, 0, 2, 1]), clusters([0] * 5, [0] * 5, "clip")])
     exemplars = pd.DataFrame({"rank": [4, 3, 2, 1, 0]})
     groups = unit_card.grouped(pd.Series({"n_clusters": n_clusters}), exemplars, both)

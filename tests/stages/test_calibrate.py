@@ -22,7 +22,7 @@ from polyscan.job import Job
 from polyscan.nulls.calibration import Calibration
 from polyscan.results import Results
 from polyscan.run import Run
-from polyscan.scores import SCORES
+from polyscan.scores import SCORES, separation
 from polyscan.scores.score import values_of
 from polyscan.stages import calibrate
 from polyscan.stages.score.against import NullTable, against, matches
@@ -72,7 +72,10 @@ def test_the_embedding_null_is_drawn_once_for_all_layers_that_are_compared_as_im
     assert set(mine["space"]) == {"penultimate"}
     assert mine["set"].nunique() == job.calibrate.embedding_sets
     rows = main_rows(wide_results)
-    assert set(rows.loc[rows["null"] == "embedding", "layer"]) == {"head", "head@control", "head@planted"}
+    assert set(rows.loc[rows["null"] == "embedding", "layer"]) == {
+        "head",
+        *(f"head@{role}" for role in ("control", "planted", "random")),
+    }
     assert set(rows.loc[rows["null"] == "layer", "layer"].str.split("@").str[0]) == {"fine", "coarse", "head"}
 
 
@@ -277,6 +280,73 @@ def test_a_unit_that_is_split_deeper_than_all_null_sets_has_the_smallest_p() -> 
     values.loc[10, "cut"] += 10
     rows = against(values, [null], SCORES, match="regression").set_index(["score", "channel"])
     assert rows.loc[("separation", 10), "p"] == 1
+
+
+# ---- the exact p -----------------------------------------------------------------------------------------------------
+
+
+def test_the_exact_p_counts_among_null_sets_that_its_curves_have_not_seen() -> None:
+    """Literally: curves of both parts, and of their sum, from one share of the sets; ranks among the others."""
+    values, null = frames()
+    curve, counted = (half.values for half in null.halves())
+    assert sorted([*curve.index, *counted.index]) == list(range(120))
+    assert len(curve) == 24
+
+    def statistic(frame: pd.DataFrame) -> np.ndarray:
+        residuals = {}
+        for part in separation.PARTS:
+            fit = Calibration.fit(curve[part].to_numpy(), curve["clarity"].to_numpy(), tail="none")
+            residuals[part] = fit.standardised(frame[part].to_numpy(), frame["clarity"].to_numpy())
+        return separation.separation(residuals)
+
+    fit = Calibration.fit(statistic(curve), curve["clarity"].to_numpy(), tail="upper")
+    of_units, of_sets = (fit.standardised(statistic(frame), frame["clarity"].to_numpy()) for frame in (values, counted))
+    expected = [(1 + (of_sets >= own).sum()) / (1 + len(counted)) for own in of_units]
+    rows = against(values, [null], SCORES, match="regression")
+    mine = rows[rows["score"] == "separation"]
+    assert mine["p_exact"].tolist() == pytest.approx(expected)
+    assert set(mine["n_exact"]) == {96}
+    others = rows[rows["score"] != "separation"]
+    assert others["p_exact"].isna().all()
+    assert set(others["n_exact"]) == {0}
+
+
+def test_the_exact_p_of_exchangeable_sets_is_at_most_as_often_small_as_it_says() -> None:
+    """Even with the fewest null sets for curves and for counting."""
+    levels = np.array([0.05, 0.1, 0.3])
+    hits, n = np.zeros(3), 0
+    for seed in range(60):
+        values, null = frames(seed, n_sets=45, n_units=40)
+        rows = against(values, [null], {}, match="regression")
+        rows = rows[rows["score"] == "separation"]
+        hits += (rows["p_exact"].to_numpy()[:, None] <= levels).sum(axis=0)
+        n += len(rows)
+    possible = np.floor(levels * 26) / 26  # p of the 25 sets that are counted is a whole number of 26ths
+    # The units of one seed share their null: their share varies as a Beta distribution of 25 sets.
+    sd = np.sqrt(possible * (1 - possible) * (1 / 27 + 1 / 40) / 60)
+    assert (np.abs(hits / n - possible) <= 3 * sd).all()
+
+
+def test_with_too_few_null_sets_for_curves_and_counting_there_is_no_exact_p() -> None:
+    values, null = frames(n_sets=39)
+    assert null.halves() is None
+    rows = against(values, [null], SCORES, match="regression")
+    mine = rows[rows["score"] == "separation"]
+    assert mine["p"].notna().all()
+    assert mine["p_exact"].isna().all()
+    assert set(mine["n_exact"]) == {0}
+    values, null = frames(n_sets=60)
+    sparse = null.values.copy()
+    sparse.loc[10:, list(separation.PARTS)] = np.nan
+    rows = against(values, [NullTable("layer", sparse)], SCORES, match="regression")
+    assert rows["p_exact"].isna().all()
+
+
+def test_which_sets_the_curves_are_fitted_on_follows_from_the_seed() -> None:
+    _, null = frames()
+    other = NullTable("layer", null.values, seed=1)
+    assert null.halves()[0].values.equals(null.halves()[0].values)
+    assert set(null.halves()[0].values.index) != set(other.halves()[0].values.index)
 
 
 def test_each_null_is_met_by_itself_and_a_score_without_one_stands_once() -> None:

@@ -25,6 +25,7 @@ from polyscan.maps.atlas import MapColumn
 from polyscan.maps.comparison import Comparison, LayerDifference, OverallDifference
 from polyscan.report.unit_map import calibrated_rows
 from polyscan.results import Results
+from polyscan.results.tiers import TIERS
 from polyscan.stats.significance import Interval, spearman, wilson_interval
 from polyscan.storage import Storage
 from polyscan.studies.compare import compare
@@ -151,7 +152,7 @@ def test_a_layers_mean_and_controls_are_those_of_the_front_page(copied: Any, wid
         assert gap.mean == pytest.approx(live["gap"].mean())
         assert excess.mean == pytest.approx(live["gap"].mean() - control["value"].mean())
         assert gap.low <= gap.mean <= gap.high
-        judged = live["verdict"].isin(["one", "several", "several, certified"])
+        judged = live["verdict"].isin(TIERS)
         if judged.any():
             several = live["verdict"].str.startswith("several")[judged].mean()
             assert cells["several_share", layer].interval.mean == pytest.approx(several)
@@ -298,7 +299,7 @@ def test_other_architectures_are_not_compared_unit_by_unit_and_the_page_says_why
 
 def test_verdicts_that_change_are_counted_and_units_that_change_most_come_first(copied: Any) -> None:
     def flipped(frame: pd.DataFrame) -> pd.DataFrame:
-        place = frame.index[~frame["is_dead"] & (frame["verdict"] == "one")][2]
+        place = frame.index[~frame["is_dead"] & (frame["verdict"] == "no split shown")][2]
         frame.loc[place, "verdict"] = "several"
         frame.loc[place, "gap"] += 5
         return frame
@@ -308,10 +309,10 @@ def test_verdicts_that_change_are_counted_and_units_that_change_most_come_first(
     assert table is not None
     assert table.verdicts is not None
     words, counts = table.verdicts.words, np.array(table.verdicts.counts)
-    assert counts.sum() - np.trace(counts) == counts[words.index("one"), words.index("several")] == 1
+    assert counts.sum() - np.trace(counts) == counts[words.index("no split shown"), words.index("several")] == 1
     (changed,) = table.changed["gap"]
     assert changed.change == pytest.approx(5)
-    assert changed.verdicts == ("one", "several")
+    assert changed.verdicts == ("no split shown", "several")
 
 
 # ---- inputs --------------------------------------------------------------------------------------------------------

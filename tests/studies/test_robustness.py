@@ -25,6 +25,7 @@ from polyscan.errors import JobError, ModelError, TableError
 from polyscan.job import Job
 from polyscan.report.unit_map import unit_map
 from polyscan.results import Results
+from polyscan.results.tiers import TIERS
 from polyscan.run import Run
 from polyscan.run.reuse import require_finished, reuse
 from polyscan.shards import Outcome, Receipt, Shard
@@ -35,7 +36,18 @@ from polyscan.studies.robustness.variants import Skipped, Variant, variants_of
 from polyscan.tables import TABLES
 
 BEFORE_CALIBRATE = list(NAMES[: NAMES.index("calibrate")])
-VERDICTS = ("one", "several", "several, certified", "incoherent", "off_range", "saturated", "")
+CALLED = ("several", "several, certified")
+VERDICTS = (
+    "no split shown",
+    "suggestive",
+    "probably several",
+    "several",
+    "several, certified",
+    "incoherent",
+    "off_range",
+    "saturated",
+    "",
+)
 
 # ---- two maps ------------------------------------------------------------------------------------------------------
 
@@ -90,7 +102,7 @@ def test_a_comparison_equals_its_definition(seed: int) -> None:
     assert found.verdicts.units == len(told)
     assert found.verdicts.share == pytest.approx(sum(a == b for a, b in told) / len(told), abs=1e-6)
     assert found.verdicts.kappa == pytest.approx(literal_kappa(told), abs=1e-6)
-    judged = [(a != "one", b != "one") for a, b in told if {a, b} <= {"one", "several", "several, certified"}]
+    judged = [(a in CALLED, b in CALLED) for a, b in told if {a, b} <= set(TIERS)]
     assert found.several.units == len(judged) > 3
     assert found.several.share == pytest.approx(sum(a == b for a, b in judged) / len(judged), abs=1e-6)
     assert found.several.kappa == pytest.approx(literal_kappa(judged), abs=1e-6)
@@ -104,8 +116,10 @@ def test_a_map_agrees_with_itself_throughout() -> None:
 
 
 def test_a_reversed_map_disagrees_throughout() -> None:
-    one = random_map(0).assign(verdict=["one", "several"] * 30)
-    other = one.assign(verdict=["several, certified", "one"] * 30, **{name: 2 - one[name] for name in NUMBERS})
+    one = random_map(0).assign(verdict=["suggestive", "several"] * 30)
+    other = one.assign(
+        verdict=["several, certified", "no split shown"] * 30, **{name: 2 - one[name] for name in NUMBERS}
+    )
     found = compared(one, other)
     assert [found.rho[name].rho for name in NUMBERS] == [-1.0] * len(NUMBERS)
     assert (found.several.share, found.verdicts.share) == (0.0, 0.0)
@@ -113,7 +127,7 @@ def test_a_reversed_map_disagrees_throughout() -> None:
 
 
 def test_what_has_no_answer_is_none_and_never_nan() -> None:
-    one = random_map(0).assign(verdict="one", clarity=0.5)
+    one = random_map(0).assign(verdict="suggestive", clarity=0.5)
     found = compared(one, one.drop(columns="psi"))
     assert found.rho["psi"] == RankAgreement(None, 0)
     assert found.rho["clarity"].rho is None
@@ -125,8 +139,8 @@ def test_what_has_no_answer_is_none_and_never_nan() -> None:
 
 
 def test_certified_or_not_is_another_verdict_and_the_same_answer() -> None:
-    one = random_map(0).assign(verdict=["one", "several"] * 30)
-    found = compared(one, one.assign(verdict=["one", "several, certified"] * 30))
+    one = random_map(0).assign(verdict=["suggestive", "several"] * 30)
+    found = compared(one, one.assign(verdict=["suggestive", "several, certified"] * 30))
     assert found.verdicts.share == pytest.approx(0.5, abs=0.1)
     assert (found.several.share, found.several.kappa) == (1.0, 1.0)
 

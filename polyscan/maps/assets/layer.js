@@ -29,6 +29,10 @@
 
   // --- state in the address ---
 
+  function isVerdict(word) {
+    return Array.from($("verdict").options).some((option) => option.value === word);
+  }
+
   function readAddress() {
     const hash = location.hash.slice(1);
     const match = /^unit-(\d+)$/.exec(hash); // the id of a line of the table
@@ -36,7 +40,7 @@
     state.by = column(params.get("by")) ? params.get("by") : columns[0].name;
     state.sort = table.has(params.get("sort")) ? params.get("sort") : ":channel";
     state.direction = ["up", "down"].includes(params.get("direction")) ? params.get("direction") : table.first(state.sort);
-    state.verdict = units.hasVerdicts && ["several", "one", "unjudged"].includes(params.get("verdict")) ? params.get("verdict") : "";
+    state.verdict = units.hasVerdicts && isVerdict(params.get("verdict")) ? params.get("verdict") : "";
     state.onlyQ = Boolean(units.q) && params.get("only") === "q";
     state.text = params.get("text") || "";
     asked = params.get("unit");

@@ -15,7 +15,7 @@ from polyscan.run import Run
 from polyscan.scores.sample import LEAST_ITEMS, Sample, prepare
 from polyscan.scores.score import values_of
 from polyscan.scores.semanticity import Semanticity
-from polyscan.shards import Shard, split_ranges
+from polyscan.shards import Shard, seed, split_ranges
 from polyscan.stages.score.against import NO_NULL, NUMBERS, NullTable, against, matches
 from polyscan.stages.score.centres import centre_rows
 from polyscan.stats.plane import plane
@@ -56,7 +56,7 @@ class Worker:
             matched += match_rows
         subjects = [subject for group in groups for subject in group]
         return {
-            "scores": _columns(scores, [*KEY, "is_main", "score", *NUMBERS, "is_extrapolated"]),
+            "scores": _columns(scores, [*KEY, "is_main", "score", *NUMBERS, "is_extrapolated", "n_exact"]),
             "matches": _columns(matched, [*KEY, *MATCH]),
             "clusters": self._cluster_rows(layer, subjects),
             "centres": centre_rows([subject for subject in subjects if layer.is_real and self._is_main(subject)]),
@@ -125,7 +125,11 @@ def nulls_of(job: Job, run: Run, parent: str, evidence: str, space: str) -> Iter
     rows = rows[(rows["evidence"] == evidence) & (rows["space"] == space)]
     for name in job.calibrate.nulls:
         of_null = rows[rows["null"] == name]
-        table = NullTable(name, of_null.pivot(index="set", columns="score", values="value"))
+        table = NullTable(
+            name,
+            of_null.pivot(index="set", columns="score", values="value"),
+            seed(job.seed, f"exact p against {name}", parent),
+        )
         if table.has("clarity"):  # too few sets: no null is better than a bad one
             yield table
 

@@ -20,9 +20,11 @@ from polyscan.scores.score import Score
 from polyscan.stats.significance import tail_p
 
 NO_NULL = ""
-NUMBERS = ("value", "null_mean", "null_sd", "p")
+NUMBERS = ("value", "null_mean", "null_sd", "p", "p_exact")
 FEW_BEYOND = 11
 """If at most this many values, the unit's included, are at least as extreme, p is read from a fitted tail."""
+CURVE_SHARE = 0.2
+"""Share of the null sets that `p_exact` fits its curves on; it counts among the others."""
 Numbers = Float64[np.ndarray, " u"]
 Match = Literal["regression", "nearest"]
 
@@ -34,10 +36,12 @@ class NullTable:
     Args:
         name: of the null.
         values: of each score on each set.
+        seed: which sets `p_exact` fits its curves on, and which it counts among.
     """
 
     name: str
     values: pd.DataFrame
+    seed: int = 0
 
     @property
     def clarity(self) -> Numbers:
@@ -47,6 +51,16 @@ class NullTable:
     def has(self, score: str) -> bool:
         """Whether enough of its sets have a value."""
         return score in self.values and int(self.values[score].notna().sum()) >= LEAST_SETS
+
+    def halves(self) -> tuple[NullTable, NullTable] | None:
+        """Two tables of different sets: for the curves, and to count among; None if there are too few sets for both."""
+        n = len(self.values)
+        n_curve = max(LEAST_SETS, round(CURVE_SHARE * n))
+        if n - n_curve < LEAST_SETS:
+            return None
+        order = np.random.default_rng(self.seed).permutation(n)
+        curve, counted = (self.values.iloc[np.sort(part)] for part in (order[:n_curve], order[n_curve:]))
+        return NullTable(self.name, curve), NullTable(self.name, counted)
 
 
 def against(
@@ -125,8 +139,45 @@ def _separation(values: pd.DataFrame, null: NullTable, match: Match) -> pd.DataF
     if match == "regression":
         p, is_fitted = _with_tail(p, fit.standardised(statistic, clarity), fit.residuals)
     mean, sd = fit.mean(clarity), fit.sd(clarity)
-    rows = _rows("separation", null.name, values.index, statistic, null_mean=mean, null_sd=sd, p=p)
-    return rows.assign(is_extrapolated=is_fitted)
+    exact = exact_p(values, null)
+    rows = _rows("separation", null.name, values.index, statistic, null_mean=mean, null_sd=sd, p=p, p_exact=exact.p)
+    return rows.assign(is_extrapolated=is_fitted, n_exact=exact.n_sets)
+
+
+class ExactP(NamedTuple):
+    """The separation's p of each unit, and the number of null sets that it was counted among."""
+
+    p: Numbers
+    n_sets: int
+
+
+def exact_p(values: pd.DataFrame, null: NullTable) -> ExactP:
+    """The separation's p with curves that were fitted on some null sets, counted among others.
+
+    Units and the null sets that they are counted among go through the same function, which depends on neither. So for a
+    unit that is exchangeable with these null sets p is a rank among exchangeable numbers: P(p <= a) <= a, exactly.
+    `p` lacks this: its curves are drawn towards the very null sets that it counts among, by a little. (Fitting and
+    counting by turns, as in cross-conformal prediction, would use all null sets, but P(p <= a) could reach 2 a.)
+
+    Source: Vovk, Gammerman & Shafer 2005, "Algorithmic learning in a random world", inductive conformal prediction.
+    """
+    halves = null.halves()
+    if halves is None or not all(half.has("clarity") for half in halves):
+        return ExactP(np.full(len(values), np.nan), 0)
+    curve, counted = halves
+    if not any(curve.has(part) for part in separation.PARTS):
+        return ExactP(np.full(len(values), np.nan), 0)
+    of_curve, of_counted, of_units = (
+        separation.separation({name: _residuals(name, frame, curve) for name in separation.PARTS})
+        for frame in (curve.values, counted.values, values)
+    )
+    fit = Calibration.fit(of_curve, curve.clarity, tail="upper")
+    null_residuals = fit.standardised(of_counted, counted.clarity)
+    null_residuals = np.sort(null_residuals[~np.isnan(null_residuals)])
+    residuals = fit.standardised(of_units, _numbers(values, "clarity"))
+    if len(null_residuals) < LEAST_SETS:
+        return ExactP(np.full(len(values), np.nan), 0)
+    return ExactP(calibration.counted(residuals, null_residuals, tail="upper"), len(null_residuals))
 
 
 def _with_tail(p: Numbers, residual: Numbers, null_residuals: Numbers) -> tuple[Numbers, Bool[np.ndarray, " u"]]:
@@ -180,7 +231,7 @@ def _numbers(frame: pd.DataFrame, name: str) -> Numbers:
 
 
 def _rows(score: str, null: str, channel: pd.Index, value: Numbers, **under_null: Numbers) -> pd.DataFrame:
-    """Rows of one score; `null_mean`, `null_sd` and `p` are NaN by default."""
+    """Rows of one score; `null_mean`, `null_sd`, `p` and `p_exact` are NaN by default."""
     defaults = dict.fromkeys(NUMBERS[1:], np.nan)
     columns = {"channel": channel, "null": null, "score": score, "value": value, **defaults, **under_null}
-    return pd.DataFrame({**columns, "is_extrapolated": False})
+    return pd.DataFrame({**columns, "is_extrapolated": False, "n_exact": 0})

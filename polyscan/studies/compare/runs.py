@@ -15,6 +15,7 @@ from polyscan.errors import JobError, TableError
 from polyscan.maps.atlas import MapColumn
 from polyscan.report.contents import columns_of
 from polyscan.results import Results
+from polyscan.results.tiers import is_called, is_judged
 from polyscan.run import Run
 from polyscan.units import REAL, Layer
 
@@ -29,7 +30,7 @@ DERIVED = (
         "gap_excess", "gap less controls", "mean gap of the units minus that of the layer's single-concept controls"
     ),
     MapColumn("separation_excess", "separation less controls", "the same for the separation"),
-    MapColumn("several_share", "called several", "share of judged units (one or several) that are called several"),
+    MapColumn("several_share", "called several", "share of judged units that are called several"),
     MapColumn("q05_share", "q < .05", "share of units with q below .05, among units that have a q"),
     MapColumn("dead_share", "dead", "share of all units that are dead"),
 )
@@ -154,8 +155,7 @@ def _with_shares(frame: pd.DataFrame) -> pd.DataFrame:
     """The map with the columns of shares: 1 or 0 for each unit, NaN for units that the share leaves out."""
     shares = {"dead_share": frame["is_dead"].astype(np.float64)}
     if "verdict" in frame:
-        several = frame["verdict"].str.startswith("several").fillna(False)
-        judged = several | (frame["verdict"] == "one")
+        several, judged = is_called(frame["verdict"]), is_judged(frame["verdict"])
         if judged.any():
             shares["several_share"] = several.astype(np.float64).where(judged)
     if "q" in frame and frame["q"].notna().any():

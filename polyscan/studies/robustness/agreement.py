@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Bool
 
+from polyscan.results.tiers import is_called, is_judged
 from polyscan.stats.significance import spearman
 
 NUMBERS = ("gap", "separation", "p", "psi", "semanticity", "clarity")
@@ -21,8 +21,8 @@ ABOUT = {
     "units": "units (layer and channel) that are live in both runs",
     "rho": "Spearman's rank correlation over live units that have the number in both runs; null if constant in one",
     "verdicts": "share with the same verdict, and Cohen's kappa, among units that have a verdict in both runs",
-    "several": "the same for one against several, among units that are judged in both runs; kappa is 0 for agreement "
-    "by chance, 1 for full agreement, and null if both runs give every unit the same answer",
+    "several": "the same for called several against not, among units that are judged in both runs; kappa is 0 for "
+    "agreement by chance, 1 for full agreement, and null if both runs give every unit the same answer",
     "overall": "over all layers: differences between layers raise rho, whether or not units agree within them",
     "within_layers": f"median over layers of rho within the layer, over layers in which at least {FEWEST_UNITS} units "
     "have the number in both runs; null if there is no such layer",
@@ -91,21 +91,14 @@ def _rank_correlation(both: pd.DataFrame, name: str) -> RankAgreement:
 
 
 def _verdicts(both: pd.DataFrame) -> tuple[Agreement, Agreement]:
-    """Agreement of the verdicts as they are, and of one against several."""
+    """Agreement of the verdicts as they are, and of several against all other judged units."""
     if "verdict_there" not in both:  # one of the runs has no null
         return Agreement(None, None, 0), Agreement(None, None, 0)
     with_both = both[(both["verdict"] != "") & (both["verdict_there"] != "")]
     base, variant = with_both["verdict"], with_both["verdict_there"]
-    base_several, variant_several = _is_several(base), _is_several(variant)
-    is_judged = (base_several | (base == "one").to_numpy()) & (variant_several | (variant == "one").to_numpy())
-    return (
-        _agreement(base.to_numpy(np.str_), variant.to_numpy(np.str_)),
-        _agreement(base_several[is_judged], variant_several[is_judged]),
-    )
-
-
-def _is_several(verdicts: pd.Series) -> Bool[np.ndarray, " u"]:
-    return verdicts.str.startswith("several").to_numpy(np.bool_)
+    in_both = (is_judged(base) & is_judged(variant)).to_numpy(np.bool_)
+    base_several, variant_several = (is_called(words).to_numpy(np.bool_)[in_both] for words in (base, variant))
+    return _agreement(base.to_numpy(np.str_), variant.to_numpy(np.str_)), _agreement(base_several, variant_several)
 
 
 def _agreement(base: np.ndarray, variant: np.ndarray) -> Agreement:
