@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pandas as pd
 
-from polyscan.job import Job
+from polyscan.job import Job, k_warning
 from polyscan.nulls.null_sets import LAYER_REACHES, allowed
 from polyscan.report.verdicts import VERDICTS
 from polyscan.run import Run
@@ -55,10 +55,12 @@ def _on_null(job: Job, frame: pd.DataFrame) -> Iterator[str]:
     n = job.n_scored
     if n < FEW:
         yield f"Each unit has only {n} exemplars; with fewer than {FEW}, hardly any unit can be called several."
-    reaches = allowed(LAYER_REACHES, job.collect.k, int(frame["n_images"].max())) if job.survey.readouts else ()
+    if few := k_warning(job.k, int(frame["n_images"].max())):
+        yield f"{few}."
+    reaches = allowed(LAYER_REACHES, job.k, int(frame["n_images"].max())) if job.survey.readouts else ()
     if reaches and reaches[-1] < LAYER_REACHES[-1]:
         yield (
-            f"There are few images, so null sets reach down only to the top {reaches[-1]} x {job.collect.k} of them; "
+            f"There are few images, so null sets reach down only to the top {reaches[-1]} x {job.k} of them; "
             "less homogeneous units are off range."
         )
     yield f"One means: {VERDICTS['one']}, in this space. It does not prove that the unit answers to only one thing."

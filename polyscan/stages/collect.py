@@ -63,7 +63,7 @@ class Worker:
     def _tallied(self, ids: range, pictures: list[Picture], rejects: list[Reject]) -> TallyResult:
         """Every unit's tally of these images; `pictures` and `rejects` receive what could and could not be read."""
         device = self.reader.network.device
-        tally = PeakTally(len(self.order), k=self.job.collect.k, name=self._name, device=device, reads=self.reads)
+        tally = PeakTally(len(self.order), k=self.job.k, name=self._name, device=device, reads=self.reads)
         for batch in batches(self.reader.network, self.images, ids, self.job.collect.batch, rejects):
             peaks = self._peaks(batch.inputs)
             if not self.is_checked:

@@ -12,7 +12,7 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 from polyscan.inputs import batches, open_embedder, open_images, open_reader
-from polyscan.job import Job
+from polyscan.job import Job, settled
 from polyscan.scores.concepts import Concepts
 from polyscan.scores.sample import Sample, prepare
 from polyscan.scores.score import Score, values_of
@@ -71,9 +71,9 @@ class Outlook:
     """
 
     def __init__(self, job: Job) -> None:
-        self.job = job
         self.reader = open_reader(job)
         self.images = open_images(job)
+        self.job = job = settled(job, len(self.images))
         self.embedder = open_embedder(job, self.reader.network)
         self.n = job.n_embedded
         self.n_scored = job.n_scored
