@@ -69,7 +69,12 @@ def _verdicts(frame: pd.DataFrame, fdr: float) -> str:
 
 def _not_judged(counts: pd.Series) -> str:
     """Numbers of units that are neither one nor several, by the reason."""
-    reasons = (("incoherent", "incoherent"), ("off_range", "off range"), ("saturated", "saturated"))
+    reasons = (
+        ("incoherent", "incoherent"),
+        ("off_range", "off range"),
+        ("artefact", "split by an artefact"),
+        ("saturated", "saturated"),
+    )
     return ", ".join(f"{int(counts[verdict]):,} {reason}" for verdict, reason in reasons if counts.get(verdict, 0))
 
 

@@ -7,6 +7,7 @@ from typing import Literal
 
 import numpy as np
 import pandas as pd
+from jaxtyping import Bool
 
 from polyscan.job import Job
 from polyscan.report.verdicts import verdicts
@@ -37,6 +38,8 @@ def unit_map(job: Job, run: Run, calibrated: pd.DataFrame | None = None) -> pd.D
     frame = units.sort_values(["depth", "channel"], kind="stable").reset_index(drop=True)
     for columns in _parts(job, run, units, calibrated):
         frame = frame.merge(columns, on=KEY, how="left")
+    for name in ("artefact", "artefact_mark"):
+        frame[name] = frame[name].fillna("")
     for name in ("off_range", "incoherent"):
         frame[name] = frame[name] == True  # noqa: E712  # False for a unit without evidence, which has no value
     _add_q(frame, job.calibrate.nulls[1:])
@@ -76,6 +79,9 @@ def _parts(job: Job, run: Run, units: pd.DataFrame, calibrated: pd.DataFrame) ->
     p = real[real["p"].notna()].assign(score=lambda rows: rows["score"].map(_p_name))
     yield _wide(p[p["prefix"] == ""], "p", ["p", "psi_p"])
     yield _matches(job, run)
+    yield run.read("artefacts", [*KEY, "artefact", "mark"], where={"role": REAL}).rename(
+        columns={"mark": "artefact_mark"}
+    )
     for prefix in filter(None, dict.fromkeys(real["prefix"])):
         yield from _prefixed(prefix, real[real["prefix"] == prefix], p[(p["prefix"] == prefix) & (p["score"] == "p")])
     yield from _downward(calibrated)
@@ -102,7 +108,11 @@ def _p_name(score: str) -> str:
 
 
 def calibrated_rows(run: Run) -> pd.DataFrame:
-    """Rows of `scores` with `prefix`: "" for the main evidence, space and null; for other rows, which ones they are."""
+    """Rows of `scores` with `prefix` and `is_artefact`.
+
+    `prefix` is "" for the main evidence, space and null; for other rows it says which ones they are. `is_artefact` says
+    whether a nuisance explains the clusters of the unit's main evidence.
+    """
     rows = run.read("scores")
     prefix = pd.Series("", index=rows.index)
     prefix[~rows["is_main"]] = rows["null"] + "_null_"
@@ -110,7 +120,13 @@ def calibrated_rows(run: Run) -> pd.DataFrame:
         "crops_"  # embedded crops, in layers that are compared by features
     )
     prefix[rows["evidence"] != MAIN] = rows["evidence"] + "_"
-    return rows.assign(prefix=prefix)
+    return rows.assign(prefix=prefix, is_artefact=_is_artefact(run, rows))
+
+
+def _is_artefact(run: Run, rows: pd.DataFrame) -> Bool[np.ndarray, " n"]:
+    found = run.read("artefacts", [*KEY, "artefact"])
+    found = pd.MultiIndex.from_frame(found[found["artefact"] != ""][KEY])
+    return pd.MultiIndex.from_frame(rows[KEY]).isin(found)
 
 
 def _wide(rows: pd.DataFrame, values: str, first: list[str]) -> pd.DataFrame:
