@@ -14,6 +14,8 @@ TOLERANCE = 16
 """Grey levels by which the values of a band may differ, as after JPEG compression."""
 EDGE_SHARE = 0.5
 """Share of the line after a band that must differ from the band: else it is a plain background, not a frame."""
+BLURRED_SHARE = 0.8
+"""The same of the second line after it, as compression blurs the edge."""
 
 
 def difference_hash(pixels: UInt8[np.ndarray, "y x c"]) -> int:
@@ -55,8 +57,8 @@ def frame_share(pixels: UInt8[np.ndarray, "y x c"]) -> float:
     """Share of an image that is taken up by bands of one colour along its edges, as of a letterbox or a scan.
 
     A band is a run of lines at an edge whose values differ by at most 16 of 255 grey levels. It counts only if more
-    than half of the next line differs from it by more: a plain background ends in the outline of an object, a frame in
-    a straight edge. An image of one colour has no frame.
+    than half of the next line, or .8 of the one after it, differs from it by more: a plain background ends in the
+    outline of an object, a frame in a straight edge. An image of one colour has no frame.
 
     Args:
         pixels: any size and number of channels.
@@ -82,7 +84,13 @@ def _band(lines: UInt8[np.ndarray, "y x c"]) -> int:
     """Length of the band at the beginning of an image; 0 for none, all lines if the image has one colour."""
     colour = lines[0].mean(axis=0)
     for length, line in enumerate(lines):  # nearly always over at the first line
-        n_far = int((np.abs(line - colour) > TOLERANCE).any(axis=1).sum())
-        if n_far:
-            return length if n_far > EDGE_SHARE * len(line) else 0
+        share = _far_share(line, colour)
+        if not share:
+            continue
+        after = _far_share(lines[min(length + 1, len(lines) - 1)], colour)
+        return length if share > EDGE_SHARE or after > BLURRED_SHARE else 0
     return len(lines)
+
+
+def _far_share(line: UInt8[np.ndarray, "x c"], colour: Float64[np.ndarray, " c"]) -> float:
+    return float((np.abs(line - colour) > TOLERANCE).any(axis=1).mean())

@@ -86,10 +86,10 @@ def _on_planted(run: Run, fdr: float) -> str:
     p = rows["p"][rows["is_main"] & rows["p"].notna()].to_numpy(np.float64)
     if not len(p):
         return f"{run.address} has no planted units with a p, so it can't say how much would be found."
-    found = ", ".join(f"{share_called(p, share=share, fdr=fdr):.0%} if {share:.0%} are" for share in SHARES)
+    found = ", ".join(f"{share_called(p, share=share, fdr=fdr):.0%} if they are {share:.0%}" for share in SHARES)
     return (
         f"In {run.address}, {(p <= fdr).mean():.0%} of {len(p):,} planted pairs have p <= {fdr:g}. Of units that are "
-        f"as clearly two things as these, Benjamini-Hochberg would call {found} among all units."
+        f"as clearly two things as these, Benjamini-Hochberg would call {found} of all units."
     )
 
 
