@@ -52,6 +52,8 @@ MAP_EXTRAS = (
     ("match_radius", "float64", "distance in clarity to the 20th nearest null set"),
     ("off_range", "bool", "too few null sets have similar homogeneity, so p means nothing"),
     ("incoherent", "bool", "clarity not above that of random sets"),
+    ("artefact", "string", "what tells its clusters apart though it is no concept, or empty; see Methods"),
+    ("artefact_mark", "string", "the place of the peaks, or the rank of the repeated exemplar"),
     ("n_clusters", "float64", "1 unless the verdict is several, then `silhouette_k`"),
     ("psi", "float64", "S Q D by labels; `psi_s`, `psi_q`, `psi_d` its parts, `psi_p` by the joint null, `psi_qvalue`"),
     ("psi_words", "float64", "the same by the open vocabulary, if there is one"),

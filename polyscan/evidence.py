@@ -179,7 +179,7 @@ class EvidenceReader:
             # The survey has it for sets of k. The mean cosine of n vectors of length 1 is (|sum|^2 / n - 1) / (n - 1),
             # and the distribution of |sum|^2 / n over random sets around 0 does not depend on n.
             of_k = float(cast("Any", self.layers.loc[layer, "random_clarity"]))
-            return of_k * (self.job.collect.k - 1) / (self.n - 1)
+            return of_k * (self.job.k - 1) / (self.n - 1)
         return self._random_image_clarity
 
     @cached_property

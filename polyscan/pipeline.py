@@ -18,7 +18,7 @@ from typing import Protocol
 
 from polyscan import manifest, report
 from polyscan.errors import JobError, ShardError
-from polyscan.inputs import pinned_threads
+from polyscan.inputs import pinned_threads, settled_job
 from polyscan.job import Job
 from polyscan.manifest import Stage
 from polyscan.run import Run
@@ -119,6 +119,7 @@ def scan(
         ShardError: if a shard failed three times; the stage's other shards are done, and no later stage has begun.
     """
     run.files.require_writable()
+    job = settled_job(job)
     fingerprints = settle(job, run, redo=redo, verify=bool(verify))
     run.clean_up()
     _warn_of_others(run)
@@ -138,9 +139,16 @@ def scan(
 
 
 def settle(job: Job, run: Run, *, redo: str | None = None, verify: bool = False) -> dict[str, str]:
-    """Checks the job and writes the run's manifest; returns each stage's fingerprint. See `manifest.settle`."""
+    """Checks the job and writes the run's manifest; returns each stage's fingerprint. See `manifest.settle`.
+
+    Args:
+        job: with k as a number, as `settled_job` gives it.
+        run: its results folder.
+        redo: a stage to redo, with all stages that depend on it.
+        verify: whether all images are compared with those that the run has read.
+    """
     fingerprints = manifest.settle(STAGES, job, run, redo=redo, verify=verify)
-    for warning in manifest.warnings_of(run):
+    for warning in manifest.warnings_of(job, run):
         log.warning("%s", warning)
     return fingerprints
 

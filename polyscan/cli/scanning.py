@@ -84,13 +84,19 @@ def _suggest_ray(threads: int) -> None:
 
 @app.command()
 def plan(
-    job: JobArgument = None, network: NetworkOption = None, images: ImagesOption = None, sets: SetOption = None
+    job: JobArgument = None,
+    network: NetworkOption = None,
+    images: ImagesOption = None,
+    run: Annotated[
+        str | None, typer.Option(help="a finished run of a similar job: its planted units show how much can be found")
+    ] = None,
+    sets: SetOption = None,
 ) -> None:
     """Count layers, units and shards and estimate time, memory and disk, before anything runs."""
     from polyscan.studies.plan import plan as planned
     from polyscan.studies.scanning import filled_job
 
-    plan_ = planned(filled_job(job, network, images, overrides(sets)))
+    plan_ = planned(filled_job(job, network, images, overrides(sets)), run)
     out.print(f"{plan_.n_layers} layers, {plan_.n_units:,} units, {plan_.n_images:,} images")
     _show_costs([*plan_.rows, plan_.maps])
     out.print(
@@ -99,6 +105,8 @@ def plan(
     out.print(
         "is the peak of one worker. Shards and rows are upper bounds: dead units and shared crops make a run smaller."
     )
+    for sentence in plan_.detectable:
+        out.print(sentence)
 
 
 def _show_costs(rows: Sequence[PlanRow]) -> None:

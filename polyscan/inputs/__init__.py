@@ -3,7 +3,14 @@
 from polyscan.inputs.batches import Batch, batches
 from polyscan.inputs.checking import check_network, check_worker, different_layers
 from polyscan.inputs.collected import CollectedImages
-from polyscan.inputs.opening import open_distance, open_embedder, open_images, open_network, open_reader
+from polyscan.inputs.opening import (
+    open_distance,
+    open_embedder,
+    open_images,
+    open_network,
+    open_reader,
+    settled_job,
+)
 from polyscan.inputs.record import digests_and_facts
 from polyscan.inputs.threads import pinned_threads
 from polyscan.inputs.unchanged import check_unchanged, note_stamps
@@ -28,6 +35,7 @@ __all__ = [
     "pinned_threads",
     "reaches",
     "reading",
+    "settled_job",
     "virtual_readouts",
     "vocabulary_digest",
     "vocabulary_words",

@@ -7,7 +7,7 @@ from polyscan.images import ImageOptions, ImageSource
 from polyscan.images import open_images as open_source
 from polyscan.inputs.virtual import virtual_readouts
 from polyscan.inputs.vocabulary import vocabulary_words
-from polyscan.job import Job
+from polyscan.job import Job, settled
 from polyscan.nulls.null_sets import LAYER_REACHES, allowed
 from polyscan.run import Run
 from polyscan.vision.channels import COLOURS
@@ -40,9 +40,10 @@ def open_images(job: Job) -> ImageSource:
     """
     options = ImageOptions(**job.images.model_dump(exclude={"source"}))
     source = open_source(job.images.source, options=options)
-    if len(source) < job.collect.k:
+    job = settled(job, len(source))
+    if len(source) < job.k:
         raise JobError(
-            f"`images.source` {job.images.source} has {len(source)} images, `collect.k` is {job.collect.k}; "
+            f"`images.source` {job.images.source} has {len(source)} images, `collect.k` is {job.k}; "
             "k must not be above the number of images: scan more images or lower k"
         )
     if job.survey.readouts:
@@ -50,12 +51,22 @@ def open_images(job: Job) -> ImageSource:
     return source
 
 
+def settled_job(job: Job) -> Job:
+    """The job with k as a number, for which the images are opened if it names none; what a command does first.
+
+    Raises:
+        JobError: as `open_images`.
+        ImagesError: if the images can't be opened.
+    """
+    return job if job.collect.k is not None else settled(job, len(open_images(job)))
+
+
 def _check_null(job: Job, n_images: int) -> None:
     try:
-        allowed(LAYER_REACHES, job.collect.k, n_images)
+        allowed(LAYER_REACHES, job.k, n_images)
     except ValueError as error:
         raise JobError(
-            f"`images.source` {job.images.source} and `collect.k` {job.collect.k} give no null: {error} "
+            f"`images.source` {job.images.source} and `collect.k` {job.k} give no null: {error} "
             "Or scan without p-values: survey.readouts = 0"
         ) from error
 

@@ -44,7 +44,9 @@ class SurveySettings(Settings):
 class CollectSettings(Settings):
     """How exemplars are found."""
 
-    k: int = Field(100, ge=8, le=4096, description="exemplars per unit")
+    k: int | None = Field(
+        None, ge=8, le=4096, description="exemplars per unit; default: 1 % of the images, at least 20 and at most 1,000"
+    )
     batch: int = Field(32, ge=1, description="images per forward pass")
     images_per_shard: int = Field(512, ge=1, description="images per shard")
 
@@ -271,7 +273,7 @@ class Job(Settings):
         JobError: with every wrong key, its value and what is allowed.
 
     >>> job = Job(network={"name": "torchvision:resnet18"}, images={"source": "photos"}, collect={"k": 64})
-    >>> job.collect.k, job.score.restarts
+    >>> job.k, job.score.restarts
     (64, 10)
     """
 
@@ -315,9 +317,20 @@ class Job(Settings):
         return scores
 
     @property
+    def k(self) -> int:
+        """Number of exemplars of a unit.
+
+        Raises:
+            ValueError: if the job leaves it to the number of images, and `settled` has not filled it in.
+        """
+        if self.collect.k is None:
+            raise ValueError("`collect.k` depends on the number of images; fill it in by `settled(job, n_images)`")
+        return self.collect.k
+
+    @property
     def n_embedded(self) -> int:
         """Number of exemplars of a unit that are embedded."""
-        return self.embed.n_exemplars or self.collect.k
+        return self.embed.n_exemplars or self.k
 
     @property
     def n_scored(self) -> int:

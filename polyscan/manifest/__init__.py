@@ -22,7 +22,7 @@ from polyscan.inputs import (
 )
 from polyscan.inputs.readable import check_readable
 from polyscan.inputs.unchanged import STAMPS
-from polyscan.job import Job, settings_of
+from polyscan.job import Job, k_warning, settings_of
 from polyscan.manifest.differing import of_images, refuse_other_settings, refuse_other_values
 from polyscan.run import Run
 from polyscan.run.folder import OWN_NAMES
@@ -65,7 +65,7 @@ def settle(
 
     Args:
         stages: in their order.
-        job: the settings.
+        job: the settings, with k as a number.
         run: its results folder.
         redo: a stage to redo, with all stages that depend on it.
         verify: whether all images that the run has read are compared with those that are there now, not only those
@@ -139,7 +139,7 @@ def _refuse_images_inside(run: Run, images: Storage) -> None:
             )
 
 
-def warnings_of(run: Run) -> Iterator[str]:
+def warnings_of(job: Job, run: Run) -> Iterator[str]:
     """What a user should know of the inputs of a run before it goes on, one sentence each."""
     about = run.manifest()
     name, images = about["network"]["name"], about["images"]
@@ -153,6 +153,8 @@ def warnings_of(run: Run) -> Iterator[str]:
         yield f"labels: {images['labels']}"
     if images["left_out"]:
         yield f"not counted as images: {images['left_out']}"
+    if few := k_warning(job.k, images["n"]):
+        yield few
 
 
 def note_cpu(run: Run, cpu: str) -> list[str]:

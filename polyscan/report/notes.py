@@ -6,12 +6,18 @@ from collections.abc import Iterator
 
 import pandas as pd
 
-from polyscan.job import Job
+from polyscan.job import Job, k_warning
 from polyscan.nulls.null_sets import LAYER_REACHES, allowed
 from polyscan.report.verdicts import VERDICTS
 from polyscan.results.tiers import NO_SPLIT
 from polyscan.run import Run
 
+ABOUT_ARTEFACTS = {
+    "border": "peaks at one place on the border of the map, as padding makes them",
+    "one place": "peaks at one place inside the map",
+    "repeated image": "copies of one image",
+    "letterbox": "frames around images",
+}
 FEW = 20
 """With fewer exemplars than this, the pages warn."""
 
@@ -25,6 +31,24 @@ def notes(job: Job, run: Run, frame: pd.DataFrame) -> Iterator[str]:
         yield "This run has no null, so scores are not calibrated: noise may score as high as two concepts."
     else:
         yield from _on_null(job, frame)
+    yield from _on_artefacts(run, frame)
+
+
+def _on_artefacts(run: Run, frame: pd.DataFrame) -> Iterator[str]:
+    """How many units split by a nuisance, and how many of the controls and planted pairs."""
+    counts = frame["artefact"][frame["artefact"] != ""].value_counts()
+    if counts.empty:
+        return
+    found = run.read("artefacts", ["role", "artefact"], where={"role": ["control", "planted"]})
+    shares = (found["artefact"] != "").groupby(found["role"]).agg(["sum", "size"])
+    words = {"control": "single-concept controls", "planted": "planted pairs"}
+    rates = [f"{row['sum']} of {row['size']} {words[str(role)]}" for role, row in shares.iterrows()]
+    also = f"; the same holds for {' and '.join(rates)}" if rates else ""
+    kinds = ", ".join(f"{ABOUT_ARTEFACTS[str(kind)]}: {int(n):,}" for kind, n in counts.items())
+    yield (
+        f"In {int(counts.sum()):,} units something that is no concept tells the clusters apart, so they are never "
+        f"called several ({kinds}){also}."
+    )
 
 
 def _on_inputs(run: Run, frame: pd.DataFrame) -> Iterator[str]:
@@ -56,10 +80,12 @@ def _on_null(job: Job, frame: pd.DataFrame) -> Iterator[str]:
     n = job.n_scored
     if n < FEW:
         yield f"Each unit has only {n} exemplars; with fewer than {FEW}, hardly any unit can be called several."
-    reaches = allowed(LAYER_REACHES, job.collect.k, int(frame["n_images"].max())) if job.survey.readouts else ()
+    if few := k_warning(job.k, int(frame["n_images"].max())):
+        yield f"{few}."
+    reaches = allowed(LAYER_REACHES, job.k, int(frame["n_images"].max())) if job.survey.readouts else ()
     if reaches and reaches[-1] < LAYER_REACHES[-1]:
         yield (
-            f"There are few images, so null sets reach down only to the top {reaches[-1]} x {job.collect.k} of them; "
+            f"There are few images, so null sets reach down only to the top {reaches[-1]} x {job.k} of them; "
             "less homogeneous units are off range."
         )
     yield f"No split shown means: {VERDICTS[NO_SPLIT]}. It does not prove that the unit answers to only one thing."

@@ -115,6 +115,8 @@ def exemplar_panel(row: MapRow, evidence: LayerEvidence) -> Panel:
     items = clusters["item"]
     grouped = _clusters(items, labels, boxes=boxes, captions=captions, titles=titles, names=names)
     facts = [(label, number_text(float(row[name]))) for name, label in PARTS if name in row]
+    if artefact := str(row.get("artefact", "")):
+        facts.append(("its clusters differ by", ", ".join(filter(None, (artefact, str(row["artefact_mark"]))))))
     return Panel("exemplars", len(items), facts, grouped)
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float64
+from jaxtyping import Bool
 
 from polyscan.maps.atlas import LEAST_POWER
 from polyscan.results.at_least import AtLeast, at_least
@@ -44,19 +44,21 @@ class Rates:
 
 
 def layer_rates(calibrated: pd.DataFrame, score: str = "separation") -> dict[str, Rates]:
-    """Rates of each layer by its name, from the main rows of its virtual units."""
+    """Rates of each layer by its name, from the main rows of its virtual units; one with an artefact is not called."""
     rows = calibrated[calibrated["is_main"] & (calibrated["score"] == score) & calibrated["p"].notna()]
     # Random directions stand beside channels, of which only those are counted that can be judged.
     rows = rows[(rows["role"] != RANDOM) | ~rows["is_invalid"]]
-    p_values: dict[tuple[str, str], Float64[np.ndarray, " u"]] = {
-        (str(layer), str(role)): p.to_numpy(np.float64) for (layer, role), p in rows.groupby(["parent", "role"])["p"]
+    is_called = (rows["p"] <= LEVEL) & ~rows["is_artefact"]
+    called: dict[tuple[str, str], Bool[np.ndarray, " u"]] = {
+        (str(layer), str(role)): of_layer.to_numpy(bool)
+        for (layer, role), of_layer in is_called.groupby([rows["parent"], rows["role"]])
     }
 
     def share(layer: str, role: str) -> tuple[Interval | None, int]:
-        p = p_values.get((layer, role), np.empty(0))
-        return (wilson_interval(int((p <= LEVEL).sum()), len(p)), len(p)) if len(p) else (None, 0)
+        is_hit = called.get((layer, role), np.empty(0, dtype=bool))
+        return (wilson_interval(int(is_hit.sum()), len(is_hit)), len(is_hit)) if len(is_hit) else (None, 0)
 
-    layers = dict.fromkeys(layer for layer, _ in p_values)
+    layers = dict.fromkeys(layer for layer, _ in called)
     return {layer: Rates(*share(layer, CONTROL), *share(layer, PLANTED), *share(layer, RANDOM)) for layer in layers}
 
 
@@ -85,6 +87,7 @@ def bounds(judged: pd.DataFrame, calibrated: pd.DataFrame) -> Bounds:
     if "p_exact" not in judged or judged["p_exact"].isna().all():
         return Bounds(None, None, None)
     rows = calibrated[calibrated["is_main"] & (calibrated["score"] == "separation") & ~calibrated["is_invalid"]]
+    rows = rows[~(rows["is_artefact"] & (rows["p"] <= LEVEL))]  # as channels, which are not judged then
     rows = rows[rows["p_exact"].notna() & rows["parent"].isin(judged["layer"].unique())]
     rows = rows.assign(layer=rows["parent"])
     of_role = {role: rows[rows["role"] == role] for role in (CONTROL, RANDOM)}

@@ -105,7 +105,12 @@ def _bounds(bounds: Bounds, layers: Sequence[LayerRow]) -> Iterator[Statement]:
 
 def _not_judged(counts: pd.Series) -> str:
     """Numbers of units that can't be judged, by the reason."""
-    reasons = (("incoherent", "incoherent"), ("off_range", "off range"), ("saturated", "saturated"))
+    reasons = (
+        ("incoherent", "incoherent"),
+        ("off_range", "off range"),
+        ("artefact", "split by an artefact"),
+        ("saturated", "saturated"),
+    )
     return ", ".join(f"{int(counts[verdict]):,} {reason}" for verdict, reason in reasons if counts.get(verdict, 0))
 
 

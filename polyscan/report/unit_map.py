@@ -7,6 +7,7 @@ from typing import Literal
 
 import numpy as np
 import pandas as pd
+from jaxtyping import Bool
 
 from polyscan.job import Job
 from polyscan.report.verdicts import verdicts
@@ -47,6 +48,8 @@ def unit_map(job: Job, run: Run, calibrated: pd.DataFrame | None = None) -> pd.D
     frame = units.sort_values(["depth", "channel"], kind="stable").reset_index(drop=True)
     for columns in _parts(job, run, units, calibrated):
         frame = frame.merge(columns, on=KEY, how="left")
+    for name in ("artefact", "artefact_mark"):
+        frame[name] = frame[name].fillna("")
     names = ("off_range", "incoherent", "second_off_range", "second_incoherent")
     for name in (name for name in names if name in frame):
         frame[name] = frame[name] == True  # noqa: E712  # False for a unit without evidence, which has no value
@@ -110,6 +113,9 @@ def _parts(job: Job, run: Run, units: pd.DataFrame, calibrated: pd.DataFrame) ->
         if not prefix or len(exact):
             yield exact.rename(columns={name: f"{prefix}{name}" for name in ("p_exact", "n_exact")})
     yield _matches(job, run)
+    yield run.read("artefacts", [*KEY, "artefact", "mark"], where={"role": REAL}).rename(
+        columns={"mark": "artefact_mark"}
+    )
     for prefix in filter(None, dict.fromkeys(real["prefix"])):
         yield from _prefixed(prefix, real[real["prefix"] == prefix], p[(p["prefix"] == prefix) & (p["score"] == "p")])
     yield from _second(job, run)
@@ -137,10 +143,11 @@ def _p_name(score: str) -> str:
 
 
 def calibrated_rows(run: Run) -> pd.DataFrame:
-    """Rows of `scores` with two columns more.
+    """Rows of `scores` with three columns more.
 
     `prefix`: "" for the main evidence, space and null; for other rows, which ones they are. `is_invalid`: whether p is
-    not valid, because the unit is off range or incoherent.
+    not valid, because the unit is off range or incoherent. `is_artefact`: whether a nuisance explains the clusters of
+    the unit's main evidence.
     """
     rows = run.read("scores")
     prefix = pd.Series("", index=rows.index)
@@ -152,7 +159,13 @@ def calibrated_rows(run: Run) -> pd.DataFrame:
     invalid = run.read("matches")
     invalid = invalid[invalid["off_range"] | invalid["incoherent"]][MATCHED].assign(is_invalid=True)
     is_invalid = rows[MATCHED].merge(invalid, on=MATCHED, how="left")["is_invalid"].to_numpy() == True  # noqa: E712
-    return rows.assign(prefix=prefix, is_invalid=is_invalid)
+    return rows.assign(prefix=prefix, is_invalid=is_invalid, is_artefact=_is_artefact(run, rows))
+
+
+def _is_artefact(run: Run, rows: pd.DataFrame) -> Bool[np.ndarray, " n"]:
+    found = run.read("artefacts", [*KEY, "artefact"])
+    found = pd.MultiIndex.from_frame(found[found["artefact"] != ""][KEY])
+    return pd.MultiIndex.from_frame(rows[KEY]).isin(found)
 
 
 def _wide(rows: pd.DataFrame, values: str, first: list[str]) -> pd.DataFrame:

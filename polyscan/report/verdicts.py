@@ -23,6 +23,7 @@ VERDICTS = {
     f"valley between the two clusters (dip p <= {LEVEL:g})",
     "incoherent": "its exemplars are no more alike than random ones, so there are no clusters to count",
     "off_range": "too few null sets have a homogeneity close to that of its exemplars, so its p is not valid",
+    "artefact": "its exemplars split, but by the place of their peaks, by copies of an image or by frames of images",
     "saturated": "more images tie at its largest peak than are kept, so the choice of its exemplars is arbitrary",
     "dead": "it does not respond: its peaks do not vary, or a ReLU follows and no peak is positive",
     "": "there is no null for this unit, so it is not judged",
@@ -33,6 +34,7 @@ ADAPTIVE = {"group": "q_group", "storey": "q_storey"}
 """The column of q that decides `probably several`, by the setting `show.probable_by`."""
 
 Numbers = Float[np.ndarray, " u"]
+Flags = Bool[np.ndarray, " u"]
 
 
 def tiers(
@@ -43,7 +45,8 @@ def tiers(
     reasons: Shaped[np.ndarray, " u"],
     fdr: float,
     probable_fdr: float,
-    is_certified: Bool[np.ndarray, " u"] | None = None,
+    is_certified: Flags | None = None,
+    is_artefact: Flags | None = None,
 ) -> Shaped[np.ndarray, " u"]:
     """The verdict of each unit by one test: the surest of the tiers that it reaches, or why nothing can be said.
 
@@ -55,11 +58,14 @@ def tiers(
         fdr: largest q of `several`.
         probable_fdr: largest adaptive q of `probably several`.
         is_certified: whether a unit that is `several` is certified; default: none is.
+        is_artefact: whether a nuisance explains the unit's clusters, so that it is called nothing for them.
     """
-    certified = np.zeros(len(p), dtype=bool) if is_certified is None else is_certified
+    none = np.zeros(len(p), dtype=bool)
+    certified, artefact = (none if flags is None else flags for flags in (is_certified, is_artefact))
     choices = [
         (reasons != "", reasons),
         (np.isnan(p), ""),
+        (artefact & ((q <= fdr) | (q_adaptive <= probable_fdr) | (p <= LEVEL)), "artefact"),
         ((q <= fdr) & certified, CERTIFIED),
         (q <= fdr, SEVERAL),
         (q_adaptive <= probable_fdr, PROBABLY),
@@ -97,6 +103,7 @@ def verdicts(
         probable_fdr=probable_fdr,
         # No column if all units have under 20 items.
         is_certified=column("dip_p") <= LEVEL if f"{prefix}dip_p" in frame else None,
+        is_artefact=frame[f"{prefix}artefact"].to_numpy(str) != "" if f"{prefix}artefact" in frame else None,
     )
     return pd.Series(words, index=frame.index, dtype=object)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,16 +11,18 @@ from jaxtyping import Float
 from torch import Tensor
 
 from polyscan.images import Picture, Reject
+from polyscan.images.appearance import difference_hash, frame_share
 from polyscan.inputs import batches, check_worker, open_images, open_network, reading, virtual_readouts
 from polyscan.job import Job
 from polyscan.run import Run
 from polyscan.shards import Shard, split
-from polyscan.tables import Columns
+from polyscan.tables import TABLES, Columns
 from polyscan.vision.checking import check_batch
 from polyscan.vision.peaks import PeakTally, TallyResult
 from polyscan.vision.readouts import Peaks, Reader
 from polyscan.vision.readouts.units import Together
 
+IMAGE_COLUMNS = tuple(column.name for column in TABLES["images"].columns)
 REJECT_COLUMNS = ("image", "path", "reason", "checksum")
 
 
@@ -48,20 +49,20 @@ class Worker:
 
     def __call__(self, shard: Shard) -> dict[str, Columns]:
         """Candidates, moments, images and rejects of one range of images."""
-        pictures: list[Picture] = []
+        images: list[dict[str, Any]] = []
         rejects: list[Reject] = []
-        result = self._tallied(range(shard.start, shard.stop), pictures, rejects)
+        result = self._tallied(range(shard.start, shard.stop), images, rejects)
         return {
-            "images": _image_columns(pictures),
+            "images": {name: [row[name] for row in images] for name in IMAGE_COLUMNS},
             "rejects": {name: [getattr(r, name) for r in rejects] for name in REJECT_COLUMNS},
             "candidates": self._candidates(result),
             "moments": self._moments(result),
         }
 
-    def _tallied(self, ids: range, pictures: list[Picture], rejects: list[Reject]) -> TallyResult:
-        """Every unit's tally of these images; `pictures` and `rejects` receive what could and could not be read."""
+    def _tallied(self, ids: range, images: list[dict[str, Any]], rejects: list[Reject]) -> TallyResult:
+        """Every unit's tally of these images; `images` and `rejects` receive what could and could not be read."""
         device = self.reader.network.device
-        tally = PeakTally(len(self.order), k=self.job.collect.k, name=self._name, device=device, reads=self.reads)
+        tally = PeakTally(len(self.order), k=self.job.k, name=self._name, device=device, reads=self.reads)
         for batch in batches(self.reader.network, self.images, ids, self.job.collect.batch, rejects):
             peaks = self._peaks(batch.inputs)
             if not self.is_checked:
@@ -75,7 +76,7 @@ class Worker:
             kept = [picture for picture, is_kept in zip(batch.pictures, finite.tolist(), strict=True) if is_kept]
             if kept:
                 tally.add(peaks, torch.tensor([picture.image for picture in kept], device=device))
-            pictures += [_without_pixels(picture) for picture in kept]
+            images += map(_image_row, kept)
         rejects.sort(key=lambda reject: reject.image)
         return tally.result()
 
@@ -124,18 +125,12 @@ class Worker:
         }
 
 
-def _without_pixels(picture: Picture) -> Picture:
-    """The picture with only its size kept (an array that takes no memory)."""
-    return replace(picture, pixels=np.broadcast_to(np.uint8(0), picture.pixels.shape))
-
-
-def _image_columns(pictures: list[Picture]) -> Columns:
+def _image_row(picture: Picture) -> dict[str, Any]:
+    """The row of `images` of one picture."""
     return {
-        "image": [picture.image for picture in pictures],
-        "path": [picture.path for picture in pictures],
-        "label": [picture.label for picture in pictures],
-        "label_name": [picture.label_name for picture in pictures],
-        "height": [picture.pixels.shape[0] for picture in pictures],
-        "width": [picture.pixels.shape[1] for picture in pictures],
-        "checksum": [picture.checksum for picture in pictures],
+        **{name: getattr(picture, name) for name in ("image", "path", "label", "label_name", "checksum")},
+        "height": picture.pixels.shape[0],
+        "width": picture.pixels.shape[1],
+        "hash": difference_hash(picture.pixels),
+        "frame": frame_share(picture.pixels),
     }

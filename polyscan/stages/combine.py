@@ -39,11 +39,11 @@ class Worker:
         """Exemplars and units of one range of units, all of one layer."""
         layer, channels = self.order.within_layer(shard.start, shard.stop)
         whole = self._moments(layer)
-        if int(whole.n[0]) < self.job.collect.k:
+        if int(whole.n[0]) < self.job.k:
             rejects = self.run.read("rejects", ["path", "reason"])
             first = "".join(f" ({path}: {reason})" for path, reason in rejects.head(1).itertuples(index=False))
             raise JobError(
-                f"only {int(whole.n[0])} images could be read, `collect.k` is {self.job.collect.k}; "
+                f"only {int(whole.n[0])} images could be read, `collect.k` is {self.job.k}; "
                 f"the table `rejects` says why the others could not{first}; fix them or set a smaller k"
             )
         return {"exemplars": self._exemplars(shard, layer), "units": self._units(layer, whole, channels)}
@@ -70,13 +70,13 @@ class Worker:
             "kurtosis": whole.excess_kurtosis[rows],
             "sparsity": whole.sparsity[rows],
             "is_dead": is_dead[rows],
-            "saturated": whole.n_at_max[rows] > self.job.collect.k,
+            "saturated": whole.n_at_max[rows] > self.job.k,
         }
 
     def _exemplars(self, shard: Shard, layer: Layer) -> Columns:
         rows = self.run.read("candidates", where={"unit": range(shard.start, shard.stop)})
         kept = top_k_rows(
-            rows["unit"].to_numpy(), rows["activation"].to_numpy(), rows["image"].to_numpy(), k=self.job.collect.k
+            rows["unit"].to_numpy(), rows["activation"].to_numpy(), rows["image"].to_numpy(), k=self.job.k
         )
         rows = rows.iloc[kept]
         boxes = boxes_of(rows, self.layers[layer.name], self.input_size)

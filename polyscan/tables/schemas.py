@@ -115,7 +115,7 @@ TABLES: dict[str, Table] = {
         Table("sample", "survey", 1, "image that the survey has read, and shard", (
             IMAGE, CHECKSUM,
         )),
-        Table("images", "collect", 2, "readable image", (
+        Table("images", "collect", 3, "readable image", (
             IMAGE,
             Column("path", "string", "", "where the image came from, relative to the source"),
             Column("label", "int64", "", "class index", nullable=True),
@@ -123,6 +123,8 @@ TABLES: dict[str, Table] = {
             Column("height", "int32", "px", "height of the original"),
             Column("width", "int32", "px", "width of the original"),
             CHECKSUM,
+            Column("hash", "int64", "", "64 bits that copies of an image share (dHash); 0 for a plain image"),
+            Column("frame", "float64", "", "share taken up by bands of one colour along the edges"),
         )),
         Table("rejects", "collect", 2, "image that could not be used", (
             IMAGE,
@@ -272,6 +274,17 @@ TABLES: dict[str, Table] = {
             Column("match_radius", "float64", "", "distance in clarity to the 20th nearest null set", nullable=True),
             Column("off_range", "bool", "", "radius above .05, or clarity outside the null's range"),
             Column("incoherent", "bool", "", "clarity not above that of sets of random items"),
+        )),
+        Table("artefacts", "score", 1, "unit with exemplars", (
+            LAYER, PARENT, ROLE, CHANNEL,
+            Column(
+                "artefact", "string", "",
+                "what tells its clusters apart though it is no concept: `border`, `one place`, `repeated image`, "
+                "`letterbox`, or empty",
+            ),
+            Column("mark", "string", "", "the place, or the rank of the repeated exemplar; else empty"),
+            Column("share", "float64", "", "of the cluster's exemplars that have the mark", nullable=True),
+            Column("elsewhere", "float64", "", "of the other exemplars that have it", nullable=True),
         )),
         Table("centres", "score", 1, "unit", (
             LAYER, CHANNEL, SPACE,

@@ -20,7 +20,7 @@ def written(folder: Path, text: str) -> Path:
 
 def test_a_minimal_job_is_filled_with_defaults(tmp_path: Path) -> None:
     job = jobs.load(written(tmp_path, MINIMAL))
-    assert job.collect.k == 100
+    assert job.collect.k is None
     assert job.network.layers == "all"
     assert job.folder == str(tmp_path)
 

@@ -146,6 +146,7 @@ PLAIN = {
     "q_storey": 0.5,
     "dip_p": 0.5,
     "off_range": False,
+    "artefact": "",
     "incoherent": False,
     "saturated": False,
     "is_dead": False,
@@ -174,6 +175,10 @@ SEVERAL = {"p": 0.001, "q": 0.02}
         ({"incoherent": True}, "incoherent"),
         ({**SEVERAL, "dip_p": 0.001, "incoherent": True}, "incoherent"),
         ({**SEVERAL, "off_range": True}, "off_range"),
+        ({**SEVERAL, "artefact": "border"}, "artefact"),
+        ({"p": 0.04, "q": 0.4, "artefact": "border"}, "artefact"),
+        ({"p": 0.06, "q": 0.4, "artefact": "border"}, "one"),
+        ({**SEVERAL, "artefact": "letterbox", "off_range": True}, "off_range"),
         ({**SEVERAL, "off_range": True, "incoherent": True}, "incoherent"),
         ({**SEVERAL, "saturated": True, "off_range": True, "incoherent": True}, "saturated"),
         ({"p": np.nan, "q": np.nan}, ""),
@@ -289,7 +294,8 @@ def named(layer: str) -> dict[str, str]:
 
 
 def calibrated(p_by_layer: dict[str, list[float]], **changes: object) -> pd.DataFrame:
-    about = {"score": "separation", "prefix": "", "is_main": True, "is_invalid": False, "value": 1.0}
+    about = {"score": "separation", "prefix": "", "is_main": True, "value": 1.0}
+    about |= {"is_invalid": False, "is_artefact": False}
     rows = [
         {**named(layer), "channel": channel, **about, "p": p, **changes}
         for layer, values in p_by_layer.items()
@@ -322,16 +328,25 @@ def test_rates_are_shares_of_p_up_to_a_twentieth() -> None:
     assert (a.is_weak, b.is_weak, c.is_weak) == (False, False, True)
 
 
+def test_what_has_an_artefact_is_not_called() -> None:
+    made = calibrated({"a@control": [0.01, 0.5], "a@planted": [0.01, 0.02, 0.5, 0.6]})
+    found = layer_rates(made.assign(is_artefact=made["p"] == 0.01))["a"]
+    assert (found.fpr.mean, found.n_controls, found.power.mean, found.n_planted) == (0, 2, 1 / 4, 4)
+
+
 def test_rates_on_the_page_are_those_of_the_virtual_units(wide_results: Results) -> None:
     job = toy.stored_job(wide_results)
     rows = calibrated_rows(wide_results.run)
     atlas = atlas_of(job, wide_results.run, wide_results.map, rows)
     scores = wide_results.table("scores")
     scores = scores[(scores["score"] == "separation") & (scores["null"] == "layer")]
+    artefacts = wide_results.table("artefacts")
+    artefacts = artefacts[artefacts["artefact"] != ""]
     for layer in atlas.layers:
         for role, rate in (("control", layer.fpr), ("planted", layer.power)):
-            p = scores.loc[scores["layer"] == f"{layer.name}@{role}", "p"].dropna()
-            assert (rate.share, rate.n) == (pytest.approx((p <= 0.05).mean()), len(p))
+            p = scores[scores["layer"] == f"{layer.name}@{role}"].set_index("channel")["p"]
+            is_called = (p <= 0.05) & ~p.index.isin(artefacts[artefacts["layer"] == f"{layer.name}@{role}"]["channel"])
+            assert (rate.share, rate.n) == (pytest.approx(is_called.mean()), len(p))
             assert rate.low <= rate.share <= rate.high
     assert set(layer_rates(rows)) == {"fine", "coarse", "head"}
 

@@ -67,7 +67,7 @@ def test_exemplars_of_virtual_units_are_a_sort_of_the_images_they_read(wide_resu
         assert role == "null" or (reach == 1).all()
         for channel in range(peaks.shape[1]):
             found = exemplars[(exemplars["layer"] == name) & (exemplars["channel"] == channel)]
-            best = literal.top(peaks[:, channel], job.collect.k, ids[is_read[channel]])
+            best = literal.top(peaks[:, channel], job.k, ids[is_read[channel]])
             # Sums in another order: the last digits differ, and so may images that are all but tied.
             assert found["activation"].to_numpy() == pytest.approx(peaks[best, channel], rel=1e-4, abs=1e-4)
             assert len(set(found["image"]) ^ set(best)) <= 2

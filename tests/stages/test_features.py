@@ -79,7 +79,7 @@ def test_a_subjects_vectors_are_those_of_its_own_peaks_in_order_of_rank(wide_res
             mine = exemplars[(exemplars["layer"] == layer) & (exemplars["channel"] == subject.channel)]
             expected = [at(maps["coarse"], row.image, row.y, row.x, (16, 16)) for row in mine.itertuples()]
             assert subject.sample.embeddings == pytest.approx(np.array(expected), rel=1e-4, abs=1e-4)
-            assert subject.items.tolist() == mine["rank"].tolist() == list(range(job.collect.k))
+            assert subject.items.tolist() == mine["rank"].tolist() == list(range(job.k))
             assert np.array_equal(subject.sample.activations, mine["activation"])
 
 

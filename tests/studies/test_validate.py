@@ -34,6 +34,7 @@ def rows_of(score: str, layer: str, kind: str, concepts: int, p: list[float], va
             "null_mean": 1.0,
             "null_sd": 2.0,
             "p": p,
+            "is_artefact": False,
         }
     )
 

@@ -34,13 +34,13 @@ def shards(job: Job, run: Run) -> list[Shard]:
     if not job.second.enabled or not job.survey.readouts:
         return []
     n_images = len(run.read("images", ["image"]))
-    if searched_share(job.collect.k, n_images, reach=job.second.reach) is None:
+    if searched_share(job.k, n_images, reach=job.second.reach) is None:
         log.warning(
             "no second test: %d images are too few to search the strongest %g x %d of them beyond a unit's exemplars; "
             "scan more images, or take a smaller k",
             n_images,
             job.second.reach,
-            job.collect.k,
+            job.k,
         )
         return []
     return split_by_weight("deflate", [sum(layer.n_units for layer in group) for group in groups(run)], UNITS_PER_SHARD)
@@ -65,11 +65,11 @@ class Worker:
         check_worker(job, run, self.reader.network, images)
         self.images = CollectedImages(images, run)
         ids = run.read("images", ["image"])["image"].to_numpy()
-        self.share = searched_share(job.collect.k, len(ids), reach=job.second.reach) or 0.0
+        self.share = searched_share(job.k, len(ids), reach=job.second.reach) or 0.0
         generator = np.random.default_rng(seed(job.seed, "deflation's images"))
         drawn = ids[generator.permutation(len(ids))]
         # Of a unit's k exemplars, about as many as `second.exemplars` are in a sample of this size.
-        wanted = int(np.ceil(job.second.exemplars * len(ids) / job.collect.k))
+        wanted = int(np.ceil(job.second.exemplars * len(ids) / job.k))
         self.sample = np.sort(drawn[: max(job.survey.images, wanted)])
         self.curve_sample = np.sort(drawn[: job.survey.images])
 

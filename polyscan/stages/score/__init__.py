@@ -17,6 +17,7 @@ from polyscan.scores.score import values_of
 from polyscan.scores.semanticity import Semanticity
 from polyscan.shards import Shard, seed, split_ranges
 from polyscan.stages.score.against import NO_NULL, NUMBERS, NullTable, against, matches
+from polyscan.stages.score.artefacts import ArtefactFinder
 from polyscan.stages.score.centres import centre_rows
 from polyscan.stats.plane import plane
 from polyscan.tables import Columns
@@ -40,12 +41,13 @@ class Worker:
         self.run = run
         self.order = run.unit_order()
         self.evidence = EvidenceReader(job, run)
+        self.artefacts = ArtefactFinder(run)
         self.scores = job.score_functions()
         self.semanticity = cast("Semanticity", self.scores["semanticity"])
         self.first_null = (NO_NULL, *job.calibrate.nulls[:1])
 
     def __call__(self, shard: Shard) -> dict[str, Columns]:
-        """Scores, matches and clusters of one range of units."""
+        """Scores, matches, clusters and artefacts of one range of units."""
         layer, channels = self.order.within_layer(shard.start, shard.stop)
         groups = [group for group in self._subjects(layer, channels) if group]
         scores: list[pd.DataFrame] = []
@@ -60,6 +62,7 @@ class Worker:
             "matches": _columns(matched, [*KEY, *MATCH]),
             "clusters": self._cluster_rows(layer, subjects),
             "centres": centre_rows([subject for subject in subjects if layer.is_real and self._is_main(subject)]),
+            "artefacts": self.artefacts(layer, [subject for subject in subjects if self._is_main(subject)]),
         }
 
     def _compared(self, layer: Layer, subjects: Sequence[Subject]) -> tuple[pd.DataFrame, list[pd.DataFrame]]:

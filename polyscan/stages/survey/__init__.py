@@ -81,7 +81,7 @@ class Worker:
         """How the layer's features are compared, from a sample of them, and the clarity of random sets of them."""
         generator = np.random.default_rng(seed(self.job.seed, "random sets", layer))
         whitening = Whitening.of(sample.vectors, without=place_directions(sample.means))
-        return whitening, random_clarity(whitening(sample.vectors), self.job.collect.k, generator=generator)
+        return whitening, random_clarity(whitening(sample.vectors), self.job.k, generator=generator)
 
     def _space(self, point: ReadPoint) -> Row:
         input_size = self.reader.network.preprocessing.size

@@ -96,7 +96,7 @@ class VirtualUnits:
 
     def _sources(self, peaks: Mapping[str, PeakValues]) -> dict[str, Sources]:
         """What planted units can be made of, by role."""
-        top = max(LEAST_TOP, round(self.job.collect.k * len(peaks[self.layer]) / self.n_images))
+        top = max(LEAST_TOP, round(self.job.k * len(peaks[self.layer]) / self.n_images))
         top = min(top, len(peaks[self.layer]))
         identity = np.eye(self.n_channels, dtype=np.float32)
         sources = {CHANNELS: Sources(CHANNELS, identity, np.zeros(self.n_channels), peaks[self.layer], top)}
@@ -145,7 +145,7 @@ class VirtualUnits:
         if role != "null":
             return np.ones(count, dtype=np.int64)
         generator = np.random.default_rng(seed(self.job.seed, "reaches", self.layer))
-        return reaches(LAYER_REACHES, self.job.collect.k, self.n_images, count=count, generator=generator)
+        return reaches(LAYER_REACHES, self.job.k, self.n_images, count=count, generator=generator)
 
 
 def whitening_rows(layer: str, whitening: Whitening) -> list[Row]:

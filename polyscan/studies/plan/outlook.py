@@ -12,7 +12,7 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 from polyscan.inputs import batches, open_embedder, open_images, open_reader
-from polyscan.job import Job
+from polyscan.job import Job, settled
 from polyscan.nulls.deflation import searched_share
 from polyscan.scores.concepts import Concepts
 from polyscan.scores.sample import Evidence, Sample, prepare
@@ -72,9 +72,9 @@ class Outlook:
     """
 
     def __init__(self, job: Job) -> None:
-        self.job = job
         self.reader = open_reader(job)
         self.images = open_images(job)
+        self.job = job = settled(job, len(self.images))
         self.embedder = open_embedder(job, self.reader.network)
         self.n = job.n_embedded
         self.n_scored = job.n_scored
@@ -121,7 +121,7 @@ class Outlook:
         job = self.job
         if not job.second.enabled or not job.survey.readouts:
             return None
-        return searched_share(job.collect.k, len(self.images), reach=job.second.reach)
+        return searched_share(job.k, len(self.images), reach=job.second.reach)
 
     @property
     def second_layers(self) -> list[LayerOutlook]:

@@ -10,7 +10,7 @@ import json
 from pathlib import Path
 
 from polyscan import pipeline
-from polyscan.inputs import pinned_threads
+from polyscan.inputs import pinned_threads, settled_job
 from polyscan.job import Job
 from polyscan.maps import validation_page
 from polyscan.nulls.kinds import KINDS
@@ -58,7 +58,7 @@ def validate(
 
 def measured(job: Job, run: Run, runner: Runner, *, watcher: pipeline.Watcher | None = None) -> Measures:
     """Does the work of `validate` on an open runner."""
-    wide = widened(job)
+    wide = settled_job(widened(job))
     pipeline.scan(wide, run, runner, watcher=watcher)
     with pinned_threads(wide):
         rows = planted_rows(run)

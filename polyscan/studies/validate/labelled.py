@@ -56,7 +56,9 @@ def labelled_rows(job: Job, run: Run) -> pd.DataFrame:
     for name, concepts, samples in _sets(job, evidence, pool):
         values = _values(samples, scores)
         rows.append(
-            against(values, nulls, scores, match=job.calibrate.match).assign(layer=IMAGES, type=name, concepts=concepts)
+            against(values, nulls, scores, match=job.calibrate.match).assign(
+                layer=IMAGES, type=name, concepts=concepts, is_artefact=False
+            )
         )
     return pd.concat(rows, ignore_index=True) if rows else pd.DataFrame()
 

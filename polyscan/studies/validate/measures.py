@@ -26,10 +26,10 @@ def measures(planted: pd.DataFrame, labelled: pd.DataFrame, purities: pd.DataFra
     """All measures of all scores.
 
     auroc: planted units against the layer's controls (sets of several classes against sets of one class), ranked by
-    how far each lies beyond its null. fpr_05, power_05: share with p <= .05 among units of one and of several concepts.
-    k_exact: share with the right number of clusters among units with p <= .05. purity: mean share of items in their
-    cluster's commonest source. fdr_10: false discovery rate of BH at .1 where 10 % of units are planted, for each layer
-    alone and, as in a scan, for all layers at once (`all layers`). n: number of units of each type.
+    how far each lies beyond its null. fpr_05, power_05: share with p <= .05 and no artefact among units of one and of
+    several concepts. k_exact: share with the right number of clusters among units with p <= .05. purity: mean share of
+    items in their cluster's commonest source. fdr_10: false discovery rate of BH at .1 where 10 % of units are planted,
+    for each layer alone and, as in a scan, for all layers at once (`all layers`). n: number of units of each type.
 
     Args:
         planted: from `planted_rows`.
@@ -66,11 +66,12 @@ def _of_score(rows: pd.DataFrame) -> Iterator[tuple[str, str, str, float]]:
         one = of_layer[of_layer["type"].isin(["control", "one class"])]
         for kind, units in of_layer.groupby("type"):
             place = (str(layer), str(kind))
-            p = units["p"].dropna()
+            has_p = units["p"].notna()
+            is_called = ((units["p"] <= LEVEL) & ~units["is_artefact"])[has_p]
             is_several = units["concepts"].iloc[0] > 1
             yield "n", *place, float(len(units))
-            if len(p):
-                yield "power_05" if is_several else "fpr_05", *place, float((p <= LEVEL).mean())
+            if len(is_called):
+                yield "power_05" if is_several else "fpr_05", *place, float(is_called.mean())
             if is_several and len(one) and not np.isnan(value := _auroc(one, units)):
                 yield "auroc", *place, value
         yield from _false_share(of_layer, str(layer))

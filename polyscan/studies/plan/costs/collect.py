@@ -23,7 +23,7 @@ def cost(outlook: Outlook) -> PlanRow:
     job, n_images = outlook.job, len(outlook.images)
     shards = math.ceil(n_images / job.collect.images_per_shard)
     moments = shards * sum(layer.n_units for layer in outlook.layers)
-    candidates = moments * min(job.collect.k, job.collect.images_per_shard)
+    candidates = moments * min(job.k, job.collect.images_per_shard)
     bytes_ = candidates * CANDIDATE_BYTES + moments * MOMENT_BYTES
     time_ = _collecting_seconds(outlook) * math.ceil(n_images / job.collect.batch)
     at_once = candidates / shards
@@ -35,7 +35,7 @@ def _collecting_seconds(outlook: Outlook) -> float:
     """Seconds of one batch, ranked after each batch; a scan ranks less often."""
     names = [layer.point.layer for layer in outlook.layers]
     reader = Reader(outlook.reader.network, names, dict(zip(names, map(random_readouts, outlook.layers), strict=True)))
-    device, k = reader.network.device, outlook.job.collect.k
+    device, k = reader.network.device, outlook.job.k
     tallies = [LayerPeakTally(point.n_channels, k=k, layer=point.layer, device=device) for point in reader.points]
 
     def count(index: int, peaks: Peaks) -> None:

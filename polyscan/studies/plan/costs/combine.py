@@ -21,9 +21,9 @@ def cost(outlook: Outlook) -> PlanRow:
     job = outlook.job
     sizes = [n for layer in outlook.layers for n in (layer.point.n_channels, *layer.virtual.values())]
     shards = sum(math.ceil(n / UNITS_PER_SHARD) for n in sizes)
-    units, kept = sum(sizes), sum(sizes) * job.collect.k
+    units, kept = sum(sizes), sum(sizes) * job.k
     parts = math.ceil(len(outlook.images) / job.collect.images_per_shard)
     bytes_ = kept * EXEMPLAR_BYTES + units * UNIT_BYTES
-    held = min(max(sizes), UNITS_PER_SHARD) * job.collect.k * parts * RANKED_HELD
+    held = min(max(sizes), UNITS_PER_SHARD) * job.k * parts * RANKED_HELD
     time_ = kept * parts * MERGING_S + shards * (OPENING_S + parts * FILE_S)
     return PlanRow("combine", shards, kept + units, bytes_, time_, held)

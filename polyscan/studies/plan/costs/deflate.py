@@ -27,7 +27,7 @@ def cost(outlook: Outlook) -> PlanRow:
         return PlanRow("deflate", 0, 0, 0.0, 0.0, 0.0)
     n_images = len(outlook.images)
     n_curves = min(job.survey.images, n_images)
-    n_sample = min(n_images, max(n_curves, math.ceil(job.second.exemplars * n_images / job.collect.k)))
+    n_sample = min(n_images, max(n_curves, math.ceil(job.second.exemplars * n_images / job.k)))
     units = [layer.n_units for layer in layers]
     shards = len(split_by_weight("deflate", units, UNITS_PER_SHARD))
     plain = outlook.pass_seconds(lambda inputs: outlook.reader.read(inputs, _nothing))

@@ -9,8 +9,8 @@ from polyscan.studies.plan.evidence import READING_S, WRITING_S, evidence_held
 from polyscan.studies.plan.outlook import LayerOutlook, Outlook
 from polyscan.studies.plan.row import PlanRow
 
-SCORE_BYTES, MATCH_BYTES, CLUSTER_BYTES = 24, 80, 3
-"""Bytes of one row of `scores`, `matches` and `clusters` on disk."""
+SCORE_BYTES, MATCH_BYTES, CLUSTER_BYTES, ARTEFACT_BYTES = 24, 80, 3, 8
+"""Bytes of one row of `scores`, `matches`, `clusters` and `artefacts` on disk."""
 PSI = ("labels", "words")
 PSI_ROWS = 4
 
@@ -45,8 +45,13 @@ def cost(outlook: Outlook) -> PlanRow:
     for layer in outlook.layers:
         counts = _counts(outlook, layer)
         shards += sum(math.ceil(n / outlook.job.score.units_per_shard) for n in layer.scored)
-        rows += counts.scores + counts.matches + counts.clusters
-        bytes_ += counts.scores * SCORE_BYTES + counts.matches * MATCH_BYTES + counts.clusters * CLUSTER_BYTES
+        rows += counts.scores + counts.matches + counts.clusters + counts.units
+        bytes_ += (
+            counts.units * ARTEFACT_BYTES
+            + counts.scores * SCORE_BYTES
+            + counts.matches * MATCH_BYTES
+            + counts.clusters * CLUSTER_BYTES
+        )
         time_ += counts.second * outlook.second_cost.of(layer.width) if counts.second else 0.0
         time_ += counts.units * unit_cost.of(layer.width) + counts.crops * unit_cost.of(outlook.embedding_width)
         time_ += counts.visualized * outlook.picture_cost.of(outlook.embedding_width) if counts.visualized else 0.0

@@ -90,7 +90,7 @@ def algebra(outlook: Outlook, width: int) -> None:
     generator = np.random.default_rng(0)
     vectors = generator.standard_normal((max(survey.positions, outlook.n_sample), width)).astype(np.float32)
     whitening = Whitening.of(vectors, without=place_directions(vectors[:PLACES].astype(np.float64)))
-    random_clarity(whitening(vectors), outlook.job.collect.k, generator=generator)
+    random_clarity(whitening(vectors), outlook.job.k, generator=generator)
     if survey.readouts:
         activations = Activations.of(vectors)
         count = survey.readouts + survey.controls
