@@ -64,8 +64,7 @@ def validate(
     full_job = filled_job(job, network, images, overrides(sets))
     if outputs is not None and outputs < 1:
         raise JobError(f"`--outputs` must be at least 1, got {outputs}")
-    chosen: dict[Literal["network", "head"], bool] = {"network": trained, "head": heads}
-    kinds = [kind for kind, is_chosen in chosen.items() if is_chosen]
+    kinds: list[Literal["network", "head"]] = [*(["network"] if trained else []), *(["head"] if heads else [])]
     with watching(quiet=quiet) as watcher:
         measures = study.validate(
             full_job,
