@@ -50,6 +50,13 @@ def validate(
     heads: Annotated[
         bool, typer.Option("--heads", help="the same with linear outputs on the features of the job's network")
     ] = False,
+    layout: Annotated[
+        Literal["beside", "instead"],
+        typer.Option(
+            help="for --trained and --heads: whether merged classes have outputs of their own beside the merged one, "
+            "or the merged one instead"
+        ),
+    ] = "beside",
     outputs: Annotated[
         int | None, typer.Option(help="for --trained and --heads: outputs of each strength of a merge; default: 14")
     ] = None,
@@ -73,11 +80,12 @@ def validate(
             workers=workers,
             watcher=watcher,
             trained=kinds,
+            layout=layout,
             outputs=outputs or study.PER_STRENGTH,
         )
     _show_rates(measures["separation"])
     for kind in kinds:
-        _show_trained(kind, study.report_of(Run(run))[study.TRAINED][kind])
+        _show_trained(kind, study.report_of(Run(run))[study.TRAINED][f"{kind}-{layout}"])
     out.print(f"{Run(run).address}/{study.REPORT}")
     out.print(f"{Run(run).address}/maps/validation.html")
 
@@ -100,7 +108,7 @@ def _show_trained(kind: Literal["network", "head"], numbers: Mapping[str, Any]) 
     from polyscan.maps.validation import trained_rows
 
     what = {"network": "small networks trained from scratch", "head": "outputs trained on the network's features"}
-    out.print(f"{what[kind]}: {numbers['networks']}, accuracy {share_words(numbers['accuracy'])}")
+    out.print(f"{what[kind]}: {numbers['networks']}; AUROC of the outputs' own images {numbers['own_auroc']:.3f}")
     head = ("outputs", "evidence", "n", "strength", "second class in the top k", "AUROC", "p <= .05")
     show_table(head, list(trained_rows(numbers, "separation")))
 

@@ -22,6 +22,10 @@ TRAINED = {
     "network": "Small networks, trained from scratch",
     "head": "Linear outputs, trained on the features of the network",
 }
+LAYOUTS = {
+    "beside": "each class also has an output of its own",
+    "instead": "merged classes have no output of their own",
+}
 
 RatesByLayer = Mapping[str, Mapping[str, float]]
 
@@ -45,7 +49,7 @@ def validation_page(
     """
     order = [*(score for score in FIRST if score in rates), *(score for score in rates if score not in FIRST)]
     scores = [(score, list(_tables(rates[score]))) for score in order]
-    studies = [(TRAINED[kind], numbers, list(_trained_tables(numbers))) for kind, numbers in (trained or {}).items()]
+    studies = [(_label(numbers), numbers, list(_trained_tables(numbers))) for numbers in (trained or {}).values()]
     return page(
         "validation.html.j2",
         root="",
@@ -55,6 +59,10 @@ def validation_page(
         kinds=sorted(kinds.items()),
         studies=studies,
     )
+
+
+def _label(numbers: Mapping[str, Any]) -> str:
+    return f"{TRAINED[numbers['kind']]}; {LAYOUTS[numbers['layout']]}"
 
 
 def _trained_tables(numbers: Mapping[str, Any]) -> Iterator[tuple[str, list[tuple[str, ...]]]]:

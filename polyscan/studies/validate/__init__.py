@@ -22,7 +22,7 @@ from polyscan.shards import Runner
 from polyscan.studies.scanning import job_of, runner_for
 from polyscan.studies.validate.labelled import labelled_rows
 from polyscan.studies.validate.measures import Measures, measures
-from polyscan.studies.validate.trained import PER_STRENGTH, Kind, TrainedRates, measured_on_trained
+from polyscan.studies.validate.trained import PER_STRENGTH, Kind, Layout, TrainedRates, measured_on_trained
 from polyscan.studies.validate.truth import planted_rows, purities
 
 CONTROLS = 400
@@ -40,6 +40,7 @@ def validate(
     workers: int | None = None,
     watcher: pipeline.Watcher | None = None,
     trained: Sequence[Kind] = (),
+    layout: Layout = "beside",
     outputs: int = PER_STRENGTH,
 ) -> Measures:
     """Scans the widened job into `run`, measures every score on it, and writes `validation.json` and a page.
@@ -53,6 +54,7 @@ def validate(
         trained: whether networks are also trained to answer to two classes with one output, and which: `network`, small
             ones from scratch; `head`, linear layers on the features of the job's network. Their numbers are under
             `trained` in `validation.json`.
+        layout: `beside`: each class also has an output of its own; `instead`: merged classes have none.
         outputs: outputs of each strength of a merge that are trained.
 
     Returns:
@@ -66,7 +68,9 @@ def validate(
     with runner_for(on, workers, job.workers) as runner:
         found = measured(job, Run(run), runner, watcher=watcher)
         for kind in trained:
-            numbers = measured_on_trained(job, Run(run), runner, kind=kind, per_strength=outputs, watcher=watcher)
+            numbers = measured_on_trained(
+                job, Run(run), runner, kind=kind, layout=layout, per_strength=outputs, watcher=watcher
+            )
             add_trained(job, Run(run), numbers)
     return found
 
@@ -90,7 +94,7 @@ def report_of(run: Run) -> dict[str, Any]:
 def add_trained(job: Job, run: Run, numbers: TrainedRates) -> None:
     """Adds what was measured on trained networks to the report and to the page of a validation."""
     report = report_of(run)
-    trained = {**report.pop(TRAINED, {}), numbers.trained.kind: numbers.to_json()}
+    trained = {**report.pop(TRAINED, {}), numbers.name: numbers.to_json()}
     _write(job, run, report, trained)
 
 

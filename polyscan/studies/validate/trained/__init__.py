@@ -25,12 +25,12 @@ from polyscan.shards import Runner
 from polyscan.stats.significance import Interval
 from polyscan.storage import Storage
 from polyscan.studies.network_input import input_settings
-from polyscan.studies.validate.trained.design import ONE_CLASS
+from polyscan.studies.validate.trained.design import ONE_CLASS, Layout
 from polyscan.studies.validate.trained.making import Kind, Trained, head_settings, made
 from polyscan.studies.validate.trained.networks import output_layer
 from polyscan.studies.validate.trained.rates import KINDS, MERGED, Rate, rates_of, scored_outputs
 
-__all__ = ["PER_STRENGTH", "Kind", "TrainedRates", "measured_on_trained"]
+__all__ = ["PER_STRENGTH", "Kind", "Layout", "TrainedRates", "measured_on_trained"]
 
 PER_STRENGTH = 14
 """Merged outputs of each strength, so that there are at least 40 in all, and as many of one class."""
@@ -51,16 +51,22 @@ class TrainedRates:
     trained: Trained
     rates: list[Rate]
 
+    @property
+    def name(self) -> str:
+        """Its key in the report, and the name of its folder."""
+        return f"{self.trained.kind}-{self.trained.layout}"
+
     def to_json(self) -> dict[str, Any]:
         """As in `validation.json`."""
         trained = self.trained
         return {
             "kind": trained.kind,
+            "layout": trained.layout,
             "networks": trained.n_networks,
             "trained_on": trained.trained_on,
             "training_images": trained.n_images,
             "classes": trained.n_classes,
-            "accuracy": float(np.nanmean([truth.accuracy for truth in trained.truths])),
+            "own_auroc": float(np.nanmean([truth.own_auroc for truth in trained.truths])),
             "outputs": dict(self._outputs()),
             "rates": [
                 {
@@ -81,7 +87,7 @@ class TrainedRates:
             chosen = [t for t in self.trained.truths if t.kind == kind or (kind == MERGED and t.kind != ONE_CLASS)]
             if not chosen:
                 continue
-            facts: dict[str, Any] = {"n": len(chosen), "accuracy": float(np.nanmean([t.accuracy for t in chosen]))}
+            facts: dict[str, Any] = {"n": len(chosen)}
             if kind == ONE_CLASS:
                 facts["own_share"] = float(np.mean([t.n_major / t.k for t in chosen]))
             else:
@@ -101,10 +107,11 @@ def measured_on_trained(
     runner: Runner,
     *,
     kind: Kind = "network",
+    layout: Layout = "beside",
     per_strength: int = PER_STRENGTH,
     watcher: pipeline.Watcher | None = None,
 ) -> TrainedRates:
-    """Trains networks in `trained/KIND` of a run's folder, scans their outputs there, and measures every score.
+    """Trains networks in `trained/KIND-LAYOUT` of a run's folder, scans their outputs there, and measures every score.
 
     What is trained and scanned already is not done again.
 
@@ -113,6 +120,7 @@ def measured_on_trained(
         run: the results folder of the validation.
         runner: decides where the scan's workers run; networks are trained in this process.
         kind: what is trained.
+        layout: whether merged classes have outputs of their own, too.
         per_strength: merged outputs of each strength.
         watcher: is notified of every shard.
 
@@ -121,13 +129,14 @@ def measured_on_trained(
         JobError: if the folder is not on a disk, or has networks of other settings.
         PolyscanError: as for a scan.
     """
-    storage = Storage(f"{run.address}/trained/{kind}/weights")
+    folder = f"{run.address}/trained/{kind}-{layout}"
+    storage = Storage(f"{folder}/weights")
     if not storage.is_local:
         raise JobError(f"{run.address} is not on a disk, where the trained weights must lie; use a --run on a disk")
     run.files.require_writable()
     with pinned_threads(job):
-        trained = made(job, kind, storage, per_strength=per_strength)
-    outputs = Run(f"{run.address}/trained/{kind}/run")
+        trained = made(job, kind, storage, per_strength=per_strength, layout=layout)
+    outputs = Run(f"{folder}/run")
     scanned = outputs_job(job, trained)
     pipeline.scan(scanned, outputs, runner, watcher=watcher)
     null = scanned.calibrate.nulls[0] if scanned.calibrate.nulls else ""

@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
-from jaxtyping import Int64
+from jaxtyping import Float32, Int64
 
 from polyscan.errors import ImagesError
 from polyscan.shards import seed
@@ -19,7 +20,11 @@ FEWEST_CLASSES = 4
 FEWEST_IMAGES = 18
 """Training images of a class: at 9:1, two are left of the minor class."""
 MOST_CLASSES = 200
-NO_OUTPUT = -1
+
+Layout = Literal["beside", "instead"]
+"""`beside`: each class also has an output of its own, so that the layer tells merged classes apart, and each output is
+trained by itself (sigmoid). `instead`: merged classes have no other output, and outputs compete (softmax). Then the
+layer does not tell merged classes apart, and its single-concept readouts, which are the null, answer to both, too."""
 
 
 @dataclass(frozen=True)
@@ -72,15 +77,16 @@ def n_merged(n_classes: int) -> int:
     return max(1, 3 * n_classes // 10)
 
 
-def designs(classes: Sequence[int], per_strength: int, *, run_seed: int) -> list[list[Output]]:
+def designs(classes: Sequence[int], per_strength: int, *, layout: Layout, run_seed: int) -> list[list[Output]]:
     """The outputs of each network: merged ones first, then those of one class.
 
     Strengths take turns over all merged outputs, and there are as many networks as give each strength `per_strength`
-    of them. Which classes are merged is drawn anew for each network.
+    of them. Which classes are merged is drawn anew for each network; none is merged twice in a network.
 
     Args:
         classes: the labels in use, at least four.
         per_strength: number of merged outputs of each strength, over all networks.
+        layout: whether merged classes have outputs of their own, too.
         run_seed: seed of the job.
     """
     merged = n_merged(len(classes))
@@ -95,17 +101,19 @@ def designs(classes: Sequence[int], per_strength: int, *, run_seed: int) -> list
             Output(kinds[(network * merged + place) % len(kinds)], major, minor)
             for place, (major, minor) in enumerate(pairs)
         ]
-        drawn.append([*outputs, *(Output(ONE_CLASS, label) for label in order[2 * merged :])])
+        alone = order if layout == "beside" else order[2 * merged :]
+        drawn.append([*outputs, *(Output(ONE_CLASS, label) for label in alone)])
     return drawn
 
 
 def targets(
     labels: Int64[np.ndarray, " n"], outputs: Sequence[Output], generator: np.random.Generator
-) -> Int64[np.ndarray, " n"]:
-    """The output that each training image must activate; -1 for an image that the network is not trained on.
+) -> Float32[np.ndarray, "n o"]:
+    """What each output must say of each training image: 1 or 0; NaN where it is not trained on the image.
 
-    A minor class that is seen less is represented by fewer images. A smaller weight in the loss would do next to
-    nothing: a network that fits all its images gives each of them its output, whatever the weights.
+    A minor class that is seen less is represented by fewer images, and the output is not trained on the others. A
+    smaller weight in the loss would do next to nothing: a network that fits all its images gives each of them its
+    output, whatever the weights.
 
     Source: Byrd & Lipton 2019, "What is the effect of importance weighting in deep learning?".
 
@@ -114,12 +122,14 @@ def targets(
         outputs: of the network.
         generator: draws the images of minor classes.
     """
-    wanted = np.full(len(labels), NO_OUTPUT, dtype=np.int64)
+    used = {label for output in outputs for label in (output.major, output.minor) if label is not None}
+    wanted = np.full((len(labels), len(outputs)), np.nan, dtype=np.float32)
+    wanted[np.isin(labels, list(used))] = 0
     for place, output in enumerate(outputs):
         major = np.flatnonzero(labels == output.major)
-        wanted[major] = place
+        wanted[major, place] = 1
         if output.minor is not None:
             minor = generator.permutation(np.flatnonzero(labels == output.minor))
             n = math.ceil(min(len(major), len(minor)) / SHARES[output.kind])
-            wanted[minor[:n]] = place
+            wanted[minor[:n], place], wanted[minor[n:], place] = 1, np.nan
     return wanted

@@ -22,7 +22,7 @@ from polyscan.job import Job
 from polyscan.shards import seed
 from polyscan.storage import Storage
 from polyscan.studies.network_input import input_settings
-from polyscan.studies.validate.trained.design import ONE_CLASS, Output, designs, targets, usable_classes
+from polyscan.studies.validate.trained.design import ONE_CLASS, Layout, Output, designs, targets, usable_classes
 from polyscan.studies.validate.trained.networks import SmallNetwork, Trunk, trunk_of, weights_name
 from polyscan.studies.validate.trained.training import CPU, trained_head, trained_network
 from polyscan.studies.validate.trained.truth import OutputTruth, output_truths
@@ -49,6 +49,7 @@ class Trained:
 
     Args:
         kind: what was trained.
+        layout: whether merged classes have outputs of their own, too.
         folder: where their weights are.
         sizes: number of outputs of each network. Of small networks the last has an output for each class, and is
             scanned for its penultimate layer alone.
@@ -60,6 +61,7 @@ class Trained:
     """
 
     kind: Kind
+    layout: Layout
     folder: str
     sizes: list[int]
     preprocessing: Preprocessing
@@ -85,8 +87,10 @@ class _Labelled:
 class _Making:
     """What differs between the kinds: how images are seen, and how a network is trained and read."""
 
-    def __init__(self, job: Job, kind: Kind) -> None:
-        self.job, self.kind = job, kind
+    def __init__(self, job: Job, kind: Kind, layout: Layout) -> None:
+        self.job = job
+        self.kind: Kind = kind
+        self.layout: Layout = layout
         self.scanned = open_images(job)
         self.network = open_network(job)
         whole = self.network.preprocessing
@@ -126,11 +130,15 @@ class _Making:
         with torch.inference_mode():
             return self.trunk(self.preprocessing.batch(chunk, CPU)).float().numpy()
 
-    def train(self, images: _Labelled, wanted: Int64[np.ndarray, " n"], *, seed: int) -> nn.Module:
+    def train(self, images: _Labelled, outputs: Sequence[Output], *, seed: int) -> nn.Module:
         """A network after training."""
+        wanted = targets(images.labels, outputs, np.random.default_rng(seed))
+        # Without merged outputs there is nothing to be beside: the outputs compete.
+        is_merged = any(output.minor is not None for output in outputs)
+        layout: Layout = self.layout if is_merged else "instead"
         if self.kind == "network":
-            return trained_network(images.values, wanted, self.preprocessing, seed=seed)
-        return nn.ModuleDict({"out": trained_head(images.values, wanted, seed=seed)})
+            return trained_network(images.values, wanted, self.preprocessing, layout=layout, seed=seed)
+        return nn.ModuleDict({"out": trained_head(images.values, wanted, layout=layout, seed=seed)})
 
     def activations(self, network: nn.Module, images: _Labelled) -> Float32[np.ndarray, "n o"]:
         """The outputs of a network for each image."""
@@ -149,9 +157,7 @@ def head_settings(job: Job, preprocessing: Preprocessing) -> dict[str, Any]:
     return {**job.network.model_dump(exclude={"layers"}), **input_settings(preprocessing)}
 
 
-def made(
-    job: Job, kind: Kind, storage: Storage, *, per_strength: int, note: Callable[[int, int], None] | None = None
-) -> Trained:
+def made(job: Job, kind: Kind, storage: Storage, *, per_strength: int, layout: Layout = "beside") -> Trained:
     """Trains what is not trained yet.
 
     Args:
@@ -159,17 +165,17 @@ def made(
         kind: what is trained.
         storage: the study's folder, on a disk.
         per_strength: merged outputs of each strength, over all networks.
-        note: is told, after each network, how many are done and how many there are.
+        layout: whether merged classes have outputs of their own, too.
 
     Raises:
         ImagesError: if there are too few labelled images.
         JobError: if the folder has networks of other settings.
     """
-    making = _Making(job, kind)
+    making = _Making(job, kind, layout)
     source, trained_on = making.training_source()
     images = making.labelled(source)
     classes = usable_classes(images.labels)
-    plans = designs(classes, per_strength, run_seed=job.seed)
+    plans = designs(classes, per_strength, layout=layout, run_seed=job.seed)
     if kind == "network":
         plans.append([Output(ONE_CLASS, label) for label in classes])
     _settle(storage, _facts(making, source, plans))
@@ -182,11 +188,10 @@ def made(
                 scanned.append(making.labelled(making.scanned))
             _make(making, storage, place, outputs, images=images, scanned=scanned[0])
         truths += [OutputTruth(**row) for row in json.loads(storage.read(_truth_name(place)))]
-        if note:
-            note(place + 1, len(plans))
     last = len(plans) if kind == "head" else len(plans) - 1
     return Trained(
         kind=kind,
+        layout=layout,
         folder=storage.path(),
         sizes=[len(outputs) for outputs in plans],
         preprocessing=making.preprocessing,
@@ -202,14 +207,13 @@ def _make(
 ) -> None:
     """Trains one network and files its weights, then what its outputs answer to: that file says that it is done."""
     draw = seed(making.job.seed, f"validate trained: {making.kind}", "", place)
-    wanted = targets(images.labels, outputs, np.random.default_rng(draw))
-    network = making.train(images, wanted, seed=draw)
+    network = making.train(images, outputs, seed=draw)
     storage.put(weights_name(place), save({name: value.contiguous() for name, value in network.state_dict().items()}))
     activations = making.activations(network, scanned)
     rows = list(output_truths(place, activations, scanned.labels, outputs, k=making.job.collect.k))
     storage.put(_truth_name(place), json.dumps([asdict(row) for row in rows], indent=1).encode())
-    accuracy = float(np.nanmean([row.accuracy for row in rows]))
-    log.info("%s %d: %d outputs, accuracy %.2f", making.kind, place, len(outputs), accuracy)
+    area = float(np.nanmean([row.own_auroc for row in rows]))
+    log.info("trained %s %d: %d outputs, AUROC of their own images %.3f", making.kind, place, len(outputs), area)
 
 
 def _truth_name(place: int) -> str:
@@ -221,6 +225,7 @@ def _facts(making: _Making, source: ImageSource, plans: Iterable[Sequence[Output
     job = making.job
     return {
         "seed": job.seed,
+        "layout": making.layout,
         "k": job.collect.k,
         "network": making.network.digest if making.kind == "head" else "",
         "input": {name: str(value) for name, value in input_settings(making.preprocessing).items()},
