@@ -183,6 +183,8 @@ def _of_own_code(request: NetworkRequest, weights: str) -> Built:
     known = own_parameters(request.name, request.folder)
     option = next((name for name in CLASS_OPTIONS if name in known), "")
     if weights == RANDOM and not is_weights_file(request.weights):
+        if request.seed:
+            torch.manual_seed(request.seed)  # own code may have seeded the generator itself
         _draw_weights_anew(module, request.name)
     taken = UNTRAINED if weights == RANDOM else f"as {request.name} gives them"
     return Built(module, None, taken, weights == RANDOM, option)

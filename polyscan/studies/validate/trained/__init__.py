@@ -28,7 +28,7 @@ from polyscan.studies.network_input import input_settings
 from polyscan.studies.validate.trained.design import ONE_CLASS, Layout
 from polyscan.studies.validate.trained.making import Kind, Trained, head_settings, made
 from polyscan.studies.validate.trained.networks import output_layer
-from polyscan.studies.validate.trained.rates import KINDS, MERGED, Rate, rates_of, scored_outputs
+from polyscan.studies.validate.trained.rates import KINDS, MERGED, OutputRate, rates_of, scored_outputs
 
 __all__ = ["PER_STRENGTH", "Kind", "Layout", "TrainedRates", "measured_on_trained"]
 
@@ -49,7 +49,7 @@ class TrainedRates:
     """
 
     trained: Trained
-    rates: list[Rate]
+    rates: list[OutputRate]
 
     @property
     def name(self) -> str:

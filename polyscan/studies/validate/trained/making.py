@@ -77,7 +77,7 @@ class Trained:
 
 
 @dataclass(frozen=True, eq=False)
-class _Labelled:
+class _LabelledInputs:
     """What a network is trained on or measured on: an input for each image, and its label, -1 for none."""
 
     values: Shaped[np.ndarray, "n ..."]
@@ -105,7 +105,7 @@ class _Making:
         images = self.job.images.model_copy(update={"part": "train"})
         return open_images(self.job.model_copy(update={"images": images})), "the part `train` of the images"
 
-    def labelled(self, source: ImageSource) -> _Labelled:
+    def labelled(self, source: ImageSource) -> _LabelledInputs:
         """All images of a source that can be read: what the network sees of them, or the features of its trunk."""
         seen = self._small if self.kind == "network" else self._features
         values: list[Shaped[np.ndarray, "b ..."]] = []
@@ -119,7 +119,7 @@ class _Making:
                 chunk = []
         if chunk:
             values.append(seen(np.stack(chunk)))
-        return _Labelled(np.concatenate(values), np.array(labels, dtype=np.int64))
+        return _LabelledInputs(np.concatenate(values), np.array(labels, dtype=np.int64))
 
     def _small(self, chunk: Shaped[np.ndarray, "b y x c"]) -> Shaped[np.ndarray, "b y x c"]:
         return chunk
@@ -130,7 +130,7 @@ class _Making:
         with torch.inference_mode():
             return self.trunk(self.preprocessing.batch(chunk, CPU)).float().numpy()
 
-    def train(self, images: _Labelled, outputs: Sequence[Output], *, seed: int) -> nn.Module:
+    def train(self, images: _LabelledInputs, outputs: Sequence[Output], *, seed: int) -> nn.Module:
         """A network after training."""
         wanted = targets(images.labels, outputs, np.random.default_rng(seed))
         # Without merged outputs there is nothing to be beside: the outputs compete.
@@ -140,7 +140,7 @@ class _Making:
             return trained_network(images.values, wanted, self.preprocessing, layout=layout, seed=seed)
         return nn.ModuleDict({"out": trained_head(images.values, wanted, layout=layout, seed=seed)})
 
-    def activations(self, network: nn.Module, images: _Labelled) -> Float32[np.ndarray, "n o"]:
+    def activations(self, network: nn.Module, images: _LabelledInputs) -> Float32[np.ndarray, "n o"]:
         """The outputs of a network for each image."""
         run: Callable[[Any], Tensor]
         if isinstance(network, SmallNetwork):
@@ -180,7 +180,7 @@ def made(job: Job, kind: Kind, storage: Storage, *, per_strength: int, layout: L
         plans.append([Output(ONE_CLASS, label) for label in classes])
     _settle(storage, _facts(making, source, plans))
     # Read when the first network needs it: nothing is measured again in a folder where all is done.
-    scanned: list[_Labelled] = [images] if source is making.scanned else []
+    scanned: list[_LabelledInputs] = [images] if source is making.scanned else []
     truths: list[OutputTruth] = []
     for place, outputs in enumerate(plans):
         if not storage.exists(_truth_name(place)):
@@ -203,7 +203,13 @@ def made(job: Job, kind: Kind, storage: Storage, *, per_strength: int, layout: L
 
 
 def _make(
-    making: _Making, storage: Storage, place: int, outputs: Sequence[Output], *, images: _Labelled, scanned: _Labelled
+    making: _Making,
+    storage: Storage,
+    place: int,
+    outputs: Sequence[Output],
+    *,
+    images: _LabelledInputs,
+    scanned: _LabelledInputs,
 ) -> None:
     """Trains one network and files its weights, then what its outputs answer to: that file says that it is done."""
     draw = seed(making.job.seed, f"validate trained: {making.kind}", "", place)

@@ -27,7 +27,7 @@ KEY = ["layer", "channel", "score"]
 
 
 @dataclass(frozen=True)
-class Rate:
+class OutputRate:
     """What one score says of one kind of outputs, by one kind of evidence.
 
     Args:
@@ -88,9 +88,9 @@ def _better(rows: pd.DataFrame) -> Iterator[pd.DataFrame]:
         yield best.assign(p=np.minimum(1.0, best["p"] * best["n"]), evidence=BETTER).drop(columns="n")
 
 
-def rates_of(rows: pd.DataFrame) -> list[Rate]:
+def rates_of(rows: pd.DataFrame) -> list[OutputRate]:
     """The rates of each score and evidence, for each kind of outputs that there is."""
-    found: list[Rate] = []
+    found: list[OutputRate] = []
     for (score, evidence), group in rows.groupby(["score", "evidence"], sort=False):
         one = group.loc[group["kind"] == ONE_CLASS, "beyond"].dropna().to_numpy(np.float64)
         for kind in KINDS:
@@ -102,7 +102,7 @@ def rates_of(rows: pd.DataFrame) -> list[Rate]:
             area = auroc(one, several) if kind != ONE_CLASS and len(one) and len(several) else None
             share = wilson_interval(int((p <= LEVEL).sum()), len(p)) if len(p) else None
             if area or share:
-                found.append(Rate(str(score), str(evidence), kind, len(units), area, share))
+                found.append(OutputRate(str(score), str(evidence), kind, len(units), area, share))
     return found
 
 
