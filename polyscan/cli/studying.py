@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -39,20 +39,54 @@ def validate(
     workers: WorkersOption = None,
     sets: SetOption = None,
     quiet: QuietOption = False,
+    trained: Annotated[
+        bool,
+        typer.Option(
+            "--trained",
+            help="also train small networks on the labelled images, some of whose outputs answer to two classes, and "
+            "measure how well these are found",
+        ),
+    ] = False,
+    heads: Annotated[
+        bool, typer.Option("--heads", help="the same with linear outputs on the features of the job's network")
+    ] = False,
+    layout: Annotated[
+        Literal["beside", "instead"],
+        typer.Option(
+            help="for --trained and --heads: whether merged classes have outputs of their own beside the merged one, "
+            "or the merged one instead"
+        ),
+    ] = "beside",
+    outputs: Annotated[
+        int | None, typer.Option(help="for --trained and --heads: outputs of each strength of a merge; default: 14")
+    ] = None,
 ) -> None:
     """Measure a job's error rates and power on units and image sets whose truth is known."""
     from polyscan.run import Run
+    from polyscan.studies import validate as study
     from polyscan.studies.scanning import filled_job
-    from polyscan.studies.validate import REPORT
-    from polyscan.studies.validate import validate as measured
 
     if not run:
         raise JobError("`--run` is missing; give a folder for the results, as in --run runs/digits-validation")
     full_job = filled_job(job, network, images, overrides(sets))
+    if outputs is not None and outputs < 1:
+        raise JobError(f"`--outputs` must be at least 1, got {outputs}")
+    kinds: list[Literal["network", "head"]] = [*(["network"] if trained else []), *(["head"] if heads else [])]
     with watching(quiet=quiet) as watcher:
-        measures = measured(full_job, run, on=on, workers=workers, watcher=watcher)
+        measures = study.validate(
+            full_job,
+            run,
+            on=on,
+            workers=workers,
+            watcher=watcher,
+            trained=kinds,
+            layout=layout,
+            outputs=outputs or study.PER_STRENGTH,
+        )
     _show_rates(measures["separation"])
-    out.print(f"{Run(run).address}/{REPORT}")
+    for kind in kinds:
+        _show_trained(kind, study.report_of(Run(run))[study.TRAINED][f"{kind}-{layout}"])
+    out.print(f"{Run(run).address}/{study.REPORT}")
     out.print(f"{Run(run).address}/maps/validation.html")
 
 
@@ -67,6 +101,16 @@ def _show_rates(measured: Mapping[str, Mapping[str, Mapping[str, float]]]) -> No
         if any(number is not None for number in numbers):
             rows.append((layer, *("" if number is None else f"{number:.2f}" for number in numbers)))
     show_table(("layer", "single-concept called several", "planted pairs found", "right number of clusters"), rows)
+
+
+def _show_trained(kind: Literal["network", "head"], numbers: Mapping[str, Any]) -> None:
+    """Prints what the separation says of the outputs of trained networks."""
+    from polyscan.maps.validation import trained_rows
+
+    what = {"network": "small networks trained from scratch", "head": "outputs trained on the network's features"}
+    out.print(f"{what[kind]}: {numbers['networks']}; AUROC of the outputs' own images {numbers['own_auroc']:.3f}")
+    head = ("outputs", "evidence", "n", "strength", "second class in the top k", "AUROC", "p <= .05")
+    show_table(head, list(trained_rows(numbers, "separation")))
 
 
 @app.command()
@@ -106,6 +150,13 @@ def figure(
 @app.command()
 def compare(
     runs: Annotated[list[str], typer.Argument(help="folders of finished runs; each is compared with the first")],
+    untrained: Annotated[
+        bool,
+        typer.Option(
+            "--untrained",
+            help="also compare with the first run's network with random weights, which is scanned into RUN-untrained",
+        ),
+    ] = False,
     metric: Annotated[
         str | None, typer.Option(help="a CSV file that begins with a line such as run,accuracy; then a line per run")
     ] = None,
@@ -120,12 +171,22 @@ def compare(
             show_default=False,
         ),
     ] = None,
+    on: OnOption = None,
+    workers: WorkersOption = None,
+    quiet: QuietOption = False,
 ) -> None:
     """Compare runs of several trainings, architectures or checkpoints, layer by layer and over layers."""
     from polyscan.studies import compare as study
 
-    compared = study.compare(runs, metric=metric, out=to or None, same_training=same_training)
-    show_table(*study.table_of(compared.comparison))
+    if untrained:
+        from polyscan.studies.compare.untrained import untrained_twin
+
+        with watching(quiet=quiet) as watcher:
+            runs = [*runs, untrained_twin(runs[0], on=on, workers=workers, watcher=watcher)]
+    compared = study.compare(
+        runs, metric=metric, out=to or None, same_training=same_training, beyond_controls=untrained
+    )
+    show_table(*(study.beyond_controls_table if untrained else study.table_of)(compared.comparison))
     for sentence in (*compared.comparison.statements, *compared.comparison.warnings):
         out.print(sentence)
     out.print(f"{compared.address}/index.html")

@@ -35,7 +35,10 @@ CLASS_OPTIONS = ("num_classes", "n_classes", "nb_classes", "num_class", "num_lab
 
 @dataclass(frozen=True)
 class NetworkRequest:
-    """Which network to load; see `[network]` of a job. `module:callable` is looked for in `folder` first."""
+    """Which network to load; see `[network]` of a job. `module:callable` is looked for in `folder` first.
+
+    Random weights are drawn from `seed`.
+    """
 
     name: str
     weights: str = ""
@@ -50,6 +53,7 @@ class NetworkRequest:
     trace: bool = True
     weights_key: str = ""
     options: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    seed: int = 0
 
 
 @dataclass(frozen=True)
@@ -113,7 +117,7 @@ def load_network(request: NetworkRequest, device: torch.device) -> Network:
     loader = LOADERS.get(library if name else "", _of_own_code)
     has_file = is_weights_file(request.weights)
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)  # random weights must be the same on every worker
+        torch.manual_seed(request.seed)  # random weights must be the same on every worker
         built = loader(request, RANDOM if has_file else request.weights)
     module, notes = ready(built.module, request.name)
     taken, is_untrained = built.weights_taken, built.is_untrained and not has_file
@@ -179,6 +183,8 @@ def _of_own_code(request: NetworkRequest, weights: str) -> Built:
     known = own_parameters(request.name, request.folder)
     option = next((name for name in CLASS_OPTIONS if name in known), "")
     if weights == RANDOM and not is_weights_file(request.weights):
+        if request.seed:
+            torch.manual_seed(request.seed)  # own code may have seeded the generator itself
         _draw_weights_anew(module, request.name)
     taken = UNTRAINED if weights == RANDOM else f"as {request.name} gives them"
     return Built(module, None, taken, weights == RANDOM, option)

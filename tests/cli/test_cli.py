@@ -272,6 +272,40 @@ def test_validate_measures_prints_and_needs_a_run_of_its_own(
     assert (run / "maps" / "validation.html").exists()
 
 
+def test_validate_prints_what_trained_outputs_show(
+    polyscan, job_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: dict[str, object] = {}
+    rate = {
+        "score": "separation",
+        "evidence": "exemplars",
+        "kind": "1:1",
+        "n": 14,
+        "auroc": [0.9, 0.8, 1],
+        "found": None,
+    }
+    outputs = {"1:1": {"n": 14, "strength": [0.5, 0.75, 0.9], "second_share": 0.25}}
+    numbers = {"networks": 14, "own_auroc": 0.99, "outputs": outputs, "rates": [rate]}
+
+    def measured(job: object, run: str, **settings: object) -> dict[str, dict[str, dict[str, object]]]:
+        asked.update(settings)
+        Path(run).mkdir()
+        Path(run, "validation.json").write_text(json.dumps({"trained": {"head-instead": numbers}}))
+        return {"separation": {"n": {}}}
+
+    monkeypatch.setattr("polyscan.studies.validate.validate", measured)
+    run = tmp_path / "run"
+    ended = polyscan("validate", job_file, "--run", run, "--quiet", "--heads", "--layout", "instead", "--outputs", 5)
+    assert ended.status == 0, ended.err
+    assert (asked["trained"], asked["layout"], asked["outputs"]) == (["head"], "instead", 5)
+    assert "outputs trained on the network's features: 14; AUROC of the outputs' own images 0.990" in ended.out
+    (line,) = [line for line in ended.out.splitlines() if line.startswith("1:1")]
+    assert line.split("\t") == ["1:1", "exemplars", "14", ".75", ".25", ".90 [.80, 1.00]", "–"]
+    ended = polyscan("validate", job_file, "--run", run, "--trained", "--outputs", 0)
+    assert ended.status == 2
+    assert "`--outputs` must be at least 1, got 0" in ended.err
+
+
 def test_an_unfinished_run_is_not_shown(polyscan, job_file: Path, tmp_path: Path, no_pages: None) -> None:
     run = tmp_path / "run"
     assert polyscan("scan", job_file, "--run", run, "--quiet").status == 0

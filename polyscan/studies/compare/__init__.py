@@ -6,7 +6,7 @@ It reads only tables of finished runs; nothing is scanned or scored again.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from polyscan.maps.atlas import MapColumn
 from polyscan.maps.comparison import (
@@ -20,6 +20,7 @@ from polyscan.maps.comparison import (
 )
 from polyscan.maps.comparison_page import comparison_files
 from polyscan.storage import Storage
+from polyscan.studies.compare.controls import beyond_controls_table, found_beyond_controls
 from polyscan.studies.compare.differing import ABSENT, Correspondence, correspondence, differing
 from polyscan.studies.compare.means import (
     DRAWS,
@@ -39,7 +40,7 @@ from polyscan.studies.compare.table import table_of
 from polyscan.studies.compare.units import unit_table
 from polyscan.studies.writing import writing_out
 
-__all__ = ["Compared", "compare", "comparison_of", "table_of"]
+__all__ = ["Compared", "beyond_controls_table", "compare", "comparison_of", "table_of"]
 
 FOLDER = "comparison"
 
@@ -53,15 +54,23 @@ class Compared:
 
 
 def compare(
-    addresses: Sequence[str], *, metric: str | None = None, out: str | None = None, same_training: bool | None = None
+    addresses: Sequence[str],
+    *,
+    metric: str | None = None,
+    out: str | None = None,
+    same_training: bool | None = None,
+    beyond_controls: bool = False,
 ) -> Compared:
     """Compares runs with the first one and writes the comparison's folder.
+
+    To compare a run with its untrained twin, scan the twin by `untrained_twin`, and set `beyond_controls`.
 
     Args:
         addresses: two runs or more.
         metric: a CSV file with numbers of each run.
         out: the output folder; default: `comparison` next to the first run.
         same_training: whether channels of runs with the same layers correspond; default: only if it is known.
+        beyond_controls: whether the sentences also tell the share of units with p <= .05, beside that of controls.
 
     Raises:
         JobError: if there are fewer than two runs, the CSV is wrong, runs can't be of one training as the user says, or
@@ -71,6 +80,8 @@ def compare(
     """
     runs = opened(addresses)
     comparison = comparison_of(runs, metrics_of(metric, runs) if metric else {}, same_training)
+    if beyond_controls:
+        comparison = replace(comparison, statements=[*found_beyond_controls(comparison), *comparison.statements])
     storage = Storage(out or default_folder(addresses[0]))
     # Old files are overwritten, and the page is written last, so that it never refers to missing files.
     for name, content in comparison_files(comparison):

@@ -99,7 +99,7 @@ def _cells_of_layer(
     live = units[~units["is_dead"]]
     for column in columns:
         score = EXCESS.get(column.name)
-        controls = run.controls.get((layer, score)) if score else np.empty(0)
+        controls = run.controls.get((layer, column.name)) if score else np.empty(0)
         if controls is None:
             continue
         rows = units if column.name == "dead_share" else live
@@ -117,9 +117,30 @@ def _cell(key: tuple[str, str, int], channels: Int64[np.ndarray, " u"], values: 
     if len(controls):
         draws = draws - resampled(controls, _seed("controls of", key))
         mean -= float(controls.mean())
-    is_share = key[0] in SHARES
-    interval = wilson_interval(int(values.sum()), len(values)) if is_share else _interval(mean, draws)
+    interval = _share_interval(values, controls) if is_of_shares(key[0]) else _interval(mean, draws)
     return Cell(key, channels, values, controls, draws, interval)
+
+
+def is_of_shares(column: str) -> bool:
+    """Whether a column is a share, or a share less another one."""
+    return column in SHARES or EXCESS.get(column) in SHARES
+
+
+def _share_interval(values: Values, controls: Values) -> Interval:
+    """Wilson's interval of a share; Newcombe's of a share less that of the controls."""
+    share = wilson_interval(int(values.sum()), len(values))
+    return _less(share, wilson_interval(int(controls.sum()), len(controls))) if len(controls) else share
+
+
+def _less(a: Interval, b: Interval) -> Interval:
+    """The difference of two independent numbers from their own intervals.
+
+    Sources: Newcombe 1998, "Interval estimation for the difference between independent proportions", method 10; Zou &
+    Donner 2008, "Construction of confidence limits about effect measures: a general approach", for other numbers.
+    """
+    mean = a.mean - b.mean
+    down, up = math.hypot(a.mean - a.low, b.high - b.mean), math.hypot(a.high - a.mean, b.mean - b.low)
+    return Interval(mean, mean - down, mean + up)
 
 
 def resampled(values: Values, seed: int) -> Draws:
@@ -161,18 +182,14 @@ def difference(first: Cell, other: Cell, *, is_paired: bool) -> Difference | Non
 
     With pairs, the differences of units that have the number in both are resampled. Without, both runs are resampled
     independently. Shares without pairs get Newcombe's interval, which has a length above 0 even if the share is 0 in
-    both.
-
-    Source: Newcombe 1998, "Interval estimation for the difference between independent proportions", method 10.
+    both; shares less controls that of Zou & Donner, from their own intervals.
     """
     if is_paired:
         return _paired(first, other)
-    a, b = first.interval, other.interval
-    mean, n = b.mean - a.mean, len(other.values)
-    if first.key[0] in SHARES:
-        down, up = math.hypot(b.mean - b.low, a.high - a.mean), math.hypot(b.high - b.mean, a.mean - a.low)
-        return Difference(Interval(mean, mean - down, mean + up), n, False)
-    return Difference(_interval(mean, other.draws - first.draws), n, False)
+    change, n = _less(other.interval, first.interval), len(other.values)
+    if is_of_shares(first.key[0]):
+        return Difference(change, n, False)
+    return Difference(_interval(change.mean, other.draws - first.draws), n, False)
 
 
 def _paired(first: Cell, other: Cell) -> Difference | None:

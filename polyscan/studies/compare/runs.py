@@ -21,9 +21,16 @@ from polyscan.units import REAL, Layer
 
 Values = Float64[np.ndarray, " u"]
 
-EXCESS = {"gap_excess": "gap", "separation_excess": "separation"}
-"""Columns that are a score minus the mean of the layer's single-concept controls, and that score."""
-SHARES = ("several_share", "q05_share", "dead_share")
+EXCESS = {
+    "gap_excess": "gap",
+    "separation_excess": "separation",
+    "p05_excess": "p05_share",
+    "p05_over_random": "p05_share",
+}
+"""Columns that are another column minus the mean of the layer's virtual units, and that column."""
+ROLES = {"p05_over_random": "random"}
+"""The virtual units of a column of `EXCESS`; the single-concept controls if it is not here."""
+SHARES = ("several_share", "p05_share", "q05_share", "dead_share")
 LEVEL = 0.05
 DERIVED = (
     MapColumn(
@@ -31,6 +38,9 @@ DERIVED = (
     ),
     MapColumn("separation_excess", "separation less controls", "the same for the separation"),
     MapColumn("several_share", "called several", "share of judged units that are called several"),
+    MapColumn("p05_share", "p <= .05", "share of units with p of at most .05, among units that have a p"),
+    MapColumn("p05_excess", "p <= .05 less controls", "that share minus the same share of the single-concept controls"),
+    MapColumn("p05_over_random", "p <= .05 less random directions", "that share minus that of random directions"),
     MapColumn("q05_share", "q < .05", "share of units with q below .05, among units that have a q"),
     MapColumn("dead_share", "dead", "share of all units that are dead"),
 )
@@ -49,7 +59,8 @@ class ComparedRun:
         layers: its real layers in forward order.
         spaces: by layer, the space in which its evidence is compared: `image`, `own` or `next`.
         frame: its map in unit order, with the shares as numbers.
-        controls: values of the controls by layer and score; empty if the run has no scores.
+        controls: numbers of the virtual units that a column of `EXCESS` subtracts, by layer and column; empty if the
+            run has no scores.
         columns: the columns that it has numbers in.
     """
 
@@ -158,34 +169,47 @@ def _with_shares(frame: pd.DataFrame) -> pd.DataFrame:
         several, judged = is_called(frame["verdict"]), is_judged(frame["verdict"])
         if judged.any():
             shares["several_share"] = several.astype(np.float64).where(judged)
+    if "p" in frame and frame["p"].notna().any():
+        shares["p05_share"] = (frame["p"] <= LEVEL).astype(np.float64).where(frame["p"].notna())
     if "q" in frame and frame["q"].notna().any():
         shares["q05_share"] = (frame["q"] < LEVEL).astype(np.float64).where(frame["q"].notna())
     return frame.assign(**shares)
 
 
 def _controls(run: Run) -> dict[tuple[str, str], Values]:
-    """Values of each layer's single-concept controls, in the main space and against the first null.
+    """Numbers of each layer's virtual units by layer and column, in the main space and against the first null.
 
     The tables show which these are, so the job file, which may be of another version, is not read. Empty if the run has
     no scores.
     """
     if not run.parts("scores"):
         return {}
-    where = {"role": "control", "score": list(EXCESS.values())}
-    rows = run.read("scores", ["parent", "null", "is_main", "score", "value"], where=where)
+    scores = ["gap", "separation"]
+    where = {"role": ["control", *set(ROLES.values())], "score": scores}
+    rows = run.read("scores", ["parent", "role", "null", "is_main", "score", "value", "p"], where=where)
     rows = rows[rows["is_main"] & (rows["null"] != "")]
-    controls = {
-        (str(layer), str(score)): np.sort(values.dropna().to_numpy(np.float64))
-        for (layer, score), values in rows.groupby(["parent", "score"])["value"]
-    }
-    return {key: values for key, values in controls.items() if len(values)}
+    controls: dict[tuple[str, str], Values] = {}
+    for column, of_units in EXCESS.items():
+        own = rows[rows["role"] == ROLES.get(column, "control")]
+        for layer, numbers in _numbers(own, of_units).groupby(own["parent"]):
+            if len(values := np.sort(numbers.dropna().to_numpy(np.float64))):
+                controls[str(layer), column] = values
+    return controls
+
+
+def _numbers(rows: pd.DataFrame, column: str) -> pd.Series:
+    """What virtual units have in a column of the map; NaN in rows of other scores."""
+    if column == "p05_share":
+        is_known = (rows["score"] == "separation") & rows["p"].notna()
+        return (rows["p"] <= LEVEL).astype(np.float64).where(is_known)
+    return rows["value"].where(rows["score"] == column)
 
 
 def _columns(frame: pd.DataFrame, controls: Mapping[tuple[str, str], Values]) -> Iterator[MapColumn]:
     """The derived columns, then the columns of the front page in its order."""
-    with_controls = {score for _, score in controls if score in frame}
+    with_controls = {column for _, column in controls if EXCESS[column] in frame}
     for column in DERIVED:
-        if column.name in frame or EXCESS.get(column.name) in with_controls:
+        if column.name in frame or column.name in with_controls:
             yield column
     yield from columns_of(frame)
 
@@ -198,7 +222,7 @@ def common_columns(runs: Sequence[ComparedRun]) -> list[MapColumn]:
     """
     names = set.intersection(*({column.name for column in run.columns} for run in runs))
     common = [column for column in runs[0].columns if column.name in names]
-    if all(column.name in SHARES for column in common):
+    if all(column.name in (*SHARES, *EXCESS) for column in common):
         held = "; ".join(f"{run.name} has {', '.join(column.name for column in run.columns)}" for run in runs)
         raise TableError(
             f"the runs have no score in common ({held}), and only scores that all runs have can be compared; scan them "

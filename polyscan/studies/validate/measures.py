@@ -39,7 +39,7 @@ def measures(planted: pd.DataFrame, labelled: pd.DataFrame, purities: pd.DataFra
     rows = pd.concat([planted, labelled], ignore_index=True) if len(labelled) else planted
     numbers: Measures = {}
     for score, group in rows.groupby("score"):
-        of_score = group.assign(beyond=_beyond(group, str(score)))
+        of_score = group.assign(beyond=beyond(group, str(score)))
         if of_score["beyond"].isna().all():
             continue
         for measure, layer, kind, value in _of_score(of_score):
@@ -52,7 +52,7 @@ def measures(planted: pd.DataFrame, labelled: pd.DataFrame, purities: pd.DataFra
     return numbers
 
 
-def _beyond(rows: pd.DataFrame, score: str) -> pd.Series:
+def beyond(rows: pd.DataFrame, score: str) -> pd.Series:
     """Distance of each unit beyond its null, in sd of the null, or its value without a null; large means several."""
     sign = -1.0 if score in SCORES and (SCORES[score].tail == "lower" or score.endswith("_p")) else 1.0
     if rows["null_sd"].isna().all():
