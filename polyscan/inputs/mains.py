@@ -1,8 +1,8 @@
-"""Units and their main readouts, read together in one pass."""
+"""The units of layers, real and virtual, and their main readouts: read together in one pass."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, cast
 
@@ -11,15 +11,13 @@ import torch
 from jaxtyping import Float, Float32
 from torch import Tensor
 
-from polyscan.inputs.virtual import virtual_readouts
+from polyscan.inputs.virtual import OF_INPUTS, OWN, virtual_readouts
 from polyscan.nulls.deflation import Curves
 from polyscan.run import Run
+from polyscan.units import REAL, parent_and_role
 from polyscan.vision.networks import Network
 from polyscan.vision.readouts import Directions, Peaks, Reader, Readout
 from polyscan.vision.readouts.units import Together
-
-OWN, INPUTS = "own", "inputs"
-"""What a main readout reads: its layer's own vectors, or what the layer reads."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,7 +26,7 @@ class MainReadouts:
 
     Args:
         layer: the real layer.
-        of: what they read: OWN or INPUTS.
+        of: what they read: OWN or OF_INPUTS.
         weights: direction of each.
         bias: of each.
     """
@@ -51,45 +49,72 @@ class Pair(NamedTuple):
     mains: Float[Tensor, "b u"]
 
 
-class PairReader:
-    """Reads units of some layers and their main readouts.
+class UnitReader:
+    """Reads the units of some layers, real and virtual in the run's order, and their main readouts if they are given.
 
     Args:
         run: a surveyed run.
         network: the scanned network.
-        mains: of the layers to read.
+        layers: `all`, `blocks`, a glob, a name, or a list of these.
+        mains: main readouts of these layers.
     """
 
-    def __init__(self, run: Run, network: Network, mains: Sequence[MainReadouts]) -> None:
+    def __init__(
+        self, run: Run, network: Network, layers: str | Sequence[str], mains: Sequence[MainReadouts] = ()
+    ) -> None:
         self.mains = {main.layer: main for main in mains}
-        virtual = virtual_readouts(run)
-        readouts: dict[str, dict[str, Readout]] = {}
-        of_inputs: dict[str, Readout] = {}
-        for layer, main in self.mains.items():
-            together = tuple(virtual.get(layer, {}).values())
-            if main.of == INPUTS:
-                of_inputs[layer] = main.directions
-            else:
-                together += (main.directions,)
-            if together:
-                readouts[layer] = {"together": Together(together)}
-        self.reader = Reader(network, list(self.mains), readouts, of_inputs)
+        self.virtual = virtual_readouts(run)
+        names = dict.fromkeys([*self.virtual, *self.mains])
+        together = {of: {layer: self._together(layer, of) for layer in names} for of in (OWN, OF_INPUTS)}
+        own, inputs = (
+            {layer: {of: Together(units)} for layer, units in by_layer.items() if units}
+            for of, by_layer in together.items()
+        )
+        # A layer that is not read has no place among the readouts.
+        chosen = {point.layer for point in Reader(network, layers).points}
+        own, inputs = ({layer: units for layer, units in kind.items() if layer in chosen} for kind in (own, inputs))
+        self.reader = Reader(network, layers, own, inputs)
+
+    def _together(self, layer: str, of: str) -> tuple[Readout, ...]:
+        """All readouts of a layer that are of one kind: virtual units by role, then main readouts."""
+        units = tuple(readout.units for readout in self.virtual.get(layer, {}).values() if readout.of == of)
+        main = self.mains.get(layer)
+        return (*units, main.directions) if main is not None and main.of == of else units
 
     def read(self, inputs: Float[Tensor, "b c y x"]) -> dict[str, Pair]:
-        """A pair for each layer, in one forward pass."""
-        parts: dict[str, list[Peaks]] = {layer: [] for layer in self.mains}
+        """A pair for each layer in forward order, in one forward pass."""
+        return self.pairs(self.of_points(inputs))
+
+    def of_points(self, inputs: Float[Tensor, "b c y x"]) -> list[Peaks]:
+        """Peaks at each read point of `reader`, in one forward pass."""
         found: dict[int, Peaks] = {}
         self.reader.read_peaks(inputs, found.__setitem__)
+        return [found[index] for index in range(len(self.reader.points))]
+
+    def pairs(self, found: Sequence[Peaks]) -> dict[str, Pair]:
+        """A pair for each layer in forward order, from the peaks at each read point."""
+        parts: dict[str, dict[str, Peaks]] = {}
         for index, point in enumerate(self.reader.points):
-            parts[point.layer.partition("@")[0]].append(found[index])
+            layer, role = parent_and_role(point.layer)
+            parts.setdefault(layer, {})[role] = found[index]
         return {layer: self._pair(layer, of_layer) for layer, of_layer in parts.items()}
 
-    def _pair(self, layer: str, parts: Sequence[Peaks]) -> Pair:
-        """The layer's units come first, then its virtual units, then their main readouts."""
-        n = len(self.mains[layer].bias)
-        value = torch.cat([part.value for part in parts], dim=1)
-        place = torch.cat([part.place for part in parts], dim=1)
-        return Pair(Peaks(value[:, :n], place[:, :n], parts[0].width), value[:, n:])
+    def _pair(self, layer: str, parts: Mapping[str, Peaks]) -> Pair:
+        """The layer's channels, its virtual units by role, and the values of their main readouts."""
+        units, taken = [parts[REAL]], dict.fromkeys((OWN, OF_INPUTS), 0)
+        n_channels = parts[REAL].value.shape[1]
+        for readout in self.virtual.get(layer, {}).values():
+            n, start = readout.units.n_units(n_channels), taken[readout.of]
+            units.append(_columns(parts[readout.of], start, start + n))
+            taken[readout.of] += n
+        main = self.mains.get(layer)
+        value = parts[REAL].value
+        mains = value[:, :0] if main is None else parts[main.of].value[:, taken[main.of] :]
+        return Pair(Peaks.joined(units)._replace(width=parts[REAL].width), mains)
+
+
+def _columns(peaks: Peaks, start: int, stop: int) -> Peaks:
+    return Peaks(peaks.value[:, start:stop], peaks.place[:, start:stop], peaks.width)
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from polyscan.errors import JobError
 from polyscan.images import ImageOptions, ImageSource
 from polyscan.images import open_images as open_source
-from polyscan.inputs.virtual import virtual_readouts
+from polyscan.inputs.virtual import OF_INPUTS, OWN, of_kind, virtual_readouts
 from polyscan.inputs.vocabulary import vocabulary_words
 from polyscan.job import Job, settled
 from polyscan.nulls.null_sets import LAYER_REACHES, allowed
@@ -29,7 +29,10 @@ def open_network(job: Job) -> Network:
 def open_reader(job: Job, network: Network | None = None, *, run: Run | None = None) -> Reader:
     """The scanned network with its chosen layers; with a surveyed run, also the virtual layers."""
     network = network or open_network(job)
-    return Reader(network, job.network.layers, virtual_readouts(run) if run is not None else None)
+    if run is None:
+        return Reader(network, job.network.layers)
+    virtual = virtual_readouts(run)
+    return Reader(network, job.network.layers, of_kind(virtual, OWN), of_kind(virtual, OF_INPUTS))
 
 
 def open_images(job: Job) -> ImageSource:

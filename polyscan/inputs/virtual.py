@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, cast
 
 import numpy as np
@@ -15,24 +16,63 @@ from polyscan.nulls.thinning import reads
 from polyscan.run import Run
 from polyscan.shards import seed
 from polyscan.units import UnitOrder
-from polyscan.vision.readouts import Directions, Downward, Largest, Readout
+from polyscan.vision.readouts import Directions, Downward, Largest, Readout, ReadPoint
 
 DOWN = "down"
 """The role of units that are their layer's channels with the sign reversed; they have no rows in `readouts`."""
 
 
-def virtual_readouts(run: Run) -> dict[str, dict[str, Readout]]:
-    """Every virtual layer of a surveyed run, as `Reader` takes them: by layer, then by role."""
+OWN: str = "own"
+OF_INPUTS: str = "inputs"
+"""What a virtual unit is a readout of: its layer's own vectors, or what the layer reads."""
+
+
+@dataclass(frozen=True)
+class VirtualReadout:
+    """The units of one virtual layer as a readout, and what it is a readout of: OWN or OF_INPUTS."""
+
+    units: Readout
+    of: str
+
+
+def virtual_readouts(run: Run) -> dict[str, dict[str, VirtualReadout]]:
+    """Every virtual layer of a surveyed run, by real layer, then by role, in the run's order."""
     virtual = [layer for layer in run.layers() if not layer.is_real]
     linear = [layer.name for layer in virtual if layer.role != DOWN]
     # One read for all layers: their rows share a row group, which is decoded as a whole.
-    rows = run.read("readouts", ["layer", "channel", "part", "weights", "bias"], where={"layer": linear})
+    rows = run.read("readouts", ["layer", "channel", "part", "of", "weights", "bias"], where={"layer": linear})
     by_layer = dict(iter(rows.groupby("layer", sort=False)))
-    readouts: dict[str, dict[str, Readout]] = {}
+    readouts: dict[str, dict[str, VirtualReadout]] = {}
     for layer in virtual:
-        units = Downward() if layer.role == DOWN else _readout(by_layer[layer.name])
-        readouts.setdefault(layer.parent, {})[layer.role] = units
+        if layer.role == DOWN:
+            found = VirtualReadout(Downward(), OWN)
+        else:
+            of_layer = by_layer[layer.name]
+            found = VirtualReadout(_readout(of_layer), str(of_layer["of"].iloc[0]))
+        readouts.setdefault(layer.parent, {})[layer.role] = found
     return readouts
+
+
+def of_kind(readouts: Mapping[str, Mapping[str, VirtualReadout]], of: str) -> dict[str, dict[str, Readout]]:
+    """The readouts of one kind, as `Reader` takes them."""
+    return {
+        layer: found
+        for layer, by_role in readouts.items()
+        if (found := {role: readout.units for role, readout in by_role.items() if readout.of == of})
+    }
+
+
+def reads_inputs(inputs: ReadPoint | None, wanted: str) -> bool:
+    """Whether readouts of a layer are made in its inputs.
+
+    Args:
+        inputs: where the layer's inputs are read; None if it does not read them linearly at each position.
+        wanted: `auto`, `own` or `inputs`, as in a job. `auto`: if the layer has no positions, so that what it reads
+            describes the whole image.
+    """
+    if inputs is None or wanted == OWN:
+        return False
+    return wanted == OF_INPUTS or inputs.map_size == (1, 1)
 
 
 def _readout(rows: pd.DataFrame) -> Readout:

@@ -38,6 +38,12 @@ class SurveySettings(Settings):
         "features at the peak, in the layer itself or in the next layer of another shape; `auto`: `next` if there is "
         "one, else `image` if the receptive field covers the image, else `own`",
     )
+    vectors: Literal["auto", "own", "inputs"] = Field(
+        "auto",
+        description="where readouts are made: `own`: in the layer's activation vectors; `inputs`: in what the layer "
+        "reads, if it is linear or a 1 x 1 convolution; `auto`: for linear layers without positions, main readouts in "
+        "the inputs, and those of the null if the layer has fewer than 64 channels; else `own`",
+    )
     sign: Literal["up", "both"] = Field("up", description="`both`: scan each unit with its sign reversed, too")
 
 
@@ -55,12 +61,6 @@ class SecondSettings(Settings):
     """The second test: what a unit's main meaning leaves unexplained (deflation)."""
 
     enabled: bool = Field(True, description="whether units are tested for a second, weaker meaning; needs a null")
-    vectors: Literal["auto", "own", "inputs"] = Field(
-        "auto",
-        description="where a unit's main readout is estimated: `own`: in the layer's activation vectors; `inputs`: in "
-        "what the layer reads, if it is linear or a 1 x 1 convolution; `auto`: `inputs` for linear layers without "
-        "positions, else `own`",
-    )
     exemplars: int = Field(48, ge=8, description="about how many of a unit's exemplars the main readout is made of")
     reach: float = Field(
         5.0,

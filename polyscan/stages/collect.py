@@ -7,20 +7,18 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float
-from torch import Tensor
 
 from polyscan.images import Picture, Reject
 from polyscan.images.appearance import difference_hash, frame_share
-from polyscan.inputs import batches, check_worker, open_images, open_network, reading, virtual_readouts
+from polyscan.inputs import batches, check_worker, open_images, open_network, reading
+from polyscan.inputs.mains import UnitReader
 from polyscan.job import Job
 from polyscan.run import Run
 from polyscan.shards import Shard, split
 from polyscan.tables import TABLES, Columns
 from polyscan.vision.checking import check_batch
 from polyscan.vision.peaks import PeakTally, TallyResult
-from polyscan.vision.readouts import Peaks, Reader
-from polyscan.vision.readouts.units import Together
+from polyscan.vision.readouts import Peaks
 
 IMAGE_COLUMNS = tuple(column.name for column in TABLES["images"].columns)
 REJECT_COLUMNS = ("image", "path", "reason", "checksum")
@@ -36,10 +34,8 @@ class Worker:
 
     def __init__(self, job: Job, run: Run) -> None:
         self.job = job
-        virtual = {
-            layer: {"virtual": Together(tuple(units.values()))} for layer, units in virtual_readouts(run).items()
-        }
-        self.reader = Reader(open_network(job), job.network.layers, virtual)
+        self.units = UnitReader(run, open_network(job), job.network.layers)
+        self.reader = self.units.reader
         self.images = open_images(job)
         check_worker(job, run, self.reader.network, self.images)
         self.is_checked = False
@@ -64,11 +60,11 @@ class Worker:
         device = self.reader.network.device
         tally = PeakTally(len(self.order), k=self.job.k, name=self._name, device=device, reads=self.reads)
         for batch in batches(self.reader.network, self.images, ids, self.job.collect.batch, rejects):
-            peaks = self._peaks(batch.inputs)
+            of_points = self.units.of_points(batch.inputs)
             if not self.is_checked:
-                check_batch(self.reader, batch.inputs[: len(batch)], peaks)
+                check_batch(self.reader, batch.inputs[: len(batch)], Peaks.joined(of_points))
                 self.is_checked = True
-            peaks = peaks.first(len(batch))
+            peaks = Peaks.joined([pair.units for pair in self.units.pairs(of_points).values()]).first(len(batch))
             finite = torch.isfinite(peaks.value).all(dim=1)
             if not bool(finite.all()):
                 rejects += self._not_finite(batch.pictures, peaks)
@@ -88,12 +84,6 @@ class Worker:
                 layer = self.order[int(bad[0])].layer
                 reason = f"not finite: layer {layer} gives NaN or infinity for it"
                 yield Reject(picture.image, picture.path, reason, picture.checksum)
-
-    def _peaks(self, inputs: Float[Tensor, "b c y x"]) -> Peaks:
-        """Peaks of all units in their order, in one pass."""
-        peaks: dict[int, Peaks] = {}
-        self.reader.read_peaks(inputs, peaks.__setitem__)
-        return Peaks.joined([peaks[index] for index in range(len(self.reader.points))])
 
     def _name(self, number: int) -> str:
         return str(self.order[number])

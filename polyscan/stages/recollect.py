@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Bool, Int64
 
 from polyscan.inputs import CollectedImages, batches, check_worker, open_images, open_network
-from polyscan.inputs.mains import PairReader, deflated_layers
+from polyscan.inputs.mains import UnitReader, deflated_layers
 from polyscan.inputs.virtual import reading
 from polyscan.job import Job
 from polyscan.run import Run
@@ -33,7 +33,8 @@ class Worker:
         check_worker(job, run, self.network, images)
         self.images = CollectedImages(images, run)
         self.layers = deflated_layers(run)
-        self.reader = PairReader(run, self.network, [layer.mains for layer in self.layers])
+        mains = [layer.mains for layer in self.layers]
+        self.reader = UnitReader(run, self.network, [main.layer for main in mains], mains)
         self.order = run.unit_order()
         self.starts = [self.order.start(layer.mains.layer) for layer in self.layers]
         self.reads = reading(job, run, self.order)

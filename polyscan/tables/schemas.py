@@ -98,11 +98,12 @@ TABLES: dict[str, Table] = {
             Column("readout", "string", "", "where the units are read"),
             Column("relu_follows", "bool", "", "whether the next operation is a ReLU or ReLU6"),
         )),
-        Table("readouts", "survey", 2, "part of a virtual unit, and mean of a layer", (
+        Table("readouts", "survey", 3, "part of a virtual unit, and mean of a layer", (
             LAYER, PARENT, ROLE, CHANNEL,
             Column("part", "int32", "", "0 for a direction; a `max` has as many parts as directions"),
             Column("kind", "string", "", "`linear`, `max`; `mean` and `axis`: how its features are seen"),
-            Column("weights", "vector", "", "the direction, one number per channel of the layer"),
+            Column("of", "string", "", "what it is a readout of: `own`: the layer's vectors; `inputs`: what it reads"),
+            Column("weights", "vector", "", "the direction, one number per channel of the layer, or of its inputs"),
             Column("bias", "float64", "", "added to it"),
             Column("reach", "int32", "", "the unit is read on a seeded share 1/reach of the images"),
             Column("image", "int64", "", "image of the exemplar that the direction is tuned to; -1: none"),

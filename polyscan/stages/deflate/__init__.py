@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from polyscan.inputs import CollectedImages, batches, check_worker, open_images, open_reader
-from polyscan.inputs.mains import MainReadouts, PairReader
+from polyscan.inputs.mains import MainReadouts, UnitReader
 from polyscan.job import Job
 from polyscan.nulls.deflation import Curves, floors, main_readouts, searched_share
 from polyscan.run import Run
@@ -131,7 +131,7 @@ class Worker:
 
     def _peaks(self, mains: Sequence[MainReadouts]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
         """Peaks [images, u] of units and of their main readouts on the sample for curves, by layer."""
-        reader = PairReader(self.run, self.reader.network, mains)
+        reader = UnitReader(self.run, self.reader.network, [main.layer for main in mains], mains)
         sizes = {main.layer: len(main.bias) for main in mains}
         n = len(self.curve_sample)
         values = {layer: (np.empty((n, u), np.float32), np.empty((n, u), np.float32)) for layer, u in sizes.items()}

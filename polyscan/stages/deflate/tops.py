@@ -13,12 +13,12 @@ from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
 from polyscan.inputs import Batch
-from polyscan.inputs.mains import INPUTS, OWN
+from polyscan.inputs.virtual import OF_INPUTS, OWN, reads_inputs
 from polyscan.job import Job
 from polyscan.nulls.readouts import Activations
 from polyscan.shards import seed
-from polyscan.units import Layer
-from polyscan.vision.readouts import Channels, Reader, ReadPoint
+from polyscan.units import REAL, Layer, parent_and_role
+from polyscan.vision.readouts import Channels, Reader
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,7 +26,7 @@ class LayerVectors:
     """A layer's vectors, own or those that it reads.
 
     Args:
-        of: which ones: OWN or INPUTS.
+        of: which ones: OWN or OF_INPUTS.
         mean: mean vector, at seeded positions.
         covariance: covariance there.
         tops: mean vector at the peaks of each unit's exemplars; NaN for a unit without any in the sample.
@@ -55,8 +55,9 @@ class Tops:
         self, job: Job, reader: Reader, layers: Sequence[Sequence[Layer]], exemplars: pd.DataFrame, n_images: int
     ) -> None:
         names = [group[0].name for group in layers]
-        of_inputs = {name for name in names if _reads_inputs(job, reader.inputs(name), reader, name)}
-        self.reader = Reader(reader.network, names, None, {name: Channels() for name in names if name in of_inputs})
+        of_inputs = {name for name in names if reads_inputs(reader.inputs(name), job.survey.vectors)}
+        raw = {name: {OF_INPUTS: Channels()} for name in names if name in of_inputs}
+        self.reader = Reader(reader.network, names, None, raw)
         per_image = max(1, math.ceil(job.survey.positions / n_images))
         rows = dict(iter(exemplars.groupby("parent", sort=False)))
         empty = exemplars.iloc[:0]
@@ -66,15 +67,15 @@ class Tops:
             )
             for group in layers
         }
-        self.of = {name: INPUTS if name in of_inputs else OWN for name in names}
+        self.of = {name: OF_INPUTS if name in of_inputs else OWN for name in names}
 
     def add(self, batch: Batch) -> None:
         """Gathers from one batch."""
         images = np.array([picture.image for picture in batch.pictures], dtype=np.int64)
 
         def gather(index: int, maps: Float[Tensor, "b c y x"]) -> None:
-            name, _, role = self.reader.points[index].layer.partition("@")
-            if (role or OWN) == self.of[name]:
+            name, role = parent_and_role(self.reader.points[index].layer)
+            if (role if role != REAL else OWN) == self.of[name]:
                 self.tallies[name].add(maps[: len(images)], images)
 
         self.reader.read(batch.inputs, gather)
@@ -82,15 +83,6 @@ class Tops:
     def results(self) -> dict[str, LayerVectors]:
         """What was gathered, by layer."""
         return {name: tally.result(self.of[name]) for name, tally in self.tallies.items()}
-
-
-def _reads_inputs(job: Job, point: ReadPoint | None, reader: Reader, layer: str) -> bool:
-    """Whether main readouts are estimated in the layer's inputs."""
-    wanted = job.second.vectors
-    if point is None or wanted == OWN:
-        return False
-    # Where a vector has no positions, the layer reads features that already describe the whole image.
-    return wanted == INPUTS or point.map_size == (1, 1)
 
 
 class _LayerTally:

@@ -16,21 +16,24 @@ from polyscan.errors import JobError
 from polyscan.inputs.batches import batches
 from polyscan.inputs.checking import check_worker
 from polyscan.inputs.opening import open_images, open_reader
+from polyscan.inputs.virtual import OF_INPUTS, VirtualReadout, reads_inputs
 from polyscan.job import Job
 from polyscan.nulls.coherence import random_clarity
 from polyscan.nulls.kinds import KINDS
 from polyscan.run import Run
 from polyscan.shards import Shard, seed, split_by_weight
 from polyscan.stages.survey.geometry import Row, compared, layer_row, virtual_row
-from polyscan.stages.survey.sampling import Sampled, Sampler, View
+from polyscan.stages.survey.sampling import Sampled, Sampler, View, inputs_name
 from polyscan.stages.survey.virtual_units import VirtualUnits, whitening_rows
 from polyscan.stats.whitening import Whitening, place_directions
 from polyscan.tables import Columns
-from polyscan.vision.readouts import Reader, ReadPoint
+from polyscan.vision.readouts import Channels, Reader, ReadPoint
 from polyscan.vision.readouts.effective import effective_fields
 
 CHANNELS_PER_SHARD = 8192  # so that the sampled vectors of one shard stay under a gigabyte
 FIELD_IMAGES = 8
+FEW_CHANNELS = 64
+"""With fewer channels, the readouts of a layer without positions are made of what it reads (`survey.vectors`)."""
 
 
 def shards(job: Job, run: Run) -> list[Shard]:
@@ -66,7 +69,8 @@ class Worker:
             whitening, clarity = self._compared(point.layer, samples[self._view(point.layer, space)])
             layers.append({**layer_row(point), **space, "effective_field": field, "random_clarity": clarity})
             sample = samples[View(point.layer)]
-            units.append(VirtualUnits(self.job, point.layer, len(self.images), sample.vectors, sample.places))
+            inputs = samples.get(View(inputs_name(point.layer)))
+            units.append(VirtualUnits(self.job, point.layer, len(self.images), sample, inputs))
             readouts += whitening_rows(point.layer, whitening)
         self._plant(reader, units)
         readouts += [row for of_layer in units for row in of_layer.rows()]
@@ -97,8 +101,19 @@ class Worker:
         """Samples of these layers' maps and of the maps whose features they are compared by."""
         views = [View(layer) for layer in spaces] + [self._view(layer, space) for layer, space in spaces.items()]
         views = list(dict.fromkeys(views))
-        reader = Reader(self.reader.network, list(dict.fromkeys(view.layer for view in views)))
-        return self.sampler.sampled(reader, views)
+        of_inputs = [layer for layer in spaces if self._reads_inputs(layer)]
+        names = list(dict.fromkeys(view.layer for view in views))
+        raw = {layer: {OF_INPUTS: Channels()} for layer in of_inputs}
+        views += [View(inputs_name(layer)) for layer in of_inputs]
+        return self.sampler.sampled(Reader(self.reader.network, names, None, raw), views)
+
+    def _reads_inputs(self, layer: str) -> bool:
+        """Whether the layer's readouts are made of what it reads."""
+        point = next(point for point in self.reader.points if point.layer == layer)
+        wanted = self.job.survey.vectors
+        # A layer of few channels can't tell concepts apart that its units answer to in common.
+        is_few = wanted != "auto" or point.n_channels < FEW_CHANNELS
+        return is_few and reads_inputs(self.reader.inputs(layer), wanted)
 
     def _fields(self, reader: Reader) -> list[float]:
         ids = self.sampler.first(FIELD_IMAGES)
@@ -109,7 +124,7 @@ class Worker:
     def _plant(self, reader: Reader, units: list[VirtualUnits]) -> None:
         """Makes planted units, after a second pass over the sample, which gives the peaks of controls and channels."""
         controls = {
-            of_layer.layer: {"control": directions}
+            of_layer.layer: VirtualReadout(directions, of_layer.of)
             for of_layer in units
             if (directions := of_layer.controls) is not None
         }

@@ -14,9 +14,12 @@ from torch import Tensor
 from polyscan.errors import ImagesError
 from polyscan.images import ImageSource, Reject
 from polyscan.inputs.batches import batches
+from polyscan.inputs.virtual import OF_INPUTS, OWN, VirtualReadout, of_kind
 from polyscan.job import Job
+from polyscan.nulls.kinds import CONTROLS
 from polyscan.shards import seed
-from polyscan.vision.readouts import Peaks, Reader, Readout, ReadPoint, smoothed
+from polyscan.units import virtual_layer
+from polyscan.vision.readouts import Peaks, Reader, ReadPoint, smoothed
 
 PeakValues = Float32[np.ndarray, "images u"]
 
@@ -40,6 +43,11 @@ class Sampled:
     vectors: Float32[np.ndarray, "p c"]
     places: Int64[np.ndarray, "p 2"]
     means: Float64[np.ndarray, "places c"]
+
+
+def inputs_name(layer: str) -> str:
+    """The name under which what a layer reads is sampled."""
+    return virtual_layer(layer, OF_INPUTS)
 
 
 class _Rows:
@@ -163,9 +171,10 @@ class Sampler:
             return np.argsort(generator.random((len(self.sample), n)), axis=1)[:, : min(per_image, n)]
         return generator.integers(n, size=(len(self.sample), per_image))
 
-    def peaks(self, reader: Reader, readouts: Mapping[str, Mapping[str, Readout]]) -> dict[str, PeakValues]:
-        """Peaks over space of these readouts, by `layer@name`, and of their layers' own channels, by layer."""
-        virtual = Reader(reader.network, list(readouts), readouts)
+    def peaks(self, reader: Reader, controls: Mapping[str, VirtualReadout]) -> dict[str, PeakValues]:
+        """Peaks over space of these controls, by `layer@control`, and of their layers' own channels, by layer."""
+        readouts = {layer: {CONTROLS: readout} for layer, readout in controls.items()}
+        virtual = Reader(reader.network, list(readouts), of_kind(readouts, OWN), of_kind(readouts, OF_INPUTS))
         values = [_Rows(len(self.sample)) for _ in virtual.points]
         for batch in batches(reader.network, self.images, self.sample, self.job.collect.batch):
             n = len(batch)

@@ -12,13 +12,14 @@ import torch
 from jaxtyping import Float32, Int64
 
 from polyscan.evidence import SEEN
+from polyscan.inputs.virtual import OF_INPUTS, OWN
 from polyscan.job import Job
 from polyscan.nulls.kinds import CHANNELS, CONTROLS, KINDS, Plant, Sources, parts_of, planted
 from polyscan.nulls.null_sets import LAYER_REACHES, reaches
 from polyscan.nulls.readouts import Activations, OneExemplar, one_exemplar
 from polyscan.shards import seed
 from polyscan.stages.survey.geometry import Row
-from polyscan.stages.survey.sampling import PeakValues
+from polyscan.stages.survey.sampling import PeakValues, Sampled
 from polyscan.stats.whitening import Whitening
 from polyscan.units import virtual_layer
 from polyscan.vision.readouts import Directions
@@ -35,8 +36,8 @@ class VirtualUnits:
         job: gives their numbers.
         layer: its name.
         n_images: number of scanned images.
-        vectors: sampled activation vectors of the layer.
-        places: (image, position) of each vector.
+        sample: of the layer's activation vectors.
+        inputs: of what the layer reads, if its readouts are made of that.
     """
 
     def __init__(
@@ -44,17 +45,19 @@ class VirtualUnits:
         job: Job,
         layer: str,
         n_images: int,
-        vectors: Float32[np.ndarray, "p c"],
-        places: Int64[np.ndarray, "p 2"],
+        sample: Sampled,
+        inputs: Sampled | None = None,
     ) -> None:
         self.job = job
         self.layer = layer
         self.n_images = n_images
-        self.n_channels = vectors.shape[1]
+        self.n_channels = sample.vectors.shape[1]
         self.readouts: dict[str, tuple[OneExemplar, Int64[np.ndarray, "u 2"]]] = {}
         self.planted: dict[str, list[Row]] = {}
+        self.of = OWN if inputs is None else OF_INPUTS
         if job.survey.readouts:
-            self._make(vectors, places)
+            source = inputs or sample
+            self._make(source.vectors, source.places)
 
     def _make(self, vectors: Float32[np.ndarray, "p c"], places: Int64[np.ndarray, "p 2"]) -> None:
         counts = {"null": self.job.survey.readouts, "control": self.job.survey.controls}
@@ -110,7 +113,8 @@ class VirtualUnits:
         """Rows of one planted unit, one row per part."""
         parts = parts_of(plant, sources)
         for number, (direction, bias) in enumerate(parts):
-            part = {"kind": plant.how if len(parts) > 1 else "linear", "part": number}
+            of = self.of if sources.role == CONTROLS else OWN
+            part = {"kind": plant.how if len(parts) > 1 else "linear", "part": number, "of": of}
             source = {"source": plant.sources[number], "source_layer": virtual_layer(self.layer, sources.role)}
             yield readout_row(self.layer, kind, channel, direction, bias, **part, **source)
 
@@ -131,6 +135,7 @@ class VirtualUnits:
                     channel,
                     readouts.weights[channel],
                     float(readouts.bias[channel]),
+                    of=self.of,
                     reach=int(reach[channel]),
                     image=int(image),
                     position=int(position),
@@ -157,6 +162,6 @@ def whitening_rows(layer: str, whitening: Whitening) -> list[Row]:
 def readout_row(parent: str, role: str, channel: int, weights: np.ndarray, bias: float, **columns: Any) -> Row:
     """One row of `readouts`; columns that are not passed have default values."""
     unit = {"layer": virtual_layer(parent, role), "parent": parent, "role": role, "channel": channel}
-    defaults = {"part": 0, "kind": "linear", "reach": 1, "image": -1, "position": -1, "ridge": math.nan}
+    defaults = {"part": 0, "kind": "linear", "of": OWN, "reach": 1, "image": -1, "position": -1, "ridge": math.nan}
     defaults |= {"is_salient": False, "source": -1, "source_layer": ""}
     return {**unit, "weights": weights, "bias": bias, **defaults, **columns}

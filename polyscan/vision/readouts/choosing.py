@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from polyscan.errors import ModelError, suggestion
@@ -84,14 +84,19 @@ def numbered(points: Sequence[ReadPoint], names: set[str]) -> list[ReadPoint]:
     return chosen
 
 
-def with_readouts(points: Sequence[ReadPoint], readouts: Mapping[str, Mapping[str, Readout]]) -> list[ReadPoint]:
-    """The points, each followed by points for its further readouts.
+def with_readouts(
+    points: Sequence[ReadPoint],
+    readouts: Mapping[str, Mapping[str, Readout]],
+    of_inputs: Mapping[str, Mapping[str, Readout]],
+    input_of: Callable[[ReadPoint], ReadPoint | None],
+) -> list[ReadPoint]:
+    """The points, each followed by points for its further readouts, then by those for readouts of its inputs.
 
     Raises:
-        ModelError: if a layer is not among the points, or a readout does not fit its channels.
+        ModelError: if a layer is not among the points or has no inputs, or a readout does not fit the channels.
     """
     names = [point.layer for point in points]
-    for layer in readouts:
+    for layer in (*readouts, *of_inputs):
         if layer not in names:
             raise ModelError(
                 f'readouts are given for "{layer}", which is not a chosen layer; {suggestion(layer, names)}'
@@ -101,6 +106,14 @@ def with_readouts(points: Sequence[ReadPoint], readouts: Mapping[str, Mapping[st
         all_points.append(point)
         for name, units in readouts.get(point.layer, {}).items():
             all_points.append(_virtual(point, name, units))
+        if further := of_inputs.get(point.layer):
+            inputs = input_of(point)
+            if inputs is None:
+                raise ModelError(
+                    f"layer {point.layer} has no inputs that it reads linearly at each position; leave it out"
+                )
+            named = replace(inputs, layer=point.layer)
+            all_points += [_virtual(named, name, units) for name, units in further.items()]
     return all_points
 
 

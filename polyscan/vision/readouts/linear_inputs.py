@@ -15,39 +15,50 @@ INPUTS = "inputs"
 """The name of the readout of a layer's inputs."""
 
 
-def input_point(graph: fx.GraphModule | None, point: ReadPoint) -> ReadPoint | None:
+def input_point(network: nn.Module, graph: fx.GraphModule | None, point: ReadPoint) -> ReadPoint | None:
     """Where the inputs of a layer are read, position for position as its units; None if it does not read so.
 
     Args:
+        network: the network.
         graph: the traced network, whose nodes know their shapes; None if it can't be traced.
         point: of the layer.
     """
-    node = _call(graph, point.layer) if graph is not None else None
-    if graph is None or node is None or not point.layout.is_by_image:
+    if not point.layout.is_by_image:
         return None
-    module = graph.get_submodule(str(node.target))
-    source = node.args[0] if node.args else None
-    if not isinstance(source, fx.Node) or not _reads_positions(module):
+    found = _of_module(network, point) if graph is None else _of_graph(graph, point)
+    if found is None:
         return None
-    shape = shape_of(source)
-    axis = len(shape) - 1 if isinstance(module, nn.Linear) else 1
-    if not shape or len(shape) != len(shape_of(node)):
+    return replace(
+        found,
+        layer=virtual_layer(point.layer, INPUTS),
+        readout=f"{INPUTS} of: {point.layer}",
+        relu_follows=False,
+        units=OWN_CHANNELS,
+    )
+
+
+def _of_graph(graph: fx.GraphModule, point: ReadPoint) -> ReadPoint | None:
+    node = _call(graph, point.layer)
+    source = node.args[0] if node is not None and node.args else None
+    if node is None or not isinstance(source, fx.Node):
         return None
-    layout = Layout(channels=axis)
+    module, shape = graph.get_submodule(str(node.target)), shape_of(source)
+    if not _reads_positions(module) or not shape or len(shape) != len(shape_of(node)):
+        return None
+    layout = Layout(channels=len(shape) - 1 if isinstance(module, nn.Linear) else 1)
     _, n_channels, *size = layout.shape(shape)
     if (size[0], size[1]) != point.map_size:
         return None
-    name = virtual_layer(point.layer, INPUTS)
-    return replace(
-        point,
-        layer=name,
-        n_channels=n_channels,
-        readout=f"{INPUTS} of: {point.layer}",
-        relu_follows=False,
-        node=source.name,
-        layout=layout,
-        units=OWN_CHANNELS,
-    )
+    return replace(point, n_channels=n_channels, node=source.name, layout=layout)
+
+
+def _of_module(network: nn.Module, point: ReadPoint) -> ReadPoint | None:
+    name = point.layer.partition(CALL_MARK)[0]
+    module = dict(network.named_modules()).get(name)
+    # Without a graph the shape of the input is not known; that of a vector follows from the output's.
+    if not isinstance(module, nn.Linear) or point.layout != Layout(channels=1) or point.map_size != (1, 1):
+        return None
+    return replace(point, n_channels=module.in_features, node=point.layer, reads_input=True)
 
 
 def _call(graph: fx.GraphModule, layer: str) -> fx.Node | None:

@@ -68,6 +68,7 @@ class ReadPoint:
         node: the node's name in the graph; the module's name if the network was not traced.
         layout: which axes of the node's output hold the images and the channels.
         units: makes the units' maps from the layer's maps.
+        reads_input: whether the first input of the module is read, rather than the output; only if it was not traced.
     """
 
     layer: str
@@ -80,6 +81,7 @@ class ReadPoint:
     node: str
     layout: Layout
     units: Readout = OWN_CHANNELS
+    reads_input: bool = False
 
     def maps(self, value: Tensor) -> Float[Tensor, "b c y x"]:
         """The layer's maps, from the value of its node."""

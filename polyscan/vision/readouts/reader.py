@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 
 import torch
 from jaxtyping import Float
@@ -35,8 +34,7 @@ class Reader:
         network: the network to read.
         layers: `all`, `blocks`, a glob, a name, or a list of these.
         readouts: further readouts of chosen layers by name, each a read point `<layer>@<name>` after that of the layer.
-        of_inputs: readouts of what chosen layers read, for layers that have `inputs`; each a read point
-            `<layer>@inputs` after all others.
+        of_inputs: the same for readouts of what a layer reads, for layers that have `inputs`.
 
     Raises:
         ModelError: if a name fits no layer (the message names the nearest ones), a readout does not fit its layer, a
@@ -48,7 +46,7 @@ class Reader:
         network: Network,
         layers: str | Sequence[str],
         readouts: Mapping[str, Mapping[str, Readout]] | None = None,
-        of_inputs: Mapping[str, Readout] | None = None,
+        of_inputs: Mapping[str, Mapping[str, Readout]] | None = None,
     ) -> None:
         self.network = network
         _refuse_reserved_names(network)
@@ -57,23 +55,16 @@ class Reader:
         self.left_out = structure.left_out
         self._graph = structure.graph
         chosen = numbered(structure.points, choose(structure, layers, network.name))
-        self.points = tuple(with_readouts(chosen, readouts or {})) + self._input_points(chosen, of_inputs or {})
+        self.points = tuple(with_readouts(chosen, readouts or {}, of_inputs or {}, self._inputs))
         if self._graph is not None:
             self._cut, self._taps = with_taps(self._graph, self.points)
 
     def inputs(self, layer: str) -> ReadPoint | None:
         """Where the inputs of a layer are read if it reads them linearly, position for position; else None."""
-        return next((input_point(self._graph, point) for point in self.points if point.layer == layer), None)
+        return next((self._inputs(point) for point in self.points if point.layer == layer), None)
 
-    def _input_points(self, points: Sequence[ReadPoint], readouts: Mapping[str, Readout]) -> tuple[ReadPoint, ...]:
-        by_name = {point.layer: input_point(self._graph, point) for point in points}
-        found: list[ReadPoint] = []
-        for layer, units in readouts.items():
-            point = by_name.get(layer)
-            if point is None:
-                raise ModelError(f"layer {layer} has no inputs that it reads linearly at each position; leave it out")
-            found.append(replace(point, n_channels=units.n_units(point.n_channels), units=units))
-        return tuple(found)
+    def _inputs(self, point: ReadPoint) -> ReadPoint | None:
+        return input_point(self.network.module, self._graph, point)
 
     @property
     def is_traced(self) -> bool:

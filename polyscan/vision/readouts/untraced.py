@@ -140,9 +140,9 @@ def read_modules(module: nn.Module, points: Sequence[ReadPoint], batch: Tensor, 
         points_of.setdefault(point.node, []).append((index, point))
     unread = set(points_of)
 
-    def note(call: str, _: Any, __: Any, output: Any) -> None:
+    def note(call: str, _: Any, inputs: Any, output: Any) -> None:
         for index, point in points_of.get(call, []):
-            sink(index, point.maps(output))
+            sink(index, point.maps(inputs[0] if point.reads_input else output))
         unread.discard(call)
         if not unread:
             raise _PassEnded

@@ -18,7 +18,7 @@ import numpy as np
 
 from polyscan import pipeline
 from polyscan.errors import JobError
-from polyscan.inputs import pinned_threads
+from polyscan.inputs import pinned_threads, settled_job
 from polyscan.job import Job
 from polyscan.run import Run
 from polyscan.shards import Runner
@@ -134,6 +134,7 @@ def measured_on_trained(
     if not storage.is_local:
         raise JobError(f"{run.address} is not on a disk, where the trained weights must lie; use a --run on a disk")
     run.files.require_writable()
+    job = settled_job(job)
     with pinned_threads(job):
         trained = made(job, kind, storage, per_strength=per_strength, layout=layout)
     outputs = Run(f"{folder}/run")

@@ -216,7 +216,7 @@ def _make(
     network = making.train(images, outputs, seed=draw)
     storage.put(weights_name(place), save({name: value.contiguous() for name, value in network.state_dict().items()}))
     activations = making.activations(network, scanned)
-    rows = list(output_truths(place, activations, scanned.labels, outputs, k=making.job.collect.k))
+    rows = list(output_truths(place, activations, scanned.labels, outputs, k=making.job.k))
     storage.put(_truth_name(place), json.dumps([asdict(row) for row in rows], indent=1).encode())
     area = float(np.nanmean([row.own_auroc for row in rows]))
     log.info("trained %s %d: %d outputs, AUROC of their own images %.3f", making.kind, place, len(outputs), area)
@@ -232,7 +232,7 @@ def _facts(making: _Making, source: ImageSource, plans: Iterable[Sequence[Output
     return {
         "seed": job.seed,
         "layout": making.layout,
-        "k": job.collect.k,
+        "k": job.k,
         "network": making.network.digest if making.kind == "head" else "",
         "input": {name: str(value) for name, value in input_settings(making.preprocessing).items()},
         "images": [source.digest, making.scanned.digest],
