@@ -64,6 +64,7 @@ class UnitReader:
     ) -> None:
         self.mains = {main.layer: main for main in mains}
         self.virtual = virtual_readouts(run)
+        self.sizes = {(layer.parent, layer.role): layer.n_units for layer in run.layers()}
         names = dict.fromkeys([*self.virtual, *self.mains])
         together = {of: {layer: self._together(layer, of) for layer in names} for of in (OWN, OF_INPUTS)}
         own, inputs = (
@@ -102,9 +103,8 @@ class UnitReader:
     def _pair(self, layer: str, parts: Mapping[str, Peaks]) -> Pair:
         """The layer's channels, its virtual units by role, and the values of their main readouts."""
         units, taken = [parts[REAL]], dict.fromkeys((OWN, OF_INPUTS), 0)
-        n_channels = parts[REAL].value.shape[1]
-        for readout in self.virtual.get(layer, {}).values():
-            n, start = readout.units.n_units(n_channels), taken[readout.of]
+        for role, readout in self.virtual.get(layer, {}).items():
+            n, start = self.sizes[layer, role], taken[readout.of]
             units.append(_columns(parts[readout.of], start, start + n))
             taken[readout.of] += n
         main = self.mains.get(layer)
