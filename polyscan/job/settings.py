@@ -143,6 +143,12 @@ class CalibrateSettings(Settings):
         "regression",
         description="`regression`: null scores regressed on clarity; `nearest`: the 200 null sets nearest in clarity",
     )
+    full_sets: int = Field(
+        800,
+        ge=20,
+        description="sets of each null on which every score is computed; on further sets only those of the test "
+        '"one concept or several": clarity, gap and cut',
+    )
     embedding_sets: int = Field(1600, ge=20, description="number of sets of the embedding null")
     sets_per_shard: int = Field(100, ge=1, description="null sets per shard")
 

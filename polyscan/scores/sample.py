@@ -237,6 +237,14 @@ def prepare(samples: Iterable[Sample], *, k_rule: KRule = "default") -> None:
                 _fill(batch, k)
 
 
+def prepare_halves(samples: Iterable[Sample]) -> None:
+    """Splits samples in two, many at a time: all that the test "one concept or several" needs of `prepare`."""
+    by_shape = sorted((s for s in samples if len(s) >= LEAST_ITEMS), key=_shape)
+    for _, group in groupby(by_shape, key=_shape):
+        for batch in _batches(list(group)):
+            _fill_halves(batch)
+
+
 def _shape(sample: Sample) -> tuple[int, int, int]:
     return (*sample.embeddings.shape, sample.restarts)
 
@@ -251,15 +259,23 @@ def _fill_grams(samples: Sequence[Sample]) -> None:
         sample.clusterings.gram = products
 
 
-def _fill_splits(samples: Sequence[Sample]) -> None:
-    """Computes halves and best split of samples of one shape."""
-    cosines = np.concatenate([s.cosines[None] for s in samples])
-    uniforms = {k: _uniforms(samples, k, STARTS) for k in range(2, MOST_PARTS + 1)}
-    halves = splits.two_means(cosines, uniforms=uniforms[2], least_share=LEAST_SHARE)
-    best = _best_split(cosines, uniforms, halves)
+def _fill_halves(samples: Sequence[Sample]) -> splits.Split:
+    """Computes halves of samples of one shape, and returns them all."""
+    cosines = np.stack([s.cosines for s in samples])
+    halves = splits.two_means(cosines, uniforms=_uniforms(samples, 2, STARTS), least_share=LEAST_SHARE)
     for row, sample in enumerate(samples):
         part = slice(row, row + 1)
         sample.clusterings.halves = splits.Split(halves.labels[part], halves.was_cut[part])
+    return halves
+
+
+def _fill_splits(samples: Sequence[Sample]) -> None:
+    """Computes halves and best split of samples of one shape."""
+    cosines = np.stack([s.cosines for s in samples])
+    uniforms = {k: _uniforms(samples, k, STARTS) for k in range(2, MOST_PARTS + 1)}
+    best = _best_split(cosines, uniforms, _fill_halves(samples))
+    for row, sample in enumerate(samples):
+        part = slice(row, row + 1)
         sample.clusterings.best_split = splits.BestSplit(best.labels[part], best.k[part], best.silhouette[part])
 
 

@@ -18,8 +18,9 @@ from polyscan.inputs import reaches
 from polyscan.job import Job
 from polyscan.nulls.null_sets import LAYER_NULL, POOLED
 from polyscan.run import Run
-from polyscan.scores.sample import Sample, prepare
-from polyscan.scores.score import values_of
+from polyscan.scores import separation
+from polyscan.scores.sample import Sample, prepare, prepare_halves
+from polyscan.scores.score import Score, values_of
 from polyscan.shards import Shard, seed, split_within
 from polyscan.tables import Columns
 from polyscan.units import Layer
@@ -27,6 +28,9 @@ from polyscan.units import Layer
 log = logging.getLogger("polyscan")
 
 NullRow = tuple[Any, ...]
+NullKey = tuple[str, str, str, str, int, int]
+TEST_SCORES = ("clarity", *separation.PARTS)
+"""The scores of the test "one concept or several", which more null sets make steadier."""
 
 
 def shards(job: Job, run: Run) -> list[Shard]:
@@ -60,6 +64,7 @@ class Worker:
         self.evidence = EvidenceReader(job, run)
         # A score without a tail has no p and needs no null.
         self.scores = {name: score for name, score in job.score_functions().items() if score.tail != "none"}
+        self.test_scores = {name: score for name, score in self.scores.items() if name in TEST_SCORES}
         self.layers = null_layers(job, run)
         self.pooled = _pooled(job, run)
         self.starts = [0, *accumulate(_null_sizes(job, self.layers, self.pooled))]
@@ -86,21 +91,31 @@ class Worker:
             *self.evidence.exemplars(layer.name, channels, self.evidence.main_space(layer.name)),
             *self.evidence.visualizations(layer.name, channels),
         ]
-        prepare(subject.sample for subject in subjects)
-        for subject in subjects:
-            channel = subject.channel
-            key = (layer.parent, LAYER_NULL, subject.evidence, subject.space, channel, int(reach[channel]))
-            yield from ((*key, name, value) for name, value in values_of(self.scores, subject.sample))
+        keys = [
+            (layer.parent, LAYER_NULL, of.evidence, of.space, of.channel, int(reach[of.channel])) for of in subjects
+        ]
+        yield from self._rows(keys, [subject.sample for subject in subjects])
 
     def _of_pool(self, null: str, sets: range) -> Iterator[NullRow]:
         # All sets of a null are drawn at once, the same for every shard; each worker draws them once.
         if null not in self._sets:
             self._sets[null] = self._drawn(null)
         samples = [self._sample(null, number, self._sets[null][number]) for number in sets]
-        prepare(samples)
-        for number, sample in zip(sets, samples, strict=True):
-            key = ("", null, "exemplars", self.job.embed.model, number, 1)
-            yield from ((*key, name, value) for name, value in values_of(self.scores, sample))
+        keys = [("", null, "exemplars", self.job.embed.model, number, 1) for number in sets]
+        yield from self._rows(keys, samples)
+
+    def _rows(self, keys: Sequence[NullKey], samples: Sequence[Sample]) -> Iterator[NullRow]:
+        """Rows of sets: of every score for the first sets of a null, of the test's scores for further ones."""
+        scores = [self._scores_of(key[4], sample) for key, sample in zip(keys, samples, strict=True)]
+        prepare(sample for sample, of in zip(samples, scores, strict=True) if of is self.scores)
+        prepare_halves(sample for sample, of in zip(samples, scores, strict=True) if of is self.test_scores)
+        for key, sample, of in zip(keys, samples, scores, strict=True):
+            yield from ((*key, name, value) for name, value in values_of(of, sample))
+
+    def _scores_of(self, number: int, sample: Sample) -> dict[str, Score]:
+        """The scores of a set: visualizations are few, and have every score."""
+        is_full = number < self.job.calibrate.full_sets or sample.evidence == "visualizations"
+        return self.scores if is_full else self.test_scores
 
     def _sample(self, null: str, number: int, rows: Int64[np.ndarray, " n"]) -> Sample:
         images = self._pool["image"].to_numpy()[rows]
