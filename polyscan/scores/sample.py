@@ -33,7 +33,7 @@ MOST_PARTS = 5
 
 LARGE = 1000
 """Above this many items, FAISS clusters a set faster than its Gram matrix can be made (docs/performance)."""
-_SETS_AT_ONCE = 64
+_SETS_AT_ONCE, _HALVED_AT_ONCE, _GRAMS_AT_ONCE = 64, 256, 4
 
 
 class Partition(NamedTuple):
@@ -226,7 +226,7 @@ def prepare(samples: Iterable[Sample], *, k_rule: KRule = "default") -> None:
         of_one_shape = list(group)
         for batch in _batches(of_one_shape):
             _fill_splits(batch)
-        for batch in _batches([s for s in of_one_shape if s.clusterings.gram is None]):
+        for batch in _batches([s for s in of_one_shape if s.clusterings.gram is None], _GRAMS_AT_ONCE):
             _fill_grams(batch)
         for k in range(1, max(2, *(s.k_cap(k_rule) for s in of_one_shape)) + 1):
             # SemanticLens' score needs two clusters, whatever the rule.
@@ -241,7 +241,7 @@ def prepare_halves(samples: Iterable[Sample]) -> None:
     """Splits samples in two, many at a time: all that the test "one concept or several" needs of `prepare`."""
     by_shape = sorted((s for s in samples if len(s) >= LEAST_ITEMS), key=_shape)
     for _, group in groupby(by_shape, key=_shape):
-        for batch in _batches(list(group)):
+        for batch in _batches(list(group), _HALVED_AT_ONCE):
             _fill_halves(batch)
 
 
@@ -249,8 +249,8 @@ def _shape(sample: Sample) -> tuple[int, int, int]:
     return (*sample.embeddings.shape, sample.restarts)
 
 
-def _batches(samples: Sequence[Sample]) -> Iterator[Sequence[Sample]]:
-    return (samples[start : start + _SETS_AT_ONCE] for start in range(0, len(samples), _SETS_AT_ONCE))
+def _batches(samples: Sequence[Sample], size: int = _SETS_AT_ONCE) -> Iterator[Sequence[Sample]]:
+    return (samples[start : start + size] for start in range(0, len(samples), size))
 
 
 def _fill_grams(samples: Sequence[Sample]) -> None:

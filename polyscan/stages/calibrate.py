@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float32, Int64
+from jaxtyping import Float32, Int32, Int64
 
 from polyscan.errors import JobError
 from polyscan.evidence import EvidenceReader, Subject, has_pool, whole_images
@@ -18,6 +18,7 @@ from polyscan.inputs import reaches
 from polyscan.job import Job
 from polyscan.nulls.null_sets import LAYER_NULL, POOLED
 from polyscan.run import Run
+from polyscan.run.memo import Memo
 from polyscan.scores import separation
 from polyscan.scores.sample import Sample, prepare, prepare_halves
 from polyscan.scores.score import Score, values_of
@@ -68,6 +69,7 @@ class Worker:
         self.layers = null_layers(job, run)
         self.pooled = _pooled(job, run)
         self.starts = [0, *accumulate(_null_sizes(job, self.layers, self.pooled))]
+        self._reaches: Memo[str, Int32[np.ndarray, " u"]] = Memo(lambda layer: reaches(run, layer), 1)
         self._sets: dict[str, Int64[np.ndarray, "sets n"]] = {}
         for name in self.pooled:
             if not POOLED[name].holds_level:
@@ -86,7 +88,7 @@ class Worker:
         return {"nulls": dict(zip(names, columns, strict=True))}
 
     def _of_layer(self, layer: Layer, channels: range) -> Iterator[NullRow]:
-        reach = reaches(self.run, layer.name)
+        reach = self._reaches(layer.name)
         subjects: list[Subject] = [
             *self.evidence.exemplars(layer.name, channels, self.evidence.main_space(layer.name)),
             *self.evidence.visualizations(layer.name, channels),
