@@ -48,10 +48,10 @@ class Alignment:
         # With a single group, or every item its own group, all splits have the same mutual information: chance level.
         if not all(1 < len(np.unique(side)) < len(labels) for side in (labels, clusters)):
             return 0.0
-        return min(max(_adjusted_mutual_information(labels, clusters), -1.0), 1.0)
+        return min(max(adjusted_mutual_information(labels, clusters), -1.0), 1.0)
 
 
-def _adjusted_mutual_information(labels: Int64[np.ndarray, " n"], clusters: Int64[np.ndarray, " n"]) -> float:
+def adjusted_mutual_information(labels: Int64[np.ndarray, " n"], clusters: Int64[np.ndarray, " n"]) -> float:
     """As scikit-learn's `adjusted_mutual_info_score` with `average_method="min"`, without its checks of each call.
 
     They take five times as long as its sums.

@@ -19,7 +19,7 @@ from polyscan.stats.splits.separation import silhouette, silhouettes
 _ROUNDING = 1e-9
 """Slack for rounding up a share of n items: .07 * 100 is slightly above 7 in binary."""
 _SETS_AT_ONCE_CPU, _HALVED_AT_ONCE_CPU = 64, 256
-"""Sets split together on a CPU, into several clusters or in two: few enough for the cache; results don't depend on it."""
+"""Sets split at once on a CPU, into several clusters or in two: few enough for the cache, with the same results."""
 _RISE_TO_THREE = 1.02
 """Three clusters are chosen if their silhouette is above this multiple of that of two."""
 _RISE_TO_MORE = 1.12

@@ -14,8 +14,9 @@ from torch import Tensor
 from polyscan.inputs import batches, open_embedder, open_images, open_reader
 from polyscan.job import Job
 from polyscan.scores.concepts import Concepts
-from polyscan.scores.sample import Sample, prepare
+from polyscan.scores.sample import Sample, prepare, prepare_halves
 from polyscan.scores.score import Score, values_of
+from polyscan.stages.calibrate import TEST_SCORES
 from polyscan.stages.survey.geometry import compared
 from polyscan.stats.whitening import COMPONENTS, Whitening
 from polyscan.studies.plan.measuring import once, seconds
@@ -142,12 +143,21 @@ class Outlook:
         return self._set_cost(self.n_scored, self.calibrated)
 
     @cached_property
+    def test_cost(self) -> SetCost:
+        """Cost of a null set that has the scores of the test alone."""
+        scores = {name: score for name, score in self.calibrated.items() if name in TEST_SCORES}
+        return self._set_cost(self.n_scored, scores, prepare_halves)
+
+    @cached_property
     def picture_cost(self) -> SetCost:
         """Cost of scoring the visualizations of a unit."""
         return self._set_cost(self.n_pictures, self.job.score_functions())
 
-    def _set_cost(self, n: int, scores: Mapping[str, Score]) -> SetCost:
-        return SetCost.measured(self.job, n, [*(layer.width for layer in self.layers), self.embedding_width], scores)
+    def _set_cost(
+        self, n: int, scores: Mapping[str, Score], prepared: Callable[[Sequence[Sample]], None] = prepare
+    ) -> SetCost:
+        widths = [*(layer.width for layer in self.layers), self.embedding_width]
+        return SetCost.measured(self.job, n, widths, partial(_scored, scores, prepared))
 
     def pass_seconds(self, read: Callable[[Tensor], None]) -> float:
         """Seconds to load, decode and preprocess one batch of images and to read the network on it."""
@@ -190,20 +200,29 @@ class SetCost:
         return float(np.interp(width, self.widths, self.seconds))
 
     @classmethod
-    def measured(cls, job: Job, n: int, widths: Iterable[int], scores: Mapping[str, Score]) -> SetCost:
-        """Measures it on sets of n noise vectors, on which clustering converges slowly."""
+    def measured(cls, job: Job, n: int, widths: Iterable[int], scored: Callable[[Sequence[Sample]], int]) -> SetCost:
+        """Measures it on sets of n noise vectors, on which clustering converges slowly.
+
+        Args:
+            job: sets how items are clustered.
+            n: items of a set.
+            widths: lengths of a vector in every space.
+            scored: scores sets; gives the number of values of a set.
+        """
         widths = set(widths)
         ends = sorted({min(widths), max(widths)})
         generator = np.random.default_rng(0)
-        n_values = _scored(scores, list(_noise(job, n, ends[0], WARMING_SETS, generator)))
+        n_values = scored(list(_noise(job, n, ends[0], WARMING_SETS, generator)))
         sets = [list(_noise(job, n, width, MEASURED_SETS, generator)) for width in ends]
-        durations = [once(partial(_scored, scores, samples)) / MEASURED_SETS for samples in sets]
+        durations = [once(partial(scored, samples)) / MEASURED_SETS for samples in sets]
         return cls(ends, durations, n_values)
 
 
-def _scored(scores: Mapping[str, Score], samples: Sequence[Sample]) -> int:
+def _scored(
+    scores: Mapping[str, Score], prepared: Callable[[Sequence[Sample]], None], samples: Sequence[Sample]
+) -> int:
     """Scores all samples; the number of values of a set."""
-    prepare(samples)
+    prepared(samples)
     return max(sum(1 for _ in values_of(scores, sample)) for sample in samples)
 
 
