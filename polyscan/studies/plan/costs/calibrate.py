@@ -31,7 +31,8 @@ def cost(outlook: Outlook) -> PlanRow:
         rows += pictured * outlook.null_cost.n_values
         time_ += pictured * outlook.picture_cost.of(outlook.embedding_width) if pictured else 0.0
     held = evidence_held(outlook) + (_pool_held(outlook) if pooled else 0)
-    time_ += rows * WRITING_S + shards * READING_S
+    # The tables of a null are read once for all its shards.
+    time_ += rows * WRITING_S + sum(1 for n in (*of_layer, *pooled) if n) * READING_S
     return PlanRow("calibrate", shards, rows, rows * NULL_BYTES, time_, held)
 
 
