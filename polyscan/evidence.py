@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, cast
 
 import numpy as np
@@ -68,6 +68,11 @@ class EvidenceReader:
         self.layers = run.layer_table().set_index("layer")
         self.n = job.n_scored
         self._whitenings: Memo[str, Whitening] = Memo(self._layer_whitening)
+        # A layer's tables are read once for all its shards: reading one of them takes as long as scoring thirty sets.
+        self._exemplars: Memo[str, pd.DataFrame] = Memo(partial(self._ranked, "exemplars"), 1)
+        self._second: Memo[str, pd.DataFrame] = Memo(partial(self._ranked, "second_exemplars"), 1)
+        self._visualizations: Memo[str, pd.DataFrame] = Memo(self._visualizations_of, 1)
+        self._units: Memo[str, pd.DataFrame] = Memo(self._units_of, 1)
 
     def main_space(self, layer: str) -> str:
         """The space in which a layer's exemplars are compared: `own`, `next`, or the embedder's name."""
@@ -76,7 +81,8 @@ class EvidenceReader:
 
     def exemplars(self, layer: str, channels: range, space: str) -> Iterator[Subject]:
         """Exemplars of the layer's live units among `channels`, in one space."""
-        rows = self._ranked("exemplars", layer, channels, self.n)
+        rows = self._exemplars(layer)
+        rows = rows[rows["channel"].isin(channels) & (rows["rank"] < self.n)].assign(item=lambda rows: rows["rank"])
         yield from self._subjects(layer, "exemplars", space, _keyed(rows, space))
 
     def deflated(self, layer: str, channels: range, space: str) -> Iterator[Subject]:
@@ -86,53 +92,59 @@ class EvidenceReader:
         unexplained. A unit for which fewer of these were found than half its evidence has none.
         """
         half = self.job.n_half
-        second = self._ranked("second_exemplars", layer, channels, half)
-        counts = second.groupby("channel")["rank"].transform("size")
-        second = second[counts == half].assign(item=lambda rows: rows["item"] + half)
-        first = self._ranked("exemplars", layer, channels, half)
-        rows = pd.concat([first[first["channel"].isin(second["channel"])], second], ignore_index=True)
+        halves = [rows[rows["channel"].isin(channels)] for rows in (self._exemplars(layer), self._second(layer))]
+        first, second = (rows[rows["rank"] < half] for rows in halves)
+        second = second[second.groupby("channel")["rank"].transform("size") == half]
+        first = first[first["channel"].isin(second["channel"])]
+        rows = pd.concat([first.assign(item=first["rank"]), second.assign(item=second["rank"] + half)])
         yield from self._subjects(layer, "deflated", space, _keyed(rows, space))
-
-    def _ranked(self, table: str, layer: str, channels: range, most: int) -> pd.DataFrame:
-        """The first rows of some units by rank."""
-        columns = ["channel", "rank", "image", "activation", "y", "x", "crop"]
-        rows = self.run.read(table, columns, where={"layer": layer})
-        rows = rows[rows["channel"].isin(channels) & (rows["rank"] < most)]
-        return rows.assign(item=rows["rank"])
 
     def visualizations(self, layer: str, channels: range) -> Iterator[Subject]:
         """Visualizations of the layer's live units among `channels`, in the embedder's space."""
-        rows = self.run.read("visualizations", ["channel", "index", "activation"], where={"layer": layer})
+        rows = self._visualizations(layer)
         rows = rows[rows["channel"].isin(channels)].rename(columns={"index": "item"})
         rows["key"] = visualization_keys([layer] * len(rows), rows["channel"], rows["item"])
         yield from self._subjects(layer, "visualizations", self.job.embed.model, rows)
 
+    def _ranked(self, table: str, layer: str) -> pd.DataFrame:
+        columns = ["channel", "rank", "image", "activation", "y", "x", "crop"]
+        return self.run.read(table, columns, where={"layer": layer})
+
+    def _visualizations_of(self, layer: str) -> pd.DataFrame:
+        return self.run.read("visualizations", ["channel", "index", "activation"], where={"layer": layer})
+
+    def _units_of(self, layer: str) -> pd.DataFrame:
+        columns = ["channel", "min", "max", "is_dead"]
+        return self.run.read("units", columns, where={"layer": layer}).set_index("channel")
+
     def _subjects(self, layer: str, evidence: Evidence, space: str, rows: pd.DataFrame) -> Iterator[Subject]:
-        units = self.run.read("units", ["channel", "min", "max", "is_dead"], where={"layer": layer})
-        units = units.set_index("channel")
+        units = self._units(layer)
+        low, high = units["min"].to_dict(), units["max"].to_dict()
         rows = rows[~rows["channel"].map(units["is_dead"])]
         if rows.empty:
             return
         vectors = self._vectors(layer, space, rows["key"].to_numpy(np.int64))
         whitening = self.whitening(layer, space)
+        # Columns once for all units: a table of a hundred rows takes longer to cut out than its numbers to read.
+        activations, items = rows["activation"].to_numpy(np.float32), rows["item"].to_numpy(np.int32)
+        labels = self.labels_of(rows["image"].to_numpy()) if evidence != "visualizations" else None
         for channel, places in rows.groupby("channel", sort=True).indices.items():
-            of_unit = rows.iloc[places]
             number = int(cast("int", channel))
             sample = Sample(
                 embeddings=vectors[places],
-                activations=of_unit["activation"].to_numpy(np.float32),
-                activation_min=float(cast("Any", units.loc[number, "min"])),
-                activation_max=float(cast("Any", units.loc[number, "max"])),
+                activations=activations[places],
+                activation_min=float(low[number]),
+                activation_max=float(high[number]),
                 evidence=evidence,
                 max_clusters=self.job.score.max_clusters,
                 restarts=self.job.score.restarts,
                 seed=seed(self.job.seed, f"clusters of {evidence} in {space}", layer, number, self.job.score.seed),
                 whitening=whitening,
-                labels=self.labels_of(of_unit["image"].to_numpy()) if evidence != "visualizations" else None,
+                labels=None if labels is None else labels[places],
                 prototypes=self.prototypes if evidence != "visualizations" else None,
                 vocabulary=self.vocabulary if space == self.job.embed.model else None,
             )
-            yield Subject(layer, number, evidence, space, of_unit["item"].to_numpy(np.int32), sample)
+            yield Subject(layer, number, evidence, space, items[places], sample)
 
     def sample_of(self, vectors: Float32[np.ndarray, "n d"], images: Int64[np.ndarray, " n"], *, seed: int) -> Sample:
         """A set of whole images in the embedder's space that no unit has chosen: its activations are all 0."""

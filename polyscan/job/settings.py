@@ -22,7 +22,7 @@ class SurveySettings(Settings):
 
     images: int = Field(4096, ge=16, description="size of the seeded sample of images; all images if there are fewer")
     positions: int = Field(16_384, ge=64, description="activation vectors per layer, for its mean and covariance")
-    readouts: int = Field(800, ge=0, description="single-concept readouts for each layer's null; 0: no layer null")
+    readouts: int = Field(1600, ge=0, description="single-concept readouts for each layer's null; 0: no layer null")
     controls: int = Field(
         40, ge=0, description="further single-concept readouts per layer, which measure its error rate"
     )
@@ -172,6 +172,12 @@ class CalibrateSettings(Settings):
     match: Literal["regression", "nearest"] = Field(
         "regression",
         description="`regression`: null scores regressed on clarity; `nearest`: the 200 null sets nearest in clarity",
+    )
+    full_sets: int = Field(
+        800,
+        ge=20,
+        description="sets of each null on which every score is computed; on further sets only those of the test "
+        '"one concept or several": clarity, gap and cut',
     )
     embedding_sets: int = Field(1600, ge=20, description="number of sets of the embedding null")
     sets_per_shard: int = Field(100, ge=1, description="null sets per shard")

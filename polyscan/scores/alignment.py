@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
+from jaxtyping import Int64
 
 from polyscan.scores.sample import LEAST_ITEMS, Evidence, Sample
 from polyscan.stats.significance import Tail
@@ -47,6 +48,38 @@ class Alignment:
         # With a single group, or every item its own group, all splits have the same mutual information: chance level.
         if not all(1 < len(np.unique(side)) < len(labels) for side in (labels, clusters)):
             return 0.0
-        from sklearn.metrics import adjusted_mutual_info_score  # noqa: PLC0415  # the import takes seconds, and few runs need it
+        return min(max(adjusted_mutual_information(labels, clusters), -1.0), 1.0)
 
-        return float(np.clip(adjusted_mutual_info_score(labels, clusters, average_method="min"), -1, 1))
+
+def adjusted_mutual_information(labels: Int64[np.ndarray, " n"], clusters: Int64[np.ndarray, " n"]) -> float:
+    """As scikit-learn's `adjusted_mutual_info_score` with `average_method="min"`, without its checks of each call.
+
+    They take five times as long as its sums.
+    """
+    from sklearn.metrics.cluster import expected_mutual_information  # noqa: PLC0415  # the import takes seconds, and few runs need it
+
+    counts = _counts(labels, clusters)
+    n = len(labels)
+    sides = counts.sum(axis=1), counts.sum(axis=0)
+    entropies = [float(-np.sum(size / n * np.log(size / n))) for size in sides]
+    label, cluster = np.nonzero(counts)
+    both = counts[label, cluster]
+    information = float(np.sum(both / n * np.log(both * n / (sides[0][label] * sides[1][cluster]))))
+    expected = float(expected_mutual_information(counts, n))
+    # Where no split could do better than chance, both differences are rounding: their quotient is 1, as scikit-learn's.
+    most, above = min(entropies) - expected, information - expected
+    return _off_zero(above) / _off_zero(most)
+
+
+def _counts(labels: Int64[np.ndarray, " n"], clusters: Int64[np.ndarray, " n"]) -> Int64[np.ndarray, "l c"]:
+    """Number of items of each label in each cluster."""
+    label, row = np.unique(labels, return_inverse=True)
+    cluster, column = np.unique(clusters, return_inverse=True)
+    cells = np.bincount(row * len(cluster) + column, minlength=len(label) * len(cluster))
+    return cells.reshape(len(label), len(cluster)).astype(np.int64)
+
+
+def _off_zero(difference: float) -> float:
+    """The difference, at least a rounding error away from 0 on its side."""
+    least = float(np.finfo(np.float64).eps)
+    return min(difference, -least) if difference < 0 else max(difference, least)

@@ -33,7 +33,7 @@ MOST_PARTS = 5
 
 LARGE = 1000
 """Above this many items, FAISS clusters a set faster than its Gram matrix can be made (docs/performance)."""
-_SETS_AT_ONCE = 64
+_SETS_AT_ONCE, _HALVED_AT_ONCE, _GRAMS_AT_ONCE = 64, 256, 4
 
 
 class Partition(NamedTuple):
@@ -221,17 +221,14 @@ def prepare(samples: Iterable[Sample], *, k_rule: KRule = "default") -> None:
         samples: the samples to score.
         k_rule: the rule in the scores' settings.
     """
-    by_shape = sorted((s for s in samples if len(s) >= LEAST_ITEMS), key=_shape)
+    samples = list(samples)
+    prepare_halves(s for s in samples if s.evidence == "deflated")  # the second test needs nothing else
+    by_shape = sorted((s for s in samples if len(s) >= LEAST_ITEMS and s.evidence != "deflated"), key=_shape)
     for _, group in groupby(by_shape, key=_shape):
-        all_of_shape = list(group)
-        for batch in _batches([s for s in all_of_shape if s.evidence == "deflated"]):
-            _fill_halves(batch)  # the second test needs no other clusterings
-        of_one_shape = [s for s in all_of_shape if s.evidence != "deflated"]
-        if not of_one_shape:
-            continue
+        of_one_shape = list(group)
         for batch in _batches(of_one_shape):
             _fill_splits(batch)
-        for batch in _batches([s for s in of_one_shape if s.clusterings.gram is None]):
+        for batch in _batches([s for s in of_one_shape if s.clusterings.gram is None], _GRAMS_AT_ONCE):
             _fill_grams(batch)
         for k in range(1, max(2, *(s.k_cap(k_rule) for s in of_one_shape)) + 1):
             # SemanticLens' score needs two clusters, whatever the rule.
@@ -242,12 +239,20 @@ def prepare(samples: Iterable[Sample], *, k_rule: KRule = "default") -> None:
                 _fill(batch, k)
 
 
+def prepare_halves(samples: Iterable[Sample]) -> None:
+    """Splits samples in two, many at a time: all that the test "one concept or several" needs of `prepare`."""
+    by_shape = sorted((s for s in samples if len(s) >= LEAST_ITEMS), key=_shape)
+    for _, group in groupby(by_shape, key=_shape):
+        for batch in _batches(list(group), _HALVED_AT_ONCE):
+            _fill_halves(batch)
+
+
 def _shape(sample: Sample) -> tuple[int, int, int]:
     return (*sample.embeddings.shape, sample.restarts)
 
 
-def _batches(samples: Sequence[Sample]) -> Iterator[Sequence[Sample]]:
-    return (samples[start : start + _SETS_AT_ONCE] for start in range(0, len(samples), _SETS_AT_ONCE))
+def _batches(samples: Sequence[Sample], size: int = _SETS_AT_ONCE) -> Iterator[Sequence[Sample]]:
+    return (samples[start : start + size] for start in range(0, len(samples), size))
 
 
 def _fill_grams(samples: Sequence[Sample]) -> None:
@@ -256,24 +261,23 @@ def _fill_grams(samples: Sequence[Sample]) -> None:
         sample.clusterings.gram = products
 
 
-def _fill_halves(samples: Sequence[Sample]) -> None:
-    """Computes the halves of samples of one shape."""
-    cosines = np.concatenate([s.cosines[None] for s in samples])
+def _fill_halves(samples: Sequence[Sample]) -> splits.Split:
+    """Computes halves of samples of one shape, and returns them all."""
+    cosines = np.stack([s.cosines for s in samples])
     halves = splits.two_means(cosines, uniforms=_uniforms(samples, 2, STARTS), least_share=LEAST_SHARE)
     for row, sample in enumerate(samples):
         part = slice(row, row + 1)
         sample.clusterings.halves = splits.Split(halves.labels[part], halves.was_cut[part])
+    return halves
 
 
 def _fill_splits(samples: Sequence[Sample]) -> None:
     """Computes halves and best split of samples of one shape."""
-    cosines = np.concatenate([s.cosines[None] for s in samples])
+    cosines = np.stack([s.cosines for s in samples])
     uniforms = {k: _uniforms(samples, k, STARTS) for k in range(2, MOST_PARTS + 1)}
-    halves = splits.two_means(cosines, uniforms=uniforms[2], least_share=LEAST_SHARE)
-    best = _best_split(cosines, uniforms, halves)
+    best = _best_split(cosines, uniforms, _fill_halves(samples))
     for row, sample in enumerate(samples):
         part = slice(row, row + 1)
-        sample.clusterings.halves = splits.Split(halves.labels[part], halves.was_cut[part])
         sample.clusterings.best_split = splits.BestSplit(best.labels[part], best.k[part], best.silhouette[part])
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float32, Int64
+from jaxtyping import Float32, Int32, Int64
 
 from polyscan.errors import JobError
 from polyscan.evidence import EvidenceReader, Subject, has_pool, whole_images
@@ -18,8 +18,10 @@ from polyscan.inputs import reaches
 from polyscan.job import Job
 from polyscan.nulls.null_sets import LAYER_NULL, POOLED
 from polyscan.run import Run
-from polyscan.scores.sample import Sample, prepare
-from polyscan.scores.score import values_of
+from polyscan.run.memo import Memo
+from polyscan.scores import separation
+from polyscan.scores.sample import Sample, prepare, prepare_halves
+from polyscan.scores.score import Score, values_of
 from polyscan.shards import Shard, seed, split_within
 from polyscan.tables import Columns
 from polyscan.units import Layer
@@ -27,6 +29,9 @@ from polyscan.units import Layer
 log = logging.getLogger("polyscan")
 
 NullRow = tuple[Any, ...]
+NullKey = tuple[str, str, str, str, int, int]
+TEST_SCORES = ("clarity", *separation.PARTS)
+"""The scores of the test "one concept or several", which more null sets make steadier."""
 
 
 def shards(job: Job, run: Run) -> list[Shard]:
@@ -60,9 +65,11 @@ class Worker:
         self.evidence = EvidenceReader(job, run)
         # A score without a tail has no p and needs no null.
         self.scores = {name: score for name, score in job.score_functions().items() if score.tail != "none"}
+        self.test_scores = {name: score for name, score in self.scores.items() if name in TEST_SCORES}
         self.layers = null_layers(job, run)
         self.pooled = _pooled(job, run)
         self.starts = [0, *accumulate(_null_sizes(job, self.layers, self.pooled))]
+        self._reaches: Memo[str, Int32[np.ndarray, " u"]] = Memo(lambda layer: reaches(run, layer), 1)
         self._sets: dict[str, Int64[np.ndarray, "sets n"]] = {}
         for name in self.pooled:
             if not POOLED[name].holds_level:
@@ -81,28 +88,40 @@ class Worker:
         return {"nulls": dict(zip(names, columns, strict=True))}
 
     def _of_layer(self, layer: Layer, channels: range) -> Iterator[NullRow]:
-        reach = reaches(self.run, layer.name)
+        reach = self._reaches(layer.name)
         space = self.evidence.main_space(layer.name)
         subjects: list[Subject] = [
             *self.evidence.exemplars(layer.name, channels, space),
             *self.evidence.deflated(layer.name, channels, space),
             *self.evidence.visualizations(layer.name, channels),
         ]
-        prepare(subject.sample for subject in subjects)
-        for subject in subjects:
-            channel = subject.channel
-            key = (layer.parent, LAYER_NULL, subject.evidence, subject.space, channel, int(reach[channel]))
-            yield from ((*key, name, value) for name, value in values_of(self.scores, subject.sample))
+        keys = [
+            (layer.parent, LAYER_NULL, of.evidence, of.space, of.channel, int(reach[of.channel])) for of in subjects
+        ]
+        yield from self._rows(keys, [subject.sample for subject in subjects])
 
     def _of_pool(self, null: str, sets: range) -> Iterator[NullRow]:
         # All sets of a null are drawn at once, the same for every shard; each worker draws them once.
         if null not in self._sets:
             self._sets[null] = self._drawn(null)
         samples = [self._sample(null, number, self._sets[null][number]) for number in sets]
-        prepare(samples)
-        for number, sample in zip(sets, samples, strict=True):
-            key = ("", null, "exemplars", self.job.embed.model, number, 1)
-            yield from ((*key, name, value) for name, value in values_of(self.scores, sample))
+        keys = [("", null, "exemplars", self.job.embed.model, number, 1) for number in sets]
+        yield from self._rows(keys, samples)
+
+    def _rows(self, keys: Sequence[NullKey], samples: Sequence[Sample]) -> Iterator[NullRow]:
+        """Rows of sets: of every score for the first sets of a null, of the test's scores for further ones."""
+        scores = [self._scores_of(key[4], sample) for key, sample in zip(keys, samples, strict=True)]
+        prepare(sample for sample, of in zip(samples, scores, strict=True) if of is self.scores)
+        prepare_halves(sample for sample, of in zip(samples, scores, strict=True) if of is self.test_scores)
+        for key, sample, of in zip(keys, samples, scores, strict=True):
+            yield from ((*key, name, value) for name, value in values_of(of, sample))
+
+    def _scores_of(self, number: int, sample: Sample) -> dict[str, Score]:
+        """The scores of a set: visualizations are few and have every score, deflated evidence has those of the test."""
+        if sample.evidence == "deflated":
+            return self.test_scores
+        is_full = number < self.job.calibrate.full_sets or sample.evidence == "visualizations"
+        return self.scores if is_full else self.test_scores
 
     def _sample(self, null: str, number: int, rows: Int64[np.ndarray, " n"]) -> Sample:
         images = self._pool["image"].to_numpy()[rows]

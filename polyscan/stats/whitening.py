@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from jaxtyping import Float, Float32, Float64
@@ -28,7 +29,11 @@ class Whitening:
 
     def __call__(self, vectors: Float[np.ndarray, "n d"]) -> Float64[np.ndarray, "n r"]:
         """The whitened vectors."""
-        return (vectors.astype(np.float64) - self.mean) @ self.axes.astype(np.float64)
+        return (vectors.astype(np.float64) - self.mean) @ self._axes
+
+    @cached_property
+    def _axes(self) -> Float64[np.ndarray, "d r"]:
+        return self.axes.astype(np.float64)
 
     @classmethod
     def of(

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from polyscan.scores import SCORES
-from polyscan.scores.sample import LARGE, Sample, prepare
+from polyscan.scores.sample import LARGE, Sample, prepare, prepare_halves
 from polyscan.stats.clustering import gram, kmeans
 from polyscan.stats.whitening import Whitening
 
@@ -47,6 +47,20 @@ def test_prepared_samples_have_the_same_bits(k_rule):
     for name, score in SCORES.items():
         values = [[score()(s) for s in samples] for samples in (prepared, alone)]
         assert np.array(values[0]).tobytes() == np.array(values[1]).tobytes(), name
+
+
+def test_halves_prepared_alone_have_the_same_bits():
+    halved, prepared = mixed_samples(), mixed_samples()
+    prepare_halves(halved)
+    prepare(prepared)
+    for half, full in zip(halved, prepared, strict=True):
+        if len(half) < 2:
+            assert half.clusterings.halves is None
+            continue
+        assert half.clusterings.halves is not None
+        assert half.halves.labels.tobytes() == full.halves.labels.tobytes()
+        assert half.clusterings.best_split is None, "which only the full set of scores needs"
+        assert not half.clusterings.partitions
 
 
 @pytest.mark.parametrize("name", SCORES)

@@ -120,6 +120,34 @@ def test_any_cut_into_shards_draws_the_same_sets(toy_results: Results) -> None:
     pd.testing.assert_frame_equal(first, again, check_dtype=False, rtol=1e-12)
 
 
+def test_sets_beyond_the_full_ones_have_the_scores_of_the_test_alone(wide_results: Results) -> None:
+    job, whole = toy.stored_job(wide_results), wide_results.table("nulls")
+    fewer = with_group(job, "calibrate", full_sets=30)
+    worker = calibrate.Worker(fewer, wide_results.run)
+    made = pd.concat([pd.DataFrame(worker(shard)["nulls"]) for shard in calibrate.shards(fewer, wide_results.run)])
+    further = whole["set"] >= 30
+    is_test = whole["score"].isin(["clarity", "gap", "cut"])
+    assert {"layer", "embedding"} <= set(whole.loc[further, "null"]), "or this tests nothing"
+    expected = whole[~further | is_test | (whole["evidence"] == "visualizations")].reset_index(drop=True)
+    pd.testing.assert_frame_equal(made.reset_index(drop=True), expected, check_dtype=False, rtol=0, atol=0)
+
+
+def test_each_score_is_compared_with_the_sets_that_have_it() -> None:
+    """Separation with all 80 sets, silhouette with its 40: the others have no value, and add nothing to its p."""
+    generator = np.random.default_rng(5)
+    sets = pd.DataFrame(generator.uniform(0, 1, (80, 4)), columns=["clarity", "gap", "cut", "silhouette"])
+    few = sets.assign(silhouette=sets["silhouette"].where(sets.index < 40))
+    units = pd.DataFrame(generator.uniform(0, 1, (9, 4)), columns=list(sets), index=pd.RangeIndex(9, name="channel"))
+    scores = {name: SCORES[name]() for name in sets}
+    by_sets = {
+        name: against(units, [NullTable("layer", table)], scores, match="regression").set_index(["score", "channel"])
+        for name, table in (("few", few), ("first", sets.head(40)), ("all", sets))
+    }
+    for score, same in (("silhouette", "first"), ("gap", "all"), ("separation", "all")):
+        pd.testing.assert_frame_equal(by_sets["few"].loc[score], by_sets[same].loc[score])
+    assert not by_sets["few"].loc["separation"].equals(by_sets["first"].loc["separation"])
+
+
 # ---- scores against nulls ------------------------------------------------------------------------------------------
 
 

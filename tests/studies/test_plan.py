@@ -71,6 +71,12 @@ def test_both_signs_add_each_unit_once_more(tmp_path: Path) -> None:
     assert both["calibrate"] == up["calibrate"]
 
 
+def test_sets_beyond_the_full_ones_have_three_rows(tmp_path: Path) -> None:
+    """Of three layers' nulls and the embedding null, with 40 sets each, 20 have clarity, gap and cut alone."""
+    full, fewer = (rows_of(tmp_path, calibrate__full_sets=n)["calibrate"] for n in (40, 20))
+    assert fewer == full // 2 + 4 * 20 * 3
+
+
 def test_the_pool_is_embedded_only_where_a_layer_is_compared_there(tmp_path: Path) -> None:
     def pool(**changes: object) -> tuple[bool, int]:
         outlook = Outlook(toy.job(tmp_path / "images", visualize__enabled=False, **changes))

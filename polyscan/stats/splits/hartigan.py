@@ -17,9 +17,8 @@ import array_api_compat
 from jaxtyping import Bool, Float, Int
 
 from polyscan.stats.arrays import Array, check_clustering, integers
+from polyscan.stats.splits.two_clusters import LEAST_FALL, two_clusters
 
-_LEAST_FALL = 1e-6
-"""A move must lower the sum of squares by more; rounding is about 1e-13, so it never causes or undoes a move."""
 _EQUAL = 1e-9
 """Squared distances up to this count as equal: they differ by rounding only."""
 
@@ -50,6 +49,8 @@ def hartigan(
     _check(xp, products, k, uniforms, sweeps)
     products, uniforms = xp.astype(products, xp.float64), xp.astype(uniforms, xp.float64)
     labels = _nearest_seeds(xp, products, uniforms)  # [s, r, n]
+    if k == 2:  # a pair
+        return two_clusters(products, labels, sweeps)
     runs = _runs(xp, products, labels, k)
     final, live = xp.asarray(runs.labels, copy=True), integers(xp, runs.labels.shape[0], labels)
     for _ in range(sweeps):
@@ -147,7 +148,7 @@ def _sweep(xp: Any, products: Array, runs: _Runs) -> Array:
         rise[own] = xp.inf
         # A single item is its cluster's mean, so its move saves nothing: no cluster becomes empty.
         rise = xp.reshape(rise, (k, m))
-        movers = xp.nonzero(distances[own] * leave[own] - xp.min(rise, axis=0) > _LEAST_FALL)[0]
+        movers = xp.nonzero(distances[own] * leave[own] - xp.min(rise, axis=0) > LEAST_FALL)[0]
         if movers.shape[0]:
             _move(products, runs, item, movers, xp.argmin(rise[:, movers], axis=0))
             has_moved[movers] = True

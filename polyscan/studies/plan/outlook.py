@@ -15,8 +15,9 @@ from polyscan.inputs import batches, open_embedder, open_images, open_reader
 from polyscan.job import Job, settled
 from polyscan.nulls.deflation import searched_share
 from polyscan.scores.concepts import Concepts
-from polyscan.scores.sample import Evidence, Sample, prepare
+from polyscan.scores.sample import Sample, prepare, prepare_halves
 from polyscan.scores.score import Score, values_of
+from polyscan.stages.calibrate import TEST_SCORES
 from polyscan.stages.survey.geometry import compared
 from polyscan.stats.whitening import COMPONENTS, Whitening
 from polyscan.studies.plan.measuring import once, seconds
@@ -161,18 +162,29 @@ class Outlook:
         return self._set_cost(self.n_scored, self.calibrated)
 
     @cached_property
+    def test_cost(self) -> SetCost:
+        """Cost of a null set that has the scores of the test alone."""
+        return self._test_cost(self.n_scored)
+
+    @cached_property
     def second_cost(self) -> SetCost:
-        """Cost of scoring a set of deflated evidence."""
-        return self._set_cost(2 * self.job.n_half, self.calibrated, "deflated")
+        """Cost of scoring a set of deflated evidence, which has the scores of the test alone."""
+        return self._test_cost(2 * self.job.n_half)
+
+    def _test_cost(self, n: int) -> SetCost:
+        scores = {name: score for name, score in self.calibrated.items() if name in TEST_SCORES}
+        return self._set_cost(n, scores, prepare_halves)
 
     @cached_property
     def picture_cost(self) -> SetCost:
         """Cost of scoring the visualizations of a unit."""
         return self._set_cost(self.n_pictures, self.job.score_functions())
 
-    def _set_cost(self, n: int, scores: Mapping[str, Score], evidence: Evidence = "exemplars") -> SetCost:
+    def _set_cost(
+        self, n: int, scores: Mapping[str, Score], prepared: Callable[[Sequence[Sample]], None] = prepare
+    ) -> SetCost:
         widths = [*(layer.width for layer in self.layers), self.embedding_width]
-        return SetCost.measured(self.job, n, widths, scores, evidence)
+        return SetCost.measured(self.job, n, widths, partial(_scored, scores, prepared))
 
     def pass_seconds(self, read: Callable[[Tensor], None]) -> float:
         """Seconds to load, decode and preprocess one batch of images and to read the network on it."""
@@ -215,35 +227,34 @@ class SetCost:
         return float(np.interp(width, self.widths, self.seconds))
 
     @classmethod
-    def measured(
-        cls,
-        job: Job,
-        n: int,
-        widths: Iterable[int],
-        scores: Mapping[str, Score],
-        evidence: Evidence = "exemplars",
-    ) -> SetCost:
-        """Measures it on sets of n noise vectors, on which clustering converges slowly."""
+    def measured(cls, job: Job, n: int, widths: Iterable[int], scored: Callable[[Sequence[Sample]], int]) -> SetCost:
+        """Measures it on sets of n noise vectors, on which clustering converges slowly.
+
+        Args:
+            job: sets how items are clustered.
+            n: items of a set.
+            widths: lengths of a vector in every space.
+            scored: scores sets; gives the number of values of a set.
+        """
         widths = set(widths)
         ends = sorted({min(widths), max(widths)})
         generator = np.random.default_rng(0)
-        n_values = _scored(scores, list(_noise(job, evidence, (n, ends[0]), WARMING_SETS, generator)))
-        sets = [list(_noise(job, evidence, (n, width), MEASURED_SETS, generator)) for width in ends]
-        durations = [once(partial(_scored, scores, samples)) / MEASURED_SETS for samples in sets]
+        n_values = scored(list(_noise(job, n, ends[0], WARMING_SETS, generator)))
+        sets = [list(_noise(job, n, width, MEASURED_SETS, generator)) for width in ends]
+        durations = [once(partial(scored, samples)) / MEASURED_SETS for samples in sets]
         return cls(ends, durations, n_values)
 
 
-def _scored(scores: Mapping[str, Score], samples: Sequence[Sample]) -> int:
+def _scored(
+    scores: Mapping[str, Score], prepared: Callable[[Sequence[Sample]], None], samples: Sequence[Sample]
+) -> int:
     """Scores all samples; the number of values of a set."""
-    prepare(samples)
+    prepared(samples)
     return max(sum(1 for _ in values_of(scores, sample)) for sample in samples)
 
 
-def _noise(
-    job: Job, evidence: Evidence, shape: tuple[int, int], count: int, generator: np.random.Generator
-) -> Iterator[Sample]:
+def _noise(job: Job, n: int, width: int, count: int, generator: np.random.Generator) -> Iterator[Sample]:
     """Random vectors of two classes, whitened with as many random axes as a scan uses at most."""
-    n, width = shape
     axes = generator.standard_normal((width, min(width, COMPONENTS))).astype(np.float32)
     for seed in range(count):
         yield Sample(
@@ -251,7 +262,6 @@ def _noise(
             np.zeros(n, dtype=np.float32),
             0.0,
             0.0,
-            evidence=evidence,
             max_clusters=job.score.max_clusters,
             restarts=job.score.restarts,
             seed=seed,
