@@ -39,7 +39,7 @@ def _on_artefacts(run: Run, frame: pd.DataFrame) -> Iterator[str]:
     counts = frame["artefact"][frame["artefact"] != ""].value_counts()
     if counts.empty:
         return
-    found = run.read("artefacts", ["role", "artefact"], where={"role": ["control", "planted"]})
+    found = run.read("artefacts", ["role", "artefact"], where={"role": ["control", "planted"], "evidence": "exemplars"})
     shares = (found["artefact"] != "").groupby(found["role"]).agg(["sum", "size"])
     words = {"control": "single-concept controls", "planted": "planted pairs"}
     rates = [f"{row['sum']} of {row['size']} {words[str(role)]}" for role, row in shares.iterrows()]

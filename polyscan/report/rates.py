@@ -43,9 +43,15 @@ class Rates:
         return self.power is not None and self.power.mean < LEAST_POWER
 
 
-def layer_rates(calibrated: pd.DataFrame, score: str = "separation") -> dict[str, Rates]:
-    """Rates of each layer by its name, from the main rows of its virtual units; one with an artefact is not called."""
-    rows = calibrated[calibrated["is_main"] & (calibrated["score"] == score) & calibrated["p"].notna()]
+def layer_rates(calibrated: pd.DataFrame, prefix: str = "") -> dict[str, Rates]:
+    """Rates of each layer by its name, from the rows of its virtual units; one with an artefact is not called.
+
+    Args:
+        calibrated: `calibrated_rows`.
+        prefix: of the test: "" for the first, `second_` for the second.
+    """
+    rows = calibrated[(calibrated["prefix"] == prefix) & (calibrated["score"] == "separation")]
+    rows = rows[rows["p"].notna()]
     # Random directions stand beside channels, of which only those are counted that can be judged.
     rows = rows[(rows["role"] != RANDOM) | ~rows["is_invalid"]]
     is_called = (rows["p"] <= LEVEL) & ~rows["is_artefact"]
@@ -77,16 +83,20 @@ class Bounds:
     random: AtLeast | None
 
 
-def bounds(judged: pd.DataFrame, calibrated: pd.DataFrame) -> Bounds:
+def bounds(judged: pd.DataFrame, calibrated: pd.DataFrame, prefix: str = "") -> Bounds:
     """The bounds for these units and for the virtual units of their layers.
 
     Args:
         judged: rows of the map of units that can be judged.
         calibrated: `calibrated_rows`.
+        prefix: of the test: "" for the first, `second_` for the second.
     """
-    if "p_exact" not in judged or judged["p_exact"].isna().all():
+    exact = {f"{prefix}{name}": name for name in ("p_exact", "n_exact")}
+    if not set(exact) <= set(judged) or judged[f"{prefix}p_exact"].isna().all():
         return Bounds(None, None, None)
-    rows = calibrated[calibrated["is_main"] & (calibrated["score"] == "separation") & ~calibrated["is_invalid"]]
+    judged = judged[["layer", *exact]].rename(columns=exact)
+    is_of_test = (calibrated["prefix"] == prefix) & (calibrated["score"] == "separation")
+    rows = calibrated[is_of_test & ~calibrated["is_invalid"]]
     rows = rows[~(rows["is_artefact"] & (rows["p"] <= LEVEL))]  # as channels, which are not judged then
     rows = rows[rows["p_exact"].notna() & rows["parent"].isin(judged["layer"].unique())]
     rows = rows.assign(layer=rows["parent"])

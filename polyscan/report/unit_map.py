@@ -48,7 +48,8 @@ def unit_map(job: Job, run: Run, calibrated: pd.DataFrame | None = None) -> pd.D
     frame = units.sort_values(["depth", "channel"], kind="stable").reset_index(drop=True)
     for columns in _parts(job, run, units, calibrated):
         frame = frame.merge(columns, on=KEY, how="left")
-    for name in ("artefact", "artefact_mark"):
+    marks = ("artefact", "artefact_mark", f"{SECOND}artefact", f"{SECOND}artefact_mark")
+    for name in (name for name in marks if name in frame):
         frame[name] = frame[name].fillna("")
     names = ("off_range", "incoherent", "second_off_range", "second_incoherent")
     for name in (name for name in names if name in frame):
@@ -113,9 +114,7 @@ def _parts(job: Job, run: Run, units: pd.DataFrame, calibrated: pd.DataFrame) ->
         if not prefix or len(exact):
             yield exact.rename(columns={name: f"{prefix}{name}" for name in ("p_exact", "n_exact")})
     yield _matches(job, run)
-    yield run.read("artefacts", [*KEY, "artefact", "mark"], where={"role": REAL}).rename(
-        columns={"mark": "artefact_mark"}
-    )
+    yield _artefacts(run, MAIN)
     for prefix in filter(None, dict.fromkeys(real["prefix"])):
         yield from _prefixed(prefix, real[real["prefix"] == prefix], p[(p["prefix"] == prefix) & (p["score"] == "p")])
     yield from _second(job, run)
@@ -147,7 +146,7 @@ def calibrated_rows(run: Run) -> pd.DataFrame:
 
     `prefix`: "" for the main evidence, space and null; for other rows, which ones they are. `is_invalid`: whether p is
     not valid, because the unit is off range or incoherent. `is_artefact`: whether a nuisance explains the clusters of
-    the unit's main evidence.
+    this evidence.
     """
     rows = run.read("scores")
     prefix = pd.Series("", index=rows.index)
@@ -163,9 +162,10 @@ def calibrated_rows(run: Run) -> pd.DataFrame:
 
 
 def _is_artefact(run: Run, rows: pd.DataFrame) -> Bool[np.ndarray, " n"]:
-    found = run.read("artefacts", [*KEY, "artefact"])
-    found = pd.MultiIndex.from_frame(found[found["artefact"] != ""][KEY])
-    return pd.MultiIndex.from_frame(rows[KEY]).isin(found)
+    key = [*KEY, "evidence"]
+    found = run.read("artefacts", [*key, "artefact"])
+    found = pd.MultiIndex.from_frame(found[found["artefact"] != ""][key])
+    return pd.MultiIndex.from_frame(rows[key]).isin(found)
 
 
 def _wide(rows: pd.DataFrame, values: str, first: list[str]) -> pd.DataFrame:
@@ -186,6 +186,11 @@ def _matches(job: Job, run: Run) -> pd.DataFrame:
     return run.read("matches", [*KEY, *MATCH], where=where)
 
 
+def _artefacts(run: Run, evidence: str, prefix: str = "") -> pd.DataFrame:
+    rows = run.read("artefacts", [*KEY, "artefact", "mark"], where={"role": REAL, "evidence": evidence})
+    return rows.rename(columns={"artefact": f"{prefix}artefact", "mark": f"{prefix}artefact_mark"})
+
+
 def _second(job: Job, run: Run) -> Iterator[pd.DataFrame]:
     """The strength of each unit's second part, and how well the null matches its deflated evidence."""
     strengths = run.read("seconds", [*KEY, "strength"], where={"role": REAL})
@@ -195,6 +200,7 @@ def _second(job: Job, run: Run) -> Iterator[pd.DataFrame]:
     where = {"role": REAL, "evidence": DEFLATED, "null": job.calibrate.nulls[0]}
     matches = run.read("matches", [*KEY, *MATCH], where=where)
     yield matches.rename(columns={name: f"{SECOND}{name}" for name in MATCH})
+    yield _artefacts(run, DEFLATED, SECOND)
 
 
 def _downward(calibrated: pd.DataFrame) -> Iterator[pd.DataFrame]:

@@ -276,8 +276,8 @@ TABLES: dict[str, Table] = {
             Column("off_range", "bool", "", "radius above .05, or clarity outside the null's range"),
             Column("incoherent", "bool", "", "clarity not above that of sets of random items"),
         )),
-        Table("artefacts", "score", 1, "unit with exemplars", (
-            LAYER, PARENT, ROLE, CHANNEL,
+        Table("artefacts", "score", 2, "unit and evidence", (
+            LAYER, PARENT, ROLE, CHANNEL, EVIDENCE,
             Column(
                 "artefact", "string", "",
                 "what tells its clusters apart though it is no concept: `border`, `one place`, `repeated image`, "

@@ -41,7 +41,7 @@ class Worker:
         self.run = run
         self.order = run.unit_order()
         self.evidence = EvidenceReader(job, run)
-        self.artefacts = ArtefactFinder(run)
+        self.artefacts = ArtefactFinder(job, run)
         self.scores = job.score_functions()
         self.semanticity = cast("Semanticity", self.scores["semanticity"])
         self.first_null = (NO_NULL, *job.calibrate.nulls[:1])
@@ -62,7 +62,9 @@ class Worker:
             "matches": _columns(matched, [*KEY, *MATCH]),
             "clusters": self._cluster_rows(layer, subjects),
             "centres": centre_rows([subject for subject in subjects if layer.is_real and self._is_main(subject)]),
-            "artefacts": self.artefacts(layer, [subject for subject in subjects if self._is_main(subject)]),
+            "artefacts": self.artefacts(
+                layer, [of for of in subjects if self._is_main(of) or of.evidence == "deflated"]
+            ),
         }
 
     def _compared(self, layer: Layer, subjects: Sequence[Subject]) -> tuple[pd.DataFrame, list[pd.DataFrame]]:

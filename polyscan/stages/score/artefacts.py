@@ -11,6 +11,7 @@ import pandas as pd
 from jaxtyping import Bool
 
 from polyscan.evidence import Subject
+from polyscan.job import Job
 from polyscan.run import Run
 from polyscan.scores.sample import LEAST_ITEMS, Sample
 from polyscan.stats.nuisances import FRAME, Marked, copy_groups, copy_marks, explaining, place_marks
@@ -26,10 +27,12 @@ class ArtefactFinder:
     """Compares the clusters of units' exemplars with the places of their peaks and the looks of their images.
 
     Args:
+        job: gives the size of each half of deflated evidence.
         run: with exemplars and images.
     """
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, job: Job, run: Run) -> None:
+        self.job = job
         self.run = run
         table = run.layer_table()
         sizes = zip(table["layer"], table["map_y"], table["map_x"], strict=True)
@@ -40,19 +43,29 @@ class ArtefactFinder:
 
         Args:
             layer: real or virtual.
-            subjects: exemplars of its units.
+            subjects: exemplars and deflated evidence of its units.
         """
-        peaks = self.run.read("exemplars", ["channel", "rank", "image", "y", "x"], where={"layer": layer.name})
-        places = peaks.sort_values(["channel", "rank"], kind="stable").groupby("channel").indices
         rows: list[tuple[Any, ...]] = []
+        peaks = {"exemplars": self._peaks("exemplars", layer)}
+        if any(subject.evidence == "deflated" for subject in subjects):
+            half, second = self.job.n_half, self._peaks("second_exemplars", layer)
+            first = peaks["exemplars"][peaks["exemplars"]["item"] < half]
+            peaks["deflated"] = pd.concat([first, second.assign(item=second["item"] + half)], ignore_index=True)
+        places = {kind: found.groupby("channel").indices for kind, found in peaks.items()}
         for subject in subjects:
-            of_unit = peaks.iloc[places[subject.channel]].set_index("rank").loc[subject.items]
+            kind = subject.evidence
+            of_unit = peaks[kind].iloc[places[kind][subject.channel]].set_index("item").loc[subject.items]
             found = _explained(subject.sample, dict(self._marks(layer, of_unit)))
-            kind, _, mark = found.name.partition(": ") if found else ("", "", "")
+            name, _, mark = found.name.partition(": ") if found else ("", "", "")
             shares = (found.share, found.elsewhere) if found else (None, None)
-            rows.append((layer.name, layer.parent, layer.role, subject.channel, kind, mark, *shares))
+            key = (layer.name, layer.parent, layer.role, subject.channel, subject.evidence)
+            rows.append((*key, name, mark, *shares))
         columns = list(zip(*rows, strict=True)) or [()] * len(COLUMNS)
         return dict(zip(COLUMNS, columns, strict=True))
+
+    def _peaks(self, table: str, layer: Layer) -> pd.DataFrame:
+        rows = self.run.read(table, ["channel", "rank", "image", "y", "x"], where={"layer": layer.name})
+        return rows.rename(columns={"rank": "item"})
 
     def _marks(self, layer: Layer, peaks: pd.DataFrame) -> Iterator[tuple[str, Bool[np.ndarray, " n"]]]:
         """The marks of one unit's exemplars."""
@@ -70,4 +83,7 @@ def _explained(sample: Sample, marks: dict[str, Bool[np.ndarray, " n"]]) -> Mark
     """The mark that explains the two clusters that are tested, or else the best number of clusters."""
     if len(sample) < LEAST_ITEMS:
         return None
-    return explaining(sample.halves.labels[0], marks) or explaining(sample.best_split.labels[0], marks)
+    found = explaining(sample.halves.labels[0], marks)
+    if found or sample.evidence == "deflated":  # the second test splits in two alone
+        return found
+    return explaining(sample.best_split.labels[0], marks)
