@@ -20,7 +20,7 @@ from polyscan.shards import seed
 
 HALF = 10
 """Items in each half of the evidence of the wide toy, whose k is 20."""
-MAPS = {"fine": "fine", "coarse": "coarse", "head": "head", "inputs of head": "flat"}
+MAPS = {"fine": "fine", "coarse": "coarse", "head": "head", "inputs of head": ">head"}
 
 
 def neighbour(name: str):
@@ -51,9 +51,9 @@ def unit_maps(own: np.ndarray, rows: pd.DataFrame) -> np.ndarray:
 
 def values(results: Results, maps: dict[str, np.ndarray], layer: str, role: str) -> np.ndarray:
     """Peaks [image, unit] of a layer's units of one role."""
-    own = maps[layer]
     if role == "unit":
-        return own.max(axis=(2, 3))
+        return maps[layer].max(axis=(2, 3))
+    own = maps["inputs of head" if layer == "head" else layer]
     readouts = results.table("readouts")
     return unit_maps(own, readouts[(readouts["parent"] == layer) & (readouts["role"] == role)]).max(axis=(2, 3))
 
@@ -145,7 +145,7 @@ def test_deflated_evidence_has_scores_and_a_null_of_its_own(wide_results: Result
     scores = wide_results.table("scores")
     scores = scores[scores["evidence"] == "deflated"]
     assert set(scores["score"]) == {"gap", "cut", "clarity", "separation"}
-    assert set(scores["role"]) == {"unit", "control", "planted"}
+    assert set(scores["role"]) == {"unit", "control", "planted", "random"}
     assert not scores["is_main"].any()
     nulls = wide_results.table("nulls")
     assert nulls[nulls["evidence"] == "deflated"]["set"].nunique() > 20
