@@ -29,7 +29,7 @@ PeakValues = list[Float32[Tensor, "b u"]]
 
 SAME, SAME_ON_GPU, SAME_OF_READOUTS = 1e-4, 1e-2, 1e-2
 """Largest difference between batches of two sizes, relative to a layer's largest peak: rounding makes one of 1e-6, on a
-GPU with TF32 of 1e-3. Readouts weigh directions of little variance heavily, and large terms cancel: 3e-4 (ResNet-50)."""
+GPU with TF32 of 1e-3. Readouts weigh directions of little variance heavily, and large terms cancel: 3e-4."""
 STRANGE = 10
 """Factor of the noise that is put beside the two images: what depends on the batch shows in such company."""
 RANDOM = frozenset(
