@@ -69,6 +69,9 @@ class LayerRow:
         random: share of its random directions called several at p <= .05; None if none were scanned.
         p_05: share of its units with p <= .05, among those that can be judged; None if there are none.
         at_least: so many of these units, at least, answer to several things, at 95 %; None if unknown.
+        second_fpr: share of its controls that the second test calls several at p <= .05.
+        second_power: share of its planted pairs.
+        second_random: share of its random directions.
     """
 
     name: str
@@ -82,6 +85,9 @@ class LayerRow:
     random: Rate | None = None
     p_05: Rate | None = None
     at_least: int | None = None
+    second_fpr: Rate | None = None
+    second_power: Rate | None = None
+    second_random: Rate | None = None
 
     @property
     def is_weak(self) -> bool:

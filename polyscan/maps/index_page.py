@@ -17,7 +17,7 @@ MOST_RANKED = 20
 RANKED_COLUMNS = 5
 
 
-PROOF = ("space", "fpr", "power", "p_05", "random")
+PROOF = ("space", "fpr", "power", "p_05", "random", "second_fpr", "second_power", "second_random")
 """What the table of layers shows of each layer if any layer has it."""
 
 

@@ -15,8 +15,10 @@ from polyscan.report.associations import associations
 from polyscan.report.gallery import RunGallery
 from polyscan.report.notes import notes
 from polyscan.report.rates import LEVEL, Rates, bounds, layer_rates
+from polyscan.report.second_statements import second_statements
 from polyscan.report.statements import judged_units, statements
 from polyscan.report.trend import LOW_Q_SHARE, depth_trend, low_q_shares
+from polyscan.report.unit_map import SECOND
 from polyscan.report.verdicts import VERDICTS
 from polyscan.run import Run
 from polyscan.scores import SCORES
@@ -33,9 +35,12 @@ def atlas_of(job: Job, run: Run, frame: pd.DataFrame, calibrated: pd.DataFrame) 
     table = run.layer_table()
     table = table[table["role"] == REAL]
     columns = list(columns_of(frame))
-    layers = list(_layer_rows(table, frame, layer_rates(calibrated), calibrated))
+    second_rates = layer_rates(calibrated, SECOND)
+    layers = list(_layer_rows(table, frame, (layer_rates(calibrated), second_rates), calibrated))
     trend = [*depth_trend(job, frame, layers, columns, calibrated), *low_q_shares(frame, layers)]
     claims = list(statements(job, frame, layers, trend, bounds(judged_units(frame), calibrated)))
+    of_second = bounds(judged_units(frame, SECOND), calibrated, SECOND)
+    claims += second_statements(frame, calibrated, second_rates, of_second)
     return Atlas(
         title=job.show.title or " · ".join(filter(None, (job.network.name, _short_weights(job)))),
         facts=_facts(job, run, frame),
@@ -82,13 +87,17 @@ def run_id(run: Run) -> str:
 
 
 def _layer_rows(
-    table: pd.DataFrame, frame: pd.DataFrame, rates: Mapping[str, Rates], calibrated: pd.DataFrame
+    table: pd.DataFrame,
+    frame: pd.DataFrame,
+    rates: tuple[Mapping[str, Rates], Mapping[str, Rates]],
+    calibrated: pd.DataFrame,
 ) -> Iterator[LayerRow]:
+    """Rows of the layers table, with rates of the first and of the second test."""
     dead = frame.groupby("layer")["is_dead"].sum()
     judged = {str(layer): rows for layer, rows in judged_units(frame).groupby("layer")}
     for _, row in table.iterrows():
         name = str(row["layer"])
-        measured = rates.get(name, Rates(None, 0, None, 0))
+        measured, of_second = (of_test.get(name, Rates(None, 0, None, 0)) for of_test in rates)
         units = judged.get(name, frame[:0])
         n_small = int((units["p"] <= LEVEL).sum()) if len(units) else 0
         bound = bounds(units, calibrated[:0]).units if len(units) else None
@@ -104,6 +113,9 @@ def _layer_rows(
             random=_rate(measured.random, measured.n_random),
             p_05=_rate(wilson_interval(n_small, len(units)), len(units)) if len(units) else None,
             at_least=bound.n if bound else None,
+            second_fpr=_rate(of_second.fpr, of_second.n_controls),
+            second_power=_rate(of_second.power, of_second.n_planted),
+            second_random=_rate(of_second.random, of_second.n_random),
         )
 
 
@@ -142,6 +154,17 @@ LABELS: Mapping[str, tuple[str, str]] = {
     "p_exact": (
         "p, exact",
         'as p, with the null\'s curves fitted on other null sets; what "at least N" is counted from',
+    ),
+    "second_separation": (
+        "second: separation",
+        "how clearly the images that a unit's main meaning leaves unexplained stand apart from its strongest ones, "
+        "beyond those of equally homogeneous single-concept readouts, in their sd",
+    ),
+    "second_p": ("second: p", "probability of a second separation this large in single-concept readouts of this layer"),
+    "second_q": ("second: q", "false discovery rate at which the second test calls the unit several"),
+    "second_strength": (
+        "second: strength",
+        "mean activation on the unexplained images over that on the strongest ones, both above the unit's mean",
     ),
     "n_clusters": ("clusters", "1 unless the unit is called several, else 2 to 5, chosen by silhouette"),
     "psi": (
@@ -182,9 +205,24 @@ LABELS: Mapping[str, tuple[str, str]] = {
     "kurtosis": ("kurtosis", "excess kurtosis of the peaks over all images; high: rarely active, but then strongly"),
     "sparsity": ("sparsity", "share of images whose peak is not positive"),
 }
-KEY = frozenset(("separation", "gap", "p", "q", "n_clusters", "psi", "psi_s", "psi_q", "psi_d"))
+KEY = frozenset(
+    (
+        "separation",
+        "gap",
+        "p",
+        "q",
+        "second_separation",
+        "second_p",
+        "second_strength",
+        "n_clusters",
+        "psi",
+        "psi_s",
+        "psi_q",
+        "psi_d",
+    )
+)
 COUNTS = frozenset(("n_clusters", "semanticity_k", "visualizations_semanticity_k", "visualizations_semanticity_i"))
-CHANCES = frozenset(("p", "p_exact", "q", "q_group", "q_storey", "psi_p", "dip_p"))
+CHANCES = frozenset(("p", "p_exact", "q", "second_p", "second_q", "q_group", "q_storey", "psi_p", "dip_p"))
 
 
 def columns_of(frame: pd.DataFrame) -> Iterator[MapColumn]:

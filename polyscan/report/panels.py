@@ -136,7 +136,10 @@ def second_panel(row: MapRow, evidence: LayerEvidence) -> Panel:
         ("p", "second_p"),
         ("q", "second_q"),
     )
-    facts = [(label, number_text(float(row[name]))) for label, name in numbers if name in row]
+    facts = [("verdict", str(row["second_verdict"]).replace("_", " "))] if row.get("second_verdict") else []
+    facts += [(label, number_text(float(row[name]))) for label, name in numbers if name in row]
+    if artefact := str(row.get("second_artefact") or ""):
+        facts.append(("its halves differ by", ", ".join(filter(None, (artefact, str(row["second_artefact_mark"]))))))
     return Panel("deflated", len(rows["rank"]), facts, [Cluster(len(rows["rank"]), tiles)])
 
 

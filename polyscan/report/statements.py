@@ -224,9 +224,10 @@ def _drawn_excess(
     return drawn
 
 
-def judged_units(frame: pd.DataFrame) -> pd.DataFrame:
-    """Units of a map that can be judged; none in a run without a null."""
-    return frame[is_judged(frame["verdict"])] if "verdict" in frame else frame[:0]
+def judged_units(frame: pd.DataFrame, prefix: str = "") -> pd.DataFrame:
+    """Units of a map that the test of this prefix can judge; none in a run without a null."""
+    name = f"{prefix}verdict"
+    return frame[is_judged(frame[name])] if name in frame else frame[:0]
 
 
 def _trend(job: Job, layers: Sequence[LayerRow], trend: Sequence[TrendPoint]) -> Statement:
