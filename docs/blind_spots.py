@@ -1,4 +1,4 @@
-"""Raw scores of evidence whose truth is known: `python docs/blind_spots.py` prints the table in methods.md."""
+"""Raw scores of evidence whose truth is known: `python docs/blind_spots.py` prints the table in measured.md."""
 
 import numpy as np
 

@@ -37,7 +37,7 @@ MAP_EXTRAS = (
     (
         "verdict",
         "string",
-        "from `several, certified` to `no split shown`, or why none; see Methods. All to `n_clusters` needs a null",
+        "tier of the first test, or why there is none; see Methods. All to `n_clusters` needs a null",
     ),
     ("separation", "float64", "the statistic of the test: two tempered residuals from the null (gap and cut), in sd"),
     ("p", "float64", "p of the separation against the first of `calibrate.nulls`"),
@@ -47,6 +47,23 @@ MAP_EXTRAS = (
     ("q_storey", "float64", "Storey's q within the layer"),
     ("p_exact", "float64", "p with the null's curves fitted on other null sets; `at least N` is counted from it"),
     ("n_exact", "float64", "number of null sets that `p_exact` was counted among"),
+    (
+        "second_p",
+        "float64",
+        "p of the second test: of the separation of deflated evidence, against null sets of its kind",
+    ),
+    (
+        "second_q",
+        "float64",
+        "q of Benjamini & Hochberg; `second_q_by`, `second_q_group`, `second_q_storey` as without prefix",
+    ),
+    ("second_verdict", "string", "verdict of the second test, in the same words; it is never certified"),
+    ("second_strength", "float64", "mean activation of the least explained images over that of the strongest"),
+    (
+        "second_SCORE",
+        "float64",
+        "`second_separation`, `second_gap`, `second_p_exact`, `second_artefact` ...: of deflated evidence",
+    ),
     ("embedding_null_p", "float64", "p against the embedding null, if evidence is the whole image; `_q` its q"),
     ("SCORE_p", "float64", "for each score with a tail: its own p against the first null"),
     ("match_radius", "float64", "distance in clarity to the 20th nearest null set"),

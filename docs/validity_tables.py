@@ -1,4 +1,4 @@
-"""Writes the tables of "Measured" in methods.md from build/validity.json, which `make validity` measures.
+"""Writes the tables of measured.md from build/validity.json, which `make validity` measures.
 
     python docs/validity_tables.py
 
@@ -18,7 +18,7 @@ from polyscan.nulls.kinds import KINDS
 from polyscan.stats.significance import wilson_interval
 
 DOCS = Path(__file__).parent
-PAGE = DOCS / "methods.md"
+PAGE = DOCS / "measured.md"
 FIGURES = DOCS.parent / "build" / "validity.json"
 PLACE = re.compile(r"(<!-- validity: (?!end )(\w+) -->\n).*?(<!-- validity: end -->)", re.DOTALL)
 

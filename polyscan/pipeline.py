@@ -14,7 +14,6 @@ import logging
 import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
-from typing import Protocol
 
 from polyscan import manifest, report
 from polyscan.errors import JobError, ShardError
@@ -23,7 +22,7 @@ from polyscan.job import Job
 from polyscan.manifest import Stage
 from polyscan.run import Run
 from polyscan.run.integrity import IntegrityCheck, writing
-from polyscan.shards import Failure, Outcome, Receipt, Resources, Runner, Shard, Work
+from polyscan.shards import Failure, Outcome, Receipt, Resources, Runner, Shard, Silence, Watcher, Work
 from polyscan.stages import (
     calibrate,
     collect,
@@ -65,28 +64,6 @@ STAGES = (
     Stage(name, ("score",), ("score",)),
     Stage(picture, ("score",), ("picture",)),
 )
-
-
-class Watcher(Protocol):
-    """Receives the progress of a scan; for example a progress bar."""
-
-    def begin(self, stage: str, *, done: int, total: int) -> None:
-        """A stage begins; `done` of its `total` shards are done already."""
-        ...
-
-    def outcome(self, outcome: Outcome) -> None:
-        """A shard of the stage is done or has failed."""
-        ...
-
-
-class Silence:
-    """A watcher that does nothing."""
-
-    def begin(self, stage: str, *, done: int, total: int) -> None:
-        """Nothing."""
-
-    def outcome(self, outcome: Outcome) -> None:
-        """Nothing."""
 
 
 # ---- the scan --------------------------------------------------------------------------------------------------------

@@ -181,3 +181,25 @@ class Runner(Protocol):
             resources: resources of one worker.
         """
         ...
+
+
+class Watcher(Protocol):
+    """Receives the progress of a scan; for example a progress bar."""
+
+    def begin(self, stage: str, *, done: int, total: int) -> None:
+        """A stage begins; `done` of its `total` shards are done already."""
+        ...
+
+    def outcome(self, outcome: Outcome) -> None:
+        """A shard of the stage is done or has failed."""
+        ...
+
+
+class Silence:
+    """A watcher that does nothing."""
+
+    def begin(self, stage: str, *, done: int, total: int) -> None:
+        """Nothing."""
+
+    def outcome(self, outcome: Outcome) -> None:
+        """Nothing."""

@@ -62,7 +62,7 @@ def test_the_sketch_of_the_rooms_is_the_contract() -> None:
 def test_the_line_in_the_docs_is_the_line_of_the_pipeline() -> None:
     text = (REPOSITORY / "docs" / "architecture.md").read_text(encoding="utf-8")
     line = text.split("```text\n", 1)[1].split("(", 1)[0].strip()
-    assert line.split(" -> ") == [stage.name for stage in STAGES]
+    assert re.split(r"\s+-> ", line) == [stage.name for stage in STAGES]
 
 
 def test_the_pipeline_reads_as_an_essay() -> None:

@@ -65,11 +65,11 @@ class SecondSettings(Settings):
     reach: float = Field(
         5.0,
         ge=1,
-        description="unexplained images are searched among a unit's strongest reach x k images, its first k / 2 left "
-        "out",
+        description="unexplained images are searched among a unit's strongest reach x k images, at most a quarter of "
+        "all, its first k / 2 left out",
     )
     least_strength: float = Field(
-        0.0,
+        0.3,
         ge=0,
         lt=1,
         description="and only among images with at least this share of the exemplars' mean activation, both above the "

@@ -20,8 +20,9 @@ LEAST_IN_BIN = 12
 """Images in a bin of a curve: with fewer, its median says little."""
 SHARES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.94, 0.97, 0.985, 0.9925, 0.996)
 """Where the bins of a curve end, as shares of the images by rank: finer at the top, where the unit's meaning is."""
-MOST_SEARCHED = 0.5
-"""Largest share of the images that is searched."""
+MOST_SEARCHED, LEAST_SEARCHED = 0.25, 2
+"""Largest share of the images that is searched, since a unit's weaker images say nothing of what it answers to; and the
+smallest number that is searched, as a multiple of k."""
 BINS = len(SHARES) + 1
 """Bins of a curve, if there are enough images."""
 TOP = 0.1
@@ -163,12 +164,13 @@ def floors(
 
 
 def searched_share(k: int, n_images: int, *, reach: float) -> float | None:
-    """Share of the images that is searched for what is unexplained: those of a unit's strongest reach x k.
+    """Share of the images that is searched for what is unexplained: a unit's strongest reach x k, at most a quarter.
 
-    None if this is more than half of all images: a unit's weak half says nothing of what it answers to.
+    None if a quarter of the images is fewer than 2 k: too few would be left to choose from.
 
-    >>> searched_share(100, 10_000, reach=5), searched_share(100, 900, reach=5)
-    (0.05, None)
+    >>> searched_share(100, 10_000, reach=5), searched_share(100, 1000, reach=5), searched_share(100, 700, reach=5)
+    (0.05, 0.25, None)
     """
-    share = reach * k / n_images if n_images else 1.0
-    return share if share <= MOST_SEARCHED else None
+    if MOST_SEARCHED * n_images < LEAST_SEARCHED * k:
+        return None
+    return min(reach * k / n_images, MOST_SEARCHED)

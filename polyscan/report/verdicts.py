@@ -16,8 +16,8 @@ VERDICTS = {
     NO_SPLIT: "its exemplars split no more than those of many single-concept readouts of this layer with similar "
     "homogeneity",
     SUGGESTIVE: f"{_MORE}, at p <= {LEVEL:g} for this unit alone; one in twenty units of one concept does so, too",
-    PROBABLY: f"{_MORE}, at the run's false discovery rate for this verdict, which rests on an estimate of how many "
-    "units of each layer answer to one thing",
+    PROBABLY: f"{_MORE}, at p <= {LEVEL:g} and at the run's false discovery rate for this verdict, which rests on an "
+    "estimate of how many units of each layer answer to one thing",
     SEVERAL: f"{_MORE}, at the run's false discovery rate over all units",
     CERTIFIED: f"{_MORE}, at the run's false discovery rate over all units, and a test that needs no null finds a "
     f"valley between the two clusters (dip p <= {LEVEL:g})",
@@ -56,7 +56,7 @@ def tiers(
         q_adaptive: that uses such an estimate.
         reasons: why a unit cannot be judged; "" if it can be.
         fdr: largest q of `several`.
-        probable_fdr: largest adaptive q of `probably several`.
+        probable_fdr: largest adaptive q of `probably several`, whose p must be at most .05, too.
         is_certified: whether a unit that is `several` is certified; default: none is.
         is_artefact: whether a nuisance explains the unit's clusters, so that it is called nothing for them.
     """
@@ -65,10 +65,11 @@ def tiers(
     choices = [
         (reasons != "", reasons),
         (np.isnan(p), ""),
-        (artefact & ((q <= fdr) | (q_adaptive <= probable_fdr) | (p <= LEVEL)), "artefact"),
+        (artefact & ((q <= fdr) | (p <= LEVEL)), "artefact"),
         ((q <= fdr) & certified, CERTIFIED),
         (q <= fdr, SEVERAL),
-        (q_adaptive <= probable_fdr, PROBABLY),
+        # Where a layer seems to have few nulls, its q may be small for any p; a unit's own p must be small as well.
+        ((q_adaptive <= probable_fdr) & (p <= LEVEL), PROBABLY),
         (p <= LEVEL, SUGGESTIVE),
     ]
     conditions, words = zip(*choices, strict=True)

@@ -109,6 +109,8 @@ def test_what_a_second_concept_adds_is_left_and_the_main_one_is_not() -> None:
     assert not strongest & set(range(120))
 
 
-@pytest.mark.parametrize(("k", "n", "share"), [(100, 10_000, 0.05), (8, 80, 0.5), (8, 79, None), (8, 0, None)])
-def test_more_than_half_the_images_is_not_searched(k: int, n: int, share: float | None) -> None:
+@pytest.mark.parametrize(
+    ("k", "n", "share"), [(100, 10_000, 0.05), (8, 80, 0.25), (8, 64, 0.25), (8, 63, None), (8, 0, None)]
+)
+def test_at_most_a_quarter_of_the_images_is_searched(k: int, n: int, share: float | None) -> None:
     assert searched_share(k, n, reach=5) == share

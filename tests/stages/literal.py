@@ -13,7 +13,10 @@ from polyscan.vision.networks import NetworkRequest, load_network
 
 
 def maps_of(job: Job, behind: dict[str, str]) -> dict[str, np.ndarray]:
-    """Maps [image, channel, y, x] of each layer, taken behind the module named beside it, in the job's batches."""
+    """Maps [image, channel, y, x] of each layer, taken behind the module named beside it, in the job's batches.
+
+    A name that begins with `>` is that of a module whose input is taken.
+    """
     wanted = job.network.model_dump(exclude={"layers"})
     network = load_network(NetworkRequest(**wanted, folder=job.folder), torch.device("cpu"))
     modules: dict[str, nn.Module] = dict(network.module.named_modules())
@@ -23,7 +26,13 @@ def maps_of(job: Job, behind: dict[str, str]) -> dict[str, np.ndarray]:
         def hook(_module: object, _inputs: object, output: torch.Tensor, layer: str = layer) -> None:
             found[layer].append((output if output.ndim == 4 else output[:, :, None, None]).numpy().copy())
 
-        modules[name].register_forward_hook(hook)
+        def pre_hook(module: nn.Module, inputs: tuple[torch.Tensor], hook=hook) -> None:
+            hook(module, None, inputs[0])
+
+        if name.startswith(">"):
+            modules[name[1:]].register_forward_pre_hook(pre_hook)
+        else:
+            modules[name].register_forward_hook(hook)
     source = open_images(job)
     pictures = [entry for entry in source.read(range(len(source))) if isinstance(entry, Picture)]
     views = np.stack([network.preprocessing.view(picture.pixels) for picture in pictures])
@@ -38,6 +47,8 @@ def maps_of(job: Job, behind: dict[str, str]) -> dict[str, np.ndarray]:
 
 TOY = {"paint": "norm", "mix": "mix", "head": "head"}
 WIDE = {"fine": "fine", "coarse": "coarse", "head": "head"}
+READ = {"paint": "norm", "mix": "mix", "fine": "fine", "coarse": "coarse", "head": ">head"}
+"""What readouts of each layer read: `head` has few channels, so they are made of its inputs."""
 
 
 def top(values: np.ndarray, k: int, ids: np.ndarray | None = None) -> list[int]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -11,14 +10,15 @@ import pandas as pd
 import torch
 
 from polyscan.evidence import Subject
+from polyscan.job import Job
 from polyscan.scores.sample import Sample
 from polyscan.stages.score.artefacts import ArtefactFinder
 from polyscan.tables import TABLES
 from polyscan.units import Layer
 
 N, N_FIRST, SIDE = 40, 26, 8
-HALF = N // 2
-JOB: Any = SimpleNamespace(n_half=HALF)  # all that is asked of it
+JOB = Job(network={"name": "torchvision:resnet18"}, images={"source": "photos"}, collect={"k": N})
+HALF = JOB.n_half
 
 
 @dataclass
@@ -35,7 +35,7 @@ class Tables:
 
 
 def found(
-    *, y: Any = None, x: Any = None, frame: Any = 0.0, checksums: Any = None, hashes: Any = None
+    *, y: Any = None, x: Any = None, frame: Any = 0.0, checksums: Any = None, hashes: Any = None, side: int = 64
 ) -> dict[str, Any]:
     """The row of a unit whose first 26 exemplars are one cluster and whose last 14 another."""
     generator = np.random.default_rng(1)
@@ -46,6 +46,7 @@ def found(
     images = pd.DataFrame({"image": exemplars["image"], "frame": frame})
     images["checksum"] = [f"{i}" for i in range(N)] if checksums is None else checksums
     images["hash"] = generator.integers(1, 2**62, size=N) if hashes is None else hashes
+    images = images.assign(height=side, width=side + 8)
     vectors = generator.standard_normal((N, 6)) * 0.2 + np.where(
         is_first[:, None], [4, 0, 0, 0, 0, 0], [0, 4, 0, 0, 0, 0]
     )
@@ -68,6 +69,15 @@ def test_letterboxes_in_one_cluster_are_an_artefact_and_in_both_they_are_not() -
     assert found(frame=np.where(is_second, 0.2, 0.0))["artefact"] == "letterbox"
     assert found(frame=0.2)["artefact"] == ""
     assert found(frame=np.where(is_second, 0.02, 0.0))["artefact"] == ""
+
+
+def test_frames_that_most_images_have_and_looks_of_tiny_images_are_no_artefact() -> None:
+    is_second = np.arange(N) >= N_FIRST
+    assert found(frame=np.where(is_second, 0.0, 0.2))["artefact"] == ""  # 26 of these 40 images
+    assert found(frame=np.where(is_second, 0.2, 0.0), side=31)["artefact"] == ""
+    hashes = np.where(is_second, 7, np.arange(1, N + 1) * 2**40 + 2**20 - 1)
+    assert found(hashes=hashes)["artefact"] == "repeated image"
+    assert found(hashes=hashes, side=31)["artefact"] == ""
 
 
 def test_a_cluster_of_one_image_is_an_artefact_by_checksum_or_by_hash() -> None:
@@ -111,6 +121,7 @@ def found_of_both(first: np.ndarray, second: np.ndarray) -> dict[str, dict[str, 
     y, x = np.where(is_corner, 0, places)
     rows = pd.DataFrame({"channel": 5, "image": np.arange(len(is_corner)) + 100, "y": y, "x": x})
     images = pd.DataFrame({"image": rows["image"], "checksum": rows["image"].astype(str), "frame": 0.0})
+    images = images.assign(height=64, width=64)
     images["hash"] = generator.integers(1, 2**62, size=len(rows))
     tables = {"exemplars": rows[:N].assign(rank=range(N)), "second_exemplars": rows[N:].assign(rank=range(HALF))}
     noise = generator.standard_normal((N, 6)) * 0.2

@@ -54,7 +54,7 @@ def test_exemplars_of_channels_are_a_sort_of_all_images(toy_results: Results) ->
 @pytest.mark.parametrize("role", ["null", "control", "planted"])
 def test_exemplars_of_virtual_units_are_a_sort_of_the_images_they_read(wide_results: Results, role: str) -> None:
     job = toy.stored_job(wide_results)
-    maps = literal.maps_of(job, literal.WIDE)
+    maps = literal.maps_of(job, {layer: literal.READ[layer] for layer in literal.WIDE})
     readouts, exemplars = wide_results.table("readouts"), wide_results.table("exemplars")
     ids = np.arange(toy.N_WIDE)
     for layer, own in maps.items():
@@ -102,7 +102,7 @@ def test_shards_of_any_size_give_the_same_exemplars_thinned_ones_too(tmp_path: P
         found.append(run.read("exemplars"))
         readouts = run.read("readouts")
         assert set(readouts.loc[readouts["layer"] == "mix@null", "reach"]) == {1, 2}
-    assert found[0]["layer"].nunique() == 12
+    assert found[0]["layer"].nunique() == 15  # three layers: channels, null, controls, planted pairs, random directions
     for other in found[1:]:
         pd.testing.assert_frame_equal(found[0], other)
 

@@ -20,7 +20,7 @@ from polyscan.shards import seed
 
 HALF = 10
 """Items in each half of the evidence of the wide toy, whose k is 20."""
-MAPS = {"fine": "fine", "coarse": "coarse", "head": "head", "inputs of head": "flat"}
+MAPS = {"fine": "fine", "coarse": "coarse", "head": "head", "inputs of head": ">head"}
 
 
 def neighbour(name: str):
@@ -51,9 +51,9 @@ def unit_maps(own: np.ndarray, rows: pd.DataFrame) -> np.ndarray:
 
 def values(results: Results, maps: dict[str, np.ndarray], layer: str, role: str) -> np.ndarray:
     """Peaks [image, unit] of a layer's units of one role."""
-    own = maps[layer]
     if role == "unit":
-        return own.max(axis=(2, 3))
+        return maps[layer].max(axis=(2, 3))
+    own = maps["inputs of head" if layer == "head" else layer]
     readouts = results.table("readouts")
     return unit_maps(own, readouts[(readouts["parent"] == layer) & (readouts["role"] == role)]).max(axis=(2, 3))
 
@@ -127,7 +127,8 @@ def test_main_readouts_curves_and_floors_are_those_of_a_plain_computation(
         curves = Curves.fit(explained[:, None], unit[:, None])
         assert np.allclose(row.curve_x, curves.x[0], atol=1e-3)
         assert np.allclose(row.curve_y, curves.y[0], atol=1e-3)
-        assert row.floor == pytest.approx(max(np.quantile(unit, 1 - 5 * 20 / toy.N_WIDE), unit.mean()), abs=1e-4)
+        by_strength = unit.mean() + 0.3 * (of_unit["activation"].mean() - unit.mean())
+        assert row.floor == pytest.approx(max(np.quantile(unit, 0.75), by_strength), abs=1e-4)
 
 
 def test_the_strength_compares_both_halves_above_the_unit_s_mean(wide_results: Results) -> None:
@@ -145,7 +146,7 @@ def test_deflated_evidence_has_scores_and_a_null_of_its_own(wide_results: Result
     scores = wide_results.table("scores")
     scores = scores[scores["evidence"] == "deflated"]
     assert set(scores["score"]) == {"gap", "cut", "clarity", "separation"}
-    assert set(scores["role"]) == {"unit", "control", "planted"}
+    assert set(scores["role"]) == {"unit", "control", "planted", "random"}
     assert not scores["is_main"].any()
     nulls = wide_results.table("nulls")
     assert nulls[nulls["evidence"] == "deflated"]["set"].nunique() > 20
@@ -155,13 +156,11 @@ def test_deflated_evidence_has_scores_and_a_null_of_its_own(wide_results: Result
 
 
 def test_too_few_images_or_the_job_leave_the_second_test_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    few = toy.job(
-        tmp_path / "images", visualize__enabled=False, embed__crops=False
-    )  # 60 images, k 8: 5 x 8 are too many
+    few = toy.job(tmp_path / "images", visualize__enabled=False, embed__crops=False)  # 60 images, k 8
     run = Run(str(tmp_path / "few"))
     with caplog.at_level(logging.WARNING):
         pipeline.scan(few, run, pipeline.in_process)
-    assert "no second test: 60 images are too few" in caplog.text
+    assert "no second test: a quarter of 60 images is fewer than twice k = 8" in caplog.text
     assert run.read("main_readouts").empty
     assert run.read("second_exemplars").empty
     assert "second_p" not in Results(str(tmp_path / "few")).map

@@ -101,7 +101,8 @@ def everywhere(tmp_path_factory: pytest.TempPathFactory):
     folder = tmp_path_factory.mktemp("survey")
     changes = {"survey__positions": 256 * toy.N_IMAGES, "survey__controls": 12}
     layers, readouts = surveyed(folder, **changes)
-    return layers, readouts, literal.maps_of(toy.job(folder / "images", **changes), literal.TOY)
+    read = {layer: literal.READ[layer] for layer in literal.TOY}
+    return layers, readouts, literal.maps_of(toy.job(folder / "images", **changes), read)
 
 
 @pytest.mark.parametrize("layer", ["paint", "mix", "head"])
@@ -114,6 +115,7 @@ def test_readouts_are_matched_filters_of_one_exemplar(everywhere, layer: str, ro
     scale = np.trace(covariance) / len(covariance)
     rows = readouts[readouts["layer"] == f"{layer}@{role}"]
     assert rows["channel"].tolist() == list(range(len(rows)))
+    assert set(rows["of"]) == {"inputs" if layer == "head" else "own"}
     for row in rows.itertuples():
         y, x = divmod(row.position, own.shape[3])
         exemplar = own[row.image, :, y, x]

@@ -51,7 +51,7 @@ def test_which_layers_have_inputs() -> None:
 
 @pytest.mark.parametrize("layer", ["point", "head", "head#2"])
 def test_the_units_are_a_linear_function_of_the_inputs(layer: str) -> None:
-    reader = Reader(network(), layer, None, {layer: Channels()})
+    reader = Reader(network(), layer, None, {layer: {"inputs": Channels()}})
     maps: dict[str, Tensor] = {}
     reader.read(torch.randn(3, 3, 8, 8), lambda i, values: maps.__setitem__(reader.points[i].layer, values.clone()))
     inputs, units = (maps[name].permute(0, 2, 3, 1).flatten(0, 2).double() for name in (f"{layer}@inputs", layer))
@@ -66,17 +66,32 @@ def test_the_units_are_a_linear_function_of_the_inputs(layer: str) -> None:
 
 def test_a_layer_without_such_inputs_is_refused() -> None:
     with pytest.raises(ModelError, match="wide has no inputs"):
-        Reader(network(), "all", None, {"wide": Channels()})
+        Reader(network(), "all", None, {"wide": {"inputs": Channels()}})
 
 
-def test_a_network_that_is_not_traced_has_none() -> None:
+def test_without_a_graph_vectors_alone_are_read() -> None:
     reader = Reader(network(trace=False), "all")
-    assert all(reader.inputs(point.layer) is None for point in reader.points)
+    found = {point.layer: reader.inputs(point.layer) for point in reader.points}
+    assert {layer for layer, point in found.items() if point is not None} == {"head", "head#2"}
+
+
+@pytest.mark.parametrize("layer", ["head", "head#2"])
+def test_inputs_are_the_same_with_and_without_a_graph(layer: str) -> None:
+    images = torch.randn(3, 3, 8, 8)
+    found: list[Tensor] = []
+    for trace in (True, False):
+        reader = Reader(network(trace=trace), layer, None, {layer: {"inputs": Channels()}})
+        maps: dict[str, Tensor] = {}
+        reader.read(
+            images, lambda i, values, maps=maps, reader=reader: maps.update({reader.points[i].layer: values.clone()})
+        )
+        found.append(maps[f"{layer}@inputs"])
+    assert torch.equal(*found)
 
 
 def test_directions_of_inputs_are_read_like_those_of_a_layer() -> None:
     weights, bias = torch.randn(7, 6), torch.randn(7)
-    reader = Reader(network(), ["point"], None, {"point": Directions(weights, bias)})
+    reader = Reader(network(), ["point"], None, {"point": {"inputs": Directions(weights, bias)}})
     images = torch.randn(2, 3, 8, 8)
     found: dict[str, Tensor] = {}
     reader.read_peaks(images, lambda i, peaks: found.__setitem__(reader.points[i].layer, peaks.value))

@@ -36,10 +36,9 @@ def shards(job: Job, run: Run) -> list[Shard]:
     n_images = len(run.read("images", ["image"]))
     if searched_share(job.k, n_images, reach=job.second.reach) is None:
         log.warning(
-            "no second test: %d images are too few to search the strongest %g x %d of them beyond a unit's exemplars; "
-            "scan more images, or take a smaller k",
+            "no second test: a quarter of %d images is fewer than twice k = %d, too few to search beyond a unit's "
+            "exemplars; scan more images, or take a smaller k",
             n_images,
-            job.second.reach,
             job.k,
         )
         return []

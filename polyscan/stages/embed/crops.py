@@ -46,24 +46,36 @@ def crops_in_use(job: Job, run: Run) -> pd.DataFrame:
 
 
 def _exemplar_crops(job: Job, run: Run, layers: pd.DataFrame) -> pd.DataFrame:
-    """Crops of live units' exemplars that are shown or embedded, one row for each use."""
-    columns = ["layer", "role", "channel", "rank", "image", "crop", *BOX]
-    rows = run.read("exemplars", columns)
-    rows = pd.concat([rows[rows["rank"] < job.n_embedded], run.read("second_exemplars", columns)], ignore_index=True)
-    rows = rows[~_is_dead(run, rows)]
-    rows["depth"] = rows["layer"].map(layers["depth"])
-    rows["is_shown"] = rows["role"] == REAL
-    is_compared = rows["layer"].map(layers["space"]) == "image"
-    rows["is_embedded"] = is_compared | (rows["is_shown"] & job.embed.crops)
-    rows["is_shown"] &= job.embed.thumbnail_px > 0
-    rows = rows[rows["is_embedded"] | rows["is_shown"]]
-    return rows[["depth", "image", *BOX, "crop", "is_shown", "is_embedded"]]
+    """Crops of live units' exemplars that are shown or embedded: each once per layer that uses it.
+
+    Layer by layer, since all exemplars of a large network take gigabytes.
+    """
+    frames = [
+        _crops_of(job, run, str(layer)).assign(depth=depth, is_shown=is_shown, is_embedded=is_embedded)
+        for layer, depth, is_shown, is_embedded in _uses(job, layers)
+    ]
+    names = ["depth", "image", *BOX, "crop", "is_shown", "is_embedded"]
+    return pd.concat(frames, ignore_index=True)[names] if frames else pd.DataFrame(columns=names)
 
 
-def _is_dead(run: Run, rows: pd.DataFrame) -> pd.Series:
-    units = run.read("units", ["layer", "channel", "is_dead"])
-    dead = pd.MultiIndex.from_frame(units[units["is_dead"]][["layer", "channel"]])
-    return pd.Series(pd.MultiIndex.from_frame(rows[["layer", "channel"]]).isin(dead), index=rows.index)
+def _uses(job: Job, layers: pd.DataFrame) -> Iterator[tuple[str, int, bool, bool]]:
+    """Layers whose crops are used, with their depth, and whether these crops are shown and whether embedded."""
+    for layer, row in layers.iterrows():
+        is_real = bool(row["role"] == REAL)
+        is_shown = is_real and job.embed.thumbnail_px > 0
+        is_embedded = bool(row["space"] == "image") or (is_real and job.embed.crops)
+        if is_shown or is_embedded:
+            yield str(layer), int(row["depth"]), is_shown, is_embedded
+
+
+def _crops_of(job: Job, run: Run, layer: str) -> pd.DataFrame:
+    """The distinct crops of a layer's live units."""
+    columns = ["channel", "rank", "image", "crop", *BOX]
+    first, second = (run.read(table, columns, where={"layer": layer}) for table in ("exemplars", "second_exemplars"))
+    rows = pd.concat([first[first["rank"] < job.n_embedded], second], ignore_index=True)
+    units = run.read("units", ["channel", "is_dead"], where={"layer": layer})
+    rows = rows[~rows["channel"].isin(units["channel"][units["is_dead"]])]
+    return rows.drop_duplicates("crop")[["image", *BOX, "crop"]]
 
 
 class Crops:

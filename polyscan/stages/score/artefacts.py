@@ -20,6 +20,10 @@ from polyscan.units import Layer
 
 LEAST_FRAME = 0.05
 """Share of an image from which its frame counts."""
+MOST_FRAMED = 0.5
+"""Share of all images with a frame from which frames are how these images are, and no nuisance."""
+LEAST_SIDE = 32
+"""Shorter side in px under which an image is too small for its hash, or for a frame."""
 COLUMNS = tuple(column.name for column in TABLES["artefacts"].columns)
 
 
@@ -72,11 +76,17 @@ class ArtefactFinder:
         yield from place_marks(peaks["y"].to_numpy(), peaks["x"].to_numpy(), self.sizes[layer.name])
         images = self._images.loc[peaks["image"]]
         yield from copy_marks(copy_groups(images["checksum"].to_numpy(str), images["hash"].to_numpy(np.int64)))
-        yield FRAME, images["frame"].to_numpy() >= LEAST_FRAME
+        yield FRAME, images["framed"].to_numpy(bool)
 
     @cached_property
     def _images(self) -> pd.DataFrame:
-        return self.run.read("images", ["image", "checksum", "hash", "frame"]).set_index("image")
+        """Looks of the images. Of tiny ones only exact copies count: their hashes are coarse, and edges often blank."""
+        images = self.run.read("images", ["image", "checksum", "hash", "frame", "height", "width"]).set_index("image")
+        is_tiny = images[["height", "width"]].min(axis=1) < LEAST_SIDE
+        images["framed"] = (images["frame"] >= LEAST_FRAME) & ~is_tiny
+        images["framed"] &= images["framed"].mean() < MOST_FRAMED
+        images["hash"] = images["hash"].where(~is_tiny, 0)  # 0: none
+        return images
 
 
 def _explained(sample: Sample, marks: dict[str, Bool[np.ndarray, " n"]]) -> Marked | None:

@@ -96,7 +96,8 @@ def _held(outlook: Outlook, numbers: float) -> float:
     job = outlook.job
     share = min(1, job.collect.images_per_shard / len(outlook.images))
     at_once = max(outlook.embedding_width * job.embed.crops_per_shard, numbers * share)
-    exemplars = sum(layer.n_units for layer in outlook.layers) * job.k
+    # Crops are found layer by layer.
+    exemplars = max(layer.n_units for layer in outlook.layers) * outlook.n_items
     return exemplars * EXEMPLAR_HELD + at_once * NUMBER_HELD + READ_HELD
 
 
