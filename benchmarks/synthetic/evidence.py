@@ -285,6 +285,18 @@ def matches(plan: Plan, place: Place, truth: Truth) -> Columns:
     }
 
 
+def artefacts(plan: Plan, place: Place, truth: Truth) -> Columns:
+    """No scored unit has one."""
+    channels = np.flatnonzero(truth.is_scored)
+    n = len(channels)
+    return {
+        **named(place, channels.astype(np.int32)),
+        "evidence": words("exemplars", n),
+        **{name: words("", n) for name in ("artefact", "mark")},
+        **{name: np.full(n, np.nan) for name in ("share", "elsewhere")},
+    }
+
+
 def centres(plan: Plan, place: Place, truth: Truth) -> Columns:
     """Directions that lie nearer to each other in deeper layers."""
     if not place.is_real:

@@ -63,10 +63,10 @@ def frame_share(pixels: UInt8[np.ndarray, "y x c"]) -> float:
     Args:
         pixels: any size and number of channels.
 
-    >>> image = np.tile(np.arange(0, 256, 32, dtype=np.uint8)[:, None], (10, 1, 8)).reshape(10, 8, 8)[:, :, :3]
-    >>> image[:2] = 0
-    >>> frame_share(image)
-    0.2
+    >>> brightness = np.add.outer(np.arange(0, 192, 12), np.arange(0, 80, 10)).astype(np.uint8)
+    >>> brightness[:4] = 0  # of 16 rows
+    >>> frame_share(np.stack([brightness] * 3, axis=2))
+    0.25
     """
     rows, columns = pixels.shape[:2]
     top, bottom = _band(pixels), _band(pixels[::-1])

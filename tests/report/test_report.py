@@ -84,8 +84,8 @@ def test_the_map_holds_every_score_of_every_unit_in_its_own_space_and_the_rest_b
 
 def test_p_is_the_separations_against_the_first_null_and_q_is_over_all_live_real_units(wide_results: Results) -> None:
     frame, rows = wide_results.map.set_index(KEY), wide_results.table("scores")
-    mine = rows[(rows["score"] == "separation") & (rows["null"] == "layer") & ~rows["layer"].str.contains("@")]
-    p = mine.set_index(KEY)["p"]
+    rows = rows[(rows["evidence"] == "exemplars") & (rows["score"] == "separation")]
+    p = rows[(rows["null"] == "layer") & ~rows["layer"].str.contains("@")].set_index(KEY)["p"]
     assert frame["p"].dropna().to_dict() == p.to_dict()
     assert set(p.index) == set(frame.index[~frame["is_dead"]])
     # Benjamini & Hochberg, literally: q of the i-th smallest is the least p_j m / j of those behind it.
@@ -94,7 +94,7 @@ def test_p_is_the_separations_against_the_first_null_and_q_is_over_all_live_real
     assert frame["q"].dropna().to_numpy() == pytest.approx([q[value] for value in frame["p"].dropna()])
     harmonic = sum(1 / i for i in range(1, m + 1))
     assert frame["q_by"].dropna().to_numpy() == pytest.approx(np.minimum(frame["q"].dropna() * harmonic, 1))
-    second = rows[(rows["score"] == "separation") & (rows["null"] == "embedding") & (rows["layer"] == "head")]
+    second = rows[(rows["null"] == "embedding") & (rows["layer"] == "head")]
     assert frame["embedding_null_p"].dropna().tolist() == second["p"].tolist()
     assert set(frame.index[frame["embedding_null_p"].notna()].get_level_values(0)) == {"head"}
 
@@ -177,7 +177,7 @@ SEVERAL = {"p": 0.001, "q": 0.02}
         ({**SEVERAL, "off_range": True}, "off_range"),
         ({**SEVERAL, "artefact": "border"}, "artefact"),
         ({"p": 0.04, "q": 0.4, "artefact": "border"}, "artefact"),
-        ({"p": 0.06, "q": 0.4, "artefact": "border"}, "one"),
+        ({"p": 0.06, "q": 0.4, "artefact": "border"}, "no split shown"),
         ({**SEVERAL, "artefact": "letterbox", "off_range": True}, "off_range"),
         ({**SEVERAL, "off_range": True, "incoherent": True}, "incoherent"),
         ({**SEVERAL, "saturated": True, "off_range": True, "incoherent": True}, "saturated"),
@@ -339,9 +339,10 @@ def test_rates_on_the_page_are_those_of_the_virtual_units(wide_results: Results)
     rows = calibrated_rows(wide_results.run)
     atlas = atlas_of(job, wide_results.run, wide_results.map, rows)
     scores = wide_results.table("scores")
-    scores = scores[(scores["score"] == "separation") & (scores["null"] == "layer")]
+    is_main = (scores["evidence"] == "exemplars") & (scores["null"] == "layer")
+    scores = scores[is_main & (scores["score"] == "separation")]
     artefacts = wide_results.table("artefacts")
-    artefacts = artefacts[artefacts["artefact"] != ""]
+    artefacts = artefacts[(artefacts["evidence"] == "exemplars") & (artefacts["artefact"] != "")]
     for layer in atlas.layers:
         for role, rate in (("control", layer.fpr), ("planted", layer.power)):
             p = scores[scores["layer"] == f"{layer.name}@{role}"].set_index("channel")["p"]

@@ -40,7 +40,7 @@ def test_a_score_declares_itself(name):
     assert isinstance(score, Score)
     assert score.tail in ("upper", "lower", "none")
     assert score.evidence
-    assert set(score.evidence) <= {"exemplars", "visualizations"}
+    assert set(score.evidence) <= {"exemplars", "deflated", "visualizations"}
     low, high = score.range
     assert low < high
     assert score_type.__dataclass_params__.frozen

@@ -18,6 +18,7 @@ from polyscan.units import Layer
 
 N, N_FIRST, SIDE = 40, 26, 8
 JOB = Job(network={"name": "torchvision:resnet18"}, images={"source": "photos"}, collect={"k": N})
+HALF = JOB.n_half
 
 
 @dataclass
@@ -105,3 +106,46 @@ def test_a_padded_convolution_answers_to_corners_of_plain_images() -> None:
     y, x = np.divmod(peak, SIDE)
     row = found(y=y, x=x)
     assert (row["artefact"], row["mark"], row["share"], row["elsewhere"]) == ("border", "row 0, column 0", 1.0, 0.0)
+
+
+def found_of_both(first: np.ndarray, second: np.ndarray) -> dict[str, dict[str, Any]]:
+    """The rows of a unit by kind of evidence: its exemplars are of one kind, the least explained images of another.
+
+    Args:
+        first: whether the peak of each of its 40 exemplars is in the top left corner; the others lie anywhere inside.
+        second: the same for each of its 20 least explained images.
+    """
+    generator = np.random.default_rng(2)
+    is_corner = np.concatenate([first, second])
+    places = generator.integers(1, SIDE - 1, size=(2, len(is_corner)))
+    y, x = np.where(is_corner, 0, places)
+    rows = pd.DataFrame({"channel": 5, "image": np.arange(len(is_corner)) + 100, "y": y, "x": x})
+    images = pd.DataFrame({"image": rows["image"], "checksum": rows["image"].astype(str), "frame": 0.0})
+    images = images.assign(height=64, width=64)
+    images["hash"] = generator.integers(1, 2**62, size=len(rows))
+    tables = {"exemplars": rows[:N].assign(rank=range(N)), "second_exemplars": rows[N:].assign(rank=range(HALF))}
+    noise = generator.standard_normal((N, 6)) * 0.2
+    centre = np.where(np.arange(N)[:, None] < HALF, [4, 0, 0, 0, 0, 0], [0, 4, 0, 0, 0, 0])
+    ones, items = np.ones(N, dtype=np.float32), np.arange(N, dtype=np.int32)
+    subjects = [
+        Subject("conv", 5, kind, "own", items, Sample(vectors.astype(np.float32), ones, 0.0, 1.0, evidence=kind))
+        for kind, vectors in (("exemplars", noise + centre[0]), ("deflated", noise + centre))
+    ]
+    run: Any = Tables(tables | {"images": images})
+    columns = ArtefactFinder(JOB, run)(Layer("conv", 0, 9), subjects)
+    rows_of = [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
+    return {row["evidence"]: row for row in rows_of}
+
+
+def test_what_the_least_explained_images_have_in_common_is_an_artefact_of_deflated_evidence_alone() -> None:
+    found = found_of_both(np.zeros(N, dtype=bool), np.arange(HALF) < HALF - 2)
+    row = found["deflated"]
+    assert (row["artefact"], row["mark"]) == ("border", "row 0, column 0")
+    assert (row["share"], row["elsewhere"]) == (1 - 2 / HALF, 0.0)
+    assert found["exemplars"]["artefact"] == ""
+
+
+def test_exemplars_that_deflated_evidence_lacks_are_no_artefact_of_it() -> None:
+    """It holds the stronger half of the exemplars alone, so what the weaker half has in common is not in it."""
+    found = found_of_both(np.arange(N) >= HALF, np.zeros(HALF, dtype=bool))
+    assert found["deflated"]["artefact"] == ""

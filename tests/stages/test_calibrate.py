@@ -51,16 +51,21 @@ def test_null_sets_are_the_null_readouts_evidence_scored_like_any_other(wide_res
     nulls = wide_results.table("nulls")
     reader = EvidenceReader(job, wide_results.run)
     scores = {name: score for name, score in job.score_functions().items() if score.tail != "none"}
+    of_test = {name: scores[name] for name in ("clarity", "gap", "cut")}  # deflated evidence has these alone
     for layer, space in (("fine", "next"), ("coarse", "own"), ("head", "penultimate")):
         mine = nulls[(nulls["layer"] == layer) & (nulls["null"] == "layer")]
         assert set(mine["space"]) == {space}
         assert sorted(mine["set"].unique()) == list(range(job.survey.readouts))
         readouts = wide_results.table("readouts").set_index("layer").loc[f"{layer}@null"].set_index("channel")
         assert (mine["reach"].to_numpy() == readouts.loc[mine["set"], "reach"].to_numpy()).all()
-        for subject in reader.exemplars(f"{layer}@null", range(3), space):  # scored one by one, without `prepare`
-            expected = dict(values_of(scores, subject.sample))
-            found = mine[mine["set"] == subject.channel].set_index("score")["value"].to_dict()
-            assert found == pytest.approx(expected, abs=1e-12, nan_ok=True)
+        for kind, read, of_kind in (("exemplars", reader.exemplars, scores), ("deflated", reader.deflated, of_test)):
+            subjects = list(read(f"{layer}@null", range(5), space))
+            assert subjects, kind
+            for subject in subjects:  # scored one by one, without `prepare`
+                expected = dict(values_of(of_kind, subject.sample))
+                is_own = (mine["set"] == subject.channel) & (mine["evidence"] == kind)
+                found = mine[is_own].set_index("score")["value"].to_dict()
+                assert found == pytest.approx(expected, abs=1e-12, nan_ok=True)
     assert "dip_p" not in set(nulls["score"]), "a score without a tail has no p, so it needs no null"
 
 

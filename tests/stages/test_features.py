@@ -6,6 +6,7 @@ import importlib.util
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import toy
 
@@ -59,8 +60,8 @@ def test_the_vector_at_a_peak_is_the_networks_own(
     keys, vectors = results.run.features(layer, space)
     assert len(set(keys.tolist())) == len(keys)
     place = {int(key): row for row, key in enumerate(keys)}
-    exemplars = results.table("exemplars")
-    mine = exemplars[exemplars["layer"].str.split("@").str[0] == layer].drop_duplicates(["image", "y", "x"])
+    peaks = pd.concat([results.table(name) for name in ("exemplars", "second_exemplars")])
+    mine = peaks[peaks["parent"] == layer].drop_duplicates(["image", "y", "x"])
     # Exactly the distinct places of peaks, virtual units' among them.
     named = position_keys(*(mine[name].to_numpy() for name in ("image", "y", "x")))
     assert set(named.tolist()) == set(place)

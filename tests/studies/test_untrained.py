@@ -63,21 +63,26 @@ def test_weights_depend_on_the_seed_alone_and_a_finished_twin_stays_as_it_is(
 
 
 def test_shares_less_controls_are_those_of_the_tables(twins: tuple[str, str]) -> None:
+    compared: set[str] = set()
     for run in opened(list(twins)):
         cells = cells_of(run, common_columns([run]))
         scores = open_run(run.address).run.read("scores", where={"score": "separation"})
         scores = scores[scores["is_main"] & scores["p"].notna()]
         for layer in run.widths:
             units = scores[(scores["layer"] == layer)]
-            controls = scores[(scores["layer"] == f"{layer}@control")]
-            if units.empty or controls.empty:
-                continue
-            share, control = ((rows["p"] <= 0.05).mean() for rows in (units, controls))
-            assert cells["p05_share", layer].interval.mean == pytest.approx(share)
-            excess = cells["p05_excess", layer].interval
-            assert excess.mean == pytest.approx(share - control)
-            assert excess.low < excess.mean < excess.high or share in (0, 1)
-            assert ("p05_over_random", layer) not in cells, "the toy has no random directions"
+            share = (units["p"] <= 0.05).mean()
+            if not units.empty:
+                assert cells["p05_share", layer].interval.mean == pytest.approx(share)
+            for column, role in (("p05_excess", "control"), ("p05_over_random", "random")):
+                virtual = scores[(scores["layer"] == f"{layer}@{role}")]
+                if units.empty or virtual.empty:
+                    assert (column, layer) not in cells
+                    continue
+                excess = cells[column, layer].interval
+                assert excess.mean == pytest.approx(share - (virtual["p"] <= 0.05).mean())
+                assert excess.low < excess.mean < excess.high or share in (0, 1)
+                compared.add(column)
+    assert compared == {"p05_excess", "p05_over_random"}
 
 
 def test_random_directions_are_subtracted_where_a_run_has_them() -> None:
@@ -106,8 +111,9 @@ def test_the_comparison_says_what_both_runs_find_beyond_controls(twins: tuple[st
     assert [sentence.partition(":")[0] for sentence in found.statements[:2]] == ["run", "run-untrained"]
     assert all("of single-concept controls" in sentence for sentence in found.statements[:2])
     head, rows = beyond_controls_table(found)
-    assert head[1:5] == ["p <= .05, run", "controls, run", "p <= .05, run-untrained", "controls, run-untrained"]
-    assert head[5] == "less controls, run-untrained less run"
+    each = ("p <= .05", "controls", "random directions")
+    assert head[1:7] == [f"{label}, {name}" for name in ("run", "run-untrained") for label in each]
+    assert head[7:] == ["less controls, run-untrained less run"]
     assert [row[0] for row in rows] == list(opened(list(twins))[0].widths)
     assert all(len(row) == len(head) for row in rows)
     page = (tmp_path / "out" / "index.html").read_text()

@@ -179,5 +179,5 @@ def test_on_the_toy_one_thing_is_rarely_called_several_and_pairs_are_found(
     for layer, rate in gate["fpr_05"].items():
         if layer != "images":
             mine = scores[(scores["layer"] == f"{layer}@control") & (scores["score"] == GATE)]
-            mine = mine[mine["null"] == "layer"]
+            mine = mine[(mine["evidence"] == "exemplars") & (mine["null"] == "layer")]
             assert rate["control"] == pytest.approx((mine["p"].dropna() <= 0.05).mean())
