@@ -104,7 +104,7 @@ def _virtual_share(role: str, frame: pd.DataFrame, calibrated: pd.DataFrame) -> 
         largest = called.groupby("layer")[f"{prefix}p"].max()
         rows = calibrated[(calibrated["prefix"] == prefix) & (calibrated["score"] == "separation")]
         rows = rows[(rows["role"] == role) & rows["p"].notna() & ~rows["is_invalid"]]
-        limit = rows["parent"].map(largest).fillna(-1.0)
+        limit = rows["parent"].map(largest).astype(np.float64).fillna(-1.0)
         is_hit = (rows["p"] <= limit) & ~(rows["is_artefact"] & (rows["p"] <= LEVEL))
         hits.append(pd.Series(is_hit.to_numpy(), index=pd.MultiIndex.from_frame(rows[["layer", "channel"]])))
     joined = pd.concat(hits)
