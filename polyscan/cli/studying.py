@@ -83,24 +83,32 @@ def validate(
             layout=layout,
             outputs=outputs or study.PER_STRENGTH,
         )
-    _show_rates(measures["separation"])
+    _show_rates(measures)
     for kind in kinds:
         _show_trained(kind, study.report_of(Run(run))[study.TRAINED][f"{kind}-{layout}"])
     out.print(f"{Run(run).address}/{study.REPORT}")
     out.print(f"{Run(run).address}/maps/validation.html")
 
 
-def _show_rates(measured: Mapping[str, Mapping[str, Mapping[str, float]]]) -> None:
-    """Prints the rates of each layer; `measured` is measure -> layer -> type of unit -> number."""
+SHOWN_RATES = (
+    ("single-concept called several", "separation", "fpr_05", "control"),
+    ("planted pairs found", "separation", "power_05", "planted"),
+    ("right number of clusters", "separation", "k_exact", "planted"),
+    ("second test: single-concept called several", "second_separation", "fpr_05", "control"),
+    ("second test: pairs with the second at .5 found", "second_separation", "power_05", "planted50"),
+)
+"""Columns of the table that `validate` prints: score, measure and type of unit."""
+
+
+def _show_rates(measures: Mapping[str, Mapping[str, Mapping[str, Mapping[str, float]]]]) -> None:
+    """Prints the rates of each layer; `measures` is score -> measure -> layer -> type of unit -> number."""
+    shown = [column for column in SHOWN_RATES if column[1] in measures]
     rows: list[tuple[str, ...]] = []
-    for layer in measured["n"]:
-        numbers = [
-            measured.get(measure, {}).get(layer, {}).get(kind)
-            for measure, kind in (("fpr_05", "control"), ("power_05", "planted"), ("k_exact", "planted"))
-        ]
+    for layer in measures["separation"]["n"]:
+        numbers = [measures[score].get(measure, {}).get(layer, {}).get(kind) for _, score, measure, kind in shown]
         if any(number is not None for number in numbers):
             rows.append((layer, *("" if number is None else f"{number:.2f}" for number in numbers)))
-    show_table(("layer", "single-concept called several", "planted pairs found", "right number of clusters"), rows)
+    show_table(("layer", *(label for label, *_ in shown)), rows)
 
 
 def _show_trained(kind: Literal["network", "head"], numbers: Mapping[str, Any]) -> None:

@@ -17,7 +17,7 @@ MEASURES = {
     "fdr_10": "false discovery rate at q <= .1, where a tenth of the units are planted",
     "n": "units",
 }
-FIRST = ("separation", "gap")
+FIRST = ("separation", "second_separation", "gap")
 TRAINED = {
     "network": "Small networks, trained from scratch",
     "head": "Linear outputs, trained on the features of the network",

@@ -7,16 +7,21 @@ import pandas as pd
 from jaxtyping import Int64
 
 from polyscan.nulls.kinds import KINDS
-from polyscan.report.unit_map import calibrated_rows
+from polyscan.report.unit_map import SECOND, calibrated_rows
 from polyscan.run import Run
 
 PLACE = ["image", "y", "x"]
 
 
 def planted_rows(run: Run) -> pd.DataFrame:
-    """Main rows of `scores` of controls and planted units, with their `layer` (the real one), `type` and `concepts`."""
+    """Rows of controls and planted units with their `layer` (the real one), `type` and `concepts`.
+
+    Those of the main evidence, and of deflated evidence the statistic of the second test, as `second_separation`.
+    """
     rows = calibrated_rows(run)
-    rows = rows[rows["is_main"]]
+    is_second = (rows["prefix"] == SECOND) & (rows["score"] == "separation")
+    second = rows[is_second].assign(score=SECOND + "separation")
+    rows = pd.concat([rows[rows["is_main"]], second], ignore_index=True)
     concepts = {"control": 1, **{name: kind.concepts for name, kind in KINDS.items()}}
     rows = rows.assign(
         virtual=rows["layer"], layer=rows["parent"], type=rows["role"], concepts=rows["role"].map(concepts)
