@@ -29,10 +29,9 @@ class Memo(Generic[Key, Value]):
     def __call__(self, key: Key) -> Value:
         """The value of that key."""
         if key not in self._values:
-            value = self._make(key)
             while self._most is not None and len(self._values) >= self._most:
-                self._values.pop(next(iter(self._values)))
-            self._values[key] = value
+                self._values.pop(next(iter(self._values)))  # before the new value needs memory as well
+            self._values[key] = self._make(key)
         return self._values[key]
 
     def forget(self) -> None:

@@ -119,8 +119,24 @@ def thumbnails_of(parts: KeyedParts, items: Int64[np.ndarray, " n"]) -> list[byt
 def features(
     storage: Storage, files: Sequence[str], layer: str, space: str
 ) -> tuple[Int64[np.ndarray, " n"], Float32[np.ndarray, "n d"]]:
-    """The network's own features of a layer: sorted keys of positions, and their vectors."""
+    """The network's own features of a layer: sorted keys of positions, and their vectors.
+
+    File by file into one array: a layer's features may take gigabytes, and would otherwise be in memory three times.
+    """
     where = {"layer": layer, "space": space}
-    keys, vectors = tables.read_matrix(storage, files, TABLES["features"], key="item", column="embedding", where=where)
+    parts = [tables.read(storage, [file], TABLES["features"], columns=["item"], where=where)["item"] for file in files]
+    keys = np.concatenate([np.empty(0, dtype=np.int64), *(part.to_numpy(np.int64) for part in parts)])
     order = np.argsort(keys, kind="stable")
-    return keys[order], vectors[order]
+    place = np.empty_like(order)
+    place[order] = np.arange(len(order))
+    gathered: Float32[np.ndarray, "n d"] | None = None
+    start = 0
+    for file, part in zip(files, parts, strict=True):
+        if len(part):
+            _, vectors = tables.read_matrix(
+                storage, [file], TABLES["features"], key="item", column="embedding", where=where
+            )
+            gathered = np.empty((len(keys), vectors.shape[1]), dtype=np.float32) if gathered is None else gathered
+            gathered[place[start : start + len(part)]] = vectors
+            start += len(part)
+    return keys[order], np.empty((0, 0), dtype=np.float32) if gathered is None else gathered
