@@ -154,8 +154,8 @@ def floors(
 
     Args:
         units: peaks of each unit on a sample of images.
-        share: share of all images that is searched for each unit. A readout that reads a seeded 1/m of the images needs m
-            times the share of others: then its search goes as deep beyond its exemplars as theirs does.
+        share: share of all images that is searched for each unit. A readout that reads a seeded 1/m of the images needs
+            m times the share of others: then its search goes as deep beyond its exemplars as theirs does.
         mean: mean peak of each unit over all images.
         top: mean peak of each unit's exemplars.
         least_strength: strength of the weakest image that is searched, as a share of the exemplars' strength.
