@@ -54,6 +54,17 @@ class Mean:
 
 
 @dataclass(frozen=True)
+class SecondRow:
+    """What the second test says of one layer: each number as the one of this name in `LayerRow`."""
+
+    fpr: Rate | None = None
+    power: Rate | None = None
+    random: Rate | None = None
+    p_05: Rate | None = None
+    at_least: int | None = None
+
+
+@dataclass(frozen=True)
 class LayerRow:
     """One row of the map.
 
@@ -69,9 +80,7 @@ class LayerRow:
         random: share of its random directions called several at p <= .05; None if none were scanned.
         p_05: share of its units with p <= .05, among those that can be judged; None if there are none.
         at_least: so many of these units, at least, answer to several things, at 95 %; None if unknown.
-        second_fpr: share of its controls that the second test calls several at p <= .05.
-        second_power: share of its planted pairs.
-        second_random: share of its random directions.
+        second: the same numbers of the second test; None if no unit of the layer has one.
     """
 
     name: str
@@ -85,9 +94,7 @@ class LayerRow:
     random: Rate | None = None
     p_05: Rate | None = None
     at_least: int | None = None
-    second_fpr: Rate | None = None
-    second_power: Rate | None = None
-    second_random: Rate | None = None
+    second: SecondRow | None = None
 
     @property
     def is_weak(self) -> bool:
@@ -336,6 +343,8 @@ class Atlas:
         names: for each unit its name, for the search; empty if no unit has a name.
         q: for each unit its false discovery rate, NaN if it has none; empty in a run without a null.
         warning: what every page must say first; "" for nothing.
+        second_verdict: for each unit its verdict by the second test, "" if it has none; empty in a run without it.
+        second_meanings: the meaning of each of these verdicts, as `meanings`.
     """
 
     title: str
@@ -359,3 +368,5 @@ class Atlas:
     names: Sequence[str] = ()
     q: Sequence[float] | np.ndarray = ()
     warning: str = ""
+    second_verdict: Sequence[str] = ()
+    second_meanings: Mapping[str, str] = field(default_factory=dict[str, str])

@@ -15,7 +15,7 @@ from typing import Any
 
 import altair as alt
 
-from polyscan.maps.atlas import LEAST_POWER, Atlas, LayerRow, MapColumn, Rate, TrendPoint
+from polyscan.maps.atlas import LEAST_POWER, Atlas, LayerRow, MapColumn, Rate, SecondRow, TrendPoint
 from polyscan.maps.network_map import column_words, ends
 from polyscan.maps.numbers import NONE, number_text, share_text
 
@@ -34,18 +34,9 @@ ASIDE = 5  # pixels between a layer's units and its controls
 SLANT, NAME_LENGTH, LEFT = -60, 84, 46
 FIELDS = (
     *("column", "layer", "depth", "n", "mean", "low", "high", "q05", "q25", "q50", "q75", "q95"),
-    *(
-        "control",
-        "control_low",
-        "control_high",
-        "excess",
-        "excess_low",
-        "excess_high",
-        "fpr_05",
-        "power_05",
-        "random_05",
-        "at_least",
-    ),
+    *("control", "control_low", "control_high", "excess", "excess_low", "excess_high"),
+    *("fpr_05", "power_05", "random_05", "at_least"),
+    *("second_fpr_05", "second_power_05", "second_random_05", "second_at_least"),
 )
 
 
@@ -57,13 +48,19 @@ def trend_csv(points: Sequence[TrendPoint], layers: Sequence[LayerRow]) -> bytes
     writer.writerow(FIELDS)
     for point in points:
         layer = rows.get(point.layer)
-        rates = (layer.fpr, layer.power, layer.random) if layer else (None, None, None)
-        shares = [rate.share if rate else math.nan for rate in rates]
-        shares.append(math.nan if layer is None or layer.at_least is None else layer.at_least)
+        shares = [*layer_numbers(layer), *layer_numbers(layer.second if layer else None)]
         numbers = (point.mean, point.low, point.high, *point.quantiles, *ends(point.control), *ends(point.excess))
         known = [repr(float(number)) if math.isfinite(number) else "" for number in (*numbers, *shares)]
         writer.writerow([point.column, as_text(point.layer), point.depth, point.n, *known])
     return text.getvalue().encode()
+
+
+def layer_numbers(layer: LayerRow | SecondRow | None) -> tuple[float, ...]:
+    """What one test says of a layer: shares of controls, planted pairs and random directions, and the bound."""
+    if layer is None:
+        return (math.nan,) * 4
+    shares = (rate.share if rate else math.nan for rate in (layer.fpr, layer.power, layer.random))
+    return (*shares, math.nan if layer.at_least is None else layer.at_least)
 
 
 def as_text(name: str) -> str:

@@ -7,18 +7,20 @@ from typing import Any
 import numpy as np
 
 from polyscan.maps import urls
-from polyscan.maps.atlas import Atlas, MapColumn
+from polyscan.maps.atlas import Atlas, MapColumn, SecondRow
 from polyscan.maps.depth_trend import flat_words, is_chosen, trend_charts
 from polyscan.maps.network_map import is_at_once, map_data, unit_order
 from polyscan.maps.numbers import number_text
 from polyscan.maps.templating import page
+from polyscan.maps.unit_data import second_words
 
 MOST_RANKED = 20
 RANKED_COLUMNS = 5
 
-
-PROOF = ("space", "fpr", "power", "p_05", "random", "second_fpr", "second_power", "second_random")
+PROOF = ("space", "fpr", "power", "p_05", "random")
 """What the table of layers shows of each layer if any layer has it."""
+SECOND = ("fpr", "power", "p_05", "random", "at_least")
+"""The same of the table of the second test."""
 
 
 def index_page(atlas: Atlas) -> bytes:
@@ -37,12 +39,21 @@ def index_page(atlas: Atlas) -> bytes:
         "weak": any(layer.is_weak for layer in atlas.layers),
         "shown": {name: any(getattr(layer, name) for layer in atlas.layers) for name in PROOF}
         | {"at_least": any(layer.at_least is not None for layer in atlas.layers)},
+        "second": second_shown(atlas),
         "has_q": bool(len(atlas.q)),
+        "has_second": bool(len(atlas.second_verdict)),
         "named": bool(len(atlas.names)),
         "data": map_data(atlas, places),
         **chart_context(atlas),
     }
     return page("index.html.j2", root="", title=f"{atlas.title} · polyscan", **context)
+
+
+def second_shown(atlas: Atlas) -> dict[str, bool]:
+    """Which numbers of the second test some layer has; empty in a run without it."""
+    rows = [layer.second for layer in atlas.layers if layer.second]
+    shown = {name: any(getattr(row, name) is not None for row in rows) for name in SECOND}
+    return shown if any(shown.values()) else {}
 
 
 def chart_context(atlas: Atlas) -> dict[str, Any]:
@@ -58,11 +69,12 @@ def chart_context(atlas: Atlas) -> dict[str, Any]:
 def ranked_columns(atlas: Atlas) -> list[MapColumn]:
     """The columns in the tables of extreme units: the default one, then those that the page has from the start.
 
-    Columns for verdicts and names replace the last ones.
+    Columns for verdicts of both tests and names replace the last ones.
     """
     at_once = [column for place, column in enumerate(atlas.columns) if place and is_at_once(atlas, place)]
     columns = [atlas.columns[0], *(at_once or atlas.columns[1:])]
-    return columns[: RANKED_COLUMNS - bool(len(atlas.verdict)) - bool(len(atlas.names))]
+    others = (atlas.verdict, atlas.second_verdict, atlas.names)
+    return columns[: RANKED_COLUMNS - sum(bool(len(values)) for values in others)]
 
 
 def ranked(atlas: Atlas) -> tuple[list[Any], list[Any]]:
@@ -103,7 +115,7 @@ def unit_row(atlas: Atlas, unit: int) -> dict[str, Any]:
     verdict = atlas.verdict[unit] if len(atlas.verdict) else ""
     unit_name = atlas.names[unit] if len(atlas.names) else ""
     row = {"unit": f"{name}:{channel}", "address": address, "numbers": numbers}
-    return row | {"value": value, "verdict": verdict, "name": unit_name}
+    return row | {"value": value, "verdict": verdict, "second": second_words(atlas, unit), "name": unit_name}
 
 
 def trended_columns(atlas: Atlas) -> list[MapColumn]:
@@ -114,7 +126,7 @@ def trended_columns(atlas: Atlas) -> list[MapColumn]:
 
 
 def layer_table(atlas: Atlas, places: list[str]) -> list[dict[str, Any]]:
-    """The rows of the table of layers: for each layer the mean and interval of each trended column."""
+    """The rows of the tables of layers: for each layer the mean and interval of each trended column, and both tests."""
     points = {(point.layer, point.column): point for point in atlas.trend if point.n > 0}
     rows: list[dict[str, Any]] = []
     for layer, address in zip(atlas.layers, places, strict=True):
@@ -124,5 +136,5 @@ def layer_table(atlas: Atlas, places: list[str]) -> list[dict[str, Any]]:
             numbers = (None, None, None) if point is None else (point.mean, point.low, point.high)
             mean, low, high = (number_text(number) for number in numbers)
             cells.append((mean, "" if point is None else f"{low} to {high}"))
-        rows.append({"layer": layer, "address": address, "cells": cells})
+        rows.append({"layer": layer, "second": layer.second or SecondRow(), "address": address, "cells": cells})
     return rows

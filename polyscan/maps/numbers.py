@@ -71,3 +71,15 @@ def count_text(value: int) -> str:
     '30,000'
     """
     return f"{value:,}"
+
+
+def verdict_with_strength(verdict: str, strength: float) -> str:
+    """A verdict of the second test, and how strong the second part is beside the main one.
+
+    >>> verdict_with_strength("probably several", 0.618), verdict_with_strength("off range", float("nan"))
+    ('probably several, strength .62', 'off range')
+    """
+    if not verdict or math.isnan(strength):
+        return verdict
+    sign = MINUS if strength < 0 else ""
+    return f"{verdict}, strength {sign}{share_text(abs(strength))}"

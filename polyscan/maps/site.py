@@ -153,6 +153,7 @@ def check(atlas: Atlas) -> None:
 def lists_of_units(atlas: Atlas) -> dict[str, Sized]:
     """All lists of the atlas that have one entry per unit, by name."""
     lists: dict[str, Sized] = {"channel": atlas.channel, "is_dead": atlas.is_dead}
-    optional: dict[str, Sized] = {"verdict": atlas.verdict, "names": atlas.names, "q": atlas.q}
+    names = ("verdict", "second_verdict", "names", "q")
+    optional: dict[str, Sized] = {name: getattr(atlas, name) for name in names}
     lists |= {name: values for name, values in optional.items() if len(values)}
     return lists | {f"values[{column.name!r}]": atlas.values.get(column.name, ()) for column in atlas.columns}

@@ -9,6 +9,7 @@ and a unit is
 
     values   one number per column of the map, in their order, as float32; null if there is no number
     verdict  word or phrase, "" if there is none           dead      true or false
+    second   [verdict of the second test, the same with the strength of the second part]; "" if there is none
     facts    [[label, text], ...]                            missing   [sentence, ...]
     null     {"z", "value", "mean", "sd"} or null; the block's own `null` is {"score", "low", "width", "counts"}
     elbow    {"distances": [null, .31, ...], "count", "stop"} or null
@@ -34,9 +35,12 @@ import numpy as np
 from polyscan.maps import urls
 from polyscan.maps.atlas import Atlas, Cluster, ElbowCurve, NullSets, Panel, Plane, UnitCard
 from polyscan.maps.network_map import column_words, packed_counts, unit_order
+from polyscan.maps.numbers import verdict_with_strength
 from polyscan.maps.templating import script_json
 
 SCHEMA = 1
+STRENGTH = "second_strength"
+"""The column whose number stands beside the verdict of the second test."""
 BLOCK_UNITS = urls.BLOCK_UNITS
 
 
@@ -107,6 +111,7 @@ def unit_entry(atlas: Atlas, standing: Standing, row: int, card: UnitCard) -> di
     return {
         "values": [json_number(column.kind, atlas.values[column.name][row]) for column in atlas.columns],
         "verdict": str(atlas.verdict[row]) if len(atlas.verdict) else "",
+        "second": [str(atlas.second_verdict[row]) if len(atlas.second_verdict) else "", second_words(atlas, row)],
         "dead": bool(atlas.is_dead[row]),
         "facts": [list(pair) for pair in card.facts],
         "missing": list(card.missing),
@@ -118,6 +123,13 @@ def unit_entry(atlas: Atlas, standing: Standing, row: int, card: UnitCard) -> di
         "sprite": sprite_entry(atlas, index, card),
         "panels": [panel_entry(panel) for panel in card.panels],
     }
+
+
+def second_words(atlas: Atlas, row: int) -> str:
+    """The unit's verdict by the second test, with the strength of its second part; "" without one."""
+    verdict = atlas.second_verdict[row] if len(atlas.second_verdict) else ""
+    strength = float(atlas.values[STRENGTH][row]) if STRENGTH in atlas.values else math.nan
+    return verdict_with_strength(verdict, strength)
 
 
 def elbow_entry(elbow: ElbowCurve | None) -> dict[str, Any] | None:

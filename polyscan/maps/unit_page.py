@@ -26,8 +26,8 @@ def unit_page(atlas: Atlas) -> bytes:
 
 
 def page_index(atlas: Atlas) -> dict[str, Any]:
-    """What the page knows before it loads a unit's data; `verdicts` explains each verdict."""
-    return {**unit_index(atlas), "verdicts": dict(atlas.meanings)}
+    """What the page knows before it loads a unit's data; `verdicts` and `seconds` explain the verdicts."""
+    return {**unit_index(atlas), "verdicts": dict(atlas.meanings), "seconds": dict(atlas.second_meanings)}
 
 
 def asset_text(names: Sequence[str]) -> Markup:

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from polyscan.job import Job
-from polyscan.maps.atlas import Atlas, LayerRow, MapColumn, Rate
+from polyscan.maps.atlas import Atlas, LayerRow, MapColumn, Rate, SecondRow
 from polyscan.report.associations import associations
 from polyscan.report.gallery import RunGallery
 from polyscan.report.notes import notes
@@ -19,14 +19,17 @@ from polyscan.report.second_statements import second_statements
 from polyscan.report.statements import judged_units, statements
 from polyscan.report.trend import LOW_Q_SHARE, depth_trend, low_q_shares
 from polyscan.report.unit_map import SECOND
-from polyscan.report.verdicts import VERDICTS
+from polyscan.report.verdicts import SECOND_VERDICTS, VERDICTS
 from polyscan.run import Run
 from polyscan.scores import SCORES
 from polyscan.stats.significance import Interval, wilson_interval
 from polyscan.units import REAL
 
-MEANINGS = {verdict.replace("_", " "): f"{meaning}." for verdict, meaning in VERDICTS.items()}
-"""What each verdict means, by the verdict as the pages write it."""
+MEANINGS, SECOND_MEANINGS = (
+    {verdict.replace("_", " "): f"{meaning}." for verdict, meaning in of_test.items()}
+    for of_test in (VERDICTS, SECOND_VERDICTS)
+)
+"""What each verdict of the first and of the second test means, by the verdict as the pages write it."""
 UNTRAINED = "This network is untrained: its weights are random, as the job asks."
 
 
@@ -35,12 +38,11 @@ def atlas_of(job: Job, run: Run, frame: pd.DataFrame, calibrated: pd.DataFrame) 
     table = run.layer_table()
     table = table[table["role"] == REAL]
     columns = list(columns_of(frame))
-    second_rates = layer_rates(calibrated, SECOND)
-    layers = list(_layer_rows(table, frame, (layer_rates(calibrated), second_rates), calibrated))
+    layers = list(_layer_rows(table, frame, calibrated))
     trend = [*depth_trend(job, frame, layers, columns, calibrated), *low_q_shares(frame, layers)]
     claims = list(statements(job, frame, layers, trend, bounds(judged_units(frame), calibrated)))
     of_second = bounds(judged_units(frame, SECOND), calibrated, SECOND)
-    claims += second_statements(frame, calibrated, second_rates, of_second)
+    claims += second_statements(frame, calibrated, layers, of_second)
     return Atlas(
         title=job.show.title or " · ".join(filter(None, (job.network.name, _short_weights(job)))),
         facts=_facts(job, run, frame),
@@ -53,6 +55,7 @@ def atlas_of(job: Job, run: Run, frame: pd.DataFrame, calibrated: pd.DataFrame) 
         run=run_id(run),
         claims=claims,
         meanings=MEANINGS if "verdict" in frame else {},
+        second_meanings=SECOND_MEANINGS if f"{SECOND}verdict" in frame else {},
         shares=[LOW_Q_SHARE] if "q" in frame else [],
         associations=list(associations(job, frame, columns)),
         warning=warning(run),
@@ -68,10 +71,16 @@ def _unit_fields(frame: pd.DataFrame, columns: Sequence[MapColumn], layers: Sequ
         "channel": frame["channel"].to_numpy(np.int32),
         "is_dead": frame["is_dead"].to_numpy(bool),
         "values": {column.name: frame[column.name].to_numpy(np.float64) for column in columns},
-        "verdict": frame["verdict"].str.replace("_", " ").tolist() if "verdict" in frame else (),
+        "verdict": _as_words(frame, "verdict"),
+        "second_verdict": _as_words(frame, f"{SECOND}verdict"),
         "names": frame["names"].fillna("").tolist() if frame["names"].notna().any() else (),
         "q": frame["q"].to_numpy(np.float64) if "q" in frame else (),
     }
+
+
+def _as_words(frame: pd.DataFrame, name: str) -> Sequence[str]:
+    """A column of verdicts as the pages write them; empty if the map has no such column."""
+    return frame[name].str.replace("_", " ").tolist() if name in frame else ()
 
 
 def warning(run: Run) -> str:
@@ -86,21 +95,12 @@ def run_id(run: Run) -> str:
     return hashlib.sha256(fingerprints.encode()).hexdigest()[:16]
 
 
-def _layer_rows(
-    table: pd.DataFrame,
-    frame: pd.DataFrame,
-    rates: tuple[Mapping[str, Rates], Mapping[str, Rates]],
-    calibrated: pd.DataFrame,
-) -> Iterator[LayerRow]:
-    """Rows of the layers table, with rates of the first and of the second test."""
+def _layer_rows(table: pd.DataFrame, frame: pd.DataFrame, calibrated: pd.DataFrame) -> Iterator[LayerRow]:
+    """Rows of the table of layers, with the numbers of the first and of the second test."""
     dead = frame.groupby("layer")["is_dead"].sum()
-    judged = {str(layer): rows for layer, rows in judged_units(frame).groupby("layer")}
+    first, second = (_tested(frame, calibrated, prefix) for prefix in ("", SECOND))
     for _, row in table.iterrows():
         name = str(row["layer"])
-        measured, of_second = (of_test.get(name, Rates(None, 0, None, 0)) for of_test in rates)
-        units = judged.get(name, frame[:0])
-        n_small = int((units["p"] <= LEVEL).sum()) if len(units) else 0
-        bound = bounds(units, calibrated[:0]).units if len(units) else None
         yield LayerRow(
             name,
             int(row["depth"]),
@@ -108,15 +108,28 @@ def _layer_rows(
             int(dead[name]),
             str(row["readout"]),
             _shown_space(row),
-            fpr=_rate(measured.fpr, measured.n_controls),
-            power=_rate(measured.power, measured.n_planted),
-            random=_rate(measured.random, measured.n_random),
-            p_05=_rate(wilson_interval(n_small, len(units)), len(units)) if len(units) else None,
-            at_least=bound.n if bound else None,
-            second_fpr=_rate(of_second.fpr, of_second.n_controls),
-            second_power=_rate(of_second.power, of_second.n_planted),
-            second_random=_rate(of_second.random, of_second.n_random),
+            **first.get(name, {}),
+            second=SecondRow(**second[name]) if name in second else None,
         )
+
+
+def _tested(frame: pd.DataFrame, calibrated: pd.DataFrame, prefix: str) -> dict[str, dict[str, Any]]:
+    """By layer, what one test says of it: the fields of `SecondRow`."""
+    rates = layer_rates(calibrated, prefix)
+    judged = {str(layer): units for layer, units in judged_units(frame, prefix).groupby("layer")}
+    found: dict[str, dict[str, Any]] = {}
+    for layer in dict.fromkeys([*rates, *judged]):
+        measured, units = rates.get(layer, Rates(None, 0, None, 0)), judged.get(layer, frame[:0])
+        n_small = int((units[f"{prefix}p"] <= LEVEL).sum()) if len(units) else 0
+        bound = bounds(units, calibrated[:0], prefix).units if len(units) else None
+        found[layer] = {
+            "fpr": _rate(measured.fpr, measured.n_controls),
+            "power": _rate(measured.power, measured.n_planted),
+            "random": _rate(measured.random, measured.n_random),
+            "p_05": _rate(wilson_interval(n_small, len(units)), len(units)) if len(units) else None,
+            "at_least": bound.n if bound else None,
+        }
+    return found
 
 
 def _shown_space(row: pd.Series) -> str:
@@ -156,15 +169,23 @@ LABELS: Mapping[str, tuple[str, str]] = {
         'as p, with the null\'s curves fitted on other null sets; what "at least N" is counted from',
     ),
     "second_separation": (
-        "second: separation",
+        "second test: separation",
         "how clearly the images that a unit's main meaning leaves unexplained stand apart from its strongest ones, "
-        "beyond those of equally homogeneous single-concept readouts, in their sd",
+        "compared with single-concept readouts of similar homogeneity, in their sd",
     ),
-    "second_p": ("second: p", "probability of a second separation this large in single-concept readouts of this layer"),
-    "second_q": ("second: q", "false discovery rate at which the second test calls the unit several"),
+    "second_p": (
+        "second test: p",
+        "probability that in single-concept readouts of this layer, with similar homogeneity, unexplained images stand "
+        "apart as clearly",
+    ),
+    "second_q": (
+        "second test: q",
+        "false discovery rate at which the second test calls the unit several (Benjamini & Hochberg)",
+    ),
     "second_strength": (
-        "second: strength",
-        "mean activation on the unexplained images over that on the strongest ones, both above the unit's mean",
+        "second test: strength",
+        "mean activation of the unexplained images over that of the strongest ones, both above the unit's mean; 1: as "
+        "strong as the main part",
     ),
     "n_clusters": ("clusters", "1 unless the unit is called several, else 2 to 5, chosen by silhouette"),
     "psi": (
@@ -205,22 +226,8 @@ LABELS: Mapping[str, tuple[str, str]] = {
     "kurtosis": ("kurtosis", "excess kurtosis of the peaks over all images; high: rarely active, but then strongly"),
     "sparsity": ("sparsity", "share of images whose peak is not positive"),
 }
-KEY = frozenset(
-    (
-        "separation",
-        "gap",
-        "p",
-        "q",
-        "second_separation",
-        "second_p",
-        "second_strength",
-        "n_clusters",
-        "psi",
-        "psi_s",
-        "psi_q",
-        "psi_d",
-    )
-)
+SECOND_KEY = ("second_separation", "second_p", "second_q", "second_strength")
+KEY = frozenset(("separation", "gap", "p", "q", "n_clusters", *SECOND_KEY, "psi", "psi_s", "psi_q", "psi_d"))
 COUNTS = frozenset(("n_clusters", "semanticity_k", "visualizations_semanticity_k", "visualizations_semanticity_i"))
 CHANCES = frozenset(("p", "p_exact", "q", "second_p", "second_q", "q_group", "q_storey", "psi_p", "dip_p"))
 

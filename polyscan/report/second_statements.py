@@ -2,113 +2,175 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from polyscan.maps.atlas import Statement
-from polyscan.report.rates import LEVEL, Bounds, Rates
-from polyscan.results.tiers import CERTIFIED, NO_SPLIT, PROBABLY, SEVERAL, SUGGESTIVE, is_judged
-from polyscan.stats.significance import Interval, wilson_interval
+from polyscan.maps.atlas import LayerRow, SecondRow, Statement
+from polyscan.report.rates import CONTROL, RANDOM, Bounds
+from polyscan.report.statements import not_judged_words
+from polyscan.report.unit_map import SECOND
+from polyscan.results.tiers import CERTIFIED, NO_SPLIT, PROBABLY, SEVERAL, SUGGESTIVE, TIERS, is_called, is_judged
 
-CALLED = (SEVERAL, CERTIFIED, PROBABLY)
-ROLES = {"control": "single-concept controls", "random": "random directions"}
+TESTS = {"first": "", "second": SECOND}
+"""The prefix of each test's columns."""
+WORDS = {CONTROL: "single-concept controls", RANDOM: "random directions"}
 
 
 def second_statements(
-    frame: pd.DataFrame, calibrated: pd.DataFrame, rates: dict[str, Rates], bounds: Bounds
+    frame: pd.DataFrame, calibrated: pd.DataFrame, layers: Sequence[LayerRow], bounds: Bounds
 ) -> Iterator[Statement]:
-    """What the second test says, given its rates by layer and its bounds; nothing in a run without it."""
-    if "second_verdict" not in frame or not is_judged(frame["second_verdict"]).any():
+    """What the second test says; nothing in a run without it.
+
+    Args:
+        frame: the map.
+        calibrated: `calibrated_rows`.
+        layers: with the numbers of the second test.
+        bounds: of the second test.
+    """
+    if f"{SECOND}verdict" not in frame or not is_judged(frame[f"{SECOND}verdict"]).any():
         return
+    rows = {layer.name: layer.second for layer in layers if layer.second}
     yield _verdicts(frame)
-    yield from _bounds(bounds)
-    yield from _proof(rates)
+    yield from _bounds(bounds, rows)
+    yield from _proof(rows)
     if "verdict" in frame:
         yield _either(frame, calibrated)
 
 
+def is_likely(verdict: pd.Series) -> pd.Series:
+    """Whether each verdict is `several`, certified or not, or `probably several`."""
+    return is_called(verdict) | (verdict == PROBABLY)
+
+
 def _verdicts(frame: pd.DataFrame) -> Statement:
-    verdict = frame["second_verdict"]
-    counts = verdict[is_judged(verdict)].value_counts()
-    n = {tier: int(counts.get(tier, 0)) for tier in (SEVERAL, PROBABLY, SUGGESTIVE, NO_SPLIT)}
-    strength = float(frame.loc[is_judged(verdict), "second_strength"].median())
+    verdict, strength = frame[f"{SECOND}verdict"], frame[f"{SECOND}strength"]
+    counts = verdict.value_counts()
+    n = {tier: int(counts.get(tier, 0)) for tier in TIERS}
+    medians = {"judged": float(strength[is_judged(verdict)].median())}
+    of_likely = ""
+    if is_likely(verdict).any():
+        medians["likely"] = float(strength[is_likely(verdict)].median())
+        of_likely = f" ({medians['likely']:.2f} in those called several or probably several)"
+    not_judged = not_judged_words(counts)
+    rest = f"; units that can't be judged: {not_judged}" if not_judged else ""
     text = (
-        f"Second test, of what a unit's main meaning leaves unexplained: of {sum(n.values()):,} judged units, "
-        f"{n[SEVERAL]:,} are called several, {n[PROBABLY]:,} more probably several, {n[SUGGESTIVE]:,} more are "
-        f"suggestive, and {n[NO_SPLIT]:,} show no split. The second part is at the median {strength:.2f} times as "
-        "strong as the main one."
+        f"Second test, of what a unit's main meaning leaves unexplained, at the same rates: of {sum(n.values()):,} "
+        f"judged units, {n[SEVERAL] + n[CERTIFIED]:,} are called several, {n[PROBABLY]:,} more are probably several, "
+        f"{n[SUGGESTIVE]:,} more are suggestive, and {n[NO_SPLIT]:,} show no split{rest}. The second part is a median "
+        f"{medians['judged']:.2f} as strong as the main one{of_likely}."
     )
-    return Statement(text, {"verdicts": n, "median_strength": strength})
+    every = {str(word): int(number) for word, number in counts.items()}
+    return Statement(text, {"second_verdicts": every, "median_strength": medians})
 
 
-def _bounds(bounds: Bounds) -> Iterator[Statement]:
+def _bounds(bounds: Bounds, rows: dict[str, SecondRow]) -> Iterator[Statement]:
+    """At least how many units are several by the second test, and the same for virtual units."""
     units = bounds.units
     if units is None:
         return
     beside = [
-        f"{found.n:,} of {found.of:,} {name}"
-        for name, found in (("random directions", bounds.random), ("single-concept controls", bounds.controls))
+        f"{found.n:,} of {found.of:,} {name} ({found.share:.0%})"
+        for name, found in ((WORDS[RANDOM], bounds.random), (WORDS[CONTROL], bounds.controls))
         if found
     ]
     same = f" The same bound for virtual units of these layers: {', '.join(beside)}." if beside else ""
     yield Statement(
-        f"By the second test, at least {units.n:,} of {units.of:,} units are several (95 %).{same}",
-        {"units": [units.n, units.of], "beside": beside},
+        f"By the second test, at least {units.n:,} of {units.of:,} units ({units.share:.0%}) are several (95 %).{same}",
+        {**asdict(bounds), "layers": {layer: row.at_least for layer, row in rows.items()}},
     )
 
 
-def _proof(rates: dict[str, Rates]) -> Iterator[Statement]:
-    means = {
-        name: [getattr(of_layer, name).mean for of_layer in rates.values() if getattr(of_layer, name)]
-        for name in ("fpr", "power", "random")
-    }
-    words = {"fpr": "single-concept controls", "power": "planted pairs", "random": "random directions"}
-    shares = [f"{np.mean(values):.1%} of {words[name]}" for name, values in means.items() if values]
-    if shares:
-        yield Statement(
-            f"At p <= .05, the second test calls {', '.join(shares)} several (means over layers).",
-            {name: values for name, values in means.items() if values},
-        )
+def _proof(rows: dict[str, SecondRow]) -> Iterator[Statement]:
+    """The shares with p <= .05 by the second test, of units and of virtual units."""
+    words = {"p_05": "judged units", "fpr": WORDS[CONTROL], "power": "planted pairs", "random": WORDS[RANDOM]}
+    shares = {name: [rate.share for row in rows.values() if (rate := getattr(row, name))] for name in words}
+    known = {name: values for name, values in shares.items() if values}
+    if known:
+        texts = [f"{np.mean(values):.1%} of {words[name]}" for name, values in known.items()]
+        yield Statement(f"By the second test, p <= .05 in {_listed(texts)} (means over layers).", known)
+
+
+def _listed(texts: Sequence[str]) -> str:
+    """Phrases as a list in words.
+
+    >>> _listed(["a", "b", "c"]), _listed(["a"])
+    ('a, b and c', 'a')
+    """
+    return " and ".join(filter(None, (", ".join(texts[:-1]), texts[-1])))
+
+
+@dataclass(frozen=True)
+class CallsAtSameP:
+    """Virtual units of one role that would be called several or probably several.
+
+    Args:
+        called: their number, by each test, by either, and by both.
+        of: virtual units that either test can judge.
+        share: of them that either test would call, with layers weighted by their judged units.
+    """
+
+    called: dict[str, int]
+    of: int
+    share: float
+
+    def words(self, role: str) -> str:
+        """In words."""
+        return f"{self.called['either']:,} of {self.of:,} {WORDS[role]} ({self.share:.1%})"
 
 
 def _either(frame: pd.DataFrame, calibrated: pd.DataFrame) -> Statement:
     """How many units either test calls, beside virtual units at the same p."""
-    first, second = (frame[name].isin(CALLED) for name in ("verdict", "second_verdict"))
-    judged = is_judged(frame["verdict"]) | is_judged(frame["second_verdict"])
-    beside = {role: _virtual_share(role, frame, calibrated) for role in ROLES}
-    words = [f"{share.mean:.1%} of {ROLES[role]}" for role, share in beside.items() if share is not None]
-    at_same_p = f"; at the same p as in each layer, {' and '.join(words)} would be called, too" if words else ""
-    text = (
-        f"{int((first | second).sum()):,} of {int(judged.sum()):,} judged units are called several or probably several "
-        f"by the first or the second test, {int((first & second).sum()):,} by both{at_same_p}."
-    )
-    inputs = {
-        "either": int((first | second).sum()),
-        "both": int((first & second).sum()),
-        "judged": int(judged.sum()),
-        **{role: list(share) for role, share in beside.items() if share is not None},
+    called = pd.DataFrame({test: is_likely(frame[f"{prefix}verdict"]) for test, prefix in TESTS.items()})
+    judged = is_judged(frame["verdict"]) | is_judged(frame[f"{SECOND}verdict"])
+    n, of = _counts(called), int(judged.sum())
+    sizes = frame[judged].groupby("layer").size()
+    largest = {
+        test: frame[called[test]].groupby("layer")[f"{prefix}p"].max().to_dict() for test, prefix in TESTS.items()
     }
-    return Statement(text, inputs)
+    beside = {role: found for role in WORDS if (found := _at_same_p(calibrated, role, largest, sizes))}
+    would = _listed([found.words(role) for role, found in beside.items()]) if beside else ""
+    same = (
+        f" At the same p, {would} would be called likewise: a layer's p is the largest of a unit that is called there, "
+        "and shares weigh layers by their units."
+        if would
+        else ""
+    )
+    text = (
+        f"{n['either']:,} of {of:,} judged units ({n['either'] / of:.1%}) are called several or probably several by at "
+        f"least one test: {n['first']:,} by the first, {n['second']:,} by the second, {n['both']:,} by both.{same}"
+    )
+    inputs: dict[str, Any] = {"called": n, "judged": of, "largest_p": largest}
+    return Statement(text, inputs | {role: asdict(found) for role, found in beside.items()})
 
 
-def _virtual_share(role: str, frame: pd.DataFrame, calibrated: pd.DataFrame) -> Interval | None:
-    """Share of virtual units that either test would call: p at most the largest p of a called unit of their layer.
+def _counts(called: pd.DataFrame) -> dict[str, int]:
+    counts = {test: int(called[test].sum()) for test in TESTS}
+    return {**counts, "either": int(called.any(axis=1).sum()), "both": int(called.all(axis=1).sum())}
 
-    Layers in which no unit is called count with their virtual units, none of which is called.
+
+def _at_same_p(
+    calibrated: pd.DataFrame, role: str, largest: dict[str, dict[Any, float]], sizes: pd.Series
+) -> CallsAtSameP | None:
+    """Which virtual units have a p of at most the largest p of a called unit of their layer, in either test.
+
+    As for channels, those that cannot be judged do not count, and an artefact is not called. Where no unit of a layer
+    is called, none of its virtual units is.
     """
-    hits: list[pd.Series] = []
-    for prefix, verdict in (("", "verdict"), ("second_", "second_verdict")):
-        called = frame[frame[verdict].isin(CALLED)]
-        largest = called.groupby("layer")[f"{prefix}p"].max()
-        rows = calibrated[(calibrated["prefix"] == prefix) & (calibrated["score"] == "separation")]
-        rows = rows[(rows["role"] == role) & rows["p"].notna() & ~rows["is_invalid"]]
-        limit = rows["parent"].map(largest).astype(np.float64).fillna(-1.0)
-        is_hit = (rows["p"] <= limit) & ~(rows["is_artefact"] & (rows["p"] <= LEVEL))
-        hits.append(pd.Series(is_hit.to_numpy(), index=pd.MultiIndex.from_frame(rows[["layer", "channel"]])))
-    joined = pd.concat(hits)
-    if joined.empty:
+    rows = calibrated[(calibrated["score"] == "separation") & (calibrated["role"] == role) & calibrated["p"].notna()]
+    rows = rows[~rows["is_invalid"] & rows["parent"].isin(sizes.index)]
+    hits: dict[str, pd.Series] = {}
+    for test, prefix in TESTS.items():
+        of_test = rows[rows["prefix"] == prefix]
+        limit = np.array([largest[test].get(layer, np.nan) for layer in of_test["parent"]], dtype=np.float64)
+        is_hit = (of_test["p"].to_numpy(np.float64) <= limit) & ~of_test["is_artefact"].to_numpy(bool)
+        hits[test] = pd.Series(is_hit, index=pd.MultiIndex.from_frame(of_test[["parent", "channel"]]))
+    called = pd.DataFrame(hits).fillna(False).astype(bool)
+    if called.empty:
         return None
-    either = joined.groupby(level=[0, 1]).any()
-    return wilson_interval(int(either.sum()), len(either))
+    by_layer = called.any(axis=1).groupby(level="parent").mean()
+    weights = sizes[by_layer.index]
+    return CallsAtSameP(_counts(called), len(called), float((by_layer * weights).sum() / weights.sum()))

@@ -62,7 +62,7 @@ def _verdicts(frame: pd.DataFrame, job: Job) -> str:
     counts = frame["verdict"].value_counts()
     n = {tier: int(counts.get(tier, 0)) for tier in TIERS}
     judged, called = sum(n.values()), n[SEVERAL] + n[CERTIFIED]
-    not_judged = _not_judged(counts)
+    not_judged = not_judged_words(counts)
     if not judged:
         return f"No unit can be judged{f' ({not_judged})' if not_judged else ''}."
     of_called = f"{n[CERTIFIED]:,} of them certified" if called else f"the smallest q is {_smallest_q(frame)}"
@@ -103,7 +103,7 @@ def _bounds(bounds: Bounds, layers: Sequence[LayerRow]) -> Iterator[Statement]:
     )
 
 
-def _not_judged(counts: pd.Series) -> str:
+def not_judged_words(counts: pd.Series) -> str:
     """Numbers of units that can't be judged, by the reason."""
     reasons = (
         ("incoherent", "incoherent"),

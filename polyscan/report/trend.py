@@ -12,6 +12,7 @@ from jaxtyping import Float64
 from polyscan.job import Job
 from polyscan.maps.atlas import LayerRow, MapColumn, Mean, TrendPoint
 from polyscan.report.associations import by_known
+from polyscan.report.unit_map import SECOND
 from polyscan.shards import seed
 from polyscan.stats.significance import resampled_means, wilson_interval
 
@@ -32,7 +33,7 @@ def depth_trend(
         frame: the map.
         layers: in forward order.
         columns: of the map.
-        calibrated: main rows of `scores`, including virtual units.
+        calibrated: `calibrated_rows`, including virtual units.
     """
     live = {str(layer): rows for layer, rows in frame[~frame["is_dead"]].groupby("layer")}
     controls = _controls(calibrated)
@@ -68,14 +69,15 @@ def low_q_shares(frame: pd.DataFrame, layers: Sequence[LayerRow]) -> Iterator[Tr
 
 
 def _controls(calibrated: pd.DataFrame) -> dict[tuple[str, str], ColumnValues]:
-    """Values of each layer's controls by layer and column; `p` is the separation's."""
-    rows = calibrated[calibrated["is_main"] & (calibrated["role"] == "control")]
+    """Values of each layer's controls by layer and column, of both tests; `p` is the separation's."""
+    is_shown = calibrated["is_main"] | (calibrated["prefix"] == SECOND)
+    rows = calibrated[is_shown & (calibrated["role"] == "control")]
     controls = {
-        (str(layer), str(score)): values.dropna().to_numpy(np.float64)
-        for (layer, score), values in rows.groupby(["parent", "score"])["value"]
+        (str(layer), f"{prefix}{score}"): values.dropna().to_numpy(np.float64)
+        for (layer, prefix, score), values in rows.groupby(["parent", "prefix", "score"])["value"]
     }
-    for layer, p in rows[rows["score"] == "separation"].groupby("parent")["p"]:
-        controls[str(layer), "p"] = p.dropna().to_numpy(np.float64)
+    for (layer, prefix), p in rows[rows["score"] == "separation"].groupby(["parent", "prefix"])["p"]:
+        controls[str(layer), f"{prefix}p"] = p.dropna().to_numpy(np.float64)
     return controls
 
 

@@ -29,6 +29,22 @@ VERDICTS = {
     "": "there is no null for this unit, so it is not judged",
 }
 """What each verdict means, as the pages say it."""
+_APART = "the images that its main meaning leaves unexplained stand apart from its strongest ones"
+_READOUTS = "single-concept readouts of this layer with similar homogeneity"
+SECOND_VERDICTS = {
+    NO_SPLIT: f"{_APART} no more than in many {_READOUTS}",
+    **{
+        tier: VERDICTS[tier].replace(_MORE, f"{_APART} more than in {_READOUTS}")
+        for tier in (SUGGESTIVE, PROBABLY, SEVERAL, CERTIFIED)
+    },
+    "incoherent": "these images are no more alike than random ones",
+    "off_range": "too few null sets have a homogeneity close to that of these images, so its p is not valid",
+    "artefact": f"{_APART}, but by the place of their peaks, by copies of an image or by frames of images",
+    "saturated": VERDICTS["saturated"],
+    "dead": VERDICTS["dead"],
+    "": "it has no second test: too few images are left to search, or there is no null for them",
+}
+"""What each verdict of the second test means."""
 
 ADAPTIVE = {"group": "q_group", "storey": "q_storey"}
 """The column of q that decides `probably several`, by the setting `show.probable_by`."""

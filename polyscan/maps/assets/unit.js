@@ -63,6 +63,8 @@
     $("nearest").replaceChildren(...data.nearest.map(nearest));
     $("no-nearest").hidden = data.nearest.length > 0;
     $("verdict").replaceChildren(...verdict(data));
+    $("second-verdict").replaceChildren(...second(data));
+    $("second-verdict").hidden = !$("second-verdict").firstChild;
     $("head-numbers").replaceChildren(...polyscan.headPairs(index.columns, data));
     $("missing").replaceChildren(...missing.rest().map((sentence) => element("p", { class: "notice" }, sentence)));
     $("fault").hidden = true;
@@ -76,6 +78,13 @@
     const explanation = index.verdicts[word];
     if (!word) return explanation ? [element("strong", {}, "no verdict"), `: ${explanation}`] : [];
     return [element("strong", {}, word), explanation ? `: ${explanation}` : ""];
+  }
+
+  // The verdict of the second test, in runs that have one; nothing for a dead unit, which the first verdict explains.
+  function second({ second: [word, words], dead }) {
+    const explanation = index.seconds[word];
+    if (dead || !explanation) return [];
+    return [element("strong", {}, `second test: ${words || "no verdict"}`), `: ${explanation}`];
   }
 
   function charts(block, data, missing) {
@@ -100,9 +109,10 @@
     const sections = data.panels.map((panel) => polyscan.panel(panel, data.sprite, "", reason));
     if (!has(data, "visualizations")) {
       sections.push(polyscan.absentPanel("visualizations", reason("visualizations") || "There are no visualizations of this unit."));
-    } else if (sections.length > 1) {
+    } else {
       const note = "Exemplars and visualizations are clustered separately: cluster A need not match cluster V1.";
-      sections[1].querySelector("h2").after(element("p", { class: "quiet apart" }, note));
+      const place = data.panels.findIndex((panel) => panel.evidence === "visualizations");
+      sections[place].querySelector("h2").after(element("p", { class: "quiet apart" }, note));
     }
     return sections;
   }
