@@ -93,8 +93,10 @@ def validate(
 SHOWN_RATES = (
     ("single-concept called several", "separation", "fpr_05", "control"),
     ("planted pairs found", "separation", "power_05", "planted"),
+    ("pairs with the second at .5 found", "separation", "power_05", "planted50"),
     ("right number of clusters", "separation", "k_exact", "planted"),
     ("second test: single-concept called several", "second_separation", "fpr_05", "control"),
+    ("second test: planted pairs found", "second_separation", "power_05", "planted"),
     ("second test: pairs with the second at .5 found", "second_separation", "power_05", "planted50"),
 )
 """Columns of the table that `validate` prints: score, measure and type of unit."""

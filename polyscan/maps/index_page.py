@@ -10,9 +10,9 @@ from polyscan.maps import urls
 from polyscan.maps.atlas import Atlas, MapColumn, SecondRow
 from polyscan.maps.depth_trend import flat_words, is_chosen, trend_charts
 from polyscan.maps.network_map import is_at_once, map_data, unit_order
-from polyscan.maps.numbers import number_text
+from polyscan.maps.numbers import number_text, strength_text
 from polyscan.maps.templating import page
-from polyscan.maps.unit_data import second_words
+from polyscan.maps.unit_data import second_verdict, strength
 
 MOST_RANKED = 20
 RANKED_COLUMNS = 5
@@ -115,7 +115,8 @@ def unit_row(atlas: Atlas, unit: int) -> dict[str, Any]:
     verdict = atlas.verdict[unit] if len(atlas.verdict) else ""
     unit_name = atlas.names[unit] if len(atlas.names) else ""
     row = {"unit": f"{name}:{channel}", "address": address, "numbers": numbers}
-    return row | {"value": value, "verdict": verdict, "second": second_words(atlas, unit), "name": unit_name}
+    second = {"second": second_verdict(atlas, unit), "strength": strength_text(strength(atlas, unit))}
+    return row | {"value": value, "verdict": verdict, "name": unit_name} | second
 
 
 def trended_columns(atlas: Atlas) -> list[MapColumn]:

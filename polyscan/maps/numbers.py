@@ -73,13 +73,22 @@ def count_text(value: int) -> str:
     return f"{value:,}"
 
 
+def strength_text(strength: float) -> str:
+    """The strength of a unit's second part beside its main one, with two digits; "" if unknown.
+
+    >>> strength_text(0.618), strength_text(float("nan"))
+    ('.62', '')
+    """
+    if math.isnan(strength):
+        return ""
+    return (MINUS if strength < 0 else "") + share_text(abs(strength))
+
+
 def verdict_with_strength(verdict: str, strength: float) -> str:
     """A verdict of the second test, and how strong the second part is beside the main one.
 
-    >>> verdict_with_strength("probably several", 0.618), verdict_with_strength("off range", float("nan"))
-    ('probably several, strength .62', 'off range')
+    >>> verdict_with_strength("probably several", 0.618), verdict_with_strength("dead", float("nan"))
+    ('probably several, strength .62', 'dead')
     """
-    if not verdict or math.isnan(strength):
-        return verdict
-    sign = MINUS if strength < 0 else ""
-    return f"{verdict}, strength {sign}{share_text(abs(strength))}"
+    strong = strength_text(strength) if verdict else ""
+    return f"{verdict}, strength {strong}" if strong else verdict

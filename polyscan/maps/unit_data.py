@@ -9,7 +9,7 @@ and a unit is
 
     values   one number per column of the map, in their order, as float32; null if there is no number
     verdict  word or phrase, "" if there is none           dead      true or false
-    second   [verdict of the second test, the same with the strength of the second part]; "" if there is none
+    second   [verdict of the second test, "" if there is none, the same with the strength of the second part]
     facts    [[label, text], ...]                            missing   [sentence, ...]
     null     {"z", "value", "mean", "sd"} or null; the block's own `null` is {"score", "low", "width", "counts"}
     elbow    {"distances": [null, .31, ...], "count", "stop"} or null
@@ -111,7 +111,7 @@ def unit_entry(atlas: Atlas, standing: Standing, row: int, card: UnitCard) -> di
     return {
         "values": [json_number(column.kind, atlas.values[column.name][row]) for column in atlas.columns],
         "verdict": str(atlas.verdict[row]) if len(atlas.verdict) else "",
-        "second": [str(atlas.second_verdict[row]) if len(atlas.second_verdict) else "", second_words(atlas, row)],
+        "second": [second_verdict(atlas, row), verdict_with_strength(second_verdict(atlas, row), strength(atlas, row))],
         "dead": bool(atlas.is_dead[row]),
         "facts": [list(pair) for pair in card.facts],
         "missing": list(card.missing),
@@ -125,11 +125,14 @@ def unit_entry(atlas: Atlas, standing: Standing, row: int, card: UnitCard) -> di
     }
 
 
-def second_words(atlas: Atlas, row: int) -> str:
-    """The unit's verdict by the second test, with the strength of its second part; "" without one."""
-    verdict = atlas.second_verdict[row] if len(atlas.second_verdict) else ""
-    strength = float(atlas.values[STRENGTH][row]) if STRENGTH in atlas.values else math.nan
-    return verdict_with_strength(verdict, strength)
+def second_verdict(atlas: Atlas, row: int) -> str:
+    """The unit's verdict by the second test; "" if it has none."""
+    return str(atlas.second_verdict[row]) if len(atlas.second_verdict) else ""
+
+
+def strength(atlas: Atlas, row: int) -> float:
+    """How strong the unit's second part is beside its main one; NaN if unknown."""
+    return float(atlas.values[STRENGTH][row]) if STRENGTH in atlas.values else math.nan
 
 
 def elbow_entry(elbow: ElbowCurve | None) -> dict[str, Any] | None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from polyscan.maps.numbers import NONE, share_text
 from polyscan.maps.templating import page
@@ -18,6 +18,10 @@ MEASURES = {
     "n": "units",
 }
 FIRST = ("separation", "second_separation", "gap")
+TESTS = ("separation", "second_separation")
+"""The statistics of the first and of the second test."""
+COMPARED = ("control", "planted", "planted80", "planted50", "planted20", "sum", "three", "random")
+"""Types of units for which both tests stand side by side."""
 TRAINED = {
     "network": "Small networks, trained from scratch",
     "head": "Linear outputs, trained on the features of the network",
@@ -49,6 +53,7 @@ def validation_page(
     """
     order = [*(score for score in FIRST if score in rates), *(score for score in rates if score not in FIRST)]
     scores = [(score, list(_tables(rates[score]))) for score in order]
+    both = both_tests(rates)
     studies = [(_label(numbers), numbers, list(_trained_tables(numbers))) for numbers in (trained or {}).values()]
     return page(
         "validation.html.j2",
@@ -56,9 +61,56 @@ def validation_page(
         title=title,
         warning=warning,
         scores=scores,
+        both=both,
         kinds=sorted(kinds.items()),
         studies=studies,
     )
+
+
+class BothTests(NamedTuple):
+    """Shares with p <= .05 by the first and by the second test.
+
+    Args:
+        types: of units.
+        rows: (layer, for each type the shares by both tests), and last the means over layers.
+    """
+
+    types: list[str]
+    rows: list[tuple[str, list[tuple[float | None, float | None]]]]
+
+
+def both_tests(rates: Mapping[str, Mapping[str, RatesByLayer]]) -> BothTests | None:
+    """The two tests side by side, for the types of units that both have; None in a run without a second test."""
+    called = [_called(rates.get(score, {})) for score in TESTS]
+    if not all(called):
+        return None
+    types = [kind for kind in COMPARED if all(any(kind in row for row in of_test.values()) for of_test in called)]
+    layers = [layer for layer in called[0] if layer in called[1]]
+    rows: list[tuple[str, list[tuple[float | None, float | None]]]] = []
+    for layer in layers:
+        pairs = [(called[0][layer].get(kind), called[1][layer].get(kind)) for kind in types]
+        rows.append((layer, pairs))
+    if len(layers) > 1:
+        means = [
+            (_mean(row[place][0] for _, row in rows), _mean(row[place][1] for _, row in rows))
+            for place in range(len(types))
+        ]
+        rows.append(("mean of layers", means))
+    return BothTests(types, rows)
+
+
+def _called(measured: Mapping[str, RatesByLayer]) -> dict[str, dict[str, float]]:
+    """Shares with p <= .05 by layer and type, whether the type has one concept or several."""
+    called: dict[str, dict[str, float]] = {}
+    for measure in ("fpr_05", "power_05"):
+        for layer, row in measured.get(measure, {}).items():
+            called.setdefault(layer, {}).update(row)
+    return called
+
+
+def _mean(numbers: Iterable[float | None]) -> float | None:
+    known = [number for number in numbers if number is not None]
+    return sum(known) / len(known) if known else None
 
 
 def _label(numbers: Mapping[str, Any]) -> str:

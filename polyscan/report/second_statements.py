@@ -58,7 +58,7 @@ def _verdicts(frame: pd.DataFrame) -> Statement:
     not_judged = not_judged_words(counts)
     rest = f"; units that can't be judged: {not_judged}" if not_judged else ""
     text = (
-        f"Second test, of what a unit's main meaning leaves unexplained, at the same rates: of {sum(n.values()):,} "
+        f"Second test (what a unit's main meaning leaves unexplained), at the same rates: of {sum(n.values()):,} "
         f"judged units, {n[SEVERAL] + n[CERTIFIED]:,} are called several, {n[PROBABLY]:,} more are probably several, "
         f"{n[SUGGESTIVE]:,} more are suggestive, and {n[NO_SPLIT]:,} show no split{rest}. The second part is a median "
         f"{medians['judged']:.2f} as strong as the main one{of_likely}."

@@ -14,7 +14,7 @@ import pandas as pd
 
 from polyscan.maps.atlas import LEAST_POWER, Atlas, LayerRow, MapColumn, Rate, TrendPoint
 from polyscan.maps.figures import map_figure
-from polyscan.maps.numbers import number_text
+from polyscan.maps.numbers import number_text, verdict_with_strength
 from polyscan.results.front_page import FrontPage
 
 PICTURE_PPI = 150
@@ -93,13 +93,26 @@ def top_table(frame: pd.DataFrame, page: FrontPage | None, n: int = 10) -> str:
     if not columns:
         return ""
     top = frame.dropna(subset=[columns[0].name]).sort_values(columns[0].name, ascending=False, kind="stable").head(n)
-    heads = ["unit", *(column.label for column in columns), *(["verdict"] if "verdict" in top else [])]
+    heads = ["unit", *(column.label for column in columns)]
     lines = [
         [f"{row['layer']}:{row['channel']}", *(number_text(row[c.name], c.kind) for c in columns)]
-        + ([str(row["verdict"]).replace("_", " ")] if "verdict" in top else [])
         for row in top.to_dict("records")
     ]
+    if "verdict" in top:
+        heads.append("verdict")
+        for line, verdict in zip(lines, top["verdict"], strict=True):
+            line.append(str(verdict).replace("_", " "))
+    if "second_verdict" in top:
+        heads.append("second test")
+        for line, (_, row) in zip(lines, top.iterrows(), strict=True):
+            line.append(second_words(row))
     return table(heads, lines, f"The {len(top)} units with the largest {columns[0].label}")
+
+
+def second_words(row: pd.Series) -> str:
+    """The second test's verdict on a row of the map, with the strength of the second part; "" without one."""
+    verdict = str(row.get("second_verdict") or "").replace("_", " ")
+    return verdict_with_strength(verdict, float(row.get("second_strength", np.nan)))
 
 
 def table(heads: Sequence[str], lines: Sequence[Sequence[str]], caption: str) -> str:

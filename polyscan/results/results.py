@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from html import escape
 from importlib.metadata import version
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -25,6 +25,11 @@ from polyscan.units import Unit
 
 RANKED_BY = "separation"
 """The default column for ranking units: the statistic of the test "one thing or several", which the map shows first."""
+
+
+Test = Literal["first", "second"]
+PREFIXES: Mapping[str, str] = {"first": "", "second": "second_"}
+"""The prefix of the columns of each test."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +99,10 @@ class Results:
         dead = f"{int(frame['is_dead'].sum()):,} dead"
         if "verdict" not in frame:
             return f"{facts}, {dead}, no null"
-        return f"{facts}, {int(is_called(frame['verdict']).sum()):,} called several, {dead}"
+        called = f"{int(is_called(frame['verdict']).sum()):,} called several"
+        if "second_verdict" in frame:
+            called += f", {int(is_called(frame['second_verdict']).sum()):,} by the second test"
+        return f"{facts}, {called}, {dead}"
 
     @property
     def is_finished(self) -> bool:
@@ -143,25 +151,32 @@ class Results:
         ordered = frame.dropna(subset=[by]).sort_values(by, ascending=ascending, kind="stable")
         return ordered.head(n).reset_index(drop=True)
 
-    def at_least(self, where: pd.Series | Iterable[str] | None = None) -> AtLeast:
+    def at_least(self, where: pd.Series | Iterable[str] | None = None, *, test: Test = "first") -> AtLeast:
         """At least how many units of a set answer to several things, at 95 %.
 
-        It holds for all sets at once, so the set may be chosen after looking at the run, by p too. Units that cannot be
-        judged do not count.
+        It holds for all sets at once, so the set may be chosen after looking at the run, by p too; but for one test,
+        not for the larger of both bounds. Units that the test cannot judge do not count.
 
         Args:
             where: True for the rows of `map` that are in the set; or names of units, as in "conv2:3"; default: all.
+            test: `first`, of the exemplars, or `second`, of what a unit's main meaning leaves unexplained.
 
         Raises:
-            TableError: if the run has no exact p, `where` has other rows than the map, or names a unit that the run
-                does not have.
+            TableError: if the run has no exact p of this test, `where` has other rows than the map, or names a unit
+                that the run does not have.
+            ValueError: if there is no such test.
         """
-        frame = self.map
-        if "p_exact" not in frame:
-            raise TableError(f"{self.run.address} has no exact p: it has no null, or too few null sets")
+        if test not in PREFIXES:
+            raise ValueError(f"`test` must be one of {', '.join(PREFIXES)}, got {test!r}")
+        frame, prefix = self.map, PREFIXES[test]
+        if f"{prefix}p_exact" not in frame:
+            why = "it has no second test" if prefix and "p_exact" in frame else "it has no null"
+            raise TableError(f"{self.run.address} has no exact p of the {test} test: {why}, or too few null sets")
         in_set = _chosen(frame, where, self.run.address)
-        judged = is_judged(frame["verdict"])
-        return at_least(frame[judged], in_set[judged.to_numpy(bool)])
+        judged = is_judged(frame[f"{prefix}verdict"])
+        columns = {f"{prefix}{name}": name for name in ("p_exact", "n_exact")}
+        units = frame.loc[judged, ["layer", *columns]].rename(columns=columns)
+        return at_least(units, in_set[judged.to_numpy(bool)])
 
     def unit(self, layer: str, channel: int | None = None) -> UnitView:
         """All that the run holds about one unit.

@@ -10,7 +10,7 @@ import pandas as pd
 
 from polyscan.maps.numbers import number_text
 from polyscan.results.clusters import shown_clusters
-from polyscan.results.notebook import data_uri
+from polyscan.results.notebook import data_uri, second_words
 
 # Columns of the map that a card shows, if the run has them.
 NUMBERS: Mapping[str, tuple[str, str]] = {
@@ -19,6 +19,10 @@ NUMBERS: Mapping[str, tuple[str, str]] = {
     "separation": ("separation", "real"),
     "p": ("p", "real"),
     "q": ("q", "real"),
+    "second_separation": ("second test: separation", "real"),
+    "second_p": ("second test: p", "real"),
+    "second_q": ("second test: q", "real"),
+    "second_strength": ("second test: strength", "real"),
     "n_clusters": ("clusters", "count"),
     "semanticity": ("semanticity", "real"),
     "clarity": ("clarity", "real"),
@@ -54,9 +58,11 @@ def card(title: str, row: pd.Series, groups: list[pd.DataFrame], visualizations:
 
 
 def verdict_line(row: pd.Series) -> str:
-    """The unit's verdict and names."""
+    """The unit's verdict and names, and its verdict by the second test."""
     verdict, names = (str(row[name]) if row.get(name) else "" for name in ("verdict", "names"))
     texts = ["dead" if bool(row["is_dead"]) else verdict.replace("_", " "), names]
+    second = "" if bool(row["is_dead"]) else second_words(row)
+    texts.append(f"second test: {second}" if second else "")
     return f"<p>{escape(' · '.join(filter(None, texts)))}</p>"
 
 

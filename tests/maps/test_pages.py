@@ -420,7 +420,7 @@ def test_a_layer_without_scored_units_has_no_point_and_no_nan() -> None:
     made = dict(pages(tiny_atlas(trend=(point,), is_dead=np.ones(4, dtype=bool))))
     assert [column.get("trend") for column in json_of(made["index.html"], "map-data")["columns"]] == [None, None]  # type: ignore[union-attr, attr-defined]
     assert b"NaN" not in made["index.html"]
-    assert made["trend.csv"].decode().splitlines()[1] == "k,conv1,0,0" + "," * 18
+    assert made["trend.csv"].decode().splitlines()[1] == "k,conv1,0,0" + "," * 22
 
 
 # --- controls, rates and verdicts ---

@@ -26,7 +26,7 @@ from polyscan.report.unit_map import calibrated_rows, nearest_units, unit_map
 from polyscan.report.verdicts import VERDICTS, verdicts
 from polyscan.results import Results
 from polyscan.results.at_least import AtLeast
-from polyscan.results.tiers import NO_SPLIT, PROBABLY, SUGGESTIVE
+from polyscan.results.tiers import NO_SPLIT, PROBABLY, SUGGESTIVE, TIERS
 from polyscan.run import Run
 from polyscan.scores import SCORES
 from polyscan.stats.significance import benjamini_yekutieli, group_benjamini_hochberg, storey_by_group
@@ -353,6 +353,49 @@ def test_rates_on_the_page_are_those_of_the_virtual_units(wide_results: Results)
     assert set(layer_rates(rows)) == {"fine", "coarse", "head"}
 
 
+def test_a_layers_second_row_is_of_its_deflated_evidence(wide_results: Results) -> None:
+    frame, rows = wide_results.map, calibrated_rows(wide_results.run)
+    atlas = atlas_of(toy.stored_job(wide_results), wide_results.run, frame, rows)
+    scores = wide_results.table("scores")
+    scores = scores[(scores["score"] == "separation") & (scores["evidence"] == "deflated")]
+    artefacts = wide_results.table("artefacts")
+    artefacts = artefacts[(artefacts["artefact"] != "") & (artefacts["evidence"] == "deflated")]
+    n_judged = 0
+    for layer in atlas.layers:
+        assert layer.second is not None
+        for role, rate in (("control", layer.second.fpr), ("planted", layer.second.power)):
+            p = scores[scores["layer"] == f"{layer.name}@{role}"].set_index("channel")["p"].dropna()
+            is_called = (p <= 0.05) & ~p.index.isin(artefacts[artefacts["layer"] == f"{layer.name}@{role}"]["channel"])
+            assert (rate.share, rate.n) == (pytest.approx(is_called.mean()), len(p))
+        judged = frame[(frame["layer"] == layer.name) & frame["second_verdict"].isin(TIERS)]
+        assert (layer.second.p_05 is None) == judged.empty
+        if layer.second.p_05:
+            assert layer.second.p_05.n == len(judged)
+            assert layer.second.p_05.share == pytest.approx((judged["second_p"] <= 0.05).mean())
+            n_judged += len(judged)
+    assert n_judged > 0
+    assert atlas.second_verdict == frame["second_verdict"].str.replace("_", " ").tolist()
+    assert set(atlas.second_verdict) <= set(atlas.second_meanings)
+    assert {column.name for column in atlas.columns if column.name.startswith("second_")} == {
+        "second_separation", "second_p", "second_q", "second_strength"
+    }  # fmt: skip
+    (claim,) = [claim for claim in atlas.claims if claim.text.startswith("Second test")]
+    assert sum(claim.inputs["second_verdicts"].values()) == len(frame)
+
+
+def test_the_second_test_has_a_trend_beside_its_own_controls(wide_results: Results) -> None:
+    rows = calibrated_rows(wide_results.run)
+    atlas = atlas_of(toy.stored_job(wide_results), wide_results.run, wide_results.map, rows)
+    scores = wide_results.table("scores")
+    scores = scores[(scores["score"] == "separation") & (scores["evidence"] == "deflated")]
+    for column, of_score in (("second_separation", "value"), ("second_p", "p")):
+        for point in (point for point in atlas.trend if point.column == column):
+            values = scores.loc[scores["layer"] == f"{point.layer}@control", of_score].dropna()
+            assert point.control.n == len(values)
+            assert point.control.mean == pytest.approx(values.mean())
+            assert point.excess.mean == pytest.approx(point.mean - values.mean())
+
+
 # ---- the trend -----------------------------------------------------------------------------------------------------
 
 
@@ -377,7 +420,7 @@ def test_the_excess_is_real_less_controls(wide_results: Results) -> None:
     scores = scores[scores["null"].isin({"layer", ""}) & (scores["evidence"] == "exemplars")]
     compared = set()
     for point in atlas.trend:
-        if point.excess is None:
+        if point.excess is None or point.column.startswith("second_"):
             continue
         mine = scores[(scores["layer"] == f"{point.layer}@control")]
         name = {"p": "separation"}.get(point.column, point.column)

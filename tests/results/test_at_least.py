@@ -58,6 +58,26 @@ def test_a_run_bounds_its_judged_units(wide_results: Results) -> None:
     assert wide_results.at_least(names).of == len(chosen)
 
 
+def test_a_run_bounds_the_units_that_its_second_test_judges(wide_results: Results) -> None:
+    frame = wide_results.map
+    judged = frame[is_judged(frame["second_verdict"]) & frame["second_p_exact"].notna()]
+    columns = {"second_p_exact": "p_exact", "second_n_exact": "n_exact"}
+    expected = at_least(judged[["layer", *columns]].rename(columns=columns))
+    assert wide_results.at_least(test="second") == expected
+    assert expected.of == len(judged) > 0
+    names = [f"{layer}:{channel}" for layer, channel in zip(judged["layer"], judged["channel"], strict=True)][::2]
+    assert wide_results.at_least(names, test="second").of == len(names)
+
+
+def test_a_test_that_the_run_does_not_have_is_refused(wide_results: Results, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ValueError, match="`test` must be one of first, second, got 'third'"):
+        wide_results.at_least(test="third")  # pyright: ignore[reportArgumentType]
+    without = wide_results.map.drop(columns="second_p_exact")
+    monkeypatch.setattr(Results, "map", property(lambda _: without))
+    with pytest.raises(TableError, match="no exact p of the second test: it has no second test, or too few null sets"):
+        wide_results.at_least(test="second")
+
+
 def test_what_is_not_in_the_run_is_refused(wide_results: Results) -> None:
     with pytest.raises(TableError, match="has no unit fine:999"):
         wide_results.at_least(["fine:0", "fine:999"])

@@ -176,6 +176,14 @@ def test_on_the_toy_one_thing_is_rarely_called_several_and_pairs_are_found(
     assert "all layers" in page
     # Rates are those of the rows that the run holds.
     scores = run.read("scores")
+    deflated = scores[(scores["score"] == GATE) & (scores["evidence"] == "deflated")]
+    scores = scores[scores["evidence"] == "exemplars"]
+    second = found[f"second_{GATE}"]
+    for measure, role in (("fpr_05", "control"), ("power_05", "planted50")):
+        for layer, rate in second[measure].items():
+            p = deflated[deflated["layer"] == f"{layer}@{role}"]["p"].dropna()
+            assert rate[role] <= (p <= 0.05).mean(), "an artefact is not called"
+    assert "both-tests" in page
     for layer, rate in gate["fpr_05"].items():
         if layer != "images":
             mine = scores[(scores["layer"] == f"{layer}@control") & (scores["score"] == GATE)]

@@ -58,19 +58,20 @@
   polyscan.panel = function (panel, sprite, root, reason) {
     const section = element("section", { class: "unit-panel", "data-evidence": panel.evidence });
     const title = element("h2", {}, `${TITLES[panel.evidence] || panel.evidence} `);
-    title.append(element("span", { class: "quiet" }, countText(panel.size)));
+    const isMain = panel.evidence === "exemplars";
+    const isAlone = panel.clusters.length === 1 && !isMain; // such a cluster has no head that says how many are shown
+    const n = isAlone ? panel.clusters[0].tiles.length : 0;
+    title.append(element("span", { class: "quiet" }, countText(panel.size) + (n && n < panel.size ? `, ${countText(n)} shown` : "")));
     section.append(title);
     if (panel.facts.length) {
       const facts = element("dl", { class: "facts" });
       facts.append(...polyscan.factPairs(panel.facts));
       section.append(facts);
     }
-    const isMain = panel.evidence === "exemplars";
     const nameless = isMain ? reason("names") : null;
     if (nameless) section.append(absent(nameless));
     const pictureless = sprite ? null : reason("pictures") || "No pictures of this unit are in these maps.";
     if (pictureless) section.append(absent(pictureless));
-    const isAlone = panel.clusters.length === 1 && !isMain;
     const rows = element("div", { class: isMain ? "rows-of-clusters" : "clusters-abreast" });
     panel.clusters.forEach(function (cluster, place) {
       rows.append(clusterRow(panel, cluster, place, { sprite, root, isAlone, hasNames: isMain && !nameless }));
