@@ -1,9 +1,10 @@
 """What more null read-outs cost: `python -m benchmarks.null_cost [--before TREE] [--runs N]`.
 
 Some of MobileNetV2's blocks on images of Tiny-ImageNet are scanned without visualizations and crops, stage by stage, on
-one thread. The scans alternate, each in a process of its own: 800 read-outs a layer with every score on each, and more
-read-outs with every score on the first 800. With `--before`, another checkout of polyscan does the first of them. The
-table holds CPU seconds by stage, medians of the runs, their sums, and the ratios of these to the first scan's.
+one thread, without the second test. The scans alternate, each in a process of its own: 800 read-outs a layer with every
+score on each, and more read-outs with every score on the first 800. With `--before`, another checkout of polyscan does
+the first of them. The table holds CPU seconds by stage, medians of the runs, their sums, and the ratios of these to the
+first scan's.
 
 The times of `collect` and `embed` are proportional to the number of images, and that of `calibrate` does not depend on
 it; so the sum is also given for 10,000 images.
@@ -35,6 +36,7 @@ Seconds = Mapping[str, float]
 SCAN = """
 import json, sys, tempfile, time
 from benchmarks.stages import do, job_of
+from polyscan.job import Job
 from polyscan.run import Run
 layers, images, side, readouts, stages = json.loads(sys.argv[1])
 job = job_of(
@@ -43,6 +45,9 @@ job = job_of(
     network={"input_px": side, "resize_px": side},
     images={"limit": images},
     survey={"readouts": readouts},
+    collect={"k": 100},
+    # The question is what the first test's null costs; older checkouts have no second test.
+    **({"second": {"enabled": False}} if "second" in Job.model_fields else {}),
     embed={"crops": False, "pool": False},
     calibrate={"nulls": ["layer"]},
 )

@@ -8,6 +8,7 @@ from typing import Any
 from benchmarks.inputs import find_weights, held
 from polyscan import job as jobs
 from polyscan import pipeline
+from polyscan.inputs import settled_job
 from polyscan.job import Job
 from polyscan.run import Run
 from polyscan.shards import Runner
@@ -41,6 +42,7 @@ def do(job: Job, run: Run, stage: str, runner: Runner = pipeline.in_process, *, 
     Args:
         anew: whether its results are thrown away first.
     """
+    job = settled_job(job)
     fingerprints = pipeline.settle(job, run, redo=stage if anew else None)
     finish(job, run, stage, fingerprints, runner)
 

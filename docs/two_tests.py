@@ -28,14 +28,14 @@ from polyscan.stages.score import nulls_of
 from polyscan.stages.score.against import NullTable
 
 OUT = Path(__file__).parent / "figures" / "two-tests.svg"
-FIRST, SECOND = ("fc2", 18), ("fc2", 48)
+FIRST, SECOND = ("fc2", 18), ("fc2", 73)
 """The units: one of two things at like strength, and one whose second thing is weaker."""
 TEXT = {
     "Date": None,
     "Title": "The two tests of polyscan on two units of its demo",
     "Description": "Four panels. 1: exemplars of a unit fall into sixes and twos. 2: the unit's separation lies above "
     "that of nearly all null sets of similar clarity. 3: activation of another unit against its main readout; its "
-    "strongest images are sixes, the least explained ones nines and threes. 4: the separation of these two halves lies "
+    "strongest images are sixes, the least explained ones zeros. 4: the separation of these two halves lies "
     "above that of nearly all null sets.",
 }
 """Stored in the picture for those who cannot see it."""

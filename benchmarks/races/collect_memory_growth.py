@@ -41,6 +41,7 @@ def peak_of_collect(count: int) -> float:
         network={"input_px": SIDE_PX, "resize_px": SIDE_PX},
         images={"limit": count},
         survey=NO_VIRTUAL_UNITS,
+        collect={"k": 100},  # the same for any number of images
     )
     with tempfile.TemporaryDirectory() as folder:
         order = {"job": job.model_dump(mode="json"), "run": folder}

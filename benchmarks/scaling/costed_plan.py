@@ -13,7 +13,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -24,8 +24,16 @@ from benchmarks.race import Skipped
 
 N_IMAGES, K = 1_281_167, 100
 IMAGES_PER_SHARD, BATCH = 8192, 256
-READ_OUTS, CONTROLS, PLANTED, SURVEYED = 800, 40, 40, 4096
+READ_OUTS, CONTROLS, PLANTED, RANDOM, SURVEYED = 1600, 40, 40, 40, 4096
+VIRTUAL = READ_OUTS + CONTROLS + PLANTED + RANDOM
+FULL_SETS = 800
+MAIN_EXEMPLARS, REACH, HALF = 48, 5, K // 2
+"""Of the second test: exemplars of a main readout, images searched as a multiple of k, and half a unit's evidence."""
+ITEMS = K + HALF
+"""Images of a unit's evidence: its exemplars, and the least explained ones."""
 STEPS, IMAGES_A_UNIT, UNITS_PER_SHARD = 128, 8, 16
+ROLES = 5
+"""Layers to merge for each one: its channels, and virtual layers of four roles."""
 CROPS_PER_SHARD, NULL_SETS_PER_SHARD, POOL_SETS, SCORED_PER_SHARD, PICTURED_PER_SHARD = 4096, 100, 1600, 256, 128
 EMBEDDING_WIDTH = 512
 OPENING_S = 20
@@ -53,11 +61,14 @@ RATES = {
     "embed": Rate(11_705, "crops a second at 224 px through MobileNetV2, batch 512", GPU),
     "decode": Rate(434, "images a second decoded and brought to 224 px (short side 256 before)", CPU),
     "cut": Rate(1676, "crops a second cut out, fitted to 224 px, and their thumbnails packed", CPU),
-    "algebra": Rate(154, "seconds of covariances, whitening and readouts for all 53 layers", CPU),
-    "null set": Rate(0.0161, "seconds to score a null set of 100 vectors of 512 numbers", CPU),
-    "unit": Rate(0.0177, "seconds to score a unit's 100 exemplars", CPU),
-    "pictures": Rate(0.0037, "seconds to score a unit's 8 visualizations", CPU),
-    "rank": Rate(2.3e6, "rows a second made distinct by sorting (the crops of all exemplars)", CPU),
+    "algebra": Rate(77, "seconds of covariances, whitening and readouts for all 53 layers", CPU),
+    "null set": Rate(0.0069, "seconds to score a null set of 100 vectors of 512 numbers", CPU),
+    "test set": Rate(0.0024, "seconds to score one by clarity, gap and cut alone, as deflated evidence is", CPU),
+    "unit": Rate(0.0082, "seconds to score a unit's 100 exemplars", CPU),
+    "pictures": Rate(0.0013, "seconds to score a unit's 8 visualizations", CPU),
+    "curve": Rate(0.00055, "seconds to fit the curve of a unit given its main readout, on 4,096 images", CPU),
+    "explain": Rate(2.0e7, "activations a second, less what the main readout explains, ranked", CPU),
+    "rank": Rate(2.9e6, "rows a second made distinct by sorting (the crops of all exemplars)", CPU),
     "merge": Rate(
         1 / 1.5e-6, "candidates a second merged", "one core, `combine` in `python -m benchmarks.scaling.plan_vs_scan`"
     ),
@@ -137,6 +148,7 @@ class Counts:
     units: int
     scanned: int
     read_out_adds: float
+    main_adds: float
     adds: float
     crops: float
     opened: float
@@ -154,19 +166,18 @@ def counts() -> Counts:
     from polyscan.studies.plan.evidence import SALIENT, distinct
 
     layers = resnet50()
-    virtual = READ_OUTS + CONTROLS + PLANTED
-    directions = READ_OUTS + CONTROLS + 2 * PLANTED
+    directions = VIRTUAL + PLANTED  # a planted pair is two of them
     everywhere = np.ones(1)
     crops = opened = whole = features = numbers = most = 0.0
     for layer in layers:
         of_part, of_whole = layer.parts
-        scanned = layer.channels + virtual
-        draws = K * (scanned if layer.space == "image" else layer.channels)
+        scanned = layer.channels + VIRTUAL
+        draws = ITEMS * (scanned if layer.space == "image" else layer.channels)
         crops += distinct(draws, of_part, N_IMAGES)
         opened += distinct(draws * (1 - of_whole), everywhere, N_IMAGES)
         whole += draws * of_whole
         if layer.space != "image":
-            places = SALIENT * distinct(K * scanned, np.full(layer.places, 1 / layer.places), N_IMAGES)
+            places = SALIENT * distinct(ITEMS * scanned, np.full(layer.places, 1 / layer.places), N_IMAGES)
             features, numbers = features + places, numbers + places * layer.width
             most = max(most, places * layer.width)
     image_layers = sum(layer.space == "image" for layer in layers)
@@ -175,8 +186,9 @@ def counts() -> Counts:
     return Counts(
         layers=len(layers),
         units=sum(layer.channels for layer in layers),
-        scanned=sum(layer.channels + virtual for layer in layers),
+        scanned=sum(layer.channels + VIRTUAL for layer in layers),
         read_out_adds=sum(directions * layer.channels * layer.places for layer in layers),
+        main_adds=sum((layer.channels + VIRTUAL) * layer.channels * layer.places for layer in layers),
         adds=layers[-1].trunk,
         crops=crops + of_whole_images,
         opened=opened + of_whole_images,
@@ -231,43 +243,77 @@ def stages() -> list[Stage]:
     sample_pass = SURVEYED * (decode + 1 / rate("forward"))
     reading = 1 / rate("collect") - 1 / rate("forward")  # of 26,560 units' peaks
     collecting = 1 / rate("forward") * (1 + n.read_out_adds / n.adds) + reading * n.scanned / n.units
+    # Units and their main readouts, one for each.
+    pairing = 1 / rate("forward") * (1 + (n.read_out_adds + n.main_adds) / n.adds) + 2 * reading * n.scanned / n.units
     shards = math.ceil(N_IMAGES / IMAGES_PER_SHARD)
-    merged = n.scanned * K * shards
+    merged, merged_second = n.scanned * K * shards, n.scanned * second_per_shard() * shards
     layers = resnet50()
+    deflations = _deflate_shards(layers)
+    deflating = deflations * (deflation_sample() * (decode + 1 / rate("forward")) + SURVEYED * (decode + pairing))
+    deflating += rate("algebra") + n.scanned * rate("curve")
     ascent = n.ascent_adds / (n.adds * rate("forward"))
     crop = 1 / rate("cut") + 1 / rate("embed")
     gathering = N_IMAGES * (decode + 1 / rate("forward"))
     embedding = n.opened * decode + n.crops * crop + n.units * IMAGES_A_UNIT * crop
     null_sets = n.layers * READ_OUTS + POOL_SETS * (n.image_layers > 0)
-    scored = 2 * n.units + n.layers * (CONTROLS + PLANTED)
+    full_sets = FULL_SETS * (n.layers + (n.image_layers > 0))
+    test_sets = null_sets - full_sets + n.layers * READ_OUTS
+    judged = n.units + n.layers * (CONTROLS + PLANTED + RANDOM)
+    scored = n.units + judged
     null_shards = math.ceil(null_sets / NULL_SETS_PER_SHARD)
-    score_shards = sum(math.ceil(layer.channels / SCORED_PER_SHARD) + 2 for layer in layers)
+    score_shards = sum(math.ceil(layer.channels / SCORED_PER_SHARD) + 3 for layer in layers)
     surveys = _survey_shards(layers)
     return [
         Stage("survey", surveys * 2 * sample_pass + rate("algebra"), surveys, True, OPENING_S, False,
               f"{surveys} shards, two passes over {SURVEYED:,} images each, and algebra on a core"),
         Stage("collect", N_IMAGES * (decode + collecting), shards, True, OPENING_S, True,
               f"{decode * 1e3:.1f} ms an image to decode, {collecting * 1e3:.2f} ms on the GPU"),
-        Stage("combine", merged / rate("merge") + n.layers * 4 * shards * FILE_S, n.layers * 4, False, OPENING_S, False,
-              f"{merged:,.0f} candidates: units x k x shards of `collect`"),
+        Stage("combine", merged / rate("merge") + n.layers * ROLES * shards * FILE_S, n.layers * ROLES, False,
+              OPENING_S, False, f"{merged:,.0f} candidates: units x k x shards of `collect`"),
+        Stage("deflate", deflating, deflations, True, OPENING_S, True,
+              f"{deflations} shards, {deflation_sample():,} images each for main readouts, {SURVEYED:,} for curves"),
+        Stage("recollect", N_IMAGES * (decode + pairing + n.scanned / rate("explain")), shards, True, OPENING_S, True,
+              f"{decode * 1e3:.1f} ms an image to decode, {pairing * 1e3:.2f} ms on the GPU, "
+              f"{n.scanned / rate('explain') * 1e3:.1f} ms to subtract and rank"),
+        Stage("recombine", merged_second / rate("merge") + n.layers * ROLES * shards * FILE_S, n.layers * ROLES, False,
+              OPENING_S, True, f"{merged_second:,.0f} candidates"),
         Stage("visualize", ascent, sum(math.ceil(layer.channels / UNITS_PER_SHARD) for layer in layers), True,
               OPENING_S, True, f"{n.units:,} units, {IMAGES_A_UNIT} images each, {STEPS} steps"),
         Stage("embed", embedding + gathering, math.ceil(n.crops / CROPS_PER_SHARD) + shards, True,
-              OPENING_S + n.scanned * K / rate("rank"), False,
+              OPENING_S + n.units * ITEMS / rate("rank"), False,
               f"{n.crops / 1e6:.1f} M crops of {n.opened / 1e6:.1f} M images opened, "
               f"{n.units * IMAGES_A_UNIT / 1e3:.0f} k visualizations, "
               f"one pass for {n.features / 1e6:.1f} M features"),
-        Stage("calibrate", null_sets * rate("null set") + null_shards * READING_S, null_shards, False, OPENING_S, False,
-              f"{null_sets:,} null sets"),
-        Stage("score", scored * rate("unit") + n.units * rate("pictures") + score_shards * READING_S, score_shards,
-              False, OPENING_S, False,
-              f"{scored:,} sets of exemplars (crops among them), {n.units:,} of visualizations"),
+        Stage("calibrate", full_sets * rate("null set") + test_sets * rate("test set") + null_shards * READING_S,
+              null_shards, False, OPENING_S, False,
+              f"{full_sets:,} null sets with every score, {test_sets:,} with the test's (deflated ones among them)"),
+        Stage("score", scored * rate("unit") + judged * rate("test set") + n.units * rate("pictures")
+              + score_shards * READING_S, score_shards, False, OPENING_S, False,
+              f"{scored:,} sets of exemplars (crops among them), {judged:,} deflated ones, "
+              f"{n.units:,} of visualizations"),
         Stage("name", n.units / rate("name"), sum(math.ceil(layer.channels / SCORED_PER_SHARD) for layer in layers),
               False, OPENING_S, False, f"{n.units:,} units"),
         Stage("picture", n.units / rate("picture"),
               sum(math.ceil(layer.channels / PICTURED_PER_SHARD) for layer in layers), False, OPENING_S, False,
               f"{n.units:,} units"),
     ]  # fmt: skip
+
+
+def deflation_sample() -> int:
+    """Images on which main readouts are estimated: so many that about 48 of a unit's exemplars are among them."""
+    return min(N_IMAGES, max(SURVEYED, math.ceil(MAIN_EXEMPLARS * N_IMAGES / K)))
+
+
+def second_per_shard() -> int:
+    """Candidates of a unit that one shard of `recollect` gives, about."""
+    return min(HALF, math.ceil(REACH * K / N_IMAGES * IMAGES_PER_SHARD))
+
+
+def _deflate_shards(layers: Sequence[LayerFacts]) -> int:
+    from polyscan.shards import split_by_weight
+    from polyscan.stages.deflate import UNITS_PER_SHARD as DEFLATED_PER_SHARD
+
+    return len(split_by_weight("deflate", [layer.channels + VIRTUAL for layer in layers], DEFLATED_PER_SHARD))
 
 
 def _survey_shards(layers: Sequence[LayerFacts]) -> int:
@@ -285,7 +331,8 @@ def assumptions(cores: int, price: float) -> list[str]:
     n = counts()
     return [
         f"{N_IMAGES:,} images, k = {K}; {n.units:,} channels of {n.layers} convolutions and "
-        f"{n.scanned - n.units:,} virtual ones: {READ_OUTS} readouts, {CONTROLS} controls, {PLANTED} planted a layer.",
+        f"{n.scanned - n.units:,} virtual ones: {READ_OUTS:,} readouts, {CONTROLS} controls, {PLANTED} planted, "
+        f"{RANDOM} random directions a layer.",
         f"{cores} cores beside each GPU; {price:g} an hour for a GPU with them, paid from the first stage to the last.",
         "A worker of a GPU stage holds one GPU and one core; it decodes, then computes, one after the other.",
         f"`collect.images_per_shard = {IMAGES_PER_SHARD:,}`: `combine` reads units x k x shards rows, so the default "
@@ -293,6 +340,9 @@ def assumptions(cores: int, price: float) -> list[str]:
         f"Collect's GPU time: the bare pass x (1 + {n.read_out_adds / 1e9:.1f} / {n.adds / 1e9:.1f}), the readouts' "
         "multiply-adds over the network's; what reading peaks takes, by the number of units. An estimate: virtual "
         "units were not measured on a GPU.",
+        f"The second test was not measured on a GPU. Each shard of `deflate` reads {deflation_sample():,} images, "
+        f"{MAIN_EXEMPLARS} / k of all; `recollect` reads units and as many main readouts, {n.main_adds / 1e9:.1f} G "
+        "multiply-adds more, and subtracts on the core what these explain. Estimates.",
         f"Ascent: a step takes {passes_a_step():.1f} bare passes up to the layer at its canvas' size, as it did on "
         "MobileNetV2 (its bare pass is the embedder's), at the speed of ResNet-50's own bare pass by multiply-adds; "
         f"{IMAGES_A_UNIT} images a unit, {STEPS} steps, float32. An estimate: ascent of ResNet-50 was not measured.",
@@ -317,16 +367,23 @@ def _pool_words(image_layers: int) -> str:
 
 def rooms() -> list[tuple[str, str, float]]:
     """What is held and filed: name, how it comes about, bytes."""
+    from polyscan.nulls.deflation import BINS
+    from polyscan.stages.deflate import UNITS_PER_SHARD as DEFLATED_PER_SHARD
     from polyscan.studies.plan.costs.collect import CANDIDATE_BYTES, CANDIDATE_HELD, TALLIED_HELD
     from polyscan.studies.plan.costs.combine import EXEMPLAR_BYTES, RANKED_HELD
     from polyscan.studies.plan.costs.embed import EXEMPLAR_HELD
+    from polyscan.studies.plan.costs.recollect import CANDIDATE_BYTES as SECOND_BYTES
 
     n = counts()
     shards = math.ceil(N_IMAGES / IMAGES_PER_SHARD)
     rows, widest = n.scanned * K, max(layer.channels for layer in resnet50())
+    second = n.scanned * second_per_shard() * shards
+    main_numbers = sum((layer.channels + VIRTUAL) * (layer.channels + 2 * BINS) for layer in resnet50())
     return [
         ("disk: `candidates`", f"{rows * shards:,.0f} rows", rows * shards * CANDIDATE_BYTES),
         ("disk: `exemplars`", f"{rows:,} rows", rows * EXEMPLAR_BYTES),
+        ("disk: `main_readouts`", f"{n.scanned:,} vectors and curves", 4 * main_numbers),
+        ("disk: `second_candidates`", f"{second:,.0f} rows, about", second * SECOND_BYTES),
         ("disk: `embeddings`", f"{n.crops:,.0f} vectors", 4 * EMBEDDING_WIDTH * n.crops),
         ("disk: `features`", f"{n.features:,.0f} vectors", 4 * n.feature_numbers),
         ("a worker of `collect`", f"{rows:,} candidates of a shard", rows * CANDIDATE_HELD),
@@ -336,7 +393,13 @@ def rooms() -> list[tuple[str, str, float]]:
             f"{widest * K * shards:,.0f} candidates of a layer",
             widest * K * shards * RANKED_HELD,
         ),
-        ("a worker of `embed`", "all exemplars, made distinct", rows * EXEMPLAR_HELD),
+        ("a worker of `deflate`", "peaks of a shard's units on the sample", 8 * DEFLATED_PER_SHARD * SURVEYED),
+        ("a worker of `recollect`", "a byte per unit and image of a shard", n.scanned * IMAGES_PER_SHARD),
+        (
+            "a worker of `embed`",
+            "the images of a layer's units, made distinct",
+            (widest + VIRTUAL) * ITEMS * EXEMPLAR_HELD,
+        ),
         ("a worker of `calibrate`, `score`, `name`", "a layer's features, as read and in order", 8 * n.of_a_layer),
         *([("a worker of `calibrate`", "the pool of all images", POOL_HELD)] if n.image_layers else []),
     ]
@@ -386,11 +449,14 @@ def measured() -> Iterator[tuple[str, float]]:
     from polyscan.images import ImageOptions, open_images
     from polyscan.inputs.batches import batches
     from polyscan.job import build
+    from polyscan.nulls.deflation import Curves
+    from polyscan.scores.sample import prepare, prepare_halves
+    from polyscan.stages.calibrate import TEST_SCORES
     from polyscan.stages.embed.crops import jpeg
     from polyscan.studies.plan import measuring
     from polyscan.studies.plan.costs.survey import algebra
     from polyscan.studies.plan.measuring import once
-    from polyscan.studies.plan.outlook import SetCost
+    from polyscan.studies.plan.outlook import SetCost, scored_sets
     from polyscan.vision.networks import NetworkRequest, load_network
 
     measuring.clock = time.process_time
@@ -409,9 +475,9 @@ def measured() -> Iterator[tuple[str, float]]:
                 jpeg(view[:side, :side], 64)
 
     yield "cut", 3 * len(views) / once(cut)
-    job = build(
-        {"network": {"name": "torchvision:resnet50", "weights": "random"}, "images": {"source": "unused"}}, "benchmarks"
-    )
+    network_group = {"name": "torchvision:resnet50", "weights": "random"}
+    content = {"network": network_group, "images": {"source": "unused"}, "collect": {"k": K}}
+    job = build(content, "benchmarks")
     outlook: Any = SimpleNamespace(job=job, n_sample=SURVEYED)
     widths = sorted({layer.channels for layer in resnet50()})
     algebra(outlook, widths[0])
@@ -419,9 +485,21 @@ def measured() -> Iterator[tuple[str, float]]:
     yield "algebra", sum(seconds[layer.channels] for layer in resnet50())
     scores = job.score_functions()
     with_tail = {name: score for name, score in scores.items() if score.tail != "none"}
-    yield "null set", SetCost.measured(job, K, [EMBEDDING_WIDTH], with_tail).of(EMBEDDING_WIDTH)
-    yield "unit", SetCost.measured(job, K, [EMBEDDING_WIDTH], scores).of(EMBEDDING_WIDTH)
-    yield "pictures", SetCost.measured(job, IMAGES_A_UNIT, [EMBEDDING_WIDTH], scores).of(EMBEDDING_WIDTH)
+    of_test = {name: score for name, score in with_tail.items() if name in TEST_SCORES}
+    for name, size, of, prepared in (
+        ("null set", K, with_tail, prepare),
+        ("test set", K, of_test, prepare_halves),
+        ("unit", K, scores, prepare),
+        ("pictures", IMAGES_A_UNIT, scores, prepare),
+    ):
+        cost = SetCost.measured(job, size, [EMBEDDING_WIDTH], partial(scored_sets, of, prepared))
+        yield name, cost.of(EMBEDDING_WIDTH)
+    few = 1024
+    mains, values = generator.standard_normal((2, SURVEYED, few), dtype=np.float32)
+    yield "curve", once(lambda: Curves.fit(mains, values)) / few
+    curves = Curves.fit(mains, values)
+    batch = mains[:BATCH], values[:BATCH]
+    yield "explain", BATCH * few / once(lambda: np.argsort(batch[1] - curves.expected(batch[0]), axis=0))
     n = 1_000_000
     rows = pd.DataFrame({name: generator.integers(0, most, n) for name, most in
                          (("depth", 53), ("image", N_IMAGES), ("top", 56), ("left", 56), ("crop", 2**62))})  # fmt: skip

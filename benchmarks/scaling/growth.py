@@ -42,7 +42,7 @@ from polyscan.run import Run
 
 RESULTS, FIGURES = BUILD / "growth.json", REPOSITORY / "docs" / "figures"
 SIDE = Peer("polyscan", "benchmarks.peers.measured_side")
-STAGES = ("survey", "collect", "combine", "embed", "calibrate", "score", "name")
+STAGES = tuple(stage.name for stage in pipeline.STAGES if stage.name not in ("visualize", "picture"))
 SIDE_PX = 128
 IMAGES = (250, 500, 1000, 2000, 4000)
 MANY = 1000
@@ -217,7 +217,7 @@ def _load(axis: Mapping[str, Any]) -> str:
 
 # Readable on a light and on a dark page.
 GREY = "#8a929a"
-COLOURS = ("#3089aa", "#d0672f", "#4d9a52", "#b0569b", "#9a7d0a", "#6c74c9", "#c0504d")
+COLOURS = ("#3089aa", "#d0672f", "#4d9a52", "#7f6a55", "#2f9e8f", "#8f8f3c", "#b0569b", "#9a7d0a", "#6c74c9", "#c0504d")
 WIDTH, HEIGHT = 330, 230
 DECADES = (0.1, 0.3, 1, 3, 10, 30, 100, 300, 1000)
 

@@ -143,7 +143,7 @@ def bin_edges(n: int) -> list[int]:
 def floors(
     units: Float[np.ndarray, "images u"],
     *,
-    share: float,
+    share: Float64[np.ndarray, " u"],
     mean: Float64[np.ndarray, " u"],
     top: Float64[np.ndarray, " u"],
     least_strength: float = 0.0,
@@ -154,12 +154,15 @@ def floors(
 
     Args:
         units: peaks of each unit on a sample of images.
-        share: share of all images that is searched.
+        share: share of all images that is searched for each unit. A readout that reads a seeded 1/m of the images needs
+            m times the share of others: then its search goes as deep beyond its exemplars as theirs does.
         mean: mean peak of each unit over all images.
         top: mean peak of each unit's exemplars.
         least_strength: strength of the weakest image that is searched, as a share of the exemplars' strength.
     """
-    by_rank = np.quantile(units, 1 - share, axis=0)
+    by_rank = np.empty(len(share))
+    for value in np.unique(share):
+        by_rank[share == value] = np.quantile(units[:, share == value], 1 - value, axis=0)
     return np.maximum(by_rank, mean + least_strength * (top - mean)).astype(np.float32)
 
 

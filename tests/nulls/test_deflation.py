@@ -90,8 +90,21 @@ def test_too_few_images_for_a_curve_are_refused() -> None:
 
 def test_the_floor_is_the_higher_of_rank_and_strength() -> None:
     values = np.tile(np.arange(100, dtype=np.float32)[:, None], (1, 2))
-    found = floors(values, share=0.05, mean=np.array([0.0, 0.0]), top=np.array([100.0, 400.0]), least_strength=0.5)
+    found = floors(
+        values,
+        share=np.array([0.05, 0.05]),
+        mean=np.array([0.0, 0.0]),
+        top=np.array([100.0, 400.0]),
+        least_strength=0.5,
+    )
     assert found.tolist() == pytest.approx([np.quantile(np.arange(100), 0.95), 200.0])
+
+
+def test_each_unit_is_searched_as_deep_as_its_share_says() -> None:
+    values = np.tile(np.arange(100, dtype=np.float32)[:, None], (1, 3))
+    zeros = np.zeros(3)
+    found = floors(values, share=np.array([0.05, 0.2, 0.05]), mean=zeros, top=zeros)
+    assert found.tolist() == pytest.approx([np.quantile(np.arange(100), q) for q in (0.95, 0.8, 0.95)])
 
 
 def test_what_a_second_concept_adds_is_left_and_the_main_one_is_not() -> None:

@@ -26,7 +26,7 @@ from polyscan.report.unit_map import calibrated_rows, nearest_units, unit_map
 from polyscan.report.verdicts import VERDICTS, verdicts
 from polyscan.results import Results
 from polyscan.results.at_least import AtLeast
-from polyscan.results.tiers import NO_SPLIT, PROBABLY, TIERS
+from polyscan.results.tiers import NO_SPLIT, PROBABLY, SUGGESTIVE, TIERS
 from polyscan.run import Run
 from polyscan.scores import SCORES
 from polyscan.stats.significance import benjamini_yekutieli, group_benjamini_hochberg, storey_by_group
@@ -163,6 +163,7 @@ SEVERAL = {"p": 0.001, "q": 0.02}
         ({"q": 0.0501, "p": 0.001}, "suggestive"),
         ({"q_group": 0.1, "p": 0.001}, "probably several"),
         ({"q_group": 0.101, "p": 0.001}, "suggestive"),
+        ({"q_group": 0.01, "p": 0.0501}, "no split shown"),  # an adaptive q may be small where no p is
         ({"q_storey": 0.001, "p": 0.001}, "suggestive"),  # another q decides
         ({**SEVERAL, "q_group": 0.01}, "several"),
         ({"q_group": 0.01, "off_range": True}, "off_range"),
@@ -201,8 +202,8 @@ def test_the_rate_of_false_discoveries_is_the_jobs() -> None:
     frame = pd.DataFrame([{**PLAIN, "q": q} for q in (0.05, 0.1, 0.2)])
     assert verdicts(frame, fdr=0.1).tolist() == ["several", "several", "no split shown"]
     assert verdicts(frame, fdr=0.05).tolist() == ["several", "no split shown", "no split shown"]
-    probable = frame.assign(q=0.5, q_group=[0.2, 0.3, 0.4], q_storey=[0.3, 0.2, 0.4])
-    for by, expected in (("group", [PROBABLY, NO_SPLIT, NO_SPLIT]), ("storey", [NO_SPLIT, PROBABLY, NO_SPLIT])):
+    probable = frame.assign(p=0.05, q=0.5, q_group=[0.2, 0.3, 0.4], q_storey=[0.3, 0.2, 0.4])
+    for by, expected in (("group", [PROBABLY, SUGGESTIVE, SUGGESTIVE]), ("storey", [SUGGESTIVE, PROBABLY, SUGGESTIVE])):
         assert verdicts(probable, fdr=0.05, probable_fdr=0.2, probable_by=by).tolist() == expected
 
 

@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from polyscan.inputs import CollectedImages, batches, check_worker, open_images, open_reader
+from polyscan.inputs import CollectedImages, batches, check_worker, open_images, open_reader, reaches
 from polyscan.inputs.mains import MainReadouts, UnitReader
 from polyscan.job import Job
-from polyscan.nulls.deflation import Curves, floors, main_readouts, searched_share
+from polyscan.nulls.deflation import MOST_SEARCHED, Curves, floors, main_readouts, searched_share
 from polyscan.run import Run
 from polyscan.shards import Shard, seed, split_by_weight
 from polyscan.stages.deflate.tops import LayerVectors, Tops
@@ -115,7 +115,7 @@ class Worker:
             curves = Curves.fit(main_values, unit_values)
             main = next(main for main in mains if main.layer == name)
             rows = _unit_keys(group)
-            floor = self._floors(rows, unit_values)
+            floor = self._floors(group, rows, unit_values)
             has_main = main.weights.any(axis=1)
             yield rows.assign(
                 of=main.of,
@@ -143,7 +143,7 @@ class Worker:
             start = stop
         return {layer: (units[:start], of_mains[:start]) for layer, (units, of_mains) in values.items()}
 
-    def _floors(self, keys: pd.DataFrame, values: np.ndarray) -> np.ndarray:
+    def _floors(self, group: Sequence[Layer], keys: pd.DataFrame, values: np.ndarray) -> np.ndarray:
         """The activation above which each unit is searched."""
         layers = list(keys["layer"].unique())
         units = self.run.read("units", ["layer", "channel", "mean"], where={"layer": layers})
@@ -151,7 +151,13 @@ class Worker:
         top = exemplars.groupby(["layer", "channel"])["activation"].mean().rename("top").reset_index()
         rows = keys.merge(units, on=["layer", "channel"], how="left").merge(top, on=["layer", "channel"], how="left")
         means, tops = rows["mean"].to_numpy(np.float64), rows["top"].to_numpy(np.float64)
-        return floors(values, share=self.share, mean=means, top=tops, least_strength=self.job.second.least_strength)
+        reach = np.concatenate([self._reach(layer) for layer in group])
+        share = np.minimum(self.share * reach, MOST_SEARCHED)
+        return floors(values, share=share, mean=means, top=tops, least_strength=self.job.second.least_strength)
+
+    def _reach(self, layer: Layer) -> np.ndarray:
+        """How much each unit is thinned."""
+        return reaches(self.run, layer.name) if layer.role == "null" else np.ones(layer.n_units, dtype=np.int32)
 
 
 def _unit_keys(group: Sequence[Layer]) -> pd.DataFrame:

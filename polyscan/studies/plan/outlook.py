@@ -184,7 +184,7 @@ class Outlook:
         self, n: int, scores: Mapping[str, Score], prepared: Callable[[Sequence[Sample]], None] = prepare
     ) -> SetCost:
         widths = [*(layer.width for layer in self.layers), self.embedding_width]
-        return SetCost.measured(self.job, n, widths, partial(_scored, scores, prepared))
+        return SetCost.measured(self.job, n, widths, partial(scored_sets, scores, prepared))
 
     def pass_seconds(self, read: Callable[[Tensor], None]) -> float:
         """Seconds to load, decode and preprocess one batch of images and to read the network on it."""
@@ -245,7 +245,7 @@ class SetCost:
         return cls(ends, durations, n_values)
 
 
-def _scored(
+def scored_sets(
     scores: Mapping[str, Score], prepared: Callable[[Sequence[Sample]], None], samples: Sequence[Sample]
 ) -> int:
     """Scores all samples; the number of values of a set."""
