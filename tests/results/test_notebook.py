@@ -188,7 +188,7 @@ def test_exemplars_are_shown_in_their_best_clusters(n_clusters: float, ranks: li
 
 
 def test_a_card_and_the_top_units_have_both_verdicts(toy_results: Results) -> None:
-    columns = [name for name in toy_results.map if name.startswith("second_")]
+    columns = [str(name) for name in toy_results.map if str(name).startswith("second_")]
     first_alone = toy_results.map.drop(columns=columns)
     frame = first_alone.assign(second_verdict="off_range", second_strength=0.618)
     page = front_page.front_page(toy_results.run.storage)
