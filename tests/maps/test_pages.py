@@ -565,7 +565,7 @@ def test_a_run_without_a_null_shows_nothing_of_it() -> None:
         assert words not in layer.replace('class="controls"', "").partition("<script")[0], words
     assert json_of(made["index.html"], "map-data")["verdict"] is None
     assert [list(chart["specs"]) for chart in json_of(made["index.html"], "trend-data")] == [["mean"]]
-    assert made["trend.csv"].decode().splitlines()[1].endswith("3.0" + "," * 10)
+    assert made["trend.csv"].decode().splitlines()[1].endswith("3.0" + "," * 14)
 
 
 # --- ranks ---
