@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from jaxtyping import Bool, Int32
+from jaxtyping import Bool
 
 from polyscan.errors import JobError
 from polyscan.job import Job
@@ -13,7 +13,7 @@ from polyscan.stats.moments import Moments
 from polyscan.stats.topk import top_k_rows
 from polyscan.tables import Columns
 from polyscan.tables.boxes import boxes_of
-from polyscan.tables.keys import crop_keys
+from polyscan.tables.keys import crop_keys, unit_columns
 from polyscan.units import Layer
 
 UNITS_PER_SHARD = 4096
@@ -60,7 +60,7 @@ class Worker:
         is_dead = dead(whole, relu_follows=bool(self.layers[layer.name]["relu_follows"]))
         rows = slice(channels.start, channels.stop)
         return {
-            **_unit_keys(layer, np.array(channels, dtype=np.int32)),
+            **unit_columns(layer, np.array(channels, dtype=np.int32)),
             "depth": np.full(len(channels), layer.depth, dtype=np.int32),
             "n_images": whole.n[rows],
             "mean": whole.mean[rows],
@@ -81,22 +81,12 @@ class Worker:
         rows = rows.iloc[kept]
         boxes = boxes_of(rows, self.layers[layer.name], self.input_size)
         return {
-            **_unit_keys(layer, rows["channel"].to_numpy()),
+            **unit_columns(layer, rows["channel"].to_numpy()),
             "rank": rows.groupby("unit", sort=False).cumcount().to_numpy(np.int32),
             **{name: rows[name].to_numpy() for name in ("image", "activation", "y", "x")},
             **dict(zip(("top", "left", "bottom", "right"), boxes.T, strict=True)),
             "crop": crop_keys(rows["image"].to_numpy(), boxes),
         }
-
-
-def _unit_keys(layer: Layer, channels: Int32[np.ndarray, " n"]) -> Columns:
-    n = len(channels)
-    return {
-        "layer": [layer.name] * n,
-        "parent": [layer.parent] * n,
-        "role": [layer.role] * n,
-        "channel": channels,
-    }
 
 
 def dead(moments: Moments, *, relu_follows: bool) -> Bool[np.ndarray, " u"]:

@@ -12,7 +12,6 @@ from polyscan.job import Job
 from polyscan.run import Run
 from polyscan.shards import Shard, split
 from polyscan.tables import Columns
-from polyscan.units import Unit
 from polyscan.vision.unexplained import UnexplainedTally
 
 
@@ -38,11 +37,11 @@ class Worker:
         self.order = run.unit_order()
         self.starts = [self.order.start(layer.mains.layer) for layer in self.layers]
         self.reads = reading(job, run, self.order)
+        self.readable = run.read("images", ["image"])["image"].to_numpy()
 
     def __call__(self, shard: Shard) -> dict[str, Columns]:
         """The table `second_candidates` of one range of images."""
-        known = self.run.read("images", ["image"])["image"].to_numpy()
-        ids = known[(known >= shard.start) & (known < shard.stop)]
+        ids = self.readable[(self.readable >= shard.start) & (self.readable < shard.stop)]
         is_first = self._first(range(shard.start, shard.stop))
         tallies = [UnexplainedTally(len(layer.floor), k=self.job.n_half) for layer in self.layers]
         for batch in batches(self.network, self.images, ids.tolist(), self.job.collect.batch):
@@ -75,11 +74,14 @@ class Worker:
             numbers.append(rows.pop("unit") + start)
             kept.append(rows)
         unit = np.concatenate([np.empty(0, dtype=np.int64), *numbers])
-        units: list[Unit] = [self.order[int(number)] for number in unit]
+        # Millions of rows: their layers are looked up all at once.
+        starts = np.array(self.order.starts[:-1])
+        place = np.searchsorted(starts, unit, side="right") - 1
+        names = np.array([layer.name for layer in self.order.layers], dtype=object)
         return {
             "unit": unit.astype(np.int32),
-            "layer": [of.layer for of in units],
-            "channel": np.array([of.channel for of in units], dtype=np.int32),
+            "layer": names[place],
+            "channel": (unit - starts[place]).astype(np.int32),
             **{
                 name: np.concatenate([np.empty(0, dtype=dtype), *(rows[name] for rows in kept)])
                 for name, dtype in UnexplainedTally.COLUMNS.items()

@@ -11,7 +11,7 @@ from polyscan.shards import Shard, split_within
 from polyscan.stats.topk import top_k_rows
 from polyscan.tables import Columns
 from polyscan.tables.boxes import boxes_of
-from polyscan.tables.keys import crop_keys
+from polyscan.tables.keys import crop_keys, unit_columns
 from polyscan.units import Layer
 
 UNITS_PER_SHARD = 4096
@@ -47,7 +47,7 @@ class Worker:
     def _exemplars(self, layer: Layer, rows: pd.DataFrame) -> Columns:
         boxes = boxes_of(rows, self.layers[layer.name], self.input_size)
         return {
-            **_keys(layer, rows["channel"].to_numpy()),
+            **unit_columns(layer, rows["channel"].to_numpy()),
             "rank": rows.groupby("unit", sort=False).cumcount().to_numpy(np.int32),
             **{name: rows[name].to_numpy() for name in ("image", "unexplained", "activation", "y", "x")},
             **dict(zip(BOX, boxes.T, strict=True)),
@@ -66,12 +66,7 @@ class Worker:
         left = second["mean"].reindex(index).to_numpy(np.float64) - mean.reindex(index).to_numpy(np.float64)
         strength = np.divide(left, above, out=np.full(len(index), np.nan), where=above > 0)
         return {
-            **_keys(layer, np.array(channels, dtype=np.int32)),
+            **unit_columns(layer, np.array(channels, dtype=np.int32)),
             "n": second["size"].reindex(index).fillna(0).to_numpy(np.int32),
             "strength": strength,
         }
-
-
-def _keys(layer: Layer, channels: np.ndarray) -> Columns:
-    n = len(channels)
-    return {"layer": [layer.name] * n, "parent": [layer.parent] * n, "role": [layer.role] * n, "channel": channels}

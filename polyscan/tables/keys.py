@@ -1,14 +1,30 @@
-"""Keys of crops, positions and visualizations: the column `item` of `embeddings`, `features` and `thumbnails`."""
+"""Columns that name units, and keys of crops, positions and visualizations.
+
+Keys are the column `item` of `embeddings`, `features` and `thumbnails`.
+"""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 from jaxtyping import Int32, Int64
 
 from polyscan.stats.hashing import splitmix64
+from polyscan.units import Layer
+
+
+def unit_columns(layer: Layer, channels: Int32[np.ndarray, " n"]) -> dict[str, Any]:
+    """The columns that say which unit of a layer each row is of."""
+    n = len(channels)
+    return {
+        "layer": [layer.name] * n,
+        "parent": [layer.parent] * n,
+        "role": [layer.role] * n,
+        "channel": channels,
+    }
 
 
 def crop_keys(image: Int64[np.ndarray, " n"], boxes: Int32[np.ndarray, "n 4"]) -> Int64[np.ndarray, " n"]:

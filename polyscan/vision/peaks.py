@@ -6,12 +6,12 @@ descending activation, then by ascending image id, for any batches, as long as t
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float32, Int32, Int64
+from jaxtyping import Bool, Float32, Int32, Int64, Shaped
 from torch import Tensor
 
 from polyscan.errors import ModelError
@@ -57,7 +57,7 @@ class PeakTally:
     ) -> None:
         self.name = name
         self.reads = reads
-        self._best = _Strongest(n_units, k, device)
+        self._best = Strongest(n_units, k, device)
         self._sums = _Sums(n_units, device)
         self._width: int | Int64[Tensor, " u"] = 1
 
@@ -113,23 +113,32 @@ class LayerPeakTally(PeakTally):
         super().__init__(n_units, k=k, name=lambda unit: f"{layer}:{unit}", device=device, reads=reads)
 
 
-class _Strongest:
-    """The k largest values of each unit with their images and places, and the batches added since these were found."""
+class Strongest:
+    """The k largest values of each unit with their images and further columns, and the batches added since then.
 
-    def __init__(self, n_units: int, k: int, device: torch.device) -> None:
+    Args:
+        n_units: number of units.
+        k: number of values kept per unit.
+        device: of the values.
+        others: types of the further columns; by default the place of the peak.
+    """
+
+    def __init__(
+        self, n_units: int, k: int, device: torch.device, others: Sequence[torch.dtype] = (torch.int64,)
+    ) -> None:
         self.k = k
         self.value = torch.empty(n_units, 0, device=device)
         self.image = torch.empty(n_units, 0, dtype=torch.int64, device=device)
-        self.place = torch.empty(n_units, 0, dtype=torch.int64, device=device)
-        self.waiting: list[tuple[Tensor, Tensor, Tensor]] = []
+        self.others = [torch.empty(n_units, 0, dtype=dtype, device=device) for dtype in others]
+        self.waiting: list[tuple[Tensor, Tensor, tuple[Tensor, ...]]] = []
 
     def __len__(self) -> int:
         """Number of images in memory for each unit."""
         return self.value.shape[1] + sum(len(images) for _, images, _ in self.waiting)
 
-    def add(self, value: Float32[Tensor, "b u"], images: Int64[Tensor, " b"], place: Int64[Tensor, "b u"]) -> None:
+    def add(self, value: Float32[Tensor, "b u"], images: Int64[Tensor, " b"], *others: Shaped[Tensor, "b u"]) -> None:
         """Adds a batch."""
-        self.waiting.append((value, images, place))
+        self.waiting.append((value, images, others))
         if len(self) >= 2 * self.k:
             self.find()
 
@@ -138,15 +147,18 @@ class _Strongest:
         n_units = len(self.value)
         values = torch.cat([self.value, *(value.T for value, _, _ in self.waiting)], dim=1)
         images = torch.cat([self.image, *(image.expand(n_units, -1) for _, image, _ in self.waiting)], dim=1)
-        places = torch.cat([self.place, *(place.T for _, _, place in self.waiting)], dim=1)
+        others = [
+            torch.cat([kept, *(columns[place].T for _, _, columns in self.waiting)], dim=1)
+            for place, kept in enumerate(self.others)
+        ]
         best = largest(values, self.k)  # columns are in order of ascending id, so ties go to the smaller id
-        self.value, self.image, self.place = (tensor.gather(1, best) for tensor in (values, images, places))
+        self.value, self.image, *self.others = (tensor.gather(1, best) for tensor in (values, images, *others))
         self.waiting = []
 
-    def result(self) -> tuple[Float32[np.ndarray, "u k_"], Int64[np.ndarray, "u k_"], Int64[np.ndarray, "u k_"]]:
-        """Values, images and places."""
+    def result(self) -> list[Shaped[np.ndarray, "u k_"]]:
+        """Values, images and further columns."""
         self.find()
-        return self.value.cpu().numpy(), self.image.cpu().numpy(), self.place.cpu().numpy()
+        return [tensor.cpu().numpy() for tensor in (self.value, self.image, *self.others)]
 
 
 class _Sums:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from jaxtyping import Float32, Int64
 
-from polyscan.vision.peaks import largest
+from polyscan.vision.peaks import Strongest
 
 
 class UnexplainedTally:
@@ -29,12 +29,8 @@ class UnexplainedTally:
     }
 
     def __init__(self, n_units: int, *, k: int) -> None:
-        self.k = k
         self.width = 1
-        self._left = np.empty((n_units, 0), dtype=np.float32)
-        self._activation = np.empty((n_units, 0), dtype=np.float32)
-        self._image = np.empty((n_units, 0), dtype=np.int64)
-        self._place = np.empty((n_units, 0), dtype=np.int64)
+        self._strongest = Strongest(n_units, k, torch.device("cpu"), (torch.int64, torch.float32))
 
     def add(
         self,
@@ -54,26 +50,19 @@ class UnexplainedTally:
             width: width of the map.
         """
         self.width = width
-        ids = np.broadcast_to(images[:, None], left.shape)
-        columns = (self._left, self._activation, self._image, self._place)
-        joined = [
-            np.concatenate([old, new.T.astype(old.dtype, copy=False)], axis=1)
-            for old, new in zip(columns, (left, activation, ids, place), strict=True)
-        ]
-        best = largest(torch.from_numpy(np.ascontiguousarray(joined[0])), self.k).numpy()
-        self._left, self._activation, self._image, self._place = (
-            np.take_along_axis(values, best, axis=1) for values in joined
-        )
+        columns = (left.astype(np.float32, copy=False), images, place, activation)
+        self._strongest.add(*map(torch.from_numpy, columns))
 
     def result(self) -> dict[str, Any]:
         """Columns of one row per unit and image: `unit` and those of COLUMNS."""
-        unit, column = np.nonzero(self._left > -np.inf)
-        place = self._place[unit, column]
+        left, images, places, activations = self._strongest.result()
+        unit, column = np.nonzero(left > -np.inf)
+        place = places[unit, column]
         return {
             "unit": unit,
-            "image": self._image[unit, column],
-            "unexplained": self._left[unit, column],
-            "activation": self._activation[unit, column],
+            "image": images[unit, column],
+            "unexplained": left[unit, column],
+            "activation": activations[unit, column],
             "y": (place // self.width).astype(np.int32),
             "x": (place % self.width).astype(np.int32),
         }

@@ -99,7 +99,7 @@ def test_memory_stays_bounded():
     for start in range(0, 4000, 8):
         tally.add(peaks_of(torch.randn(8, 5, 2, 2)), torch.arange(start, start + 8))
         assert len(tally._best) < 2 * 3 + 8
-        assert tally._best.value.shape == tally._best.place.shape == (5, min(3, tally._best.value.shape[1]))
+        assert tally._best.value.shape == tally._best.others[0].shape == (5, min(3, tally._best.value.shape[1]))
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
