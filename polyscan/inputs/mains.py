@@ -38,7 +38,7 @@ class MainReadouts:
 
     @property
     def directions(self) -> Directions:
-        """Them as readouts."""
+        """The same as readouts of the layer, or of its inputs."""
         return Directions(torch.from_numpy(self.weights), torch.from_numpy(self.bias))
 
 
@@ -71,7 +71,7 @@ class UnitReader:
             {layer: {of: Together(units)} for layer, units in by_layer.items() if units}
             for of, by_layer in together.items()
         )
-        # A layer that is not read has no place among the readouts.
+        # The run may have virtual units of layers that are not read here.
         chosen = {point.layer for point in Reader(network, layers).points}
         own, inputs = ({layer: units for layer, units in kind.items() if layer in chosen} for kind in (own, inputs))
         self.reader = Reader(network, layers, own, inputs)

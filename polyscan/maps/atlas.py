@@ -79,7 +79,7 @@ class LayerRow:
         power: share of its planted pairs called several at p <= .05; None if no pairs were scanned.
         random: share of its random directions called several at p <= .05; None if none were scanned.
         p_05: share of its units with p <= .05, among those that can be judged; None if there are none.
-        at_least: so many of these units, at least, answer to several things, at 95 %; None if unknown.
+        at_least: lower bound at 95 % on the number of these units that answer to several things; None if unknown.
         second: the same numbers of the second test; None if no unit of the layer has one.
     """
 
