@@ -116,6 +116,24 @@ def with_a_silent_layer() -> Toy:
     return WithASilentLayer()
 
 
+def narrow() -> nn.Module:
+    """What `toy:narrow` builds: a layer of one channel, and a layer that says the same of everything."""
+    torch.manual_seed(0)
+    dead = nn.Conv2d(16, 4, 1)
+    nn.init.zeros_(dead.weight)
+    return nn.Sequential(
+        OrderedDict(
+            fine=nn.Conv2d(3, 16, 3, padding=1),
+            relu=nn.ReLU(),
+            one=nn.Conv2d(16, 1, 1),
+            more=nn.Conv2d(1, 16, 3),
+            relu2=nn.ReLU(),
+            dead=dead,
+            last=nn.Conv2d(4, 3, 1),
+        )
+    )
+
+
 BROKEN = float("nan")
 
 

@@ -24,6 +24,7 @@ from polyscan.inputs.readable import check_readable
 from polyscan.inputs.unchanged import STAMPS
 from polyscan.job import Job, k_warning, settings_of
 from polyscan.manifest.differing import of_images, refuse_other_settings, refuse_other_values
+from polyscan.nulls.calibration import LEAST_SETS
 from polyscan.run import Run
 from polyscan.run.folder import OWN_NAMES
 from polyscan.storage import Storage
@@ -155,6 +156,11 @@ def warnings_of(job: Job, run: Run) -> Iterator[str]:
         yield f"not counted as images: {images['left_out']}"
     if few := k_warning(job.k, images["n"]):
         yield few
+    if 0 < job.survey.readouts < LEAST_SETS:
+        yield (
+            f"no unit will be judged: survey.readouts = {job.survey.readouts}, but a null needs {LEAST_SETS} readouts "
+            "of a layer at least, and hundreds for a small p"
+        )
 
 
 def note_cpu(run: Run, cpu: str) -> list[str]:

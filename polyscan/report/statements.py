@@ -41,7 +41,10 @@ def statements(
         yield from _excess(job, frame, layers)
         yield _trend(job, layers, trend)
     else:
-        yield Statement("No unit is judged, and no depth trend is claimed: this run has no null.", {"nulls": 0})
+        yield Statement(
+            "No unit is judged, and no depth trend is claimed: this run has no null, or too few null sets.",
+            {"nulls": 0},
+        )
     if "visualization_beats_data" in frame:
         yield _visualization(frame["visualization_beats_data"].dropna())
 

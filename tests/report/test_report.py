@@ -584,7 +584,7 @@ def test_a_trend_is_claimed_only_where_enough_layers_support_it(toy_results: Res
 def test_without_a_null_nothing_is_claimed(toy_results: Results) -> None:
     for frame in (judged(none=5).drop(columns="p"), judged(none=5).assign(p=np.nan)):
         text = said(toy_results, frame, layers_of(8), trend_of([0.1 * depth for depth in range(8)]))
-        assert text == "No unit is judged, and no depth trend is claimed: this run has no null."
+        assert text == "No unit is judged, and no depth trend is claimed: this run has no null, or too few null sets."
 
 
 def test_visualizations_are_counted(toy_results: Results) -> None:

@@ -172,3 +172,51 @@ def test_a_job_without_a_second_test_has_no_shards_for_it(tmp_path: Path, change
 
     job = toy.job(tmp_path / "images", **change)
     assert deflate.shards(job, Run(str(tmp_path / "run"))) == []
+
+
+@pytest.fixture(scope="module")
+def narrow(tmp_path_factory: pytest.TempPathFactory) -> Results:
+    """A run of the narrow toy, on images without labels."""
+    folder = tmp_path_factory.mktemp("narrow")
+    toy.paint(folder / "painted", n=toy.N_WIDE)
+    (folder / "images").mkdir()
+    for number, path in enumerate(sorted((folder / "painted").rglob("*.png"))):
+        path.rename(folder / "images" / f"{number:03d}.png")
+    run = Run(str(folder / "run"))
+    pipeline.scan(toy.wide_job(folder / "images", network__name="toy:narrow"), run, pipeline.in_process)
+    return Results(run.address)
+
+
+def test_a_unit_that_its_main_readout_explains_wholly_is_not_called(narrow: Results) -> None:
+    main = narrow.table("main_readouts").query("layer == 'one'").iloc[0]
+    assert main.weights[0] > 0  # the readout of a layer's one channel is that channel
+    second = narrow.table("second_exemplars").query("layer == 'one'")
+    spread = float(narrow.map.query("layer == 'one'")["sd"].iloc[0])
+    assert np.abs(second["unexplained"]).max() < 0.1 * spread
+    unit = narrow.map.query("layer == 'one'").iloc[0]
+    assert unit.second_p > 0.05
+    assert unit.second_verdict == "no split shown"
+
+
+def test_a_dead_layer_has_no_second_test_and_the_layer_before_it_has(narrow: Results) -> None:
+    units = narrow.map
+    assert set(units[units["layer"].isin(["dead", "last"])]["second_verdict"]) == {"dead"}
+    assert not set(narrow.table("main_readouts")["layer"]) & {"dead", "last"}
+    assert narrow.run.layer_table().set_index("layer").loc["more", "space"] == "own"
+    assert units[units["layer"] == "more"]["second_p"].notna().any()
+
+
+def test_units_of_images_without_labels_have_a_second_test(narrow: Results) -> None:
+    assert narrow.run.manifest()["images"]["labels"].startswith("none found")
+    assert narrow.map.query("layer == 'fine'")["second_p"].notna().any()
+
+
+def test_too_few_readouts_are_told_before_a_scan_and_no_unit_is_judged(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    run = Run(str(tmp_path / "run"))
+    job = toy.wide_job(tmp_path / "images", survey__readouts=1)
+    with caplog.at_level(logging.WARNING):
+        pipeline.scan(job, run, pipeline.in_process)
+    assert "survey.readouts = 1, but a null needs 20" in caplog.text
+    assert not {"p", "second_p"} & set(Results(run.address).map.columns)

@@ -7,8 +7,9 @@ Those of the role `planted` are maxima of two controls: units that answer to two
 
 from __future__ import annotations
 
+import logging
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -29,6 +30,8 @@ from polyscan.stats.whitening import Whitening, place_directions
 from polyscan.tables import Columns
 from polyscan.vision.readouts import Channels, Reader, ReadPoint
 from polyscan.vision.readouts.effective import effective_fields
+
+log = logging.getLogger("polyscan")
 
 CHANNELS_PER_SHARD = 8192  # so that the sampled vectors of one shard stay under a gigabyte
 FIELD_IMAGES = 8
@@ -59,8 +62,7 @@ class Worker:
         points = self.reader.points[shard.start : shard.stop]
         reader = Reader(self.reader.network, [point.layer for point in points])
         fields = self._fields(reader)
-        spaces = {point.layer: self._space(point) for point in points}
-        samples = self._sampled(spaces)
+        spaces, samples = self._spaces(points)
         layers: list[Row] = []
         units: list[VirtualUnits] = []
         readouts: list[Row] = []
@@ -86,6 +88,25 @@ class Worker:
         generator = np.random.default_rng(seed(self.job.seed, "random sets", layer))
         whitening = Whitening.of(sample.vectors, without=place_directions(sample.means))
         return whitening, random_clarity(whitening(sample.vectors), self.job.k, generator=generator)
+
+    def _spaces(self, points: Sequence[ReadPoint]) -> tuple[dict[str, Row], dict[View, Sampled]]:
+        """Where each layer's evidence is compared, and a sample of all maps that this takes."""
+        spaces = {point.layer: self._space(point) for point in points}
+        samples = self._sampled(spaces)
+        # The features of a dead layer tell nothing apart: the layer before it is compared by its own.
+        of_dead = {
+            layer: {**space, "space": "own"}
+            for layer, space in spaces.items()
+            if space["space"] == "next" and not samples[self._view(layer, space)].varies
+        }
+        for layer, space in of_dead.items():
+            log.warning(
+                "%s: its evidence is compared by its own features, because all vectors of the next layer, %s, are "
+                "equal on this sample",
+                layer,
+                space["next"],
+            )
+        return {**spaces, **of_dead}, {**samples, **(self._sampled(of_dead) if of_dead else {})}
 
     def _space(self, point: ReadPoint) -> Row:
         input_size = self.reader.network.preprocessing.size

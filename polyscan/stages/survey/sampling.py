@@ -36,6 +36,10 @@ class View:
         return smoothed(maps) if self.is_smooth else maps
 
 
+ROUNDING = 1e-5
+"""Differences up to this share of the largest number are those of single precision, where neighbours are averaged."""
+
+
 @dataclass(frozen=True, eq=False)
 class Sampled:
     """A view's sample: vectors, the (image, position) of each, and the mean vector of each position of the map."""
@@ -43,6 +47,12 @@ class Sampled:
     vectors: Float32[np.ndarray, "p c"]
     places: Int64[np.ndarray, "p 2"]
     means: Float64[np.ndarray, "places c"]
+
+    @property
+    def varies(self) -> bool:
+        """Whether the vectors differ by more than rounding."""
+        largest = float(np.abs(self.vectors).max(initial=0.0))
+        return bool((np.ptp(self.vectors, axis=0) > ROUNDING * largest).any())
 
 
 def inputs_name(layer: str) -> str:
