@@ -1,10 +1,10 @@
 """`python -m benchmarks.findings RUN ...`: what both tests say of a run's units, beside its virtual units.
 
 For each test a table: by layer, the share with p <= .05 of the channels that can be judged and of each role of virtual
-units (artefacts are not counted as called), then the mean over layers; below it how many channels have each verdict, at least how many
-of each role answer to several things, and Spearman's rho with depth of the share of channels less that of controls and
-less that of random directions. Then the same trends of the mean of each score, and from which of their two sources
-the exemplars and the least explained images of planted pairs come.
+units (artefacts are not counted as called), then the mean over layers; below it how many channels have each verdict, at
+least how many of each role answer to several things, and Spearman's rho with depth of the share of channels less that
+of controls and less that of random directions. Then the same trends of the mean of each score, and from which of their
+two sources the exemplars and the least explained images of planted pairs come.
 """
 
 from __future__ import annotations
