@@ -1,9 +1,9 @@
 """`python -m benchmarks.mixtures RUN ...`: false discovery rates and "at least N" on units whose truth is known.
 
-RUN is a finished run of `polyscan validate`. A mixture is made of its virtual units: in every other layer a tenth are
-planted pairs, all others are single-concept controls. For each way to a q it prints, at q <= .05 and <= .1, the mean
-over mixtures of the share of false calls among all calls (FDP; 0 if nothing is called) and of the planted pairs called
-(power); then in how many mixtures "at least N" lies above the truth, and how far below it N is.
+RUN is a finished run with controls and planted units. A mixture is made of those that can be judged: in every other
+layer a tenth are planted pairs, all others are single-concept controls. For each way to a q it prints, at q <= .05 and
+<= .1, the mean over mixtures of the share of false calls among all calls (FDP; 0 if nothing is called) and of the
+planted pairs called (power); then in how many mixtures "at least N" lies above the truth, and how far below it N is.
 
 Each mixture draws its units anew, and which null sets the exact p counts among. All mixtures of a run share its
 readouts, so they agree more than mixtures of different runs would: give several runs with different seeds.
@@ -14,12 +14,13 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from polyscan.job import Job
+from polyscan.report.unit_map import calibrated_rows
 from polyscan.results.results import stored_job
 from polyscan.run import Run
 from polyscan.scores import separation
@@ -47,6 +48,16 @@ Q_VALUES: dict[str, Callable[[Any, Any], Any]] = {
 }
 
 
+class Test(NamedTuple):
+    """What the rows of a test have as prefix (`report.unit_map`) and as evidence."""
+
+    prefix: str
+    evidence: str
+
+
+TESTS = {"first": Test("", "exemplars"), "second": Test("second_", "deflated")}
+
+
 @dataclass(frozen=True, eq=False)
 class LayerUnits:
     """The virtual units of one layer.
@@ -64,12 +75,13 @@ class LayerUnits:
     plants: pd.DataFrame
 
 
-def layer_units(job: Job, run: Run, kind: str) -> Iterator[LayerUnits]:
-    """Controls and planted units of each layer of a run of `validate`, those with a p."""
-    rows = run.read("scores")
-    rows = rows[rows["is_main"] & rows["role"].isin([CONTROL, kind])]
+def layer_units(job: Job, run: Run, kind: str, test: str) -> Iterator[LayerUnits]:
+    """Controls and planted units of each layer of a run, those that can be judged: with a valid p, and no artefact."""
+    rows = calibrated_rows(run)
+    rows = rows[(rows["prefix"] == TESTS[test].prefix) & rows["role"].isin([CONTROL, kind])]
+    rows = rows[~rows["is_invalid"] & ~rows["is_artefact"]]
     for (parent, space), of_layer in rows.groupby(["parent", "space"], sort=False):
-        null = next(iter(nulls_of(job, run, str(parent), "exemplars", str(space))), None)
+        null = next(iter(nulls_of(job, run, str(parent), TESTS[test].evidence, str(space))), None)
         if null is None:
             continue
         wanted = of_layer[of_layer["score"].isin([*separation.PARTS, "clarity"])]
@@ -127,15 +139,16 @@ def bounds(units: pd.DataFrame, generator: np.random.Generator) -> dict[str, int
 def main() -> None:
     """Prints both tables for each run."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("runs", nargs="+", metavar="RUN", help="a finished run of `polyscan validate`")
+    parser.add_argument("runs", nargs="+", metavar="RUN", help="a finished run with controls and planted units")
     parser.add_argument("--mixtures", type=int, default=10, help="mixtures a run for FDP and power")
     parser.add_argument("--bounds", type=int, default=200, help='mixtures a run for "at least N"')
+    parser.add_argument("--test", choices=list(TESTS), default="first")
     parser.add_argument("--kind", default="planted", help="kind of planted units")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     for address in args.runs:
         run = Run(address)
-        layers = list(layer_units(stored_job(run), run, args.kind))
+        layers = list(layer_units(stored_job(run), run, args.kind, args.test))
         generator = np.random.default_rng(args.seed)
         mixtures = [mixture(layers, generator) for _ in range(max(args.mixtures, args.bounds))]
         rows = pd.DataFrame([row for units in mixtures[: args.mixtures] for row in shares(units)])
