@@ -1,8 +1,8 @@
 """Virtual units of known ground truth: several concepts in one unit, or one concept that looks like several.
 
-The units of a kind are made either of the layer's controls (single-concept readouts), or of its own channels if these
-are trained to mean one concept each, such as the logits of a classifier. The parts of a unit are z-scored on the
-survey's sample, so that no part dominates another.
+The units of a kind are made of the layer's controls (single-concept readouts), of readouts of one labelled class each,
+which the null does not resemble, or of the layer's own channels if these are trained to mean one concept each, such as
+the logits of a classifier. The parts of a unit are z-scored on the survey's sample, so that no part dominates another.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from jaxtyping import Float, Float32, Float64
 from polyscan.nulls.planting import alike_pairs, plantable_pairs, plantable_triples
 from polyscan.units import REAL
 
-CONTROLS, CHANNELS = "control", REAL
+CONTROLS, CLASSES, CHANNELS = "control", "one_class", REAL
 """Roles of the units that planted units are made of."""
 
 
@@ -26,7 +26,7 @@ class Sources:
     """What a layer's planted units are made of.
 
     Args:
-        role: CONTROLS, or CHANNELS for the layer's own channels.
+        role: CONTROLS, CLASSES, or CHANNELS for the layer's own channels.
         weights: direction of each source in the layer.
         bias: bias of each source.
         peaks: peaks of each source on the survey's sample.
@@ -58,7 +58,7 @@ class Kind:
 
     Args:
         make: chooses the sources of each unit.
-        role: role of the sources: CONTROLS or CHANNELS.
+        role: role of the sources: CONTROLS, CLASSES or CHANNELS.
         concepts: number of concepts of such a unit.
         meaning: description in words.
     """
@@ -69,13 +69,20 @@ class Kind:
     meaning: str
 
 
-def _pairs(*weights: float) -> Maker:
+def _pairs(*weights: float, least_r: float = -0.2) -> Maker:
     def make(sources: Sources, count: int, generator: np.random.Generator) -> Iterator[Plant]:
-        pairs = plantable_pairs(sources.peaks, count=count, generator=generator, top=sources.top)
+        pairs = plantable_pairs(sources.peaks, count=count, generator=generator, least_r=least_r, top=sources.top)
         for a, b in zip(pairs.a.tolist(), pairs.b.tolist(), strict=True):
             yield Plant((a, b), weights)
 
     return make
+
+
+def _single(sources: Sources, count: int, _: np.random.Generator) -> Iterator[Plant]:
+    """Each source by itself."""
+    alive = np.flatnonzero(np.ptp(sources.peaks, axis=0) > 0)
+    for number in alive[:count].tolist():
+        yield Plant((number,), (1.0,), "sum")
 
 
 def _sums(sources: Sources, count: int, generator: np.random.Generator) -> Iterator[Plant]:
@@ -122,6 +129,13 @@ KINDS: dict[str, Kind] = {
     "same": Kind(_alike, CONTROLS, 1, "the larger of two controls that nearly always respond together"),
     "noisy": Kind(_noisy, CONTROLS, 1, "a control with others mixed in at half its strength, with random signs"),
     "random": Kind(_random, CHANNELS, 1, "a random direction of the layer"),
+    CLASSES: Kind(_single, CLASSES, 1, "a readout of one labelled class"),
+    "two_classes": Kind(
+        _pairs(1.0, 1.0, least_r=-1.0), CLASSES, 2, "the larger of two such readouts that rarely respond together"
+    ),
+    "two_classes50": Kind(
+        _pairs(1.0, 0.5, least_r=-1.0), CLASSES, 2, "the same, the second class at .5 of its strength"
+    ),
     "far": Kind(_pairs(1.0, 1.0), CHANNELS, 2, "the larger of two of the layer's units that rarely respond together"),
     "near": Kind(_alike, CHANNELS, 2, "the larger of two of the layer's units that often respond together"),
 }

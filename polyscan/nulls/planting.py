@@ -40,12 +40,13 @@ def plantable_pairs(
     count: int,
     generator: np.random.Generator,
     most_r: float = 0.2,
+    least_r: float = -0.2,
     least_share: float = 0.2,
     top: int = 100,
 ) -> PairTable:
     """Pairs of controls that rarely respond together, so that their maximum has two concepts.
 
-    With z the z-scored peaks of each control: |r(z_a, z_b)| <= most_r, and each of the two is the larger one on at
+    With z the z-scored peaks of each control: least_r <= r(z_a, z_b) <= most_r, and each of the two is the larger on at
     least `least_share` of the `top` images of max(z_a, z_b) (ties count for a). Equal values rank by image, the lower
     first. Pairs are chosen at random, such that no exchange of one control for another would make their use more even;
     with hundreds of controls not all pairs are considered.
@@ -54,7 +55,8 @@ def plantable_pairs(
         peaks: each control's peak on each image of the sample; constant controls are in no pair.
         count: maximum number of pairs; fewer if no more are suitable.
         generator: seeded by the caller.
-        most_r: largest absolute correlation.
+        most_r: largest correlation.
+        least_r: smallest correlation; -1 for readouts of classes, which exclude each other.
         least_share: smallest share, at most .5.
         top: number of images that stand for a planted unit's exemplars; at most the number of images.
 
@@ -64,7 +66,7 @@ def plantable_pairs(
     _check_peaks(peaks)
     _check_bounds(len(peaks), count, most_r, least_share, top)
     z, r, is_alive = _correlated(peaks)
-    is_low = (np.abs(r) <= most_r) & is_alive[:, None] & is_alive
+    is_low = (r >= least_r) & (r <= most_r) & is_alive[:, None] & is_alive
     a, b = np.nonzero(np.triu(is_low, k=1))
     enough = _CHOICE * (count + peaks.shape[1])
     suitable, minor_shares = _suitable(z, a, b, top=top, least_share=least_share, enough=enough, generator=generator)

@@ -209,7 +209,10 @@ def test_both_signs_scan_each_layer_downwards(tmp_path: Path) -> None:
     }
 
 
-@pytest.mark.parametrize("kind", ["planted", "planted50", "three", "sum", "same", "noisy", "far", "near"])
+KINDS = ["planted", "planted50", "three", "sum", "same", "noisy", "one_class", "two_classes50", "far", "near"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_every_kind_of_planted_units_can_be_made(tmp_path: Path, kind: str) -> None:
     _, readouts = surveyed(
         tmp_path, network__name="toy:wide", survey__plants=[kind], survey__controls=16, survey__space="own"
@@ -217,10 +220,43 @@ def test_every_kind_of_planted_units_can_be_made(tmp_path: Path, kind: str) -> N
     rows = readouts[readouts["layer"] == f"coarse@{kind}"]
     assert len(rows)
     parts = rows.groupby("channel").size()
-    assert set(parts) == {{"three": 3, "sum": 1, "noisy": 1}.get(kind, 2)}
+    assert set(parts) == {{"three": 3, "sum": 1, "noisy": 1, "one_class": 1}.get(kind, 2)}
     lengths = rows["weights"].map(np.linalg.norm).to_numpy().reshape(len(parts), -1)
     assert np.isfinite(lengths).all()
-    assert set(rows["source_layer"]) == {"coarse" if kind in ("far", "near") else "coarse@control"}
+    of = {"far": "coarse", "near": "coarse", "one_class": "coarse@one_class", "two_classes50": "coarse@one_class"}
+    assert set(rows["source_layer"]) == {of.get(kind, "coarse@control")}
+
+
+def test_readouts_of_classes_are_tuned_to_the_mean_vectors_of_their_images(tmp_path: Path) -> None:
+    plants = ["one_class", "two_classes50"]
+    job = toy.job(tmp_path / "images", network__name="toy:wide", survey__plants=plants, survey__space="own")
+    _, readouts = surveyed(tmp_path, network__name="toy:wide", survey__plants=plants, survey__space="own")
+    maps = literal.maps_of(job, {"coarse": "coarse"})["coarse"]
+    rows = readouts[readouts["layer"] == "coarse@one_class"].sort_values("channel")
+    assert len(rows) == 3  # red, green, blue
+    peaks = (np.einsum("bcyx,uc->buyx", maps, np.stack(rows["weights"])) + rows["bias"].to_numpy()[:, None, None]).max(
+        axis=(2, 3)
+    )
+    labels = np.array([source.label for source in open_images(job).read(range(len(maps)))])
+    by_class = np.stack([peaks[labels == label].mean(axis=0) for label in range(3)])
+    assert (by_class.argmax(axis=0) == np.arange(3)).all()  # labels are in the order of their names
+    assert np.allclose(peaks.mean(axis=0), 0, atol=1e-3)
+    assert np.allclose(peaks.std(axis=0), 1, atol=1e-3)
+    pairs = readouts[readouts["layer"] == "coarse@two_classes50"]
+    for row in pairs.itertuples():
+        of_class = rows[rows["channel"] == row.source].iloc[0]
+        assert row.weights == pytest.approx(of_class["weights"] * (0.5 if row.part else 1), rel=1e-4)
+
+
+def test_without_labels_no_units_of_classes_are_planted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    toy.paint(tmp_path / "painted")
+    (tmp_path / "images").mkdir()
+    for number, path in enumerate(sorted((tmp_path / "painted").rglob("*.png"))):
+        path.rename(tmp_path / "images" / f"{number:03d}.png")
+    layers, _ = surveyed(tmp_path, survey__plants=["planted", "one_class", "two_classes"])
+    assert "paint@planted" in layers.index
+    assert not [name for name in layers.index if "class" in name]
+    assert "paint has no planted units of labelled classes: they need two classes with 20" in caplog.text
 
 
 def test_an_unknown_kind_of_planted_units_is_refused(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from polyscan.errors import JobError
 from polyscan.inputs.batches import batches
 from polyscan.inputs.checking import check_worker
 from polyscan.inputs.opening import open_images, open_reader
-from polyscan.inputs.virtual import OF_INPUTS, VirtualReadout, reads_inputs
+from polyscan.inputs.virtual import OF_INPUTS, reads_inputs
 from polyscan.job import Job
 from polyscan.nulls.coherence import random_clarity
 from polyscan.nulls.kinds import KINDS
@@ -72,7 +72,9 @@ class Worker:
             layers.append({**layer_row(point), **space, "effective_field": field, "random_clarity": clarity})
             sample = samples[View(point.layer)]
             inputs = samples.get(View(inputs_name(point.layer)))
-            units.append(VirtualUnits(self.job, point.layer, len(self.images), sample, inputs))
+            units.append(
+                VirtualUnits(self.job, point.layer, len(self.images), sample, inputs=inputs, labels=self.sampler.labels)
+            )
             readouts += whitening_rows(point.layer, whitening)
         self._plant(reader, units)
         readouts += [row for of_layer in units for row in of_layer.rows()]
@@ -143,17 +145,13 @@ class Worker:
         return [math.nan for _ in points] if first is None else effective_fields(reader, points, first.inputs)
 
     def _plant(self, reader: Reader, units: list[VirtualUnits]) -> None:
-        """Makes planted units, after a second pass over the sample, which gives the peaks of controls and channels."""
-        controls = {
-            of_layer.layer: VirtualReadout(directions, of_layer.of)
-            for of_layer in units
-            if (directions := of_layer.controls) is not None
-        }
-        if not controls or not self.job.survey.planted:
+        """Makes planted units, after a second pass over the sample, which gives the peaks of what they are made of."""
+        sources = {of_layer.layer: found for of_layer in units if (found := of_layer.sources())}
+        if not sources or not self.job.survey.planted:
             return
-        peaks = self.sampler.peaks(reader, controls)
+        peaks = self.sampler.peaks(reader, sources)
         for of_layer in units:
-            if of_layer.layer in controls:
+            if of_layer.layer in sources:
                 of_layer.plant(peaks)
 
     def _with_virtual(self, layers: list[Row], units: list[VirtualUnits]) -> Iterator[Row]:

@@ -16,7 +16,6 @@ from polyscan.images import ImageSource, Reject
 from polyscan.inputs.batches import batches
 from polyscan.inputs.virtual import OF_INPUTS, OWN, VirtualReadout, of_kind
 from polyscan.job import Job
-from polyscan.nulls.kinds import CONTROLS
 from polyscan.shards import seed
 from polyscan.units import virtual_layer
 from polyscan.vision.readouts import Peaks, Reader, ReadPoint, smoothed
@@ -129,6 +128,8 @@ class Sampler:
         generator = np.random.default_rng(seed(job.seed, "survey's images"))
         count = min(job.survey.images, len(images))
         self.sample: list[int] = np.sort(generator.permutation(len(images))[:count]).tolist()
+        self.labels: dict[int, int] = {}
+        """Label of each image of the sample that has one."""
         self.checksums: dict[int, str] = {}
         """Checksum of each image of the sample that could be read, and of those that left it."""
 
@@ -160,6 +161,7 @@ class Sampler:
         for batch in batches(reader.network, self.images, self.sample, self.job.collect.batch, rejects):
             rows = [row[picture.image] for picture in batch.pictures]
             self.checksums |= {picture.image: picture.checksum for picture in batch.pictures}
+            self.labels |= {picture.image: picture.label for picture in batch.pictures if picture.label is not None}
             seen += rows
 
             def gather(index: int, maps: Float[Tensor, "b c y x"], rows: list[int] = rows) -> None:
@@ -181,9 +183,8 @@ class Sampler:
             return np.argsort(generator.random((len(self.sample), n)), axis=1)[:, : min(per_image, n)]
         return generator.integers(n, size=(len(self.sample), per_image))
 
-    def peaks(self, reader: Reader, controls: Mapping[str, VirtualReadout]) -> dict[str, PeakValues]:
-        """Peaks over space of these controls, by `layer@control`, and of their layers' own channels, by layer."""
-        readouts = {layer: {CONTROLS: readout} for layer, readout in controls.items()}
+    def peaks(self, reader: Reader, readouts: Mapping[str, Mapping[str, VirtualReadout]]) -> dict[str, PeakValues]:
+        """Peaks over space of these readouts, by virtual layer, and of their layers' own channels, by layer."""
         virtual = Reader(reader.network, list(readouts), of_kind(readouts, OWN), of_kind(readouts, OF_INPUTS))
         values = [_Rows(len(self.sample)) for _ in virtual.points]
         for batch in batches(reader.network, self.images, self.sample, self.job.collect.batch):

@@ -12,9 +12,10 @@ import torch
 from jaxtyping import Float32, Int64
 
 from polyscan.evidence import SEEN
-from polyscan.inputs.virtual import OF_INPUTS, OWN
+from polyscan.inputs.virtual import OF_INPUTS, OWN, VirtualReadout
 from polyscan.job import Job
-from polyscan.nulls.kinds import CHANNELS, CONTROLS, KINDS, Plant, Sources, parts_of, planted
+from polyscan.nulls.deflation import main_readouts
+from polyscan.nulls.kinds import CHANNELS, CLASSES, CONTROLS, KINDS, Plant, Sources, parts_of, planted
 from polyscan.nulls.null_sets import LAYER_REACHES, reaches
 from polyscan.nulls.readouts import Activations, OneExemplar, one_exemplar
 from polyscan.shards import seed
@@ -26,6 +27,8 @@ from polyscan.vision.readouts import Directions
 
 log = logging.getLogger("polyscan")
 
+LEAST_OF_CLASS = 20
+"""Sampled vectors of a class at least, for its mean."""
 LEAST_TOP = 20  # images of the sample that stand for a planted unit's exemplars
 
 
@@ -38,6 +41,7 @@ class VirtualUnits:
         n_images: number of scanned images.
         sample: of the layer's activation vectors.
         inputs: of what the layer reads, if its readouts are made of that.
+        labels: of images of the sample.
     """
 
     def __init__(
@@ -46,7 +50,9 @@ class VirtualUnits:
         layer: str,
         n_images: int,
         sample: Sampled,
+        *,
         inputs: Sampled | None = None,
+        labels: Mapping[int, int] | None = None,
     ) -> None:
         self.job = job
         self.layer = layer
@@ -54,12 +60,16 @@ class VirtualUnits:
         self.n_channels = sample.vectors.shape[1]
         self.readouts: dict[str, tuple[OneExemplar, Int64[np.ndarray, "u 2"]]] = {}
         self.planted: dict[str, list[Row]] = {}
+        self.classes: Directions | None = None
+        """Readouts of labelled classes, if a kind of planted units is made of them."""
         self.of = OWN if inputs is None else OF_INPUTS
         if job.survey.readouts:
             source = inputs or sample
-            self._make(source.vectors, source.places)
+            self._make(source.vectors, source.places, labels or {})
 
-    def _make(self, vectors: Float32[np.ndarray, "p c"], places: Int64[np.ndarray, "p 2"]) -> None:
+    def _make(
+        self, vectors: Float32[np.ndarray, "p c"], places: Int64[np.ndarray, "p 2"], labels: Mapping[int, int]
+    ) -> None:
         counts = {"null": self.job.survey.readouts, "control": self.job.survey.controls}
         try:
             activations = Activations.of(vectors)
@@ -70,23 +80,54 @@ class VirtualUnits:
                         vectors, activations.mean, activations.covariance, count=count, generator=generator
                     )
                     self.readouts[role] = (readouts, places[readouts.row])
+            if any(KINDS[kind].role == CLASSES for kind in self.job.survey.plants):
+                self.classes = self._class_readouts(vectors, places, labels, activations)
         except ValueError as error:
             log.warning("%s has no null: %s", self.layer, error)
             self.readouts = {}
 
-    @property
-    def controls(self) -> Directions | None:
-        """The controls as readouts of the layer; None if it has no controls."""
-        if "control" not in self.readouts:
+    def _class_readouts(
+        self,
+        vectors: Float32[np.ndarray, "p c"],
+        places: Int64[np.ndarray, "p 2"],
+        labels: Mapping[int, int],
+        activations: Activations,
+    ) -> Directions | None:
+        """Readouts of the classes with the most images in the sample, each tuned to its class's mean vector."""
+        label = np.array([labels.get(image, -1) for image in places[:, 0].tolist()], dtype=np.int64)
+        classes, counts = np.unique(label[label >= 0], return_counts=True)
+        classes = classes[counts >= LEAST_OF_CLASS]
+        if len(classes) < 2:  # a pair
+            log.warning(
+                "%s has no planted units of labelled classes: they need two classes with %d sampled vectors each, and "
+                "the images have %d",
+                self.layer,
+                LEAST_OF_CLASS,
+                len(classes),
+            )
             return None
-        controls, _ = self.readouts["control"]
-        return Directions(torch.from_numpy(controls.weights), torch.from_numpy(controls.bias))
+        generator = np.random.default_rng(seed(self.job.seed, "classes", self.layer))
+        classes = np.sort(generator.permutation(classes)[: self.job.survey.planted])
+        means = np.stack([vectors[label == one].mean(axis=0, dtype=np.float64) for one in classes])
+        weights = np.nan_to_num(main_readouts(means, activations.mean, activations.covariance))
+        bias = -(weights @ activations.mean.astype(np.float32))
+        return Directions(torch.from_numpy(weights), torch.from_numpy(bias.astype(np.float32)))
+
+    def sources(self) -> dict[str, VirtualReadout]:
+        """What planted units are made of beside channels, by role; empty if the layer has no controls."""
+        if CONTROLS not in self.readouts:
+            return {}
+        controls, _ = self.readouts[CONTROLS]
+        found = {CONTROLS: Directions(torch.from_numpy(controls.weights), torch.from_numpy(controls.bias))}
+        if self.classes is not None:
+            found[CLASSES] = self.classes
+        return {role: VirtualReadout(directions, self.of) for role, directions in found.items()}
 
     def plant(self, peaks: Mapping[str, PeakValues]) -> None:
         """Makes planted units of every kind in the job.
 
         Args:
-            peaks: on the survey's sample, of this layer's channels and controls, by the name of their layer.
+            peaks: on the survey's sample, of this layer's channels and sources, by the name of their layer.
         """
         sources = self._sources(peaks)
         for kind in self.job.survey.plants:
@@ -103,17 +144,17 @@ class VirtualUnits:
         top = min(top, len(peaks[self.layer]))
         identity = np.eye(self.n_channels, dtype=np.float32)
         sources = {CHANNELS: Sources(CHANNELS, identity, np.zeros(self.n_channels), peaks[self.layer], top)}
-        if "control" in self.readouts:
-            controls, _ = self.readouts["control"]
-            of_controls = peaks[virtual_layer(self.layer, CONTROLS)]
-            sources[CONTROLS] = Sources(CONTROLS, controls.weights, controls.bias, of_controls, top)
+        for role, readout in self.sources().items():
+            assert isinstance(readout.units, Directions)
+            weights, bias = readout.units.weights.numpy(), readout.units.bias.numpy()
+            sources[role] = Sources(role, weights, bias, peaks[virtual_layer(self.layer, role)], top)
         return sources
 
     def _plant_rows(self, kind: str, channel: int, plant: Plant, sources: Sources) -> Iterator[Row]:
         """Rows of one planted unit, one row per part."""
         parts = parts_of(plant, sources)
         for number, (direction, bias) in enumerate(parts):
-            of = self.of if sources.role == CONTROLS else OWN
+            of = OWN if sources.role == CHANNELS else self.of
             part = {"kind": plant.how if len(parts) > 1 else "linear", "part": number, "of": of}
             source = {"source": plant.sources[number], "source_layer": virtual_layer(self.layer, sources.role)}
             yield readout_row(self.layer, kind, channel, direction, bias, **part, **source)
