@@ -91,7 +91,9 @@ class ShardWorker:
     def _computed(self, shard: Shard, run: Run) -> Mapping[str, Any]:
         with pinned_threads(self.job):
             if self._worker is None:
+                free_memory()  # of the process's last stage
                 self._worker = importlib.import_module(self.module).Worker(with_batches(self.job, self._batch), run)
+                free_memory()
             return self._worker(shard)
 
     def _halve(self) -> bool:
