@@ -17,11 +17,12 @@ from jaxtyping import Bool, Float32, Float64
 from safetensors import SafetensorError, safe_open
 
 from polyscan.errors import JobError, suggestion
+from polyscan.inputs.virtual import OF_INPUTS, OWN
 from polyscan.job import Job
 from polyscan.run import Run
-from polyscan.vision.readouts import Reader
+from polyscan.vision.readouts import Reader, ReadPoint
 
-WEIGHTS, BIAS, NAMES, ACTIVATION = "weights", "bias", "names", "activation"
+WEIGHTS, BIAS, NAMES, ACTIVATION, OF = "weights", "bias", "names", "activation", "of"
 """What arrays and metadata of a file are called."""
 KEY_MARK = "#"
 """Separates a file and the array in it that holds the directions."""
@@ -38,17 +39,19 @@ class OwnDirections:
         names: of each; empty if the file names none.
         is_rectified: whether a ReLU follows, as for latents of sparse autoencoders. It changes no positive peak, so the
             units are read without it; but one that is positive on no image is dead.
+        of: what they read: OWN, the layer's vectors, or OF_INPUTS, what the layer reads.
     """
 
     weights: Float32[np.ndarray, "n c"]
     bias: Float64[np.ndarray, " n"]
     names: tuple[str, ...] = ()
     is_rectified: bool = False
+    of: str = OWN
 
     @property
     def digest(self) -> str:
         """Sha256 of everything that a scan takes from them."""
-        about = json.dumps([self.weights.shape, self.names, self.is_rectified]).encode()
+        about = json.dumps([self.weights.shape, self.names, self.is_rectified, self.of]).encode()
         return hashlib.sha256(about + self.weights.tobytes() + self.bias.tobytes()).hexdigest()
 
 
@@ -66,7 +69,20 @@ def open_directions(job: Job, reader: Reader) -> dict[str, OwnDirections]:
                 "Name one of these, or scan the layer, too (`network.layers`)"
             )
     given = {layer: job.directions[layer] for layer in points if layer in job.directions}
-    return {layer: read_directions(address, layer, points[layer].n_channels) for layer, address in given.items()}
+    return {layer: _fitting(reader, points[layer], address) for layer, address in given.items()}
+
+
+def _fitting(reader: Reader, point: ReadPoint, address: str) -> OwnDirections:
+    """The directions of one layer, or of what it reads if their file says so."""
+    if what_is_read(address, point.layer) == OWN:
+        return read_directions(address, point.layer, point.n_channels)
+    inputs = reader.inputs(point.layer)
+    if inputs is None:
+        raise JobError(
+            f"the directions of {point.layer} in {address} are of its inputs, but it does not read them linearly at "
+            "each position, as linear layers and 1 x 1 convolutions do; give directions of the layer itself"
+        )
+    return read_directions(address, point.layer, inputs.n_channels)
 
 
 def directions_digest(directions: dict[str, OwnDirections]) -> str:
@@ -112,7 +128,21 @@ def read_directions(address: str, layer: str, n_channels: int) -> OwnDirections:
     weights = _checked(f"{path}, array `{key}`", arrays[key], layer, n_channels)
     bias = _bias(path, _bias_name(key), arrays, len(weights))
     names = _names(path, metadata, len(weights))
-    return OwnDirections(weights, bias, names, _is_rectified(path, metadata))
+    return OwnDirections(weights, bias, names, _is_rectified(path, metadata), metadata.get(OF, OWN))
+
+
+def what_is_read(address: str, layer: str) -> str:
+    """OWN, or OF_INPUTS if the metadata of a file of directions say `of = "inputs"`.
+
+    Raises:
+        JobError: if the file can't be read, or says something else.
+    """
+    path, _ = split_address(address)
+    _, metadata = _content(path, layer)
+    of = metadata.get(OF, OWN)
+    if of not in (OWN, OF_INPUTS):
+        raise JobError(f'{path} has of "{of}" in its metadata; allowed: {OWN}, {OF_INPUTS}, or none')
+    return of
 
 
 def split_address(address: str) -> tuple[str, str]:

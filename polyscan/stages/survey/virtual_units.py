@@ -153,12 +153,12 @@ class VirtualUnits:
             yield from rows
 
     def _own_rows(self) -> Iterator[Row]:
-        """Rows of the user's directions, which read the layer's own vectors."""
+        """Rows of the user's directions."""
         if self.own is None:
             return
         names = self.own.names or ("",) * len(self.own.weights)
         for channel, (direction, bias, name) in enumerate(zip(self.own.weights, self.own.bias, names, strict=True)):
-            yield readout_row(self.layer, DIRECTION, channel, direction, float(bias), name=name)
+            yield readout_row(self.layer, DIRECTION, channel, direction, float(bias), name=name, of=self.own.of)
 
     def _reaches(self, role: str, count: int) -> Int64[np.ndarray, " u"]:
         """How much each unit is thinned: null readouts by different amounts in seeded order, others not at all."""
