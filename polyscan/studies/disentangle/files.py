@@ -84,7 +84,7 @@ def write_splits(folder: Path, parts: Sequence[Part], job: Job, preprocessing: M
             splits.setdefault(part.unit.layer, {})[part.unit.channel] = torch.from_numpy(part.sharing)
     if splits:
         save_splits(folder / SPLITS_FILE, splits)
-        content = split_job(job, splits, str(folder / SPLITS_FILE), preprocessing)
+        content = split_job(job, splits, str((folder / SPLITS_FILE).resolve()), preprocessing)
         (folder / SPLIT_JOB).write_text(tomli_w.dumps(content), encoding="utf-8")
 
 
