@@ -3,8 +3,9 @@
     python examples/sae.py jobs/mine.toml features.14 --latents 512 --out sae.safetensors
     polyscan scan jobs/mine.toml --run runs/sae --directions features.14=sae.safetensors
 
-The autoencoder is that of Gao et al. 2024 ("Scaling and evaluating sparse autoencoders", section 2.1, without the auxiliary
-loss): x' = D topk(E (x - b) + e) + b, on single vectors of the layer's map. Latents that never fire are left out.
+The autoencoder is that of Gao et al. 2024 ("Scaling and evaluating sparse autoencoders", section 2.1, without its
+auxiliary loss): x' = D topk(E (x - b) + e) + b, on single vectors of the layer's map. Latents that never fire are left
+out.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ from polyscan.studies.disentangle import files
 from polyscan.studies.disentangle.explained import explained
 from polyscan.studies.disentangle.gathering import gathered
 from polyscan.studies.disentangle.hows import HOWS
-from polyscan.studies.disentangle.parts import Part, Wishes
+from polyscan.studies.disentangle.parts import UnitPart, Wishes
 from polyscan.studies.disentangle.purity import Purity, purities, sentences, write_purity
 from polyscan.studies.network_input import input_settings
 from polyscan.studies.scanning import runner_for
@@ -30,7 +30,7 @@ from polyscan.units import Unit
 
 FRESH_RUN = "run"
 OTHER_HALF = {"first": "second", "second": "first"}
-__all__ = ["HOWS", "Disentangled", "Part", "Purity", "Wishes", "disentangle", "scan_parts"]
+__all__ = ["HOWS", "Disentangled", "UnitPart", "Purity", "Wishes", "disentangle", "scan_parts"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,7 +50,7 @@ class Disentangled:
     run: Run
     job: Job
     folder: Path
-    parts: Sequence[Part]
+    parts: Sequence[UnitPart]
     shares: files.Shares
     left: Sequence[Unit]
     directions: Mapping[str, str]

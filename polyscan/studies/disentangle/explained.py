@@ -13,7 +13,7 @@ from polyscan.inputs.virtual import OF_INPUTS, OWN, VirtualReadout, readout_of
 from polyscan.job import Job
 from polyscan.run import Run
 from polyscan.studies.disentangle.gathering import sample_ids
-from polyscan.studies.disentangle.parts import Part, by_layer
+from polyscan.studies.disentangle.parts import UnitPart, by_layer
 from polyscan.units import Unit, parent_and_role, virtual_layer
 from polyscan.vision.networks import Network
 from polyscan.vision.readouts import Directions, Peaks, Reader, Readout
@@ -23,7 +23,7 @@ Peak = Float64[np.ndarray, "images u"]
 
 
 def explained(
-    job: Job, run: Run, network: Network, images: CollectedImages, parts: Sequence[Part], *, of: str
+    job: Job, run: Run, network: Network, images: CollectedImages, parts: Sequence[UnitPart], *, of: str
 ) -> dict[tuple[Unit, int], tuple[float, float]]:
     """For each part, by unit and number: the share of the unit's variance that it explains, and that all parts explain.
 
@@ -58,7 +58,7 @@ def r_squared(values: Float64[np.ndarray, " n"], by: Float64[np.ndarray, "n k"])
     return round(1 - float((rest**2).sum()) / total, 12)
 
 
-def _reader(run: Run, network: Network, parts: Sequence[Part], units: Sequence[Unit], of: str) -> Reader:
+def _reader(run: Run, network: Network, parts: Sequence[UnitPart], units: Sequence[Unit], of: str) -> Reader:
     """Reads all parts of each layer, and each unit."""
     readouts: dict[str, dict[str, dict[str, Readout]]] = {OWN: {}, OF_INPUTS: {}}
     for parent, of_layer in by_layer(parts).items():

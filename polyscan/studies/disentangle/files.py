@@ -15,7 +15,7 @@ from safetensors.numpy import save_file
 
 from polyscan.job import Job
 from polyscan.maps.urls import slug
-from polyscan.studies.disentangle.parts import Part, by_layer
+from polyscan.studies.disentangle.parts import UnitPart, by_layer
 from polyscan.units import DIRECTION, Unit, virtual_layer
 from polyscan.vision.split_layers import Splits, save_splits
 
@@ -33,7 +33,7 @@ PARTS_HEAD = (
 Shares = Mapping[tuple[Unit, int], tuple[float, float]]
 
 
-def write_directions(folder: Path, parts: Sequence[Part], of: str) -> dict[str, str]:
+def write_directions(folder: Path, parts: Sequence[UnitPart], of: str) -> dict[str, str]:
     """One file of directions for each layer, with the parts' names; returns the files by layer."""
     files: dict[str, str] = {}
     for number, (layer, of_layer) in enumerate(by_layer(parts).items()):
@@ -46,7 +46,7 @@ def write_directions(folder: Path, parts: Sequence[Part], of: str) -> dict[str, 
     return files
 
 
-def places(parts: Sequence[Part]) -> dict[tuple[Unit, int], Unit]:
+def places(parts: Sequence[UnitPart]) -> dict[tuple[Unit, int], Unit]:
     """Under which unit each part is scanned, by its whole and number."""
     return {
         (part.unit, part.number): Unit(virtual_layer(layer, DIRECTION), channel)
@@ -55,7 +55,7 @@ def places(parts: Sequence[Part]) -> dict[tuple[Unit, int], Unit]:
     }
 
 
-def write_tables(folder: Path, parts: Sequence[Part], shares: Shares, threshold: float) -> None:
+def write_tables(folder: Path, parts: Sequence[UnitPart], shares: Shares, threshold: float) -> None:
     """`parts.csv`: what each part is; `items.csv`: the images that it was found on."""
     at = places(parts)
     with (folder / PARTS_TABLE).open("w", encoding="utf-8", newline="") as file:
@@ -76,7 +76,7 @@ def write_job(folder: Path, job: Job) -> None:
     (folder / JOB_FILE).write_text(job.to_toml(), encoding="utf-8")
 
 
-def write_splits(folder: Path, parts: Sequence[Part], job: Job, preprocessing: Mapping[str, Any]) -> None:
+def write_splits(folder: Path, parts: Sequence[UnitPart], job: Job, preprocessing: Mapping[str, Any]) -> None:
     """The splits of channels, and a job that scans the split network; nothing if no part is of a split."""
     splits: dict[str, dict[int, torch.Tensor]] = {}
     for part in parts:

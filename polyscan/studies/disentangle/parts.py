@@ -27,7 +27,7 @@ class Wishes:
 
 
 @dataclass(frozen=True, eq=False)
-class Part:
+class UnitPart:
     """One part of a unit.
 
     Args:
@@ -57,9 +57,9 @@ class Part:
         return f"{self.unit}, part {self.number} by {self.how}"
 
 
-def by_layer(parts: Sequence[Part]) -> dict[str, list[Part]]:
+def by_layer(parts: Sequence[UnitPart]) -> dict[str, list[UnitPart]]:
     """The parts by the real layer that they read, in the order of their directions there."""
-    found: dict[str, list[Part]] = {}
+    found: dict[str, list[UnitPart]] = {}
     for part in parts:
         found.setdefault(parent_and_role(part.unit.layer)[0], []).append(part)
     return found

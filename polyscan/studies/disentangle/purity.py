@@ -15,7 +15,7 @@ from polyscan.report.unit_map import calibrated_rows
 from polyscan.results import Results
 from polyscan.run import Run
 from polyscan.studies.disentangle.files import Shares, places
-from polyscan.studies.disentangle.parts import Part
+from polyscan.studies.disentangle.parts import UnitPart
 from polyscan.units import Unit
 
 PURITY_TABLE = "purity.csv"
@@ -62,7 +62,7 @@ class Purity:
     second_verdict: str
 
 
-def purities(parts: Sequence[Part], shares: Shares, base: Run, fresh: Results) -> list[Purity]:
+def purities(parts: Sequence[UnitPart], shares: Shares, base: Run, fresh: Results) -> list[Purity]:
     """Each part beside its whole.
 
     Args:

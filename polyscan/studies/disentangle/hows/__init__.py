@@ -15,7 +15,7 @@ from polyscan.studies.disentangle.gathering import Whole
 from polyscan.studies.disentangle.hows.second import second
 from polyscan.studies.disentangle.hows.split import split
 from polyscan.studies.disentangle.hows.vectors import vectors
-from polyscan.studies.disentangle.parts import Part, Wishes
+from polyscan.studies.disentangle.parts import UnitPart, Wishes
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class How:
         of: which vectors it takes, and its parts read: the layer's own, or its inputs.
     """
 
-    take_apart: Callable[[Whole, Activations, Wishes], Sequence[Part]]
+    take_apart: Callable[[Whole, Activations, Wishes], Sequence[UnitPart]]
     of: str = OWN
 
 

@@ -9,12 +9,12 @@ import numpy as np
 from polyscan.nulls.deflation import main_readouts
 from polyscan.nulls.readouts import Activations
 from polyscan.studies.disentangle.gathering import Items, Whole
-from polyscan.studies.disentangle.parts import Part, Wishes
+from polyscan.studies.disentangle.parts import UnitPart, Wishes
 
 HOW = "second"
 
 
-def second(whole: Whole, moments: Activations, wishes: Wishes) -> Sequence[Part]:
+def second(whole: Whole, moments: Activations, wishes: Wishes) -> Sequence[UnitPart]:
     """The main readout, and the readout of the least explained images; none if the unit has no such images.
 
     w = (C + lam I)^-1 (t - mu), t the mean vector at the peaks of these images; see `nulls.deflation.main_readouts`.
@@ -33,7 +33,7 @@ def _first(items: Items, n: int) -> Items:
 
 def readouts_of(
     whole: Whole, moments: Activations, groups: Sequence[Items], how: str, separation: float = float("nan")
-) -> Sequence[Part]:
+) -> Sequence[UnitPart]:
     """One part for each group of items: the readout that answers to what their vectors have in common.
 
     A group whose mean vector is the layer's own gives none.
@@ -43,6 +43,6 @@ def readouts_of(
     is_known = np.asarray(np.isfinite(weights).all(axis=1))
     known = [(row, group.image) for row, group, is_one in zip(weights, groups, is_known, strict=True) if is_one]
     return [
-        Part(whole.unit, how, number, row, -float(row.astype(np.float64) @ moments.mean), images, separation)
+        UnitPart(whole.unit, how, number, row, -float(row.astype(np.float64) @ moments.mean), images, separation)
         for number, (row, images) in enumerate(known)
     ]

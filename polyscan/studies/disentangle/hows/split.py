@@ -11,13 +11,13 @@ from polyscan.errors import JobError
 from polyscan.nulls.readouts import Activations
 from polyscan.studies.disentangle.gathering import Whole
 from polyscan.studies.disentangle.hows.vectors import LEAST_ITEMS, clusters, halves_apart, whitened
-from polyscan.studies.disentangle.parts import Part, Wishes
+from polyscan.studies.disentangle.parts import UnitPart, Wishes
 from polyscan.vision.split_layers import BOTH, FIRST, SECOND
 
 HOW = "split"
 
 
-def split(whole: Whole, moments: Activations, wishes: Wishes) -> Sequence[Part]:
+def split(whole: Whole, moments: Activations, wishes: Wishes) -> Sequence[UnitPart]:
     """A and B of a channel that is a linear readout w . x + b of its layer's inputs.
 
     The exemplars' inputs are cut into two clusters. Input i gives a cluster c_i = w_i (t_i - mu_i), t the cluster's
@@ -39,7 +39,7 @@ def split(whole: Whole, moments: Activations, wishes: Wishes) -> Sequence[Part]:
     sharing = served(whole.readout.weights * (tops - moments.mean), wishes.shared)
     height = halves_apart(seen)
     return [
-        Part(
+        UnitPart(
             whole.unit,
             HOW,
             number,

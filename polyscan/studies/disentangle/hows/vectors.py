@@ -13,7 +13,7 @@ from polyscan.nulls.readouts import Activations
 from polyscan.stats.clustering import gram, kmeans
 from polyscan.studies.disentangle.gathering import Items, Whole
 from polyscan.studies.disentangle.hows.second import readouts_of
-from polyscan.studies.disentangle.parts import Part, Wishes
+from polyscan.studies.disentangle.parts import UnitPart, Wishes
 
 HOW = "vectors"
 MOST_PARTS = 5
@@ -25,7 +25,7 @@ NEAR = 0.5
 Whitened = Float64[np.ndarray, "n r"]
 
 
-def vectors(whole: Whole, moments: Activations, wishes: Wishes) -> Sequence[Part]:
+def vectors(whole: Whole, moments: Activations, wishes: Wishes) -> Sequence[UnitPart]:
     """A unit's concept vectors, largest cluster first.
 
     The vectors at the peaks of the exemplars are centred, whitened, (C + lam I)^-1/2 (v - mu) with lam the mean
