@@ -45,7 +45,13 @@ TRIES = 3
 
 
 STAGES = (
-    Stage(survey, ("network", "code", "images"), ("network", "survey", "collect"), uses_gpu=True, batches=("collect",)),
+    Stage(
+        survey,
+        ("network", "code", "images", "directions"),
+        ("network", "survey", "collect"),
+        uses_gpu=True,
+        batches=("collect",),
+    ),
     Stage(collect, ("survey", "images"), ("collect",), uses_gpu=True, batches=("collect",)),
     Stage(combine, ("collect",)),
     Stage(deflate, ("combine",), ("second",), uses_gpu=True, batches=("collect",)),

@@ -13,6 +13,10 @@ from itertools import accumulate
 
 REAL = "unit"
 """The role of a layer's own channels; virtual layers have other roles: `null`, `control`, `planted`, `down` ..."""
+DIRECTION = "direction"
+"""The role of directions that a user brings: virtual units that are judged and shown like channels."""
+JUDGED = (REAL, DIRECTION)
+"""Roles of the units that have a row in the map, a verdict and a page."""
 VIRTUAL_MARK = "@"
 """Separates layer and role in the name of a virtual layer; only this file writes and parses it."""
 CALL_MARK = "#"
@@ -101,6 +105,15 @@ class Layer:
     def is_real(self) -> bool:
         """Whether its units are channels of the network."""
         return self.role == REAL
+
+    @property
+    def is_judged(self) -> bool:
+        """Whether its units have verdicts and pages: channels, and directions of one's own.
+
+        >>> Layer("layer1.0@direction", 0, 8).is_judged, Layer("layer1.0@null", 0, 200).is_judged
+        (True, False)
+        """
+        return self.role in JUDGED
 
 
 class UnitOrder(Sequence[Unit]):

@@ -34,6 +34,13 @@ WorkersOption = Annotated[
 SetOption = Annotated[
     list[str] | None, typer.Option("--set", help="override a job setting, as in --set collect.k=64; may be repeated")
 ]
+DirectionsOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="directions of your own as units, as in --directions layer4=sae.safetensors: one direction a row; behind "
+        "# the array that holds them; may be repeated"
+    ),
+]
 OnOption = Annotated[
     str | None, typer.Option(help="where to run: local or ray; default: ray if RAY_ADDRESS is set, else local")
 ]
@@ -54,6 +61,16 @@ def overrides(sets: list[str] | None) -> dict[str, Any]:
         if len(content) != 1:
             raise JobError(f'--set "{setting}" sets more than one key; write a --set for each')
         values[key.strip()] = content["value"]
+    return values
+
+
+def with_directions(values: dict[str, Any], directions: list[str] | None) -> dict[str, Any]:
+    """Overrides, and arguments such as `layer4=sae.safetensors` as settings of [directions]."""
+    for argument in directions or []:
+        layer, equals, file = argument.partition("=")
+        if not equals or not layer or not file:
+            raise JobError(f'--directions "{argument}" is not layer=file; write it as in layer4=sae.safetensors')
+        values[f"directions.{layer.strip()}"] = file
     return values
 
 

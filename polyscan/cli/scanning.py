@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from polyscan.cli.console import (
+    DirectionsOption,
     ImagesOption,
     JobArgument,
     NetworkOption,
@@ -19,6 +20,7 @@ from polyscan.cli.console import (
     out,
     overrides,
     tell,
+    with_directions,
 )
 from polyscan.cli.progress import watching
 from polyscan.cli.tables import show_table
@@ -41,6 +43,7 @@ def scan(
     run: Annotated[str, typer.Option(help="the results folder; an unfinished run in it is continued")] = "",
     network: NetworkOption = None,
     images: ImagesOption = None,
+    directions: DirectionsOption = None,
     on: OnOption = None,
     workers: WorkersOption = None,
     redo: Annotated[str | None, typer.Option(help="a stage to run again, with all later stages")] = None,
@@ -55,7 +58,8 @@ def scan(
 
     if not run:
         raise JobError("`--run` is missing; give a folder for the results, as in --run runs/digits")
-    full_job = scanning.filled_job(job, network, images, overrides(sets))
+    settings = with_directions(overrides(sets), directions)
+    full_job = scanning.filled_job(job, network, images, settings)
     if not quiet and scanning.runner_name(on) == "local":
         _suggest_ray(full_job.threads)
     with watching(quiet=quiet) as watcher:
@@ -87,6 +91,7 @@ def plan(
     job: JobArgument = None,
     network: NetworkOption = None,
     images: ImagesOption = None,
+    directions: DirectionsOption = None,
     run: Annotated[
         str | None, typer.Option(help="a finished run of a similar job: its planted units show how much can be found")
     ] = None,
@@ -96,7 +101,7 @@ def plan(
     from polyscan.studies.plan import plan as planned
     from polyscan.studies.scanning import filled_job
 
-    plan_ = planned(filled_job(job, network, images, overrides(sets)), run)
+    plan_ = planned(filled_job(job, network, images, with_directions(overrides(sets), directions)), run)
     out.print(f"{plan_.n_layers} layers, {plan_.n_units:,} units, {plan_.n_images:,} images")
     _show_costs([*plan_.rows, plan_.maps])
     out.print(

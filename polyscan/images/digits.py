@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Int, UInt8
 
 from polyscan.images.content import array_content, checksum
-from polyscan.images.options import PARTS, ImageOptions, Selection, list_digest
+from polyscan.images.options import PARTS, ImageOptions, list_digest
 from polyscan.images.source import Picture, Reject
 
 TEST_EVERY = 5  # rows whose number is a multiple of this are the test part
@@ -37,7 +37,7 @@ class DigitsImages:
         rows_of = {"all": rows, "train": rows[~is_test], "test": rows[is_test]}
         self._rows = rows_of[options.part]
         self._options = options
-        self._selection = Selection(len(self._rows), options.limit)
+        self._selection = options.selection(len(self._rows))
 
     def __len__(self) -> int:
         return len(self._selection)
@@ -46,7 +46,7 @@ class DigitsImages:
     def digest(self) -> str:
         """Hash of the images and labels themselves."""
         data = hashlib.sha256(self._pixels.tobytes() + self._labels.tobytes()).hexdigest()
-        return list_digest(["digits", self._options.part, self._options.limit, self._options.max_pixels, data])
+        return list_digest(["digits", self._options.part, *self._options.reading, data])
 
     @property
     def labels(self) -> str:

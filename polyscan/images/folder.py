@@ -10,7 +10,7 @@ from polyscan.images.content import checksum
 from polyscan.images.decode import decode
 from polyscan.images.listing import Listing
 from polyscan.images.names import shown, some
-from polyscan.images.options import ImageOptions, Selection, list_digest
+from polyscan.images.options import ImageOptions, list_digest
 from polyscan.images.source import Picture, Reject
 from polyscan.storage import Storage, printable
 
@@ -48,7 +48,7 @@ class FolderImages:
         self._names = list(found.files)
         self._states = list(found.files.values())
         self._options = options
-        self._selection = Selection(len(self._names), options.limit)
+        self._selection = options.selection(len(self._names))
         classes = sorted({name.partition("/")[0] for name in self._names if "/" in name})
         self._labels = {name: label for label, name in enumerate(classes)}
 

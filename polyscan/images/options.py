@@ -11,6 +11,9 @@ from polyscan.errors import ImagesError
 from polyscan.images.decoding import Decoding
 
 PARTS = ("all", "train", "test")
+HALVES = ("first", "second")
+_MIXER = 0x9E3779B97F4A7C15
+"""2^64 over the golden ratio: the highest bit of its multiples is 0 or 1 about equally often, in no simple pattern."""
 
 
 @dataclass(frozen=True)
@@ -25,13 +28,14 @@ class ImageOptions:
         root: the folder that holds a torchvision data set's files.
         limit: at most this many images, spread evenly over the order so that all classes keep their share even if
             they are sorted; None takes all.
+        half: "first" or "second" of two disjoint halves of the images (see `Selection`); None takes all.
         max_pixels: images with more pixels are rejects. Pillow's own limit (about 179 million) also applies, and the
             limits of `decode.MOST_PIXELS` for coders that take much more memory or time than others. With the
             default, no image takes more than 1 GiB.
         exif, alpha, value_range, npy_axes, tiff_pages: as in `Decoding`.
 
     Raises:
-        ValueError: if `limit` or `max_pixels` is below 1.
+        ValueError: if `limit` or `max_pixels` is below 1, or there is no such half.
     """
 
     image_column: str | None = None
@@ -39,6 +43,7 @@ class ImageOptions:
     part: str = "all"
     root: str | None = None
     limit: int | None = None
+    half: str | None = None
     max_pixels: int = 64_000_000
     exif: str = "turn"
     alpha: str = "white"
@@ -49,6 +54,8 @@ class ImageOptions:
     def __post_init__(self) -> None:
         if self.limit is not None and self.limit < 1:
             raise ValueError(f"`limit` must be at least 1, got {self.limit}; leave it out to take all images")
+        if self.half not in (None, *HALVES):
+            raise ValueError(f"`half` must be one of {', '.join(HALVES)}, or left out, got {self.half!r}")
         if self.max_pixels < 1:
             raise ValueError(f"`max_pixels` must be at least 1, got {self.max_pixels}")
 
@@ -61,7 +68,12 @@ class ImageOptions:
     def reading(self) -> list[object]:
         """What of the options changes which images are read and how, for digests."""
         changes = self.decoding.changes
-        return [self.limit, self.max_pixels, *([changes] if changes else [])]
+        half = [self.half] if self.half else []
+        return [self.limit, self.max_pixels, *([changes] if changes else []), *half]
+
+    def selection(self, n_places: int) -> Selection:
+        """The images of a source of this many that get ids."""
+        return Selection(n_places, self.limit, self.half)
 
     def check_part(self, source: str, allowed: tuple[str, ...]) -> None:
         """Refuses a part that `source` doesn't have.
@@ -89,16 +101,34 @@ class ImageOptions:
 class Selection:
     """The ids of a source: all positions of its full order, or an evenly spread part of them.
 
+    A half holds one of each two neighbours in that order, now this one, now that one: so classes keep their share even
+    if they are sorted, and no image is in both halves.
+
     >>> chosen = Selection(n_places=10, limit=4)
     >>> [chosen.place(image) for image in range(len(chosen))]
     [0, 2, 5, 7]
+    >>> halves = [Selection(8, None, half) for half in ("first", "second")]
+    >>> [[half.place(image) for image in range(4)] for half in halves]
+    [[0, 3, 4, 7], [1, 2, 5, 6]]
     """
 
     n_places: int
     limit: int | None
+    half: str | None = None
 
     def __len__(self) -> int:
-        return self.n_places if self.limit is None else min(self.limit, self.n_places)
+        return self._n if self.limit is None else min(self.limit, self._n)
+
+    @property
+    def _n(self) -> int:
+        """Number of images that the limit chooses from."""
+        return self.n_places // 2 if self.half else self.n_places
+
+    def _of_half(self, number: int) -> int:
+        """Position in the full order of an image of the half, by its number in the half."""
+        if self.half is None:
+            return number
+        return 2 * number + (((number * _MIXER) >> 63 & 1) ^ HALVES.index(self.half))
 
     def place(self, image: int) -> int:
         """Position of the image with this id in the full order.
@@ -108,7 +138,7 @@ class Selection:
         """
         if not 0 <= image < len(self):
             raise IndexError(f"image {image} is not in this source; its ids are 0..{len(self) - 1}")
-        return int(image) * self.n_places // len(self)
+        return self._of_half(int(image) * self._n // len(self))
 
     def images(self, start: int, stop: int) -> range:
         """Ids of the images whose positions in the full order are in start..stop-1.
@@ -116,9 +146,18 @@ class Selection:
         >>> list(Selection(n_places=10, limit=4).images(2, 7))
         [1, 2]
         """
-        # `place(image) >= start` as `image >= start * len / n_places`, rounded up.
-        first, end = (-(-place * len(self) // self.n_places) for place in (start, stop))
+        if not len(self):
+            return range(0)
+        # `place(image) >= start` as `image >= start * len / n`, rounded up.
+        first, end = (-(-self._first_from(place) * len(self) // self._n) for place in (start, stop))
         return range(first, end)
+
+    def _first_from(self, place: int) -> int:
+        """Number of the first image of the half whose position in the full order is not below this one."""
+        if self.half is None:
+            return place
+        number = min(place // 2, self._n)
+        return number + (number < self._n and self._of_half(number) < place)
 
 
 def list_digest(items: Iterable[object]) -> str:

@@ -15,7 +15,7 @@ from polyscan.images.columns import ImageColumns
 from polyscan.images.content import checksum
 from polyscan.images.decode import decode
 from polyscan.images.listing import FileState
-from polyscan.images.options import ImageOptions, Selection, list_digest
+from polyscan.images.options import ImageOptions, list_digest
 from polyscan.images.parquet_files import ParquetFile, RowGroup, one_line, parquet_file, row_groups
 from polyscan.images.parquet_labels import ParquetLabels
 from polyscan.images.source import Picture, Reject
@@ -57,7 +57,7 @@ class ParquetImages:
         self._starts = list(accumulate((group.n_rows for group in self._groups), initial=0))
         if not self._starts[-1]:
             raise ImagesError(f"{storage.address} holds no images: its Parquet files have no rows. Check the address.")
-        self._selection = Selection(self._starts[-1], options.limit)
+        self._selection = options.selection(self._starts[-1])
         self._labels = ParquetLabels(storage, self._files, options)
         self._cache: OrderedDict[int, Any] = OrderedDict()
 

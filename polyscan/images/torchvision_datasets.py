@@ -14,7 +14,7 @@ from polyscan.images.content import array_content, checksum
 from polyscan.images.decode import decode
 from polyscan.images.listing import stamp_of_path
 from polyscan.images.names import shown
-from polyscan.images.options import PARTS, ImageOptions, Selection, list_digest
+from polyscan.images.options import PARTS, ImageOptions, list_digest
 from polyscan.images.source import Picture, Reject
 from polyscan.images.torchvision_classes import classes_of, label_of
 from polyscan.images.torchvision_content import is_arrays, item, listed_files, samples, stamp_of_others, state
@@ -52,7 +52,7 @@ class TorchvisionImages:
         options.check_part(f"torchvision:{name}", PARTS if parts else ("all",))
         chosen = parts if options.part == "all" and parts else (options.part,)
         self._sets = [(part, open_part(kind, part, options.root)) for part in chosen]
-        self._selection = Selection(sum(len(dataset) for _, dataset in self._sets), options.limit)
+        self._selection = options.selection(sum(len(dataset) for _, dataset in self._sets))
         if not len(self):
             raise ImagesError(f'torchvision:{name} holds no images in "{options.root}". Check `root`.')
         self._classes = classes_of(name, self._sets)

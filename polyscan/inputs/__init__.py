@@ -3,6 +3,7 @@
 from polyscan.inputs.batches import Batch, batches
 from polyscan.inputs.checking import check_network, check_worker, different_layers
 from polyscan.inputs.collected import CollectedImages
+from polyscan.inputs.directions import OwnDirections, check_directions, open_directions, read_directions
 from polyscan.inputs.opening import (
     open_distance,
     open_embedder,
@@ -20,13 +21,16 @@ from polyscan.inputs.vocabulary import vocabulary_digest, vocabulary_words
 __all__ = [
     "Batch",
     "CollectedImages",
+    "OwnDirections",
     "batches",
+    "check_directions",
     "check_network",
     "check_unchanged",
     "check_worker",
     "different_layers",
     "digests_and_facts",
     "note_stamps",
+    "open_directions",
     "open_distance",
     "open_embedder",
     "open_images",
@@ -34,6 +38,7 @@ __all__ = [
     "open_reader",
     "pinned_threads",
     "reaches",
+    "read_directions",
     "reading",
     "settled_job",
     "virtual_readouts",

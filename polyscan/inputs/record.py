@@ -8,6 +8,7 @@ from typing import Any
 
 from polyscan.images import ImageSource
 from polyscan.inputs.checking import check_network
+from polyscan.inputs.directions import directions_digest, open_directions
 from polyscan.inputs.opening import open_distance, open_embedder, open_reader
 from polyscan.inputs.vocabulary import vocabulary_digest
 from polyscan.job import Job
@@ -31,10 +32,12 @@ def digests_and_facts(job: Job, images: ImageSource) -> tuple[dict[str, str], di
     about_network["network"]["values_on_images"] = check_network(job, reader, images)
     embedder = open_embedder(job, reader.network)
     distance = _distance_version(job, reader)
+    directions = open_directions(job, reader)
     digests = {
         "network": about_network["network"]["digest"],
         "code": own_code_digest(job.network.name, job.folder),
         "images": images.digest,
+        "directions": directions_digest(directions),
         "distance": str(distance),
         "embedder": embedder.digest + own_code_digest(job.embed.model, job.folder),
         "words": vocabulary_digest(job.embed.vocabulary),
@@ -44,6 +47,10 @@ def digests_and_facts(job: Job, images: ImageSource) -> tuple[dict[str, str], di
         "images": {**_about_images(images), "source": job.images.source, "digest": digests["images"]},
         "embedder": _about_embedder(embedder),
         "distance": distance,
+        "directions": {
+            "digest": digests["directions"],
+            "layers": {layer: len(of_layer.weights) for layer, of_layer in directions.items()},
+        },
         **_about_machine(),
     }
     return digests, about

@@ -11,11 +11,12 @@ import pandas as pd
 import torch
 from jaxtyping import Bool, Int32, Int64
 
+from polyscan.errors import TableError
 from polyscan.job import Job
 from polyscan.nulls.thinning import reads
 from polyscan.run import Run
 from polyscan.shards import seed
-from polyscan.units import UnitOrder
+from polyscan.units import Unit, UnitOrder, parent_and_role
 from polyscan.vision.readouts import Directions, Downward, Largest, Readout, ReadPoint
 
 DOWN = "down"
@@ -51,6 +52,23 @@ def virtual_readouts(run: Run) -> dict[str, dict[str, VirtualReadout]]:
             found = VirtualReadout(_readout(of_layer), str(of_layer["of"].iloc[0]))
         readouts.setdefault(layer.parent, {})[layer.role] = found
     return readouts
+
+
+def readout_of(run: Run, unit: Unit) -> VirtualReadout:
+    """One virtual unit as a readout.
+
+    Raises:
+        TableError: if the run has no readout for it.
+    """
+    if parent_and_role(unit.layer)[1] == DOWN:
+        raise TableError(
+            f"{unit} is a channel with its sign reversed, which has no readout of its own; name the channel"
+        )
+    where = {"layer": unit.layer, "channel": unit.channel}
+    rows = run.read("readouts", ["layer", "channel", "part", "of", "weights", "bias"], where=where)
+    if rows.empty:
+        raise TableError(f"{run.address} has no unit {unit}; `polyscan units` lists the layers and their channels")
+    return VirtualReadout(_readout(rows), str(rows["of"].iloc[0]))
 
 
 def of_kind(readouts: Mapping[str, Mapping[str, VirtualReadout]], of: str) -> dict[str, dict[str, Readout]]:

@@ -98,6 +98,11 @@ class ImagesSettings(Settings):
     limit: int | None = Field(
         None, ge=1, description="only this many images, evenly spaced over the source; default: all"
     )
+    half: Literal["first", "second"] | None = Field(
+        None,
+        description="only one of two disjoint halves of the images, of which `limit` takes some: what is found on one "
+        "half can be tried on the other",
+    )
     max_pixels: int = Field(64_000_000, ge=1, description="images with more pixels are rejected")
     exif: Literal["turn", "ignore"] = Field(
         "turn", description="whether pictures are turned upright as their EXIF orientation says"

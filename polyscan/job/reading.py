@@ -6,7 +6,7 @@ Paths inside a job file are relative to that file; paths given on the command li
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, cast
@@ -15,6 +15,8 @@ from polyscan.errors import JobError
 from polyscan.job.settings import Job
 from polyscan.storage import from_printable
 
+DIRECTIONS = "directions"
+"""The group whose keys are layers, dots included, and whose values are files."""
 PATHS = ("network.weights", "images.source", "images.root", "embed.vocabulary")
 CODE = ("network.name", "embed.model")
 FILE_ENDINGS = (
@@ -58,6 +60,8 @@ def parse(
     """
     content = _toml(text, origin)
     content.setdefault("folder", str(folder or Path.cwd()))
+    if isinstance(content.get(DIRECTIONS), dict):
+        content[DIRECTIONS] = dict(_dotted(content[DIRECTIONS]))
     if isinstance(content["folder"], str):  # otherwise `build` reports the error
         content["folder"] = str(_on_disk(Path(content["folder"])))
         _anchor(content, Path(content["folder"]))
@@ -125,8 +129,18 @@ def _first_sentence(error: ValueError) -> str:
     return str(error).partition(";")[0]
 
 
+def _dotted(group: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:
+    """A group's values by the whole of their keys, because TOML takes the dots in a layer's name for groups."""
+    for key, value in group.items():
+        if isinstance(value, dict):
+            yield from _dotted(cast("dict[str, Any]", value), f"{path}{key}.")
+        else:
+            yield f"{path}{key}", value
+
+
 def _put(content: dict[str, Any], key: str, value: Any) -> None:
-    *groups, name = key.split(".")
+    group, _, layer = key.partition(".")
+    *groups, name = [group, layer] if group == DIRECTIONS and layer else key.split(".")
     for group in groups:
         inner = content.setdefault(group, {})
         if not isinstance(inner, dict):
@@ -147,16 +161,18 @@ def _anchor_code(content: dict[str, Any], only: set[str]) -> None:
 
 def _anchor(content: dict[str, Any], base: Path, only: set[str] | None = None) -> None:
     """Makes relative paths absolute if such a file or folder exists below `base`, or they look like a file."""
-    for key in PATHS:
-        group, name = key.split(".")
+    of_layers = cast("dict[str, Any]", content[DIRECTIONS]) if isinstance(content.get(DIRECTIONS), dict) else {}
+    for key in (*PATHS, *(f"{DIRECTIONS}.{layer}" for layer in of_layers)):
+        group, _, name = key.partition(".")
         value = content.get(group, {}).get(name) if isinstance(content.get(group), dict) else None
         if (only is not None and key not in only) or not isinstance(value, str) or not value:
             continue
+        value, mark, array = value.rpartition("#") if group == DIRECTIONS and "#" in value else (value, "", "")
         looks_like_file = value.lower().endswith(FILE_ENDINGS) or value.startswith((".", "~"))
         try:
             target = _on_disk(base / Path(value).expanduser())
             if "://" not in value and (looks_like_file or target.exists()):
-                content[group][name] = str(target.resolve())
+                content[group][name] = f"{target.resolve()}{mark}{array}"
         except (OSError, RuntimeError, ValueError):
             continue  # a path that this machine cannot have (`~nobody`, too long a name); opening it reports the error
 

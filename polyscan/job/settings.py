@@ -288,6 +288,11 @@ class Job(Settings):
     device: str = Field("auto", description="`auto`, `cpu`, `cuda`, `cuda:1` ...")
     network: NetworkSettings = Field(description="give the network (`--network`, or a group [network] in a job file)")
     images: ImagesSettings = Field(description="give the images (`--images`, or a group [images] in a job file)")
+    directions: dict[str, str] = Field(
+        default_factory=dict,
+        description="directions of your own as units: for each layer a `.safetensors` file with one direction a row, "
+        "and behind `#` the array in it, if it is not `weights` or the only one",
+    )
     survey: SurveySettings = SurveySettings()  # pyright: ignore[reportCallIssue]
     collect: CollectSettings = CollectSettings()  # pyright: ignore[reportCallIssue]
     second: SecondSettings = SecondSettings()  # pyright: ignore[reportCallIssue]

@@ -41,7 +41,8 @@ class Stage:
 
     Args:
         module: defines `shards(job, run)` and `Worker(job, run)`; its last name is the stage's name.
-        reads: the stages and inputs (`network`, `code`, `images`, `distance`, `embedder`, `words`) that it reads.
+        reads: the stages and inputs (`network`, `code`, `images`, `directions`, `distance`, `embedder`,
+            `words`) that it reads.
         settings: groups of the job that its tables depend on.
         uses_gpu: whether its workers hold a network.
         batches: groups of the job whose `batch` is halved if memory runs out.

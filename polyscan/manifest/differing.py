@@ -15,6 +15,7 @@ INPUTS = {
     "network": "the network's weights",
     "code": "the sources of the network's code",
     "images": "the image files, by name and size,",
+    "directions": "the directions of [directions]",
     "distance": "the weights of the perceptual distance",
     "embedder": "the weights or the code of the embedder",
     "words": "the words of `embed.vocabulary`",

@@ -81,6 +81,7 @@ class LayerRow:
         p_05: share of its units with p <= .05, among those that can be judged; None if there are none.
         at_least: lower bound at 95 % on the number of these units that answer to several things; None if unknown.
         second: the same numbers of the second test; None if no unit of the layer has one.
+        parent: for directions of one's own, the layer that they read; "" for a layer's channels.
     """
 
     name: str
@@ -95,6 +96,7 @@ class LayerRow:
     p_05: Rate | None = None
     at_least: int | None = None
     second: SecondRow | None = None
+    parent: str = ""
 
     @property
     def is_weak(self) -> bool:

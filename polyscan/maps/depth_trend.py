@@ -100,8 +100,10 @@ def flat_words(atlas: Atlas) -> str:
 
 
 def known_points(atlas: Atlas, column: MapColumn) -> list[TrendPoint]:
-    """The points of this column that have a mean."""
-    return [point for point in atlas.trend if point.column == column.name and math.isfinite(point.mean)]
+    """The points of this column that have a mean, for layers of channels: directions of one's own are no depth."""
+    aside = {layer.name for layer in atlas.layers if layer.parent}
+    points = (point for point in atlas.trend if point.column == column.name and point.layer not in aside)
+    return [point for point in points if math.isfinite(point.mean)]
 
 
 def trend_charts(atlas: Atlas) -> list[dict[str, Any]]:
@@ -111,7 +113,8 @@ def trend_charts(atlas: Atlas) -> list[dict[str, Any]]:
     the rows as `POINTS`; the page's script fills them in.
     """
     layers = {layer.name: layer for layer in atlas.layers}
-    specs_of = cache(lambda has_excess: trend_specs(atlas.layers, has_excess=has_excess))
+    charted = [layer for layer in atlas.layers if not layer.parent]
+    specs_of = cache(lambda has_excess: trend_specs(charted, has_excess=has_excess))
     charts: list[dict[str, Any]] = []
     for column in charted_columns(atlas):
         points = known_points(atlas, column)

@@ -10,8 +10,9 @@ import numpy as np
 import pandas as pd
 
 from polyscan.job import Job
-from polyscan.maps.atlas import Atlas, LayerRow, MapColumn, Rate, SecondRow
+from polyscan.maps.atlas import Atlas, LayerRow, MapColumn, Rate, SecondRow, Statement, TrendPoint
 from polyscan.report.associations import associations
+from polyscan.report.direction_statements import direction_statements
 from polyscan.report.gallery import RunGallery
 from polyscan.report.notes import notes
 from polyscan.report.rates import LEVEL, Rates, bounds, layer_rates
@@ -23,7 +24,7 @@ from polyscan.report.verdicts import SECOND_VERDICTS, VERDICTS
 from polyscan.run import Run
 from polyscan.scores import SCORES
 from polyscan.stats.significance import Interval, wilson_interval
-from polyscan.units import REAL
+from polyscan.units import JUDGED, REAL
 
 MEANINGS, SECOND_MEANINGS = (
     {verdict.replace("_", " "): f"{meaning}." for verdict, meaning in of_test.items()}
@@ -36,13 +37,11 @@ UNTRAINED = "This network is untrained: its weights are random, as the job asks.
 def atlas_of(job: Job, run: Run, frame: pd.DataFrame, calibrated: pd.DataFrame) -> Atlas:
     """Everything that the pages are drawn from: the map, and the rows of `calibrated_rows` that it was made of."""
     table = run.layer_table()
-    table = table[table["role"] == REAL]
+    table = table[table["role"].isin(JUDGED)]
     columns = list(columns_of(frame))
     layers = list(_layer_rows(table, frame, calibrated))
     trend = [*depth_trend(job, frame, layers, columns, calibrated), *low_q_shares(frame, layers)]
-    claims = list(statements(job, frame, layers, trend, bounds(judged_units(frame), calibrated)))
-    of_second = bounds(judged_units(frame, SECOND), calibrated, SECOND)
-    claims += second_statements(frame, calibrated, layers, of_second)
+    claims = _claims(job, frame, calibrated, layers, trend)
     return Atlas(
         title=job.show.title or " · ".join(filter(None, (job.network.name, _short_weights(job)))),
         facts=_facts(job, run, frame),
@@ -63,6 +62,19 @@ def atlas_of(job: Job, run: Run, frame: pd.DataFrame, calibrated: pd.DataFrame) 
     )
 
 
+def _claims(
+    job: Job, frame: pd.DataFrame, calibrated: pd.DataFrame, layers: Sequence[LayerRow], trend: Sequence[TrendPoint]
+) -> list[Statement]:
+    """The sentences of the front page: about the network's channels, then about the user's directions."""
+    channels, of_channels = frame[frame["role"] == REAL], [layer for layer in layers if not layer.parent]
+    first, second = (bounds(judged_units(channels, prefix), calibrated, prefix) for prefix in ("", SECOND))
+    return [
+        *statements(job, channels, of_channels, trend, first),
+        *second_statements(channels, calibrated, of_channels, second),
+        *direction_statements(frame, calibrated),
+    ]
+
+
 def _unit_fields(frame: pd.DataFrame, columns: Sequence[MapColumn], layers: Sequence[str]) -> dict[str, Any]:
     """The fields of an atlas that have one value per unit."""
     index = {layer: place for place, layer in enumerate(layers)}
@@ -73,9 +85,18 @@ def _unit_fields(frame: pd.DataFrame, columns: Sequence[MapColumn], layers: Sequ
         "values": {column.name: frame[column.name].to_numpy(np.float64) for column in columns},
         "verdict": _as_words(frame, "verdict"),
         "second_verdict": _as_words(frame, f"{SECOND}verdict"),
-        "names": frame["names"].fillna("").tolist() if frame["names"].notna().any() else (),
+        "names": _names(frame),
         "q": frame["q"].to_numpy(np.float64) if "q" in frame else (),
     }
+
+
+def _names(frame: pd.DataFrame) -> Sequence[str]:
+    """What each unit is called: a direction by its own name and what its clusters show; empty if no unit has a name."""
+    shown = frame["names"].fillna("").astype(str)
+    if "direction" in frame:
+        own = frame["direction"].fillna("").astype(str)
+        shown = own + np.where((own != "") & (shown != ""), ": ", "") + shown
+    return shown.tolist() if (shown != "").any() else ()
 
 
 def _as_words(frame: pd.DataFrame, name: str) -> Sequence[str]:
@@ -98,7 +119,8 @@ def run_id(run: Run) -> str:
 def _layer_rows(table: pd.DataFrame, frame: pd.DataFrame, calibrated: pd.DataFrame) -> Iterator[LayerRow]:
     """Rows of the table of layers, with the numbers of the first and of the second test."""
     dead = frame.groupby("layer")["is_dead"].sum()
-    first, second = (_tested(frame, calibrated, prefix) for prefix in ("", SECOND))
+    parents = dict(zip(table["layer"].astype(str), table["parent"].astype(str), strict=True))
+    first, second = (_tested(frame, calibrated, parents, prefix) for prefix in ("", SECOND))
     for _, row in table.iterrows():
         name = str(row["layer"])
         yield LayerRow(
@@ -110,12 +132,16 @@ def _layer_rows(table: pd.DataFrame, frame: pd.DataFrame, calibrated: pd.DataFra
             _shown_space(row),
             **first.get(name, {}),
             second=SecondRow(**second[name]) if name in second else None,
+            parent="" if row["role"] == REAL else str(row["parent"]),
         )
 
 
-def _tested(frame: pd.DataFrame, calibrated: pd.DataFrame, prefix: str) -> dict[str, dict[str, Any]]:
-    """By layer, what one test says of it: the fields of `SecondRow`."""
-    rates = layer_rates(calibrated, prefix)
+def _tested(
+    frame: pd.DataFrame, calibrated: pd.DataFrame, parents: Mapping[str, str], prefix: str
+) -> dict[str, dict[str, Any]]:
+    """By layer, what one test says of it: the fields of `SecondRow`; directions have their parent's virtual units."""
+    of_parents = layer_rates(calibrated, prefix)
+    rates = {layer: of_parents[parent] for layer, parent in parents.items() if parent in of_parents}
     judged = {str(layer): units for layer, units in judged_units(frame, prefix).groupby("layer")}
     found: dict[str, dict[str, Any]] = {}
     for layer in dict.fromkeys([*rates, *judged]):
@@ -242,10 +268,11 @@ def columns_of(frame: pd.DataFrame) -> Iterator[MapColumn]:
 
 
 def _facts(job: Job, run: Run, frame: pd.DataFrame) -> list[tuple[str, str]]:
-    manifest = run.manifest()
+    manifest, channels = run.manifest(), frame[frame["role"] == REAL]
     facts = [
-        ("units", f"{len(frame):,}"),
-        ("layers", f"{frame['layer'].nunique()}"),
+        ("units", f"{len(channels):,}"),
+        ("layers", f"{channels['layer'].nunique()}"),
+        *([("directions of one's own", f"{len(frame) - len(channels):,}")] if len(frame) > len(channels) else []),
         ("dead", f"{int(frame['is_dead'].sum()):,}"),
         ("images", f"{int(frame['n_images'].max()):,}"),
         ("exemplars per unit", str(job.n_scored)),

@@ -16,6 +16,7 @@ from polyscan.nulls.calibration import LEAST_SETS, Calibration
 from polyscan.report.panels import LayerEvidence, UnitRows, exemplar_plane, panels_of
 from polyscan.run import Run
 from polyscan.stats.neighbors import nearest
+from polyscan.units import DIRECTION, parent_and_role
 
 SHOWN = "gap"
 """The score that is shown against its null, because it is easy to interpret."""
@@ -68,13 +69,17 @@ class RunGallery:
         near: dict[int, list[tuple[str, int, float]]],
     ) -> UnitCard:
         channel = int(row["channel"])
+        facts = list(_facts(row))
         if row["is_dead"]:
-            return UnitCard(layer, channel, missing=("A dead unit: it does not respond, so nothing was scored.",))
+            return UnitCard(
+                layer, channel, facts, missing=("A dead unit: it does not respond, so nothing was scored.",)
+            )
         visualizations = evidence.visualizations.get(channel)
         null = self._null_place(layer, channel)
         return UnitCard(
             layer,
             channel,
+            facts,
             panels=panels_of(row, evidence),
             elbow=None if visualizations is None else elbow_of(visualizations),
             plane=exemplar_plane(row, evidence),
@@ -186,7 +191,7 @@ class RunGallery:
 
     def _fitted(self, layer: str) -> NullSets | None:
         main = self.job.calibrate.nulls[0]
-        rows = self._null_rows.get(layer if main == "layer" else "")
+        rows = self._null_rows.get(parent_and_role(layer)[0] if main == "layer" else "")
         if rows is None or not null_speaks_for(main, layer, self.run):
             return None
         rows = rows[(rows["null"] == main) & (rows["evidence"] == "exemplars")]
@@ -201,6 +206,14 @@ class RunGallery:
     def _null_place(self, layer: str, channel: int) -> NullPlace | None:
         value, mean, sd = self._nulls.get((layer, channel), (np.nan, np.nan, np.nan))
         return NullPlace(value, mean, sd) if math.isfinite(value + mean + sd) and sd > 0 else None
+
+
+def _facts(row: dict[Any, Any]) -> Iterator[tuple[str, str]]:
+    """What a direction of one's own is called, and what it reads; nothing for a channel."""
+    if row["role"] == DIRECTION:
+        if name := str(row["direction"]):
+            yield "direction", name
+        yield "reads", str(row["parent"])
 
 
 def null_speaks_for(null: str, layer: str, run: Run) -> bool:

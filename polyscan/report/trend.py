@@ -42,7 +42,8 @@ def depth_trend(
     for layer in layers:
         rows = live.get(layer.name)
         values = np.empty((0, len(names))) if rows is None else rows[names].to_numpy(np.float64)
-        of_layer = {name: controls[layer.name, name] for name in names if len(controls.get((layer.name, name), ()))}
+        read = layer.parent or layer.name  # directions have the controls of the layer that they read
+        of_layer = {name: controls[read, name] for name in names if len(controls.get((read, name), ()))}
         generator = np.random.default_rng(seed(job.seed, "intervals of means", layer.name))
         points |= {(point.column, point.layer): point for point in _points(layer, names, values, of_layer, generator)}
     yield from (points[name, layer.name] for name in names for layer in layers)

@@ -1,4 +1,4 @@
-"""The map: one row per real unit, made of all tables of a run."""
+"""The map: one row per judged unit, made of all tables of a run: channels, then the user's directions of each layer."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from polyscan.stats.significance import (
     storey_by_group,
 )
 from polyscan.tables import Column, ColumnType, Table
-from polyscan.units import REAL
+from polyscan.units import DIRECTION, JUDGED
 
 MAIN: Literal["exemplars"] = "exemplars"  # the evidence whose columns carry no prefix
 DEFLATED = "deflated"
@@ -44,11 +44,13 @@ def unit_map(job: Job, run: Run, calibrated: pd.DataFrame | None = None) -> pd.D
         calibrated: `calibrated_rows`; read if None.
     """
     calibrated = calibrated_rows(run) if calibrated is None else calibrated
-    units = run.read("units", where={"role": REAL})
-    frame = units.sort_values(["depth", "channel"], kind="stable").reset_index(drop=True)
+    units = run.read("units", where={"role": list(JUDGED)})
+    ordered = units.assign(is_own=units["role"] == DIRECTION)
+    ordered = ordered.sort_values(["depth", "is_own", "channel"], kind="stable").reset_index(drop=True)
+    frame = ordered.drop(columns="is_own")
     for columns in _parts(job, run, units, calibrated):
         frame = frame.merge(columns, on=KEY, how="left")
-    marks = ("artefact", "artefact_mark", f"{SECOND}artefact", f"{SECOND}artefact_mark")
+    marks = ("direction", "artefact", "artefact_mark", f"{SECOND}artefact", f"{SECOND}artefact_mark")
     for name in (name for name in marks if name in frame):
         frame[name] = frame[name].fillna("")
     names = ("off_range", "incoherent", "second_off_range", "second_incoherent")
@@ -103,7 +105,7 @@ def _add_verdicts(frame: pd.DataFrame, job: Job) -> None:
 
 def _parts(job: Job, run: Run, units: pd.DataFrame, calibrated: pd.DataFrame) -> Iterator[pd.DataFrame]:
     """Further columns, by layer and channel."""
-    real = calibrated[calibrated["role"] == REAL]
+    real = calibrated[calibrated["role"].isin(JUDGED)]
     # A score has the same value in its rows of every null; a unit without a row of the first null has one of another.
     is_main = (real["prefix"] == "") | (real["prefix"].str.endswith("_null_") & real["score"].isin(list(SCORES)))
     yield _wide(real[is_main].dropna(subset=["value"]), "value", ["separation", *SCORES])
@@ -122,6 +124,7 @@ def _parts(job: Job, run: Run, units: pd.DataFrame, calibrated: pd.DataFrame) ->
     yield _cluster_shares(run)
     yield _names(run)
     yield nearest_units(run)
+    yield from _direction_names(run, units)
     if (visualized := _visualization_columns(run, units)) is not None:
         yield visualized
 
@@ -182,22 +185,22 @@ def _rank(name: str, first: list[str]) -> int:
 def _matches(job: Job, run: Run) -> pd.DataFrame:
     """How well the main null matches each unit."""
     # Exemplars are matched with null sets in one space only: the one in which their layer is compared.
-    where = {"role": REAL, "evidence": MAIN, "null": job.calibrate.nulls[0] if job.calibrate.nulls else ""}
+    where = {"role": list(JUDGED), "evidence": MAIN, "null": job.calibrate.nulls[0] if job.calibrate.nulls else ""}
     return run.read("matches", [*KEY, *MATCH], where=where)
 
 
 def _artefacts(run: Run, evidence: str, prefix: str = "") -> pd.DataFrame:
-    rows = run.read("artefacts", [*KEY, "artefact", "mark"], where={"role": REAL, "evidence": evidence})
+    rows = run.read("artefacts", [*KEY, "artefact", "mark"], where={"role": list(JUDGED), "evidence": evidence})
     return rows.rename(columns={"artefact": f"{prefix}artefact", "mark": f"{prefix}artefact_mark"})
 
 
 def _second(job: Job, run: Run) -> Iterator[pd.DataFrame]:
     """The strength of each unit's second part, and how well the null matches its deflated evidence."""
-    strengths = run.read("seconds", [*KEY, "strength"], where={"role": REAL})
+    strengths = run.read("seconds", [*KEY, "strength"], where={"role": list(JUDGED)})
     if strengths.empty:
         return
     yield strengths.rename(columns={"strength": "second_strength"})
-    where = {"role": REAL, "evidence": DEFLATED, "null": job.calibrate.nulls[0]}
+    where = {"role": list(JUDGED), "evidence": DEFLATED, "null": job.calibrate.nulls[0]}
     matches = run.read("matches", [*KEY, *MATCH], where=where)
     yield matches.rename(columns={name: f"{SECOND}{name}" for name in MATCH})
     yield _artefacts(run, DEFLATED, SECOND)
@@ -216,7 +219,7 @@ def _downward(calibrated: pd.DataFrame) -> Iterator[pd.DataFrame]:
 
 def _cluster_shares(run: Run) -> pd.DataFrame:
     """Shares of the main evidence's best clusters, largest first, as text: `0.60 0.40`."""
-    rows = run.read("clusters", [*KEY, "is_main", "cluster"], where={"role": REAL})
+    rows = run.read("clusters", [*KEY, "is_main", "cluster"], where={"role": list(JUDGED)})
     rows = rows[rows["is_main"]]
     counts = rows.groupby([*KEY, "cluster"]).size().rename("n").reset_index()
     counts["share"] = counts["n"] / counts.groupby(KEY)["n"].transform("sum")
@@ -232,6 +235,13 @@ def _names(run: Run) -> pd.DataFrame:
     whole = rows[rows["cluster"] < 0].set_index(KEY)["name"].rename("name")
     parts = rows[rows["cluster"] >= 0].groupby(KEY)["name"].agg(" \N{MIDDLE DOT} ".join).rename("names")
     return pd.concat([whole, parts], axis=1).reset_index()
+
+
+def _direction_names(run: Run, units: pd.DataFrame) -> Iterator[pd.DataFrame]:
+    """What the user's directions are called, if there are any: "" for one without a name, and for channels."""
+    if (units["role"] == DIRECTION).any():
+        rows = run.read("readouts", [*KEY, "name"], where={"role": DIRECTION})
+        yield rows.rename(columns={"name": "direction"})
 
 
 def nearest_units(run: Run) -> pd.DataFrame:

@@ -30,8 +30,8 @@ NameRow = tuple[Any, ...]
 
 
 def shards(job: Job, run: Run) -> list[Shard]:
-    """Ranges of real units, each within one layer."""
-    ranges = run.unit_order().ranges(lambda layer: layer.is_real)
+    """Ranges of judged units, each within one layer."""
+    ranges = run.unit_order().ranges(lambda layer: layer.is_judged)
     return split_ranges("name", ranges, job.score.units_per_shard)
 
 

@@ -26,11 +26,11 @@ class SpriteItem(NamedTuple):
 
 
 def shards(job: Job, run: Run) -> list[Shard]:
-    """Ranges of real units, each within one layer; empty if the job wants no pictures."""
+    """Ranges of judged units, each within one layer; empty if the job wants no pictures."""
     crops = job.picture.crops and job.embed.thumbnail_px
     if not crops and not (job.picture.visualizations and job.visualize.enabled):
         return []
-    ranges = run.unit_order().ranges(lambda layer: layer.is_real)
+    ranges = run.unit_order().ranges(lambda layer: layer.is_judged)
     return split_ranges("picture", ranges, job.picture.units_per_shard)
 
 

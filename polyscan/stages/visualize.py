@@ -50,9 +50,9 @@ def _by_layer(job: Job, run: Run) -> list[list[Unit]]:
     names = chosen_layers([layer.name for layer in layers if layer.is_real], job.visualize.layers)
     units: list[list[Unit]] = []
     for layer in layers:
-        if layer.parent in names and (layer.is_real or _is_proof(job, layer)):
+        if layer.parent in names and (layer.is_judged or _is_proof(job, layer)):
             channels = _unthinned(run, layer, live.get(layer.name, []))
-            size = job.visualize.units_per_layer if layer.is_real else job.visualize.virtual_units
+            size = job.visualize.units_per_layer if layer.is_judged else job.visualize.virtual_units
             units.append(_sample(job, layer, channels, size))
     return units
 

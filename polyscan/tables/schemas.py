@@ -52,7 +52,10 @@ LAYER = Column(
 )
 PARENT = Column("parent", "string", "", "the layer that the units are read from; the layer itself for real units")
 ROLE = Column(
-    "role", "string", "", "`unit` for channels; for virtual units, their use: `null`, `control`, `planted`, `down` ..."
+    "role",
+    "string",
+    "",
+    "`unit` for channels; for virtual units, their use: `direction`, `null`, `control`, `planted`, `down` ...",
 )
 CHANNEL = Column("channel", "int32", "", "the unit's index in the layer, from 0")
 UNIT = Column("unit", "int32", "", "the unit's number in the run's order: layers by depth, then channels")
@@ -98,7 +101,7 @@ TABLES: dict[str, Table] = {
             Column("readout", "string", "", "where the units are read"),
             Column("relu_follows", "bool", "", "whether the next operation is a ReLU or ReLU6"),
         )),
-        Table("readouts", "survey", 3, "part of a virtual unit, and mean of a layer", (
+        Table("readouts", "survey", 4, "part of a virtual unit, and mean of a layer", (
             LAYER, PARENT, ROLE, CHANNEL,
             Column("part", "int32", "", "0 for a direction; a `max` has as many parts as directions"),
             Column("kind", "string", "", "`linear`, `max`; `mean` and `axis`: how its features are seen"),
@@ -112,6 +115,7 @@ TABLES: dict[str, Table] = {
             Column("is_salient", "bool", "", "whether the exemplar was the most salient of several"),
             Column("source", "int32", "", "for a part of a planted unit: the channel it comes from; else -1"),
             Column("source_layer", "string", "", "layer of that channel, real or virtual; else empty"),
+            Column("name", "string", "", "of a direction of one's own, if its file names it; else empty"),
         )),
         Table("sample", "survey", 1, "image that the survey has read, and shard", (
             IMAGE, CHECKSUM,

@@ -16,7 +16,7 @@ from polyscan.job import Job
 from polyscan.run import Run
 from polyscan.stages.embed.vectors import Crop, embedded
 from polyscan.tables import Columns
-from polyscan.units import REAL
+from polyscan.units import JUDGED
 from polyscan.vision.channels import picture_of
 from polyscan.vision.embedders import Embedder
 from polyscan.vision.preprocessing import Preprocessing
@@ -29,8 +29,8 @@ def crops_in_use(job: Job, run: Run) -> pd.DataFrame:
     """Distinct crops, each once, in the order of the first layer that uses them, then by image.
 
     In this order, the crops of one image lie together in a shard, and the vectors of a layer's units in few parts.
-    Crops of real units are shown (`is_shown`), even if nothing is compared by them. `is_embedded` marks the crops of
-    layers that are compared by crops, those of all real units if `embed.crops` is set, and every whole image if there
+    Crops of judged units are shown (`is_shown`), even if nothing is compared by them. `is_embedded` marks the crops of
+    layers that are compared by crops, those of all judged units if `embed.crops` is set, and every whole image if there
     is a pool.
     """
     layers = run.layer_table().set_index("layer")
@@ -61,9 +61,9 @@ def _exemplar_crops(job: Job, run: Run, layers: pd.DataFrame) -> pd.DataFrame:
 def _uses(job: Job, layers: pd.DataFrame) -> Iterator[tuple[str, int, bool, bool]]:
     """Layers whose crops are used, with their depth, and whether these crops are shown and whether embedded."""
     for layer, row in layers.iterrows():
-        is_real = bool(row["role"] == REAL)
-        is_shown = is_real and job.embed.thumbnail_px > 0
-        is_embedded = bool(row["space"] == "image") or (is_real and job.embed.crops)
+        is_judged = bool(row["role"] in JUDGED)
+        is_shown = is_judged and job.embed.thumbnail_px > 0
+        is_embedded = bool(row["space"] == "image") or (is_judged and job.embed.crops)
         if is_shown or is_embedded:
             yield str(layer), int(row["depth"]), is_shown, is_embedded
 

@@ -61,7 +61,7 @@ class Worker:
             "scores": _columns(scores, [*KEY, "is_main", "score", *NUMBERS, "is_extrapolated", "n_exact"]),
             "matches": _columns(matched, [*KEY, *MATCH]),
             "clusters": self._cluster_rows(layer, subjects),
-            "centres": centre_rows([subject for subject in subjects if layer.is_real and self._is_main(subject)]),
+            "centres": centre_rows([subject for subject in subjects if layer.is_judged and self._is_main(subject)]),
             "artefacts": self.artefacts(
                 layer, [of for of in subjects if self._is_main(of) or of.evidence == "deflated"]
             ),
@@ -83,7 +83,7 @@ class Worker:
         main = self.evidence.main_space(layer.name)
         yield list(self.evidence.exemplars(layer.name, channels, main))
         yield list(self.evidence.deflated(layer.name, channels, main))
-        if main in FEATURES and layer.is_real and self.job.embed.crops:
+        if main in FEATURES and layer.is_judged and self.job.embed.crops:
             yield list(self.evidence.exemplars(layer.name, channels, self.job.embed.model))
         yield list(self.evidence.visualizations(layer.name, channels))
 
@@ -98,11 +98,11 @@ class Worker:
             yield from nulls_of(self.job, self.run, layer.parent, subject.evidence, subject.space)
 
     def _cluster_rows(self, layer: Layer, subjects: Sequence[Subject]) -> Columns:
-        """Each item's clusters and, for real units' main evidence, its position in the plane."""
+        """Each item's clusters and, for judged units' main evidence, its position in the plane."""
         subjects = sorted(subjects, key=lambda subject: (subject.channel, subject.evidence))
         is_main = [self._is_main(subject) for subject in subjects]
         planes = [
-            plane(subject.sample.cosines) if layer.is_real and main else np.full((len(subject.items), 2), np.nan)
+            plane(subject.sample.cosines) if layer.is_judged and main else np.full((len(subject.items), 2), np.nan)
             for subject, main in zip(subjects, is_main, strict=True)
         ]
         positions = np.concatenate([np.empty((0, 2)), *planes]).astype(np.float32)

@@ -16,6 +16,7 @@ import numpy as np
 from polyscan.errors import JobError
 from polyscan.inputs.batches import batches
 from polyscan.inputs.checking import check_worker
+from polyscan.inputs.directions import check_directions, open_directions
 from polyscan.inputs.opening import open_images, open_reader
 from polyscan.inputs.virtual import OF_INPUTS, reads_inputs
 from polyscan.job import Job
@@ -28,6 +29,7 @@ from polyscan.stages.survey.sampling import Sampled, Sampler, View, inputs_name
 from polyscan.stages.survey.virtual_units import VirtualUnits, whitening_rows
 from polyscan.stats.whitening import Whitening, place_directions
 from polyscan.tables import Columns
+from polyscan.units import DIRECTION
 from polyscan.vision.readouts import Channels, Reader, ReadPoint
 from polyscan.vision.readouts.effective import effective_fields
 
@@ -55,6 +57,8 @@ class Worker:
         self.reader = open_reader(job)
         self.images = open_images(job)
         check_worker(job, run, self.reader.network, self.images)
+        self.directions = open_directions(job, self.reader)
+        check_directions(run, self.directions)
         self.sampler = Sampler(job, self.images)
 
     def __call__(self, shard: Shard) -> dict[str, Columns]:
@@ -72,9 +76,8 @@ class Worker:
             layers.append({**layer_row(point), **space, "effective_field": field, "random_clarity": clarity})
             sample = samples[View(point.layer)]
             inputs = samples.get(View(inputs_name(point.layer)))
-            units.append(
-                VirtualUnits(self.job, point.layer, len(self.images), sample, inputs=inputs, labels=self.sampler.labels)
-            )
+            own, labels, n = self.directions.get(point.layer), self.sampler.labels, len(self.images)
+            units.append(VirtualUnits(self.job, point.layer, n, sample, inputs=inputs, labels=labels, own=own))
             readouts += whitening_rows(point.layer, whitening)
         self._plant(reader, units)
         readouts += [row for of_layer in units for row in of_layer.rows()]
@@ -161,7 +164,9 @@ class Worker:
             sizes = of_layer.sizes()
             if self.job.survey.sign == "both":
                 sizes["down"] = row["n_units"]
-            yield from (virtual_row(row, role, n) for role, n in sizes.items())
+            for role, n in sizes.items():
+                is_rectified = role == DIRECTION and of_layer.own is not None and of_layer.own.is_rectified
+                yield virtual_row(row, role, n, is_rectified=is_rectified)
 
 
 def _columns(rows: list[Row]) -> Columns:

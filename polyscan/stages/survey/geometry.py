@@ -39,10 +39,10 @@ def _size(axis: Axis | None) -> float:
     return axis.field if axis else math.inf
 
 
-def virtual_row(row: Row, role: str, n_units: int) -> Row:
-    """The row of a layer's virtual layer."""
-    virtual = {"layer": virtual_layer(row["layer"], role), "role": role, "n_units": n_units, "relu_follows": False}
-    return {**row, **virtual, "readout": f"{role} of: {row['readout']}"}
+def virtual_row(row: Row, role: str, n_units: int, *, is_rectified: bool = False) -> Row:
+    """The row of a layer's virtual layer; its units may be followed by a ReLU of their own."""
+    virtual = {"layer": virtual_layer(row["layer"], role), "role": role, "n_units": n_units}
+    return {**row, **virtual, "relu_follows": is_rectified, "readout": f"{role} of: {row['readout']}"}
 
 
 def compared(point: ReadPoint, points: Sequence[ReadPoint], *, wanted: str, input_size: tuple[int, int]) -> Row:

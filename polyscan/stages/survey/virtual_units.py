@@ -1,4 +1,4 @@
-"""The virtual units of one layer: readouts made from its activations, then planted units made from readouts."""
+"""The virtual units of one layer: readouts made from its activations, planted units, and directions of one's own."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Float32, Int64
 
 from polyscan.evidence import SEEN
+from polyscan.inputs.directions import OwnDirections
 from polyscan.inputs.virtual import OF_INPUTS, OWN, VirtualReadout
 from polyscan.job import Job
 from polyscan.nulls.deflation import main_readouts
@@ -22,7 +23,7 @@ from polyscan.shards import seed
 from polyscan.stages.survey.geometry import Row
 from polyscan.stages.survey.sampling import PeakValues, Sampled
 from polyscan.stats.whitening import Whitening
-from polyscan.units import virtual_layer
+from polyscan.units import DIRECTION, virtual_layer
 from polyscan.vision.readouts import Directions
 
 log = logging.getLogger("polyscan")
@@ -33,7 +34,7 @@ LEAST_TOP = 20  # images of the sample that stand for a planted unit's exemplars
 
 
 class VirtualUnits:
-    """Null readouts, controls and planted units of one layer.
+    """Null readouts, controls, planted units and the user's directions of one layer.
 
     Args:
         job: gives their numbers.
@@ -42,6 +43,7 @@ class VirtualUnits:
         sample: of the layer's activation vectors.
         inputs: of what the layer reads, if its readouts are made of that.
         labels: of images of the sample.
+        own: the user's directions; None for none.
     """
 
     def __init__(
@@ -53,6 +55,7 @@ class VirtualUnits:
         *,
         inputs: Sampled | None = None,
         labels: Mapping[int, int] | None = None,
+        own: OwnDirections | None = None,
     ) -> None:
         self.job = job
         self.layer = layer
@@ -63,6 +66,7 @@ class VirtualUnits:
         self.classes: Directions | None = None
         """Readouts of labelled classes, if a kind of planted units is made of them."""
         self.of = OWN if inputs is None else OF_INPUTS
+        self.own = own
         if job.survey.readouts:
             source = inputs or sample
             self._make(source.vectors, source.places, labels or {})
@@ -161,12 +165,14 @@ class VirtualUnits:
 
     def sizes(self) -> dict[str, int]:
         """Number of units of each role."""
-        sizes = {role: len(readouts.row) for role, (readouts, _) in self.readouts.items()}
+        sizes = {DIRECTION: 0 if self.own is None else len(self.own.weights)}
+        sizes |= {role: len(readouts.row) for role, (readouts, _) in self.readouts.items()}
         sizes |= {kind: len({row["channel"] for row in rows}) for kind, rows in self.planted.items()}
         return {role: n for role, n in sizes.items() if n}
 
     def rows(self) -> Iterator[Row]:
         """Rows of `readouts`."""
+        yield from self._own_rows()
         for role, (readouts, places) in self.readouts.items():
             reach = self._reaches(role, len(readouts.row))
             for channel, (image, position) in enumerate(places):
@@ -186,6 +192,14 @@ class VirtualUnits:
         for rows in self.planted.values():
             yield from rows
 
+    def _own_rows(self) -> Iterator[Row]:
+        """Rows of the user's directions."""
+        if self.own is None:
+            return
+        names = self.own.names or ("",) * len(self.own.weights)
+        for channel, (direction, bias, name) in enumerate(zip(self.own.weights, self.own.bias, names, strict=True)):
+            yield readout_row(self.layer, DIRECTION, channel, direction, float(bias), name=name, of=self.own.of)
+
     def _reaches(self, role: str, count: int) -> Int64[np.ndarray, " u"]:
         """How much each unit is thinned: null readouts by different amounts in seeded order, others not at all."""
         if role != "null":
@@ -204,5 +218,5 @@ def readout_row(parent: str, role: str, channel: int, weights: np.ndarray, bias:
     """One row of `readouts`; columns that are not passed have default values."""
     unit = {"layer": virtual_layer(parent, role), "parent": parent, "role": role, "channel": channel}
     defaults = {"part": 0, "kind": "linear", "of": OWN, "reach": 1, "image": -1, "position": -1, "ridge": math.nan}
-    defaults |= {"is_salient": False, "source": -1, "source_layer": ""}
+    defaults |= {"is_salient": False, "source": -1, "source_layer": "", "name": ""}
     return {**unit, "weights": weights, "bias": bias, **defaults, **columns}

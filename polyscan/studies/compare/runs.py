@@ -122,6 +122,8 @@ def names_of(addresses: Sequence[str]) -> list[str]:
 def _compared_run(name: str, address: str, place: int) -> ComparedRun:
     results = Results(address)
     run, frame = results.run, results.map
+    if "role" in frame:  # directions of one's own are no layer that another run has
+        frame = frame[frame["role"] == REAL]
     table = run.layer_table()
     real = table[table["role"] == REAL]
     layers = [str(layer) for layer in real["layer"]]

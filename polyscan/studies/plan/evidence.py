@@ -38,7 +38,7 @@ def distinct_crops(outlook: Outlook) -> tuple[Count, Count]:
     """
     embedded, shown = (_CropTally(len(outlook.images)) for _ in range(2))
     for layer in outlook.layers:
-        n_real = layer.point.n_channels * outlook.n_items
+        n_real = layer.n_judged * outlook.n_items
         is_compared = layer.space == "image"
         of_part, of_whole = box_shares(layer.point, outlook.reader.network.preprocessing.size)
         embedded.add(

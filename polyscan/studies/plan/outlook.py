@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import UInt8
 from torch import Tensor
 
-from polyscan.inputs import batches, open_embedder, open_images, open_reader
+from polyscan.inputs import batches, open_directions, open_embedder, open_images, open_reader
 from polyscan.job import Job, settled
 from polyscan.nulls.deflation import searched_share
 from polyscan.scores.concepts import Concepts
@@ -21,12 +21,13 @@ from polyscan.stages.calibrate import TEST_SCORES
 from polyscan.stages.survey.geometry import compared
 from polyscan.stats.whitening import COMPONENTS, Whitening
 from polyscan.studies.plan.measuring import once, seconds
+from polyscan.units import DIRECTION
 from polyscan.vision.readouts import ReadPoint, chosen_layers
 
 MEASURED_SETS, WARMING_SETS = 64, 8
 ELBOW = 4 / 3
 """Estimate of a unit's images / `visualize.min_images`: 11.2 / 6 on the digits, 6.2 / 6 on MobileNetV2 by LPIPS."""
-PARTS = {"null": 1, "control": 1, "sum": 1, "noisy": 1, "random": 1, "three": 3}
+PARTS = {DIRECTION: 1, "null": 1, "control": 1, "sum": 1, "noisy": 1, "random": 1, "three": 3}
 """Directions of a virtual unit, by its role; 2 for roles that are not listed."""
 VISUALIZED_ROLES = ("null", "control", "planted")
 """Roles of virtual units that are visualized if the job asks for it."""
@@ -60,6 +61,11 @@ class LayerOutlook:
         return self.point.n_channels + sum(self.virtual.values())
 
     @property
+    def n_judged(self) -> int:
+        """Number of its channels, and of the user's directions."""
+        return self.point.n_channels + self.virtual.get(DIRECTION, 0)
+
+    @property
     def scored(self) -> list[int]:
         """Sizes of the layers that `score` scores: the layer itself, and its virtual layers except the null."""
         return [self.point.n_channels, *(n for role, n in self.virtual.items() if role != "null")]
@@ -86,17 +92,19 @@ class Outlook:
 
     def _layers(self) -> Iterator[LayerOutlook]:
         settings, points = self.job.visualize, self.reader.points
+        own = open_directions(self.job, self.reader)
         names = [point.layer for point in points]
         visualized = chosen_layers(names, settings.layers) if settings.enabled else set[str]()
         for point in points:
-            virtual = virtual_units(self.job, point)
+            virtual = virtual_units(self.job, point, len(own[point.layer].weights) if point.layer in own else 0)
             space, source = self._space(point)
             width = self.embedding_width if space == "image" else source.n_channels
             n_visualized, n_null = 0, 0
             if point.layer in visualized:
                 of_roles = {role: min(settings.virtual_units, virtual.get(role, 0)) for role in VISUALIZED_ROLES}
-                n_real = min(settings.units_per_layer or point.n_channels, point.n_channels)
-                n_visualized, n_null = n_real + sum(of_roles.values()), of_roles["null"]
+                judged = (point.n_channels, virtual.get(DIRECTION, 0))
+                n_judged = sum(min(settings.units_per_layer or n, n) for n in judged)
+                n_visualized, n_null = n_judged + sum(of_roles.values()), of_roles["null"]
             yield LayerOutlook(point, virtual, space, source, width, n_visualized, n_null)
 
     def _space(self, point: ReadPoint) -> tuple[str, ReadPoint]:
@@ -198,11 +206,11 @@ class Outlook:
         return seconds(one_batch)
 
 
-def virtual_units(job: Job, point: ReadPoint) -> dict[str, int]:
+def virtual_units(job: Job, point: ReadPoint, n_directions: int = 0) -> dict[str, int]:
     """Virtual units of a layer by role, at most; planted units need controls, and controls need readouts."""
     survey = job.survey
     n_controls = survey.controls if survey.readouts else 0
-    counts = {"null": survey.readouts, "control": n_controls}
+    counts = {DIRECTION: n_directions, "null": survey.readouts, "control": n_controls}
     counts |= {kind: survey.planted if n_controls else 0 for kind in survey.plants}
     counts |= {"down": point.n_channels if survey.sign == "both" else 0}
     return {role: n for role, n in counts.items() if n}

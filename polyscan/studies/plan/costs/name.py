@@ -18,7 +18,7 @@ NAMING_S = 3e-3
 
 def cost(outlook: Outlook) -> PlanRow:
     """Names of each cluster, and of all exemplars of a unit."""
-    sizes = [layer.point.n_channels for layer in outlook.layers]
+    sizes = [layer.n_judged for layer in outlook.layers]
     rows = sum(sizes) * NAMES * (1 + MOST_PARTS)
     shards = sum(math.ceil(n / outlook.job.score.units_per_shard) for n in sizes)
     return PlanRow("name", shards, rows, rows * NAME_BYTES, sum(sizes) * NAMING_S, evidence_held(outlook))

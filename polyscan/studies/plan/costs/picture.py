@@ -21,7 +21,7 @@ HELD = 200e6
 def cost(outlook: Outlook) -> PlanRow:
     """One sprite per live unit, of at most `crops` tiles and `per_cluster` more for each of five clusters."""
     job = outlook.job
-    sizes = [layer.point.n_channels for layer in outlook.layers]
+    sizes = [layer.n_judged for layer in outlook.layers]
     tiles = sum(sizes) * _crops(outlook) + _visualized(outlook) * job.picture.visualizations
     shards = sum(math.ceil(n / job.picture.units_per_shard) for n in sizes) if tiles else 0
     rows = (1 + _most_crops(outlook)) * sum(sizes) + _visualized(outlook) * _most_visualizations(outlook)
@@ -32,7 +32,7 @@ def cost(outlook: Outlook) -> PlanRow:
 def sprite_bytes(outlook: Outlook) -> float:
     """Bytes of all sprites on disk."""
     job = outlook.job
-    units = sum(layer.point.n_channels for layer in outlook.layers)
+    units = sum(layer.n_judged for layer in outlook.layers)
     crops = units * _crops(outlook) * job.embed.thumbnail_px**2
     visualizations = _visualized(outlook) * job.picture.visualizations * job.picture.visualization_px**2
     return PIXEL_BYTES * (crops + visualizations)

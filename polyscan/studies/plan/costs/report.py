@@ -16,11 +16,11 @@ DRAWING_S = 1.6e-3
 def cost(outlook: Outlook) -> PlanRow:
     """Data and copied pictures of each unit, and one script per column."""
     job = outlook.job
-    units = sum(layer.point.n_channels for layer in outlook.layers)
+    units = sum(layer.n_judged for layer in outlook.layers)
     shown = units
     if job.show.pictures_per_layer is not None:
         most = job.show.pictures_per_layer
-        shown = sum(min(layer.point.n_channels, most) for layer in outlook.layers)
+        shown = sum(min(layer.n_judged, most) for layer in outlook.layers)
     pictures = sprite_bytes(outlook) * shown / max(1, units)
     bytes_ = pictures + units * (PAGE_BYTES + 2 * COLUMNS * COLUMN_BYTES) + ASSET_BYTES
     return PlanRow("report", 0, units, bytes_, units * DRAWING_S, HELD)

@@ -62,7 +62,7 @@ def cost(outlook: Outlook) -> PlanRow:
 def _counts(outlook: Outlook, layer: LayerOutlook) -> _ScoreCounts:
     job, n_values = outlook.job, outlook.unit_cost.n_values
     units = sum(layer.scored)
-    crops = layer.point.n_channels if job.embed.crops and layer.space != "image" else 0
+    crops = layer.n_judged if job.embed.crops and layer.space != "image" else 0
     visualized = layer.n_visualized - layer.n_null_visualized
     nulls = int("null" in layer.virtual and "layer" in job.calibrate.nulls)
     nulls += outlook.n_pooled_nulls if layer.space == "image" else 0

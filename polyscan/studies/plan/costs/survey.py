@@ -18,6 +18,7 @@ from polyscan.stats.whitening import COMPONENTS, Whitening, place_directions
 from polyscan.studies.plan.measuring import once, seconds
 from polyscan.studies.plan.outlook import PARTS, Outlook
 from polyscan.studies.plan.row import PlanRow
+from polyscan.units import DIRECTION
 from polyscan.vision.readouts import ReadPoint, smoothed
 from polyscan.vision.readouts.effective import effective_fields
 
@@ -38,7 +39,9 @@ def cost(outlook: Outlook) -> PlanRow:
         whitening = 1 + min(COMPONENTS, layer.source.n_channels)
         rows += 1 + len(layer.virtual) + directions + whitening
         bytes_ += 4 * (directions * layer.point.n_channels + whitening * layer.source.n_channels)
-    passes = shards * (2 if any(set(layer.virtual) - {"null", "control", "down"} for layer in outlook.layers) else 1)
+    passes = shards * (
+        2 if any(set(layer.virtual) - {"null", "control", "down", DIRECTION} for layer in outlook.layers) else 1
+    )
     batch_seconds = outlook.pass_seconds(lambda inputs: outlook.reader.read(inputs, sampled))
     time_ = passes * math.ceil(outlook.n_sample / outlook.job.collect.batch) * batch_seconds
     time_ += _field_seconds(outlook) + _algebra_seconds(outlook)
