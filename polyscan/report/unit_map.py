@@ -11,6 +11,7 @@ from jaxtyping import Bool
 
 from polyscan.job import Job
 from polyscan.report.verdicts import verdicts
+from polyscan.results.causes import causal_shares, causes_of
 from polyscan.results.tiers import is_called
 from polyscan.run import Run
 from polyscan.scores import SCORES
@@ -122,6 +123,7 @@ def _parts(job: Job, run: Run, units: pd.DataFrame, calibrated: pd.DataFrame) ->
     yield _cluster_shares(run)
     yield _names(run)
     yield nearest_units(run)
+    yield from _causal_shares(job, run)
     if (visualized := _visualization_columns(run, units)) is not None:
         yield visualized
 
@@ -232,6 +234,15 @@ def _names(run: Run) -> pd.DataFrame:
     whole = rows[rows["cluster"] < 0].set_index(KEY)["name"].rename("name")
     parts = rows[rows["cluster"] >= 0].groupby(KEY)["name"].agg(" \N{MIDDLE DOT} ".join).rename("names")
     return pd.concat([whole, parts], axis=1).reset_index()
+
+
+def _causal_shares(job: Job, run: Run) -> Iterator[pd.DataFrame]:
+    """Shares of a unit's clusters that drive it, if patches were swapped."""
+    shares = causal_shares(causes_of(run, job.show.fdr))
+    for evidence, prefix in ((MAIN, ""), (DEFLATED, SECOND)):
+        of_kind = shares[shares["evidence"] == evidence]
+        if len(of_kind):
+            yield of_kind[[*KEY, "causal_share"]].rename(columns={"causal_share": f"{prefix}causal_share"})
 
 
 def nearest_units(run: Run) -> pd.DataFrame:

@@ -340,8 +340,14 @@ TABLES: dict[str, Table] = {
         )),
         Table("tiles", "picture", 1, "picture in a unit's sprite", (
             LAYER, CHANNEL,
-            Column("evidence", "string", "", "`exemplars`, `deflated`, `visualizations` or `data_visualizations`"),
-            Column("item", "int32", "", "rank of the exemplar, index of the visualization"),
+            Column(
+                "evidence", "string", "", "`exemplars`, `deflated`, `swaps`, `visualizations` or `data_visualizations`"
+            ),
+            Column(
+                "item", "int32", "",
+                "rank of the exemplar, index of the visualization; of the unit's i-th row of `causes`, from 0: 2 i "
+                "before and 2 i + 1 after the swap",
+            ),
             Column("left", "int32", "px", "left edge of the picture in the sprite"),
             Column("top", "int32", "px", "top edge of the picture in the sprite"),
             Column("width", "int32", "px", "width of the picture"),
