@@ -229,3 +229,72 @@ def test_recipients_come_from_the_middle_and_are_free() -> None:
     assert len(middle_images(peaks, is_free, 99, generator)) == 25
     assert len(middle_images(peaks, np.zeros(100, dtype=bool), 10, generator)) == 0
     assert len(middle_images(np.zeros(100), is_free, 10, generator)) == 10  # a unit that is silent on most images
+
+
+# ---- what may be missing ---------------------------------------------------------------------------------------------
+
+
+def small_run(tmp_path_factory: pytest.TempPathFactory, **changes: object) -> Results:
+    """A run of the small toy, whose null has no power, with swaps of all units."""
+    folder = tmp_path_factory.mktemp("small")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("polyscan.maps.pages", lambda _: [])
+        job = toy.job(folder / "images", visualize__enabled=False, **{**SWAPS, **changes})
+        return polyscan.scan(job, str(folder / "run"))
+
+
+def test_red_and_blue_drive_the_unit_that_sees_both(tmp_path_factory: pytest.TempPathFactory) -> None:
+    results = small_run(tmp_path_factory, swap__recipients=16, swap__donors=16)
+    rows = results.table("causes")
+    paint = rows[(rows["layer"] == "paint") & (rows["evidence"] == "exemplars")]
+    assert toy.DEAD not in set(paint["channel"])
+    swaps = results.table("swaps")
+    effects = swaps[swaps["layer"] == "paint"].pivot_table(
+        index=["channel", "cluster"], columns="condition", values="effect"
+    )
+    for channel in (toy.RED, toy.RED_OR_BLUE, toy.GREEN):
+        of_unit = effects.loc[channel]
+        assert (of_unit[ALIGNED] > of_unit["random"] + 0.5).all()
+        assert (of_unit[["elsewhere", "ablated_elsewhere"]].abs() < 1e-5).all(axis=None)
+    both = paint[paint["channel"] == toy.RED_OR_BLUE]
+    assert (both["p"] <= 0.05).all()
+    assert len(both) >= 2
+
+
+def test_without_held_out_images_the_rows_say_so(tmp_path_factory: pytest.TempPathFactory) -> None:
+    # All images in one range: `collect` keeps no more than the exemplars.
+    results = small_run(tmp_path_factory, collect__images_per_shard=toy.N_IMAGES)
+    causes = results.table("causes")
+    assert len(causes) > 5
+    assert set(causes["absent"]) == {"no donors"}
+    assert causes["p"].isna().all()
+    assert len(results.table("swaps")) == 0
+    assert results.causes["q"].isna().all()
+    assert "causal_share" not in results.map
+
+
+def test_without_images_in_the_middle_the_rows_say_so(swapped: Results) -> None:
+    worker = swap.Worker(toy.stored_job(swapped), swapped.run)
+    candidates = swapped.table("candidates")
+    first = candidates[(candidates["layer"] == "fine") & (candidates["channel"] == 0)]["image"].to_numpy()
+    worker.__dict__["_pool"] = np.unique(first)  # a sample that holds none but the unit's own images
+    made = worker(Shard("swap", 0, 1, 0, 1))
+    assert set(made["causes"]["absent"]) == {"no recipients"}
+    assert made["causes"]["n_recipients"] == [0] * len(made["causes"]["absent"])
+    assert len(made["swaps"]["effect"]) == 0
+
+
+def test_nothing_is_swapped_by_default(toy_results: Results) -> None:
+    job = toy.stored_job(toy_results)
+    assert swap.shards(job, toy_results.run) == []
+    assert "causal_share" not in toy_results.map
+    with pytest.raises(polyscan.errors.TableError, match=r"swap\.enabled=true"):
+        _ = toy_results.causes
+
+
+def test_a_run_without_called_units_warns(
+    tmp_path_factory: pytest.TempPathFactory, caplog: pytest.LogCaptureFixture
+) -> None:
+    results = small_run(tmp_path_factory, swap__units="called", survey__readouts=0)
+    assert "no unit has p <= 0.05" in caplog.text
+    assert len(results.table("causes")) == 0

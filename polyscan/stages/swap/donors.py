@@ -91,7 +91,7 @@ class DonorFinder:
         """Images that may become donors: rows of `held_out` with the number of clusters that they may go to."""
         rows = held_out(self.job, self.run, layer, channels)
         counts = self._clusters(layer.name).groupby(["channel", "evidence"])["cluster"].max() + 1
-        rows = rows.join(counts.rename("n_clusters"), on=["channel", "evidence"], how="inner")
+        rows = rows.join(counts.rename("n_clusters"), on=["channel", "evidence"], how="inner").reset_index(drop=True)
         is_wanted = [kind in wanted.get(channel, ()) for channel, kind in rows[["channel", "evidence"]].to_numpy()]
         rows = rows[np.array(is_wanted, dtype=bool)]
         most = SPARE * self.job.swap.donors * rows["n_clusters"]
