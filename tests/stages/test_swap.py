@@ -12,6 +12,9 @@ import toy
 import polyscan
 from polyscan.evidence import EvidenceReader
 from polyscan.inputs import open_network
+from polyscan.report.gallery import RunGallery
+from polyscan.report.swap_panel import WORDS
+from polyscan.report.unit_map import calibrated_rows
 from polyscan.results import Results
 from polyscan.shards import Shard
 from polyscan.stages import swap
@@ -20,6 +23,7 @@ from polyscan.stages.swap.donors import DonorFinder
 from polyscan.stages.swap.effects import ALIGNED, CONDITIONS, CONTROLS, cluster_effect
 from polyscan.stages.swap.trial import middle_images
 from polyscan.stats.significance import benjamini_hochberg, mean_interval, sign_flip_p, signs
+from polyscan.studies.plan import plan
 
 KEY = ["layer", "channel", "evidence", "cluster"]
 SWAPS = {
@@ -298,3 +302,51 @@ def test_a_run_without_called_units_warns(
     results = small_run(tmp_path_factory, swap__units="called", survey__readouts=0)
     assert "no unit has p <= 0.05" in caplog.text
     assert len(results.table("causes")) == 0
+
+
+# ---- what is made of it ----------------------------------------------------------------------------------------------
+
+
+def test_the_unit_page_shows_each_cluster_before_and_after(swapped: Results) -> None:
+    job = toy.stored_job(swapped)
+    frame = swapped.map
+    gallery = RunGallery(job, swapped.run, frame, calibrated_rows(swapped.run), by=None)
+    causes, tiles = swapped.causes, swapped.table("tiles")
+    n_panels = 0
+    for card in gallery.cards("coarse"):
+        of_unit = causes[(causes["layer"] == "coarse") & (causes["channel"] == card.channel)]
+        (panel,) = [panel for panel in card.panels if panel.evidence == "swaps"] or [None]
+        if panel is None:
+            assert of_unit.empty
+            continue
+        n_panels += 1
+        pictures = tiles[(tiles["layer"] == "coarse") & (tiles["channel"] == card.channel)]
+        pictures = pictures[pictures["evidence"] == "swaps"].set_index("item")
+        assert panel.size == len(panel.clusters) == len(of_unit)
+        for place, (cluster, row) in enumerate(zip(panel.clusters, of_unit.itertuples(), strict=True)):
+            (name, verdict), *effects = cluster.names
+            assert name.startswith("cluster " if row.evidence == "exemplars" else "second test")
+            if row.absent:
+                assert verdict == "not tested: no image outside the evidence is nearest to it"
+                assert not effects
+                assert not cluster.tiles
+                continue
+            assert verdict.startswith("drives the unit" if row.is_causal else "not shown to drive it")
+            assert [words for words, _ in effects] == list(WORDS.values())
+            assert [tile.caption for tile in cluster.tiles] == ["before", "after"]
+            boxes = pictures.loc[[2 * place, 2 * place + 1], ["left", "top", "width", "height"]]
+            assert [(t.left, t.top, t.width, t.height) for t in cluster.tiles] == list(
+                boxes.itertuples(index=False, name=None)
+            )
+    assert n_panels > 5
+
+
+def test_a_plan_foretells_it(swapped: Results) -> None:
+    (row,) = [row for row in plan(toy.stored_job(swapped)).rows if row.stage == "swap"]
+    done = swapped.run.ledger.done("swap")
+    assert row.shards >= len(done) > 0
+    assert row.rows >= len(swapped.table("swaps")) + len(swapped.table("causes"))
+    filed = sum(part.bytes for one in done.values() for part in one.parts)
+    assert filed / 4 < row.bytes < filed * 4
+    assert row.seconds > 0
+    assert row.held > 0

@@ -23,8 +23,8 @@ CLUSTERS = 2.5
 """Clusters of a unit's exemplars, about; its deflated evidence has two."""
 SHARED = 4
 """Conditions that are the same for all clusters of a unit, with the unchanged pictures; each cluster has two more."""
-PIXEL_BYTES, ROW_BYTES = 0.35, 60
-"""Bytes of a small JPEG per pixel, and of one row without pictures."""
+PIXEL_BYTES, HEAD_BYTES, ROW_BYTES, PARTS_BYTES = 0.35, 650, 60, 10_000
+"""Bytes of a small JPEG per pixel and for its head, of one row without pictures, and of two parts without rows."""
 PASTING_S = 4e-4
 """Seconds to read, cut out and paste one patch."""
 
@@ -45,8 +45,9 @@ def cost(outlook: Outlook) -> PlanRow:
     units = [(layer.point.n_channels, *_proof(outlook, layer)) for layer in layers]
     rows = sum(map(sum, units)) * (MOST_PARTS + second) * (1 + len(CONDITIONS))
     side = outlook.job.embed.thumbnail_px or SIDE_PX
-    bytes_ = sum(clusters) * (2 * side**2 * PIXEL_BYTES + (1 + len(CONDITIONS)) * ROW_BYTES)
     shards = sum(math.ceil(n / settings.units_per_shard) for sizes in units for n in sizes)
+    pictures = 2 * (side**2 * PIXEL_BYTES + HEAD_BYTES)
+    bytes_ = sum(clusters) * (pictures + (1 + len(CONDITIONS)) * ROW_BYTES) + shards * PARTS_BYTES
     return PlanRow("swap", shards, rows, bytes_, float(time_), _held(outlook))
 
 
