@@ -175,8 +175,8 @@ def plain(picture: Picture8, size: Size) -> Picture8:
 class PlaceReader:
     """Reads units of one read point at given positions, in one forward pass a batch that ends at the layer.
 
-    Batch norms are folded into convolutions, which takes a quarter less time: values are those of a scan up to
-    rounding, and are compared with each other alone.
+    Batch norms are folded into convolutions, which takes less time: values are those of a scan up to rounding, and are
+    compared with each other alone.
 
     Args:
         reader: of the layer.
