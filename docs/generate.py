@@ -57,6 +57,12 @@ MAP_EXTRAS = (
         "float64",
         "q of Benjamini & Hochberg; `second_q_by`, `second_q_group`, `second_q_storey` as without prefix",
     ),
+    (
+        "causal_share",
+        "float64",
+        "with patch swaps: share of its tested clusters of exemplars that drive the unit, at q <= `show.fdr`",
+    ),
+    ("second_causal_share", "float64", "the same for the two parts of its deflated evidence"),
     ("second_verdict", "string", "verdict of the second test, in the same words; it is never certified"),
     ("second_strength", "float64", "mean activation of the least explained images over that of the strongest"),
     (

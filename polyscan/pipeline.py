@@ -1,7 +1,7 @@
 """The whole scan: a fixed sequence of stages, each of which reads tables and writes tables.
 
     survey -> collect -> combine -> deflate -> recollect -> recombine
-           -> visualize -> embed -> calibrate -> score -> name -> picture   (then the report)
+           -> visualize -> embed -> calibrate -> score -> name -> swap -> picture   (then the report)
 
 A stage splits its work into shards. A worker runs a shard: it computes columns, which are written as parts with a done
 record. A runner decides where workers run and knows nothing of their work. So a rerun does only what is missing, and
@@ -35,6 +35,7 @@ from polyscan.stages import (
     recombine,
     score,
     survey,
+    swap,
     visualize,
 )
 from polyscan.worker import ShardWorker
@@ -68,7 +69,8 @@ STAGES = (
     Stage(calibrate, ("embed",), ("calibrate", "score", "scores")),
     Stage(score, ("calibrate",), ("calibrate", "score", "scores")),
     Stage(name, ("score",), ("score",)),
-    Stage(picture, ("score",), ("picture",)),
+    Stage(swap, ("score",), ("swap",), uses_gpu=True, batches=("collect", "embed")),
+    Stage(picture, ("swap",), ("picture",)),
 )
 
 

@@ -46,7 +46,7 @@ def _no_maps() -> Iterator[None]:
 @pytest.fixture(scope="module")
 def reference(tmp_path_factory: pytest.TempPathFactory) -> Reference:
     folder = tmp_path_factory.mktemp("reference")
-    pipeline.scan(toy.job(folder / "images"), Run(str(folder / "run")), pipeline.in_process)
+    pipeline.scan(toy.job_with_all(folder / "images"), Run(str(folder / "run")), pipeline.in_process)
     return folder / "images", hashes(str(folder / "run"))
 
 
@@ -95,7 +95,7 @@ def only(stage: str, runner: Runner) -> Runner:
 def test_ray_gives_the_same_bytes(ray_session: None, reference: Reference, tmp_path: Path, n_workers: int) -> None:
     images, expected = reference
     run = Run(str(tmp_path / "run"))
-    pipeline.scan(toy.job(images), run, ray_runner(WorkerPolicy(n_workers)))
+    pipeline.scan(toy.job_with_all(images), run, ray_runner(WorkerPolicy(n_workers)))
     assert hashes(run.address) == expected
     assert not run.storage.files("running")
 
@@ -107,7 +107,7 @@ def test_more_workers_than_there_is_room_for_give_the_same_bytes(
     """Eight on two CPUs: six are asked for in vain, and wait for nodes that never come."""
     images, expected = reference
     run = without("visualize", images.parent / "run", tmp_path / "run")
-    pipeline.scan(toy.job(images), run, ray_runner(WorkerPolicy(8)))
+    pipeline.scan(toy.job_with_all(images), run, ray_runner(WorkerPolicy(8)))
     assert hashes(run.address) == expected
 
 
@@ -118,7 +118,7 @@ def test_a_killed_worker_changes_no_byte_and_no_other_shard_is_repeated(
     counts = tmp_path / "counts"
     runner = sabotaged(ray_runner(WorkerPolicy(2)), counts, stage="visualize", index=1, times=2, fault="kill")
     run = without("visualize", images.parent / "run", tmp_path / "run")
-    pipeline.scan(toy.job(images), run, runner)
+    pipeline.scan(toy.job_with_all(images), run, runner)
     assert hashes(run.address) == expected
     assert len(list(counts.glob("strike-*"))) == 2
     done = [path.name.rsplit("-", 1)[0] for path in counts.glob("did-*")]
@@ -133,7 +133,7 @@ def test_a_worker_that_hangs_is_ended_and_its_shard_is_done_elsewhere(
     images, expected = reference
     runner = sabotaged(ray_runner(WorkerPolicy(2, deadline_s=4.0)), tmp_path / "c", stage="embed", index=1, fault=fault)
     run = without("embed", images.parent / "run", tmp_path / "run")
-    pipeline.scan(toy.job(images), run, runner)
+    pipeline.scan(toy.job_with_all(images), run, runner)
     # A process that stops at once may not have told of shard 0, which it had just done: then that is where it hangs.
     assert re.search(r"a worker is gone at shard [01] of `embed` \(no answer for 4 s\)", caplog.text)
     assert is_gone(int((tmp_path / "c" / "strike-0").read_text())), "it would be in the way"
@@ -148,7 +148,7 @@ def test_a_shard_that_fails_twice_is_done_at_the_third_try(
     images, expected = reference
     runner = sabotaged(ray_runner(WorkerPolicy(2)), tmp_path / "c", stage="embed", index=1, times=2, fault="raise")
     run = without("embed", images.parent / "run", tmp_path / "run")
-    pipeline.scan(toy.job(images), run, runner)
+    pipeline.scan(toy.job_with_all(images), run, runner)
     assert hashes(run.address) == expected
     assert not run.ledger.failures("embed"), "a failure that has passed is no failure"
 
@@ -167,7 +167,7 @@ def test_a_shard_that_kills_every_worker_is_named_after_three(
     )
     run = Run(str(tmp_path / "run"))
     with pytest.raises(pipeline.ShardError, match="shard 0 of `collect` failed: its worker died 3 times") as caught:
-        pipeline.scan(toy.job(images), run, runner)
+        pipeline.scan(toy.job_with_all(images), run, runner)
     assert "worker process has died" in str(caught.value)
     (filed,) = run.ledger.failures("collect")
     assert "SYSTEM_ERROR" in filed["traceback"], "all that Ray knows of the last death"
@@ -187,7 +187,7 @@ def test_a_shard_that_always_fails_is_filed_with_its_traceback_and_the_rest_is_d
     )
     run = Run(str(tmp_path / "run"))
     with pytest.raises(pipeline.ShardError, match="shard 1 of `collect` failed: sabotage"):
-        pipeline.scan(toy.job(images), run, runner)
+        pipeline.scan(toy.job_with_all(images), run, runner)
     (filed,) = run.ledger.failures("collect")
     assert (filed["index"], filed["cause"], filed["traceback"]) == (1, "sabotage", "Traceback of a saboteur")
     assert sorted(run.ledger.done("collect")) == [0, 2]
@@ -381,7 +381,7 @@ def test_a_killed_ray_driver_is_resumed_and_ray_address_joins_the_cluster(
 
     images, expected = reference
     job_file = tmp_path / "job.toml"
-    job_file.write_text(toy.job(images).to_toml())
+    job_file.write_text(toy.job_with_all(images).to_toml())
     run = tmp_path / "run"
     command = [sys.executable, "-m", "polyscan", "scan", str(job_file), "--run", str(run), "--quiet", "--workers", "2"]
     environment = _environment(ray.get_runtime_context().gcs_address)
@@ -405,7 +405,7 @@ def test_ctrl_c_ends_the_driver_and_its_workers_with_130_and_the_same_command_re
 
     images, expected = reference
     job_file = tmp_path / "job.toml"
-    job_file.write_text(toy.job(images).to_toml())
+    job_file.write_text(toy.job_with_all(images).to_toml())
     run = tmp_path / "run"
     command = [sys.executable, "-m", "polyscan", "scan", str(job_file), "--run", str(run), "--quiet", "--workers", "2"]
     environment = _environment(ray.get_runtime_context().gcs_address)

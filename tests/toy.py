@@ -206,6 +206,11 @@ def job(folder: Path, **changes: Any) -> Job:
     return jobs.build(content, "the toy")
 
 
+def job_with_all(folder: Path) -> Job:
+    """The job on the toy with every stage that has shards on it, those that are off by default as well."""
+    return job(folder, swap__enabled=True, swap__units="all", swap__recipients=4, swap__donors=2, swap__virtual_units=1)
+
+
 def wide_job(folder: Path, **changes: Any) -> Job:
     """A job on the wide toy with pictures, readouts and exemplars enough for a null with power."""
     if not folder.exists():

@@ -452,11 +452,11 @@ def measured() -> Iterator[tuple[str, float]]:
     from polyscan.nulls.deflation import Curves
     from polyscan.scores.sample import prepare, prepare_halves
     from polyscan.stages.calibrate import TEST_SCORES
-    from polyscan.stages.embed.crops import jpeg
     from polyscan.studies.plan import measuring
     from polyscan.studies.plan.costs.survey import algebra
     from polyscan.studies.plan.measuring import once
     from polyscan.studies.plan.outlook import SetCost, scored_sets
+    from polyscan.vision.channels import jpeg
     from polyscan.vision.networks import NetworkRequest, load_network
 
     measuring.clock = time.process_time

@@ -206,6 +206,25 @@ class ScoreSettings(Settings):
     units_per_shard: int = Field(256, ge=1, description="units per shard")
 
 
+class SwapSettings(Settings):
+    """Patch swaps: whether what a unit's clusters show drives the unit in other images."""
+
+    enabled: bool = Field(False, description="whether patches are swapped")
+    units: Literal["called", "all"] = Field(
+        "called",
+        description="`called`: units that a test calls at `level`, by that test's clusters; `all`: those and "
+        "the clusters of every live unit's exemplars",
+    )
+    level: float = Field(0.05, gt=0, le=1, description="largest p of a unit that counts as called")
+    virtual_units: int = Field(
+        10, ge=0, description="controls and planted units per layer and kind that are swapped as well, as proof"
+    )
+    donors: int = Field(24, ge=1, description="images that give patches, per cluster; fewer if fewer are held out")
+    recipients: int = Field(48, ge=2, description="images that patches are pasted into, per unit")
+    draws: int = Field(9999, ge=99, description="sign flips drawn for p; with fewer assignments, all are taken")
+    units_per_shard: int = Field(16, ge=1, description="units per shard")
+
+
 class PictureSettings(Settings):
     """The picture of a unit: one JPEG with the thumbnails of its strongest exemplars and its visualizations."""
 
@@ -303,6 +322,7 @@ class Job(Settings):
     scores: dict[str, dict[str, Any]] = Field(
         default_factory=dict, description="settings per score; all scores are computed"
     )
+    swap: SwapSettings = SwapSettings()  # pyright: ignore[reportCallIssue]
     picture: PictureSettings = PictureSettings()  # pyright: ignore[reportCallIssue]
     show: ShowSettings = ShowSettings()  # pyright: ignore[reportCallIssue]
     workers: WorkersSettings = WorkersSettings()  # pyright: ignore[reportCallIssue]

@@ -159,7 +159,7 @@ class Cluster:
 class Panel:
     """One kind of evidence of one unit, grouped by cluster, largest first."""
 
-    evidence: Literal["exemplars", "deflated", "visualizations", "begun-from-exemplars"]
+    evidence: Literal["exemplars", "deflated", "swaps", "visualizations", "begun-from-exemplars"]
     size: int
     facts: Sequence[tuple[str, str]]
     clusters: Sequence[Cluster]

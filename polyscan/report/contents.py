@@ -225,6 +225,15 @@ LABELS: Mapping[str, tuple[str, str]] = {
     "psi_p": ("PSI: p", "probability of a PSI this large in null sets with similar homogeneity"),
     "semanticity": ("semanticity", "Alic et al. 2025, on exemplars; 0: one thing, 1: many clusters far apart"),
     "semanticity_k": ("clusters (BIC)", "number of clusters that BIC prefers, possibly 1; not calibrated"),
+    "causal_share": (
+        "clusters that drive the unit",
+        "share of the clusters of its exemplars whose patches, pasted into other images, raise the unit more than each "
+        "control does",
+    ),
+    "second_causal_share": (
+        "second test: parts that drive the unit",
+        "the same for its strongest images and those that its main meaning leaves unexplained",
+    ),
     "clarity": ("clarity", "homogeneity of the exemplars: their mean pairwise cosine; 1: all alike"),
     "polysemanticity": (
         "polysemanticity (SemanticLens)",

@@ -14,6 +14,7 @@ from polyscan.job import Job
 from polyscan.maps.atlas import ElbowCurve, NullPlace, NullSets, UnitCard
 from polyscan.nulls.calibration import LEAST_SETS, Calibration
 from polyscan.report.panels import LayerEvidence, UnitRows, exemplar_plane, panels_of
+from polyscan.results.causes import causes_of
 from polyscan.run import Run
 from polyscan.stats.neighbors import nearest
 from polyscan.units import DIRECTION, parent_and_role
@@ -48,6 +49,7 @@ class RunGallery:
         self._images = pd.Index(images["image"])
         pairs = zip(images["path"].fillna("").tolist(), images["label_name"].fillna("").tolist(), strict=True)
         self._origins = np.array([" · ".join(filter(None, pair)) for pair in pairs], dtype=object)
+        self._causes = causes_of(run, job.show.fdr)
         self._sprites: tuple[str, range, dict[int, bytes]] = ("", range(0), {})
 
     # ---- cards -----------------------------------------------------------------------------------------------------
@@ -131,6 +133,8 @@ class RunGallery:
             begun=_by_channel(begun, "index"),
             tiles=_by_channel(self.run.unit_rows("tiles", layer), "item"),
             names=_by_channel(self.run.unit_rows("names", layer), "rank"),
+            causes=_by_channel(self._causes[self._causes["layer"] == layer], "channel"),
+            swaps=_by_channel(self.run.unit_rows("swaps", layer), "channel"),
         )
 
     def _exemplars(self, layer: str, table: str = "exemplars") -> pd.DataFrame:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from string import ascii_uppercase
 from typing import Any
 
 import numpy as np
@@ -11,11 +12,13 @@ from jaxtyping import Int64
 
 from polyscan.maps.atlas import Cluster, Panel, Plane, Tile
 from polyscan.maps.numbers import number_text
+from polyscan.report.swap_panel import swap_panel
 from polyscan.results.clusters import shown_clusters
 
 PARTS = (("semanticity", "S"), ("semanticity_c", "C"), ("semanticity_d", "D"))
 ALL = -1
 NAMES = 3
+NO_SWAPS = {name: np.empty(0, object) for name in ("evidence", "cluster", "condition", "effect", "low", "high")}
 
 UnitRows = Mapping[str, np.ndarray]
 """A unit's rows by column; not data frames, which would take minutes for all units of a network."""
@@ -38,6 +41,8 @@ class LayerEvidence:
         begun: index, n_exemplars and activation of images that were started from means of exemplars.
         tiles: evidence, item and box of each picture in the sprite.
         names: cluster, rank, name, kind and similarity.
+        causes: clusters whose patches were swapped, with q.
+        swaps: their effects by condition.
     """
 
     exemplars: Groups
@@ -48,6 +53,8 @@ class LayerEvidence:
     begun: Groups
     tiles: Groups
     names: Groups
+    causes: Groups = field(default_factory=dict[int, UnitRows])
+    swaps: Groups = field(default_factory=dict[int, UnitRows])
 
     def boxes(self, channel: int, evidence: str) -> Boxes:
         """Boxes of a unit's pictures of one kind in its sprite, by item."""
@@ -93,11 +100,21 @@ def panels_of(row: MapRow, evidence: LayerEvidence) -> list[Panel]:
     panels = [exemplar_panel(row, evidence)]
     if channel in evidence.second:
         panels.append(second_panel(row, evidence))
+    if channel in evidence.causes:
+        boxes, letters = evidence.boxes(channel, "swaps"), _letters(row, evidence)
+        panels.append(swap_panel(evidence.causes[channel], evidence.swaps.get(channel, NO_SWAPS), boxes, letters))
     if channel in evidence.visualizations:
         panels.append(visualization_panel(row, evidence))
     if channel in evidence.begun:
         panels.append(begun_panel(channel, evidence))
     return panels
+
+
+def _letters(row: MapRow, evidence: LayerEvidence) -> dict[int, str]:
+    """The letter of each of the best clusters, largest first, if these are the ones that are shown."""
+    clusters = evidence.clusters.get(int(row["channel"]))
+    labels, is_best = (np.empty(0, np.int64), False) if clusters is None else shown_labels(row, clusters)
+    return {label: ascii_uppercase[place] for place, (label, _) in enumerate(by_size(labels))} if is_best else {}
 
 
 def exemplar_panel(row: MapRow, evidence: LayerEvidence) -> Panel:

@@ -11,6 +11,7 @@ from jaxtyping import Bool
 
 from polyscan.job import Job
 from polyscan.report.verdicts import verdicts
+from polyscan.results.causes import causal_shares, causes_of
 from polyscan.results.tiers import is_called
 from polyscan.run import Run
 from polyscan.scores import SCORES
@@ -125,6 +126,7 @@ def _parts(job: Job, run: Run, units: pd.DataFrame, calibrated: pd.DataFrame) ->
     yield _names(run)
     yield nearest_units(run)
     yield from _direction_names(run, units)
+    yield from _causal_shares(job, run)
     if (visualized := _visualization_columns(run, units)) is not None:
         yield visualized
 
@@ -242,6 +244,15 @@ def _direction_names(run: Run, units: pd.DataFrame) -> Iterator[pd.DataFrame]:
     if (units["role"] == DIRECTION).any():
         rows = run.read("readouts", [*KEY, "name"], where={"role": DIRECTION})
         yield rows.rename(columns={"name": "direction"})
+
+
+def _causal_shares(job: Job, run: Run) -> Iterator[pd.DataFrame]:
+    """Shares of a unit's clusters that drive it, if patches were swapped."""
+    shares = causal_shares(causes_of(run, job.show.fdr))
+    for evidence, prefix in ((MAIN, ""), (DEFLATED, SECOND)):
+        of_kind = shares[shares["evidence"] == evidence]
+        if len(of_kind):
+            yield of_kind[[*KEY, "causal_share"]].rename(columns={"causal_share": f"{prefix}causal_share"})
 
 
 def nearest_units(run: Run) -> pd.DataFrame:

@@ -18,6 +18,7 @@ from polyscan import tables
 from polyscan.errors import JobError, TableError
 from polyscan.job import Job
 from polyscan.results.at_least import AtLeast, at_least
+from polyscan.results.causes import causes_of
 from polyscan.results.tiers import is_called, is_judged
 from polyscan.run import Run
 from polyscan.tables import TABLES
@@ -128,6 +129,17 @@ class Results:
     def table(self, name: str) -> pd.DataFrame:
         """All rows of one table; `tables()` lists the tables."""
         return self.run.read(name)
+
+    @property
+    def causes(self) -> pd.DataFrame:
+        """Clusters whose patches were swapped: the table `causes` without pictures, with `q` and `is_causal`.
+
+        Raises:
+            TableError: if the run has no swaps.
+        """
+        if not self.run.parts("causes"):
+            raise TableError(f"{self.run.address} has no patch swaps; scan it with --set swap.enabled=true")
+        return causes_of(self.run, self.job.show.fdr)
 
     def tables(self) -> list[str]:
         """Names of the tables that this run has."""

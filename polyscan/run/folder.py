@@ -254,6 +254,10 @@ class Run:
         """
         return vectors_of(self._embeddings("embeddings"), items)
 
+    def is_embedded(self, items: Int64[np.ndarray, " n"]) -> bool:
+        """Whether all of these items have an embedding."""
+        return bool(self._embeddings("embeddings").holding(items).all())
+
     def thumbnails(self, items: Int64[np.ndarray, " n"]) -> list[bytes | None]:
         """Thumbnails of these crops (JPEG), in this order; None for a crop without one."""
         return thumbnails_of(self._thumbnails("thumbnails"), items)

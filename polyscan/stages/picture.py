@@ -1,4 +1,4 @@
-"""picture: puts the pictures of a unit into one JPEG: strongest exemplars, those of each cluster, visualizations."""
+"""picture: puts a unit's pictures into one JPEG: strongest exemplars, those of each cluster, swaps, visualizations."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class SpriteItem(NamedTuple):
 def shards(job: Job, run: Run) -> list[Shard]:
     """Ranges of judged units, each within one layer; empty if the job wants no pictures."""
     crops = job.picture.crops and job.embed.thumbnail_px
-    if not crops and not (job.picture.visualizations and job.visualize.enabled):
+    if not crops and not (job.picture.visualizations and job.visualize.enabled) and not job.swap.enabled:
         return []
     ranges = run.unit_order().ranges(lambda layer: layer.is_judged)
     return split_ranges("picture", ranges, job.picture.units_per_shard)
@@ -46,7 +46,7 @@ class Worker:
         """Sprites of one range of units; a unit without pictures has no sprite."""
         layer, channels = self.order.within_layer(shard.start, shard.stop)
         items = self._crops(layer.name, channels)
-        for others in (self._second(layer.name, channels), self._visualizations(layer.name, channels)):
+        for others in (more(layer.name, channels) for more in (self._second, self._swaps, self._visualizations)):
             for channel, more in others.items():
                 items.setdefault(channel, []).extend(more)
         sprites = {channel: sprite([item.picture for item in items[channel]]) for channel in sorted(items)}
@@ -75,6 +75,16 @@ class Worker:
         rows = rows.sort_values(["channel", "item"], kind="stable")
         pictures = self.run.thumbnails(rows["crop"].to_numpy(np.int64))
         return _by_unit("deflated", rows, pictures, side)
+
+    def _swaps(self, layer: str, channels: range) -> dict[int, list[SpriteItem]]:
+        """Of each cluster whose patches were swapped, an image before and after, by unit."""
+        side = self.job.embed.thumbnail_px or self.job.picture.visualization_px
+        rows = self.run.unit_rows("causes", layer, ["channel", "absent", "before", "after"], channels=channels)
+        rows = rows.assign(item=2 * rows.groupby("channel").cumcount())
+        rows = rows[rows["absent"] == ""]
+        pairs = pd.concat([rows.assign(image=rows["before"]), rows.assign(image=rows["after"], item=rows["item"] + 1)])
+        pairs = pairs.sort_values(["channel", "item"], kind="stable")
+        return _by_unit("swaps", pairs, pairs["image"].tolist(), side)
 
     def _visualizations(self, layer: str, channels: range) -> dict[int, list[SpriteItem]]:
         """Visualizations, then those started from exemplars, by unit."""

@@ -68,6 +68,7 @@ SPACE = Column(
     "space", "string", "", "where evidence is compared: an embedder, or the network's features `own`, `next`"
 )
 NULL = Column("null", "string", "", "which null: `layer`, `embedding` or another of `calibrate.nulls`")
+CLUSTER = Column("cluster", "int32", "", "as in `clusters`: the best K >= 2 of this evidence, ungated")
 IS_MAIN = Column("is_main", "bool", "", "exemplars, in the space where the layer is compared, against the first null")
 SCORE = Column("score", "string", "", "name of the score, or of one of its parts as `semanticity_c`")
 BOX = (
@@ -304,6 +305,37 @@ TABLES: dict[str, Table] = {
             Column("x", "float32", "", "for real units in their layer's space: along the main axis", nullable=True),
             Column("y", "float32", "", "along the second axis of classical scaling of the cosines", nullable=True),
         )),
+        Table("swaps", "swap", 1, "unit, evidence, cluster and condition", (
+            LAYER, PARENT, ROLE, CHANNEL, EVIDENCE, CLUSTER,
+            Column(
+                "condition", "string", "",
+                "what was pasted: `aligned`: patches of the cluster; `other_unit`: of other units' exemplars; "
+                "`random`: of random images; `elsewhere`: those of the cluster, apart from where the unit is read; "
+                "`ablated_elsewhere`: the recipient's mean colour, apart from it",
+            ),
+            Column("n", "int32", "images", "images that patches were pasted into"),
+            Column("effect", "float64", "", "mean change of the unit at the place that is read, in its `sd`"),
+            Column(
+                "low", "float64", "",
+                "lower end of its 95 % t interval: over donors, or over recipients if these share none", nullable=True,
+            ),
+            Column("high", "float64", "", "upper end", nullable=True),
+            Column("p", "float64", "", "of `aligned` not above this condition; null for itself", nullable=True),
+        )),
+        Table("causes", "swap", 1, "unit, evidence and cluster", (
+            LAYER, PARENT, ROLE, CHANNEL, EVIDENCE, CLUSTER,
+            Column("n_donors", "int32", "images", "images that gave patches, none of them in the evidence"),
+            Column("n_recipients", "int32", "images", "images that they were pasted into"),
+            Column("patch_y", "int32", "px", "height of a patch in the network's input"),
+            Column("patch_x", "int32", "px", "width of a patch"),
+            Column("margin", "float64", "", "mean of `aligned` less the strongest control, in sd", nullable=True),
+            Column("margin_low", "float64", "", "lower end of its 95 % t interval over donors", nullable=True),
+            Column("margin_high", "float64", "", "upper end", nullable=True),
+            Column("p", "float64", "", "of `aligned` not above every control: the largest p of four", nullable=True),
+            Column("absent", "string", "", "why there was no swap: `no donors`, `no recipients`; else empty"),
+            Column("before", "binary", "", "JPEG of an image as it was: the one whose change is the median"),
+            Column("after", "binary", "", "JPEG of it with its patch"),
+        )),
         Table("sprites", "picture", 1, "real unit with pictures", (
             LAYER, CHANNEL,
             Column("width", "int32", "px", "width of the sprite"),
@@ -312,8 +344,14 @@ TABLES: dict[str, Table] = {
         )),
         Table("tiles", "picture", 1, "picture in a unit's sprite", (
             LAYER, CHANNEL,
-            Column("evidence", "string", "", "`exemplars`, `deflated`, `visualizations` or `data_visualizations`"),
-            Column("item", "int32", "", "rank of the exemplar, index of the visualization"),
+            Column(
+                "evidence", "string", "", "`exemplars`, `deflated`, `swaps`, `visualizations` or `data_visualizations`"
+            ),
+            Column(
+                "item", "int32", "",
+                "rank of the exemplar, index of the visualization; of the unit's i-th row of `causes`, from 0: 2 i "
+                "before and 2 i + 1 after the swap",
+            ),
             Column("left", "int32", "px", "left edge of the picture in the sprite"),
             Column("top", "int32", "px", "top edge of the picture in the sprite"),
             Column("width", "int32", "px", "width of the picture"),

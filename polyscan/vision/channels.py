@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+
 import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
@@ -9,6 +11,7 @@ from PIL import Image
 from polyscan.errors import ImagesError
 
 COLOURS = 3
+JPEG_QUALITY = 85
 
 
 def for_network(pixels: UInt8[np.ndarray, "y x c"], channels: int) -> UInt8[np.ndarray, "y x n"]:
@@ -63,3 +66,19 @@ def picture_of(pixels: UInt8[np.ndarray, "y x c"]) -> Image.Image:
     """What people see, as a Pillow picture in grey or colour, to be stored."""
     seen = shown(pixels)
     return Image.fromarray(np.ascontiguousarray(seen if seen.shape[2] == COLOURS else seen[:, :, 0]))
+
+
+def jpeg(crop: UInt8[np.ndarray, "y x c"], side: int) -> bytes:
+    """The crop as a JPEG of at most `side` px; a smaller one is enlarged by a whole factor, so pixels stay visible."""
+    picture = picture_of(crop)
+    longest = max(picture.size)
+    if longest > side:
+        scale = side / longest
+        picture = picture.resize(
+            (max(1, round(picture.width * scale)), max(1, round(picture.height * scale))), Image.Resampling.BILINEAR
+        )
+    elif (step := side // longest) > 1:
+        picture = picture.resize((picture.width * step, picture.height * step), Image.Resampling.NEAREST)
+    sink = io.BytesIO()
+    picture.save(sink, format="JPEG", quality=JPEG_QUALITY)
+    return sink.getvalue()

@@ -50,7 +50,7 @@ def test_counts_are_of_real_units(tmp_path: Path) -> None:
     outlined = plan(toy.job(tmp_path / "images", visualize__enabled=False))
     assert (outlined.n_layers, outlined.n_units, outlined.n_images) == (3, UNITS_OF_TOY, toy.N_IMAGES)
     # 60 images are too few for a second test: a quarter of them is fewer than twice k.
-    idle = ["deflate", "recollect", "recombine", "visualize"]
+    idle = ["deflate", "recollect", "recombine", "visualize", "swap"]
     assert [row.stage for row in outlined.rows if not row.shards] == idle
 
 

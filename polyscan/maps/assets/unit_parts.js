@@ -4,11 +4,12 @@
   const polyscan = (window.polyscan = window.polyscan || {});
   const { element, numberText, countText } = polyscan;
   const CLUSTERS = "n_clusters";
-  const SIDES = { exemplars: 96, deflated: 96, visualizations: 128, "begun-from-exemplars": 128 }; // CSS pixels of a picture's longer side
-  const PREFIXES = { exemplars: "", deflated: "R", visualizations: "V", "begun-from-exemplars": "M" };
+  const SIDES = { exemplars: 96, deflated: 96, swaps: 96, visualizations: 128, "begun-from-exemplars": 128 }; // CSS pixels of a picture's longer side
+  const PREFIXES = { exemplars: "", deflated: "R", swaps: "S", visualizations: "V", "begun-from-exemplars": "M" };
   const TITLES = {
     exemplars: "Exemplars",
     deflated: "What its main meaning leaves unexplained",
+    swaps: "Do its clusters drive it? Patches pasted into other images",
     visualizations: "Visualizations",
     "begun-from-exemplars": "Visualizations started from exemplars",
   };
@@ -59,7 +60,7 @@
     const section = element("section", { class: "unit-panel", "data-evidence": panel.evidence });
     const title = element("h2", {}, `${TITLES[panel.evidence] || panel.evidence} `);
     const isMain = panel.evidence === "exemplars";
-    const isAlone = panel.clusters.length === 1 && !isMain; // such a cluster has no head that says how many are shown
+    const isAlone = panel.clusters.length === 1 && !isMain && panel.evidence !== "swaps"; // such a cluster has no head that says how many are shown
     const n = isAlone ? panel.clusters[0].tiles.length : 0;
     title.append(element("span", { class: "quiet" }, countText(panel.size) + (n && n < panel.size ? `, ${countText(n)} shown` : "")));
     section.append(title);
@@ -103,10 +104,11 @@
     const name = element("strong", {}, prefix === "" ? polyscan.letter(place) : `${prefix || "C"}${place + 1}`);
     const share = Math.round((100 * cluster.size) / Math.max(1, panel.size));
     head.append(element("span", { class: "unseen" }, "cluster "), name);
-    head.append(element("span", { class: "cluster-size" }, `${countText(cluster.size)} of ${countText(panel.size)} (${share} %)`));
+    const isShare = panel.evidence !== "swaps"; // the clusters of swaps are named in words, and their sizes are not of one whole
+    if (isShare) head.append(element("span", { class: "cluster-size" }, `${countText(cluster.size)} of ${countText(panel.size)} (${share} %)`));
     if (cluster.names.length) head.append(nameList(cluster.names));
     else if (hasNames) head.append(element("span", { class: "quiet" }, "no name above chance"));
-    if (cluster.tiles.length && cluster.tiles.length < cluster.size) {
+    if (isShare && cluster.tiles.length && cluster.tiles.length < cluster.size) {
       head.append(element("span", { class: "quiet" }, `${countText(cluster.tiles.length)} shown`));
     }
     return head;

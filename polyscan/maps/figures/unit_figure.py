@@ -35,6 +35,7 @@ GLYPHS = "●■▲◆▼"
 LETTERS = "ABCDEFGHIJ"
 HEADINGS = {
     "deflated": "what the main meaning leaves unexplained",
+    "swaps": "clusters pasted into other images, before and after",
     "visualizations": "visualizations",
     "begun-from-exemplars": "visualizations started from means of exemplars",
 }

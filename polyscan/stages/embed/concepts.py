@@ -13,10 +13,10 @@ from polyscan.inputs.views import views
 from polyscan.job import Job
 from polyscan.run import Run
 from polyscan.shards import seed
-from polyscan.stages.embed.vectors import Crop, embedded
 from polyscan.stats.whitening import Whitening
 from polyscan.tables import Columns
 from polyscan.vision.embedders import Embedder
+from polyscan.vision.embedders.batches import Crop, embedded
 from polyscan.vision.preprocessing import Preprocessing
 
 ConceptRow = tuple[str, str, int, int, Float32[np.ndarray, " d"]]

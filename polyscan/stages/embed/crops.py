@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator
 
 import pandas as pd
-from PIL import Image
 
 from polyscan.errors import TableError
 from polyscan.evidence import has_pool, whole_images
@@ -14,15 +12,14 @@ from polyscan.images import Picture
 from polyscan.inputs import CollectedImages
 from polyscan.job import Job
 from polyscan.run import Run
-from polyscan.stages.embed.vectors import Crop, embedded
 from polyscan.tables import Columns
 from polyscan.units import JUDGED
-from polyscan.vision.channels import picture_of
+from polyscan.vision.channels import jpeg
 from polyscan.vision.embedders import Embedder
+from polyscan.vision.embedders.batches import Crop, embedded
 from polyscan.vision.preprocessing import Preprocessing
 
 BOX = ["top", "left", "bottom", "right"]
-JPEG_QUALITY = 85
 
 
 def crops_in_use(job: Job, run: Run) -> pd.DataFrame:
@@ -127,19 +124,3 @@ class Crops:
             view = self.view(entry.pixels)
             for top, left, bottom, right in crops[BOX].itertuples(index=False):
                 yield view[top:bottom, left:right]
-
-
-def jpeg(crop: Crop, side: int) -> bytes:
-    """The crop as a JPEG of at most `side` px; a smaller one is enlarged by a whole factor, so pixels stay visible."""
-    picture = picture_of(crop)
-    longest = max(picture.size)
-    if longest > side:
-        scale = side / longest
-        picture = picture.resize(
-            (max(1, round(picture.width * scale)), max(1, round(picture.height * scale))), Image.Resampling.BILINEAR
-        )
-    elif (step := side // longest) > 1:
-        picture = picture.resize((picture.width * step, picture.height * step), Image.Resampling.NEAREST)
-    sink = io.BytesIO()
-    picture.save(sink, format="JPEG", quality=JPEG_QUALITY)
-    return sink.getvalue()

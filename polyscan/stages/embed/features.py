@@ -6,19 +6,18 @@ from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
-import torch
-from jaxtyping import Float, Float32, Int64
+from jaxtyping import Float, Int64
 from torch import Tensor
 
 from polyscan.inputs import CollectedImages, batches
+from polyscan.inputs.peak_vectors import Vectors, vectors_at
 from polyscan.job import Job
 from polyscan.run import Run
 from polyscan.tables import Columns
 from polyscan.tables.keys import position_keys
 from polyscan.units import REAL
-from polyscan.vision.readouts import Reader, smoothed
+from polyscan.vision.readouts import Reader
 
-Vectors = Float32[np.ndarray, "n d"]
 KeyedBatches = list[tuple[Int64[np.ndarray, " n"], Vectors]]
 """Keys of positions and their vectors, batch by batch."""
 
@@ -68,7 +67,9 @@ class Features:
                     if self.sources[layer] == source:
                         in_batch = rows[rows["image"].isin(number)]
                         sizes = (self._map_size(layer), self.map_sizes[source])
-                        gathered[layer].append((in_batch["item"].to_numpy(), _at(maps, in_batch, number, *sizes)))
+                        gathered[layer].append(
+                            (in_batch["item"].to_numpy(), vectors_at(maps, in_batch, number, *sizes))
+                        )
 
             self.reader.read(batch.inputs, gather)
         return gathered
@@ -89,22 +90,3 @@ class Features:
         rows = rows.sort_values(["layer", "image", "y", "x"], kind="stable")
         rows["item"] = position_keys(rows["image"].to_numpy(), rows["y"].to_numpy(), rows["x"].to_numpy())
         return {str(layer): of_layer for layer, of_layer in rows.groupby("layer", sort=False)}
-
-
-def _at(
-    maps: Float[Tensor, "b c y x"],
-    rows: pd.DataFrame,
-    number: dict[int, int],
-    unit_size: tuple[int, int],
-    map_size: tuple[int, int],
-) -> Vectors:
-    """Vectors at positions of units' own maps of size `unit_size`, looked up in maps of size `map_size`.
-
-    Positions next to each other in the unit's own map count as one. If both maps have the same size, the vector is the
-    mean over the 3 x 3 neighbourhood; if the other map is coarser, it is the vector of the position that contains it.
-    """
-    maps = smoothed(maps) if unit_size == map_size != (1, 1) else maps
-    image = torch.tensor([number[int(image)] for image in rows["image"]], dtype=torch.int64, device=maps.device)
-    y = torch.from_numpy(((rows["y"].to_numpy() + 0.5) * map_size[0] / unit_size[0]).astype(np.int64)).to(maps.device)
-    x = torch.from_numpy(((rows["x"].to_numpy() + 0.5) * map_size[1] / unit_size[1]).astype(np.int64)).to(maps.device)
-    return maps[image, :, y, x].float().cpu().numpy()

@@ -11,10 +11,10 @@ from PIL import Image
 
 from polyscan.job import Job
 from polyscan.run import Run
-from polyscan.stages.embed.vectors import Crop, embedded
 from polyscan.tables import Columns
 from polyscan.tables.keys import visualization_keys
 from polyscan.vision.embedders import Embedder
+from polyscan.vision.embedders.batches import Crop, embedded
 
 
 class Visualizations:

@@ -12,6 +12,7 @@ from polyscan.stats.significance.resampling import (
     spearman_test,
     times_drawn,
 )
+from polyscan.stats.significance.sign_flips import block_means, mean_interval, sign_flip_p, signs
 from polyscan.stats.significance.true_discoveries import Envelope, Group, closed_testing
 
 __all__ = [
@@ -24,11 +25,15 @@ __all__ = [
     "TailP",
     "benjamini_hochberg",
     "benjamini_yekutieli",
+    "block_means",
     "closed_testing",
     "empirical_p",
     "group_benjamini_hochberg",
+    "mean_interval",
     "null_share",
     "resampled_means",
+    "sign_flip_p",
+    "signs",
     "spearman",
     "spearman_test",
     "storey_by_group",
