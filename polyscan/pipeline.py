@@ -44,7 +44,6 @@ log = logging.getLogger("polyscan")
 
 TRIES = 3
 
-
 STAGES = (
     Stage(
         survey,
