@@ -34,8 +34,12 @@ def circuit(
 
     found = study(run, unit, lower=lower or (), top=top, how=how, split=split, exemplars=exemplars, out=to)
     rows = [
-        (one.lower, str(each.channel), str(each.cluster + 1), f"{each.share:.3f}")
-        + (f"{each.low:.3f}", f"{each.high:.3f}", f"{each.elsewhere:.3f}")
+        (
+            one.lower,
+            str(each.channel),
+            str(each.cluster + 1),
+            *(f"{number:.3f}" for number in (each.share, each.low, each.high, each.elsewhere)),
+        )
         for one in found
         for each in one.drivers
     ]
@@ -43,8 +47,8 @@ def circuit(
     for one in found:
         for cluster, n in one.sizes.items():
             out.print(
-                f"cluster {cluster + 1} ({n} images): {one.carried[cluster]:.0%} of {one.unit} comes through {one.lower}, "
-                f"{one.beside[cluster]:.0%} passes it by, {one.biases[cluster]:.0%} is from biases"
+                f"cluster {cluster + 1} ({n} images): {one.carried[cluster]:.0%} of {one.unit} comes through "
+                f"{one.lower}, {one.beside[cluster]:.0%} passes it by, {one.biases[cluster]:.0%} is from biases"
             )
         if one.how == "lrp":
             out.print(f"relevance is conserved up to {one.error:.1e} of a value")

@@ -62,8 +62,8 @@ def pure_parts(
     least = 2 if k is None else k
     if int(seen.sum()) < max(least, 2) or least < 1:
         raise ValueError(
-            f"{int(seen.sum())} of {len(seen)} exemplars have an attribution that is not 0; {max(least, 2)} or more are "
-            "needed to split them. Give more exemplars, or fewer clusters"
+            f"{int(seen.sum())} of {len(seen)} exemplars have an attribution that is not 0; {max(least, 2)} or more "
+            "are needed to split them. Give more exemplars, or fewer clusters"
         )
     labels = np.full(len(vectors), NOWHERE, dtype=np.int64)
     labels[seen] = _clusters(vectors[seen], k, generator)

@@ -136,21 +136,23 @@ def _clusters(results: Results, attributed: Attributed, split: SplitBy, job_seed
 
 def _circuit(attributed: Attributed, labels: Int64[np.ndarray, " n"], how: How, top: int, job_seed: int) -> Circuit:
     unit, lower = attributed.unit, attributed.lower
-    generator = np.random.default_rng(seed(job_seed, "circuit", unit.layer, unit.channel, lower))
+    generator = np.random.default_rng(seed(job_seed, f"circuit to {lower}", unit.layer, unit.channel))
     clusters, counts = np.unique(labels[labels >= 0], return_counts=True)
     size = np.abs(attributed.value)
     safe = np.where(size > 0, attributed.value, np.nan)
-    parts = (attributed.relevance.sum(axis=1), attributed.beside, attributed.biases)
-    medians = [
-        {int(cluster): float(np.nanmedian((part / safe)[labels == cluster])) for cluster in clusters} for part in parts
-    ]
     error = np.abs(attributed.error)[size > 0] / size[size > 0]
+
+    def medians(part: np.ndarray) -> dict[int, float]:
+        return {int(cluster): float(np.nanmedian((part / safe)[labels == cluster])) for cluster in clusters}
+
     return Circuit(
         unit,
         lower,
         how,
         dict(zip(clusters.tolist(), counts.tolist(), strict=True)),
         drivers(attributed.relevance, labels, generator=generator, top=top),
-        *medians,
+        medians(attributed.relevance.sum(axis=1)),
+        medians(attributed.beside),
+        medians(attributed.biases),
         float(error.max(initial=0.0)),
     )

@@ -121,8 +121,8 @@ class Attributing:
         for channel in channels:
             if counts.get(channel, 0) < LEAST:
                 raise JobError(
-                    f"{self.layer.name}:{channel} has {counts.get(channel, 0)} exemplars; {LEAST} or more are needed to "
-                    "say what drives it on which. A dead unit has none; scan with a larger collect.k for others"
+                    f"{self.layer.name}:{channel} has {counts.get(channel, 0)} exemplars; {LEAST} or more are needed "
+                    "to say what drives it on which. A dead unit has none; scan with a larger collect.k for others"
                 )
         return rows
 
@@ -139,15 +139,12 @@ class Attributing:
             ids = (of_unit[name].to_numpy(np.int64) for name in ("rank", "image"))
             yield Attributed(Unit(self.layer.name, int(str(channel))), attributor.lower.layer, *ids, *numbers)
 
-    def _of_rows(self, attributor: Attributor, rows: pd.DataFrame) -> list[Float32[np.ndarray, "..."]]:
+    def _of_rows(self, attributor: Attributor, rows: pd.DataFrame) -> list[np.ndarray]:
         """The numbers of `Attributions` for each row."""
         by_image = rows.sort_values("image", kind="stable")
-        parts: list[Attributions] = []
+        chunks = [by_image.iloc[start : start + BATCH] for start in range(0, len(by_image), BATCH)]
         with pinned_threads(self.job):
-            ids = by_image["image"].to_numpy(np.int64)
-            for start in range(0, len(ids), BATCH):
-                parts.append(attributor(*self._batch(by_image.iloc[start : start + BATCH])))
-        joined = Attributions.joined(parts)
+            joined = Attributions.joined([attributor(*self._batch(chunk)) for chunk in chunks])
         order = np.argsort(by_image.index.to_numpy(), kind="stable")
         names = ("value", "relevance", "beside", "biases", "error")
         return [getattr(joined, name).cpu().numpy()[order] for name in names]
@@ -155,7 +152,7 @@ class Attributing:
     def _batch(self, rows: pd.DataFrame) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Inputs, units and places of a few rows; an image may occur more than once."""
         ids = sorted(set(rows["image"].tolist()))
-        (batch,) = batches(self.network, self.images, ids, len(ids)) if ids else ()
+        (batch,) = batches(self.network, self.images, ids, len(ids))
         place = {picture.image: number for number, picture in enumerate(batch.pictures)}
         if missing := [image for image in ids if image not in place]:
             raise ImagesError(f"image {missing[0]} of {self.job.images.source} can't be read any more; restore it")

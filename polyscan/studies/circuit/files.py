@@ -11,6 +11,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from polyscan.maps.circuit_graph import Column, Source, circuit_graph
+from polyscan.stats.circuit_parts import Driver
 
 if TYPE_CHECKING:
     from polyscan.studies.circuit import Circuit
@@ -21,11 +22,14 @@ HEAD = ("unit", "lower", "channel", "cluster", "n", "share", "low", "high", "els
 def rows_of(circuits: Sequence[Circuit]) -> list[tuple[Any, ...]]:
     """One row for each driver, in the columns of `HEAD`."""
     return [
-        (str(one.unit), one.lower, each.channel, each.cluster, one.sizes[each.cluster])
-        + (each.share, each.low, each.high, each.elsewhere, one.how)
+        (*_of(one, each), each.share, each.low, each.high, each.elsewhere, one.how)
         for one in circuits
         for each in one.drivers
     ]
+
+
+def _of(one: Circuit, driver: Driver) -> tuple[str, str, int, int, int]:
+    return str(one.unit), one.lower, driver.channel, driver.cluster, one.sizes[driver.cluster]
 
 
 def _csv(circuits: Sequence[Circuit]) -> bytes:

@@ -107,19 +107,17 @@ class Attributor:
             # Linear readouts and maxima of them divide their value as LRP-0 does: weight x activation.
             start = (top * slope).detach() if self.how == "lrp" else slope
             leaves = self.passage.leaves
-            passed = torch.autograd.grad(top, list(leaves.values()), start, allow_unused=True)
-        gradients = {name: each for name, each in zip(leaves, passed, strict=True) if each is not None}
+            passed = torch.autograd.grad(top, list(leaves.values()), start, materialize_grads=True)
+        by_activation = self.how == "gradient"
         relevance = {
-            name: each if self.how == "lrp" else each * leaves[name].detach() for name, each in gradients.items()
+            name: each * leaves[name].detach() if by_activation else each
+            for name, each in zip(leaves, passed, strict=True)
         }
         return self._summed(value.detach(), relevance, biases + (value.detach() - _by_image(top.detach() * slope)))
 
     def _summed(self, value: Tensor, relevance: Mapping[str, Tensor], biases: Tensor) -> Attributions:
         lower = self.passage.lower.name
-        own = relevance.get(lower)
-        if own is None:
-            own = torch.zeros_like(self.passage.leaves[lower])
-        by_channel = self.lower.maps(own).sum(dim=(2, 3))
+        by_channel = self.lower.maps(relevance[lower]).sum(dim=(2, 3))
         beside = sum((_by_image(each) for name, each in relevance.items() if name != lower), torch.zeros_like(value))
         rest = value - by_channel.sum(dim=1) - beside
         if self.how == "gradient":
@@ -186,7 +184,9 @@ def _not_below(reader: Reader, upper: ReadPoint, lower: ReadPoint) -> str:
     below = [point.layer for point in known if point.node != upper.node and _is_before(reader, point, upper)]
     what = "is read at the same place as" if upper.node == lower.node else "is not below"
     nearest = f"the nearest layers below are {', '.join(below[-3:])}" if below else "no layer is below it"
-    return f"layer {lower.layer} {what} {parent_and_role(upper.layer)[0]}, so nothing of it can be attributed; {nearest}"
+    return (
+        f"layer {lower.layer} {what} {parent_and_role(upper.layer)[0]}, so nothing of it can be attributed; {nearest}"
+    )
 
 
 def _is_before(reader: Reader, point: ReadPoint, upper: ReadPoint) -> bool:
@@ -213,7 +213,9 @@ def _check_same(reader: Reader, upper: ReadPoint, graph: fx.GraphModule) -> None
         )
 
 
-def picked(point: ReadPoint, top: Tensor, units: Int64[Tensor, " b"], places: Int64[Tensor, "b 2"]) -> Float[Tensor, " b"]:
+def picked(
+    point: ReadPoint, top: Tensor, units: Int64[Tensor, " b"], places: Int64[Tensor, "b 2"]
+) -> Float[Tensor, " b"]:
     """The value of one unit at one place for each image, from the value of the units' node."""
     maps = point.units(point.maps(top))
     return maps[torch.arange(len(maps), device=maps.device), units, places[:, 0], places[:, 1]]

@@ -1,9 +1,9 @@
 """Units of which only some lower channels pass: a unit cut out by a circuit.
 
-`masked_values` cuts channels in the network itself, so it is exact for every layer, but costs a pass through the network.
-`masked_directions` writes the same as readouts of what a layer reads, which can be scanned like any virtual units. It is
-exact where the layer reads its inputs linearly, position for position (a 1x1 convolution of stride 1, a linear layer),
-the batch norm after it included. A unit of any other layer is no linear function of its inputs at one position.
+`masked_values` cuts channels in the network itself, so it is exact for every layer, but costs a pass through the
+network. `masked_directions` writes the same as readouts of what a layer reads, which can be scanned like any virtual
+units. It is exact where the layer reads its inputs linearly, position for position (a 1x1 convolution of stride 1, a
+linear layer), the batch norm after it included. A unit of another layer is no linear function of one position.
 
 Source: Dreyer et al. 2024, "PURE: Turning polysemantic neurons into pure features by identifying relevant circuits".
 """
@@ -77,8 +77,8 @@ def masked_directions(reader: Reader, layer: str, channels: Sequence[int], keep:
     point = next((each for each in reader.points if each.layer == layer), None)
     if inputs is None or point is None or reader.graph is None:
         raise ModelError(
-            f"layer {layer} is not a linear function of its inputs at one position, so a part of a unit is no direction "
-            "there; linear layers and 1x1 convolutions of stride 1 are. Use the masked network (`masked_values`)"
+            f"layer {layer} is not a linear function of its inputs at one position, so a part of a unit is no "
+            "direction there; linear layers and 1x1 convolutions of stride 1 are. Use `masked_values`"
         )
     if keep.shape != (len(channels), inputs.n_channels):
         raise ModelError(

@@ -35,8 +35,8 @@ from polyscan.vision.attribution.passage import Passage
 from polyscan.vision.readouts.ready import DROPOUTS, NEUTRAL, TURNS
 from polyscan.vision.tracing import function_name, shape_of
 
-DEFAULT = "epsilon_plus"
-COMPOSITES: Mapping[str, Callable[[], Hook]] = {DEFAULT: ZPlus, "epsilon": Epsilon, "gamma": Gamma}
+DEFAULT = "gamma"
+COMPOSITES: Mapping[str, Callable[[], Hook]] = {DEFAULT: Gamma, "epsilon": Epsilon, "epsilon_plus": ZPlus}
 """The registry of composites: each one's name and its rule for convolutions."""
 
 MOVES = TURNS | {"cat", "concat", "stack", "chunk", "split", "getitem", "flatten", "unflatten", "reshape", "view"}
@@ -48,7 +48,7 @@ UNTOUCHED_MODULES = (*NEUTRAL, nn.Flatten, nn.Unflatten, nn.ChannelShuffle, nn.P
 class GateRule(Hook):
     """All relevance of a product to its first factor, the signal."""
 
-    def backward(self, module: nn.Module, grad_input: Any, grad_output: Any) -> tuple[Tensor | None, ...]:
+    def backward(self, module: nn.Module, grad_input: Any, grad_output: Any) -> Any:
         """The relevance of the factors."""
         return grad_output[0], *(None if each is None else torch.zeros_like(each) for each in grad_input[1:])
 
@@ -102,12 +102,12 @@ def _rule(part: Any, composite: str) -> Hook | None:
 def _no_rule(what: str, node: fx.Node | None) -> str:
     where = "" if node is None else f" (node {node.name})"
     return (
-        f"relevance can't be taken through `{what}`{where}: LRP has rules for convolutions, linear layers, batch norms, "
-        'activations, additions, gates and pools only. Use how = "gradient", or a layer above it'
+        f"relevance can't be taken through `{what}`{where}: LRP has rules for convolutions, linear layers, batch "
+        'norms, activations, additions, gates and pools only. Use how = "gradient", or a layer above it'
     )
 
 
-def tallied(rule: Hook, module: nn.Module, add: Callable[[Tensor], None]) -> Hook:
+def tallied(rule: Hook, module: nn.Module, add: Callable[[Tensor], object]) -> Hook:
     """The same rule, which also gives to `add` the relevance that the module's bias takes, [b].
 
     The bias is one more input, whose value is 1: its relevance is that of the rule for this input.
@@ -115,19 +115,22 @@ def tallied(rule: Hook, module: nn.Module, add: Callable[[Tensor], None]) -> Hoo
     bias = getattr(module, "bias", None)
     if not isinstance(rule, BasicHook) or not isinstance(bias, Tensor):
         return rule
+    gradient_mapper: Any = rule.gradient_mapper  # zennit has no types
+    reducer: Any = rule.reducer
+    modifiers: Any = rule.param_modifiers
     with torch.no_grad():
-        terms = [_bias_of(module, modifier) for modifier in rule.param_modifiers]
+        terms = [_bias_of(module, modifier) for modifier in modifiers]
 
     def mapped(out_grad: Tensor, outputs: list[Tensor]) -> Any:
-        gradients = rule.gradient_mapper(out_grad, outputs)
+        gradients = gradient_mapper(out_grad, outputs)
         each = list(gradients) if isinstance(gradients, list | tuple) else [gradients]
         axis = out_grad.ndim - 1 if isinstance(module, nn.Linear) else 1
         shape = [-1 if number == axis else 1 for number in range(out_grad.ndim)]
         with torch.no_grad():
-            add(rule.reducer([term.view(shape) for term in terms], each).flatten(1).sum(dim=1))
+            add(reducer([term.view(shape) for term in terms], each).flatten(1).sum(dim=1))
         return gradients
 
-    return BasicHook(rule.input_modifiers, rule.param_modifiers, rule.output_modifiers, mapped, rule.reducer)
+    return BasicHook(rule.input_modifiers, modifiers, rule.output_modifiers, mapped, reducer)
 
 
 def _bias_of(module: nn.Module, modifier: Any) -> Tensor:
