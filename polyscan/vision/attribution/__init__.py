@@ -1,7 +1,7 @@
 """Attribution of units to the channels of lower layers: gradient x activation, and layer-wise relevance propagation."""
 
 from polyscan.vision.attribution.attributor import HOWS, Attributions, Attributor, How, attributions
-from polyscan.vision.attribution.masking import masked_directions, masked_values
+from polyscan.vision.attribution.masking import masked_directions, masked_values, purified_directions
 from polyscan.vision.attribution.rules import COMPOSITES
 
 __all__ = [
@@ -13,4 +13,5 @@ __all__ = [
     "attributions",
     "masked_directions",
     "masked_values",
+    "purified_directions",
 ]

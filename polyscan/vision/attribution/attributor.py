@@ -61,7 +61,8 @@ class Attributor:
     Args:
         reader: reads both layers.
         of: the units' layer, real or virtual.
-        to: the lower layer; its maps are read where its units are.
+        to: the lower layer, whose maps are read where its units are; "" for what the units' layer reads, if it reads
+            that linearly at each position.
         how: `gradient`: gradient x activation; `lrp`: layer-wise relevance propagation, see `rules`.
         composite: for `lrp`, a name in `COMPOSITES`.
 
@@ -78,7 +79,8 @@ class Attributor:
             if value not in known:
                 raise ValueError(f"`{name}` must be one of {', '.join(known)}, got {value!r}")
         self.how = how
-        self.upper, self.lower = _point(reader, of), _point(reader, to)
+        self.upper = _point(reader, of)
+        self.lower = _point(reader, to) if to else inputs_of(reader, self.upper.layer)
         self.passage = passage_between(reader, self.upper, self.lower)
         self.rules = rules_of(self.passage, composite) if how == "lrp" else {}
 
@@ -138,6 +140,22 @@ def attributions(
     return Attributions.joined(
         [attributor(*(each[start : start + batch] for each in (inputs, units, places))) for start in starts]
     )
+
+
+def inputs_of(reader: Reader, layer: str) -> ReadPoint:
+    """Where the inputs of a layer are read.
+
+    Raises:
+        ModelError: if the layer is no linear function of its inputs at each position.
+    """
+    inputs = reader.inputs(layer)
+    if inputs is None:
+        raise ModelError(
+            f"layer {layer} is not a linear function of its inputs at one position, so these are no units to attribute "
+            "to, and a part of a unit is no direction in them; linear layers and 1x1 convolutions of stride 1 are "
+            "such functions. Name a lower layer, and use `masked_values`"
+        )
+    return inputs
 
 
 def _point(reader: Reader, layer: str) -> ReadPoint:

@@ -12,12 +12,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int64
+from jaxtyping import Bool, Float, Int, Int64
 from torch import Tensor
 
 from polyscan.errors import ModelError
-from polyscan.vision.attribution.attributor import Attributor, passage_between, picked
+from polyscan.stats.circuit_parts import carriers
+from polyscan.vision.attribution.attributor import Attributor, inputs_of, passage_between, picked
 from polyscan.vision.attribution.passage import Passage
 from polyscan.vision.readouts import Directions, Reader, ReadPoint
 from polyscan.vision.tracing import shape_of
@@ -73,13 +75,8 @@ def masked_directions(reader: Reader, layer: str, channels: Sequence[int], keep:
     Raises:
         ModelError: if the layer does not read so, or `keep` does not fit its inputs.
     """
-    inputs = reader.inputs(layer)
-    point = next((each for each in reader.points if each.layer == layer), None)
-    if inputs is None or point is None or reader.graph is None:
-        raise ModelError(
-            f"layer {layer} is not a linear function of its inputs at one position, so a part of a unit is no "
-            "direction there; linear layers and 1x1 convolutions of stride 1 are. Use `masked_values`"
-        )
+    inputs = inputs_of(reader, layer)
+    point = next(each for each in reader.points if each.layer == layer)
     if keep.shape != (len(channels), inputs.n_channels):
         raise ModelError(
             f"`keep` has the shape {tuple(keep.shape)}; {layer} reads {inputs.n_channels} channels, so "
@@ -88,6 +85,35 @@ def masked_directions(reader: Reader, layer: str, channels: Sequence[int], keep:
     weights, bias = _linear(reader, point, inputs)
     rows = torch.as_tensor(list(channels))
     return Directions(weights[rows] * keep.to(weights), bias[rows])
+
+
+def purified_directions(
+    reader: Reader,
+    layer: str,
+    channel: int,
+    relevance: Float[np.ndarray, "n d"],
+    clusters: Int[np.ndarray, " n"],
+    *,
+    share: float = 0.8,
+) -> Directions:
+    """A channel purified by its circuits: for each cluster of its exemplars the inputs that carry it there.
+
+    Args:
+        reader: reads the layer.
+        layer: a layer that reads its inputs linearly at each position.
+        channel: its channel.
+        relevance: of each input, for each exemplar, as an `Attributor` with `to` = "" gives it.
+        clusters: of each exemplar, as `pure_parts` gives them.
+        share: of the relevance that the inputs kept of each cluster must hold.
+
+    Returns:
+        Readouts of the layer's inputs, one for each cluster in ascending order.
+
+    Raises:
+        ModelError: if the layer does not read so, or `relevance` does not fit its inputs.
+    """
+    keep = np.stack(list(carriers(relevance, clusters, share=share).values()))
+    return masked_directions(reader, layer, [channel] * len(keep), torch.from_numpy(keep))
 
 
 def _linear(reader: Reader, point: ReadPoint, inputs: ReadPoint) -> tuple[Float[Tensor, "c d"], Float[Tensor, " c"]]:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 from vision.attribution.small_networks import Residual, seeded
 
 from polyscan.errors import ModelError
-from polyscan.vision.attribution import Attributor, masked_directions, masked_values
+from polyscan.vision.attribution import Attributor, masked_directions, masked_values, purified_directions
 from polyscan.vision.networks import Network
 from polyscan.vision.readouts import Reader
 
@@ -81,3 +82,38 @@ def test_only_layers_that_read_linearly_have_directions(network_of: NetworkOf) -
         masked_directions(reader, "second", [0], torch.ones(1, 6, dtype=torch.bool))
     with pytest.raises(ModelError, match=r"`keep` has the shape \(1, 5\); head reads 6 channels, so \(1, 6\)"):
         masked_directions(reader, "head", [0], torch.ones(1, 5, dtype=torch.bool))
+
+
+def test_the_inputs_of_a_linear_layer_divide_its_value_by_weight_times_input(
+    network_of: NetworkOf, images: Tensor
+) -> None:
+    reader = Reader(network_of(seeded(Residual)), "all")
+    for how in ("gradient", "lrp"):
+        found = Attributor(reader, "head", "", how=how, composite="epsilon")(images, UNITS, PLACES)  # type: ignore[arg-type]
+        head = reader.network.module.head
+        assert torch.allclose(found.biases, head.bias[UNITS], atol=1e-5)  # type: ignore[index,union-attr]
+        assert torch.allclose(found.relevance.sum(dim=1) + found.biases, found.value, atol=1e-5)
+    with pytest.raises(ModelError, match=r"second is not a linear function of its inputs"):
+        Attributor(reader, "second", "")
+
+
+def test_a_purified_unit_keeps_its_value_on_its_own_cluster_alone(network_of: NetworkOf) -> None:
+    """A unit that adds up two halves of its inputs, each of which answers to one colour."""
+    network = network_of(seeded(Residual))
+    with torch.no_grad():
+        for part in network.module.parameters():
+            part.zero_()
+        for channel in range(6):
+            network.module.stem.weight[channel, 0 if channel < 3 else 1, 1, 1] = 1 + channel / 10  # type: ignore[union-attr,operator,index]
+        network.module.head.weight[0] = 1  # type: ignore[union-attr,operator,index]
+    reader = Reader(network, "all")
+    images = torch.zeros(N, 3, 16, 16)
+    images[:2, 0], images[2:, 1] = 1.0, 1.0
+    units = torch.zeros(N, dtype=torch.int64)
+    found = Attributor(reader, "head", "", how="gradient")(images, units, PLACES)
+    clusters = np.array([0, 0, 1, 1])
+    parts = purified_directions(reader, "head", 0, found.relevance.numpy(), clusters, share=1.0)
+    maps = maps_of(Reader(network, "all", of_inputs={"head": {"parts": parts}}), images, "head@parts")
+    values = maps[torch.arange(N), :, PLACES[:, 0], PLACES[:, 1]]
+    assert torch.allclose(values[torch.arange(N), clusters], found.value)
+    assert values[torch.arange(N), 1 - clusters].abs().max() == 0
