@@ -28,7 +28,7 @@ class Source:
 
 
 @dataclass(frozen=True)
-class Column:
+class LowerLayer:
     """One lower layer.
 
     Args:
@@ -42,7 +42,7 @@ class Column:
     carried: Mapping[int, float]
 
 
-def circuit_graph(unit: str, columns: Sequence[Column], sizes: Mapping[int, int]) -> str:
+def circuit_graph(unit: str, columns: Sequence[LowerLayer], sizes: Mapping[int, int]) -> str:
     """The graph as a self-contained SVG.
 
     Args:
@@ -69,7 +69,7 @@ def circuit_graph(unit: str, columns: Sequence[Column], sizes: Mapping[int, int]
     return "\n".join([*parts, "</svg>\n"])
 
 
-def _told(columns: Sequence[Column]) -> str:
+def _told(columns: Sequence[LowerLayer]) -> str:
     """The strongest lower unit of each cluster, in words."""
     words = [
         f"{column.layer}:{sources[0].channel} gives {sources[0].share:.0%} for cluster {cluster + 1}"
@@ -80,7 +80,7 @@ def _told(columns: Sequence[Column]) -> str:
     return "; ".join(words) or "nothing"
 
 
-def _blocks(columns: Sequence[Column], sizes: Mapping[int, int]) -> dict[int, tuple[int, int]]:
+def _blocks(columns: Sequence[LowerLayer], sizes: Mapping[int, int]) -> dict[int, tuple[int, int]]:
     """Upper and lower edge of each cluster's rows."""
     blocks: dict[int, tuple[int, int]] = {}
     upper = HEAD
@@ -107,7 +107,7 @@ def _bars(sources: Sequence[Source], left: int, upper: int, color: str, top: flo
         yield f'<text x="{start + max(high, end) + 5:.1f}" y="{y + 12}" fill="{QUIET}">{each.share:.1%}</text>'
 
 
-def _ribbons(column: Column, left: int, blocks: Mapping[int, tuple[int, int]]) -> Iterator[str]:
+def _ribbons(column: LowerLayer, left: int, blocks: Mapping[int, tuple[int, int]]) -> Iterator[str]:
     """A ribbon for each cluster towards what stands at the right."""
     for cluster, (upper, lower) in blocks.items():
         carried = column.carried.get(cluster, 0.0)

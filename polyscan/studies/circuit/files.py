@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from polyscan.maps.circuit_graph import Column, Source, circuit_graph
+from polyscan.maps.circuit_graph import LowerLayer, Source, circuit_graph
 from polyscan.stats.circuit_parts import Driver
 
 if TYPE_CHECKING:
@@ -59,14 +59,14 @@ def _svg(circuits: Sequence[Circuit]) -> bytes:
     return circuit_graph(str(circuits[0].unit), [_column(one) for one in circuits], circuits[0].sizes).encode()
 
 
-def _column(one: Circuit) -> Column:
+def _column(one: Circuit) -> LowerLayer:
     sources = {
         cluster: tuple(
             Source(each.channel, each.share, each.low, each.high) for each in one.drivers if each.cluster == cluster
         )
         for cluster in one.sizes
     }
-    return Column(one.lower, sources, one.carried)
+    return LowerLayer(one.lower, sources, one.carried)
 
 
 CONTENTS: Mapping[str, Callable[[Sequence[Circuit]], bytes]] = {".csv": _csv, ".json": _json, ".svg": _svg}
