@@ -12,6 +12,9 @@
 | average, interpolation | in proportion to the terms |
 | maximum, change of shape, dropout | to where the value came from |
 
+The composite `gamma` (the default) and `epsilon` conserve relevance but for what biases take; `epsilon_plus` also loses it
+where a convolution has no positive term, as may be in the branch of a residual connection.
+
 Source: Bach et al. 2015, "On pixel-wise explanations for non-linear classifier decisions by layer-wise relevance
 propagation"; Montavon et al. 2019, "Layer-wise relevance propagation: an overview"; for gates Arras et al. 2019,
 "Explaining and interpreting LSTMs"; zennit: Anders et al. 2021, "Software for dataset-wide XAI".
@@ -20,6 +23,7 @@ propagation"; Montavon et al. 2019, "Layer-wise relevance propagation: an overvi
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import torch
@@ -36,12 +40,36 @@ from polyscan.vision.readouts.ready import DROPOUTS, NEUTRAL, TURNS
 from polyscan.vision.tracing import function_name, shape_of
 
 DEFAULT = "gamma"
-COMPOSITES: Mapping[str, Callable[[], Hook]] = {DEFAULT: Gamma, "epsilon": Epsilon, "epsilon_plus": ZPlus}
+EPSILON = 1e-6
+"""What a denominator is moved away from 0 by, relative to the root mean square of its image's."""
+_TINY = 1e-20
+
+
+def stabilised(denominator: Tensor) -> Tensor:
+    """A denominator moved away from 0 by a share of the size that an image's denominators have.
+
+    zennit's default is 1e-6 itself, which takes most of the relevance where a network's values are as small as that.
+    """
+    size = denominator.square().flatten(1).mean(dim=1).sqrt().view(-1, *[1] * (denominator.ndim - 1))
+    return denominator + torch.where(denominator < 0, -1.0, 1.0) * (EPSILON * size).clamp_min(_TINY)
+
+
+COMPOSITES: Mapping[str, Callable[[], Hook]] = {
+    DEFAULT: partial(Gamma, stabilizer=stabilised),
+    "epsilon": partial(Epsilon, epsilon=stabilised),
+    "epsilon_plus": partial(ZPlus, stabilizer=stabilised),
+}
 """The registry of composites: each one's name and its rule for convolutions."""
 
 MOVES = TURNS | {"cat", "concat", "stack", "chunk", "split", "getitem", "flatten", "unflatten", "reshape", "view"}
 MAXIMA = frozenset(("max_pool1d", "max_pool2d", "adaptive_max_pool2d", "amax"))
-UNTOUCHED = MOVES | MAXIMA | DROPOUTS | {"contiguous", "unsqueeze", "squeeze", "expand", "clone", "getattr", "float"}
+UNTOUCHED = (
+    MOVES
+    | MAXIMA
+    | DROPOUTS
+    | {"stochastic_depth"}
+    | {"contiguous", "unsqueeze", "squeeze", "expand", "clone", "getattr", "float"}
+)
 UNTOUCHED_MODULES = (*NEUTRAL, nn.Flatten, nn.Unflatten, nn.ChannelShuffle, nn.PixelShuffle, nn.PixelUnshuffle)
 
 
@@ -87,8 +115,8 @@ def _rule(part: Any, composite: str) -> Hook | None:
     """A module's rule; None if its gradient takes relevance to where it came from."""
     table: list[tuple[Any, Callable[[], Hook] | None]] = [
         (Convolution, COMPOSITES[composite]),
-        (nn.Linear, Epsilon),
-        ((Sum, AvgPool, Averaged, nn.Upsample), Norm),
+        (nn.Linear, COMPOSITES["epsilon"]),
+        ((Sum, AvgPool, Averaged, nn.Upsample), partial(Norm, stabilizer=stabilised)),
         ((Activation, BatchNorm, Elementwise), Pass),
         (Gated, GateRule),
         ((MaxPool, *UNTOUCHED_MODULES), None),
