@@ -12,8 +12,8 @@
 | average, interpolation | in proportion to the terms |
 | maximum, change of shape, dropout | to where the value came from |
 
-The composite `gamma` (the default) and `epsilon` conserve relevance but for what biases take; `epsilon_plus` also loses it
-where a convolution has no positive term, as may be in the branch of a residual connection.
+The composites `gamma` (the default) and `epsilon` conserve relevance but for what biases take; `epsilon_plus` also
+loses it where a convolution has no positive term, as may be in the branch of a residual connection.
 
 Source: Bach et al. 2015, "On pixel-wise explanations for non-linear classifier decisions by layer-wise relevance
 propagation"; Montavon et al. 2019, "Layer-wise relevance propagation: an overview"; for gates Arras et al. 2019,
@@ -54,10 +54,11 @@ def stabilised(denominator: Tensor) -> Tensor:
     return denominator + torch.where(denominator < 0, -1.0, 1.0) * (EPSILON * size).clamp_min(_TINY)
 
 
+_STABILISED: Any = stabilised  # zennit takes functions, too, but a type checker infers numbers from its defaults
 COMPOSITES: Mapping[str, Callable[[], Hook]] = {
-    DEFAULT: partial(Gamma, stabilizer=stabilised),
-    "epsilon": partial(Epsilon, epsilon=stabilised),
-    "epsilon_plus": partial(ZPlus, stabilizer=stabilised),
+    DEFAULT: partial(Gamma, stabilizer=_STABILISED),
+    "epsilon": partial(Epsilon, epsilon=_STABILISED),
+    "epsilon_plus": partial(ZPlus, stabilizer=_STABILISED),
 }
 """The registry of composites: each one's name and its rule for convolutions."""
 
@@ -116,7 +117,7 @@ def _rule(part: Any, composite: str) -> Hook | None:
     table: list[tuple[Any, Callable[[], Hook] | None]] = [
         (Convolution, COMPOSITES[composite]),
         (nn.Linear, COMPOSITES["epsilon"]),
-        ((Sum, AvgPool, Averaged, nn.Upsample), partial(Norm, stabilizer=stabilised)),
+        ((Sum, AvgPool, Averaged, nn.Upsample), partial(Norm, stabilizer=_STABILISED)),
         ((Activation, BatchNorm, Elementwise), Pass),
         (Gated, GateRule),
         ((MaxPool, *UNTOUCHED_MODULES), None),
