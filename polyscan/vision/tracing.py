@@ -160,7 +160,7 @@ def folded(graph: fx.GraphModule) -> fx.GraphModule:
     The function is the same up to rounding (about 1e-6 of the values), with a quarter fewer passes over memory. For
     embedding and gradient ascent; units are read from the unchanged network.
     """
-    _fold_norms(graph)
+    fold_norms(graph)
     _make_stems_dense(graph)
     _pool_before_relus(graph)
     graph.delete_all_unused_submodules()
@@ -168,7 +168,8 @@ def folded(graph: fx.GraphModule) -> fx.GraphModule:
     return graph
 
 
-def _fold_norms(graph: fx.GraphModule) -> None:
+def fold_norms(graph: fx.GraphModule) -> None:
+    """Folds each batch norm that is the only reader of a convolution into it; in place, without recompiling."""
     modules: dict[str, Any] = dict(graph.named_modules())
     for node in list(graph.graph.nodes):
         norm = modules[str(node.target)] if node.op == "call_module" else None

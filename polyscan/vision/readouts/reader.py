@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, fx
 
 from polyscan.errors import ModelError
 from polyscan.units import CALL_MARK, VIRTUAL_MARK
@@ -65,6 +65,11 @@ class Reader:
 
     def _inputs(self, point: ReadPoint) -> ReadPoint | None:
         return input_point(self.network.module, self._graph, point)
+
+    @property
+    def graph(self) -> fx.GraphModule | None:
+        """The traced network, whose nodes know their shapes; None if it can't be traced. Not to be changed."""
+        return self._graph
 
     @property
     def is_traced(self) -> bool:
