@@ -61,7 +61,7 @@ STAGES = (
     ),
     Stage(calibrate, ("embed",), ("calibrate", "score", "scores")),
     Stage(score, ("calibrate",), ("calibrate", "score", "scores")),
-    Stage(name, ("score",), ("score",)),
+    Stage(name, ("score", "namer", "names"), ("score", "name"), uses_gpu=True, batches=("embed",)),
     Stage(picture, ("score",), ("picture",)),
 )
 

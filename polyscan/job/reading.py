@@ -15,11 +15,14 @@ from polyscan.errors import JobError
 from polyscan.job.settings import Job
 from polyscan.storage import from_printable
 
-PATHS = ("network.weights", "images.source", "images.root", "embed.vocabulary")
-CODE = ("network.name", "embed.model")
+PATHS = (
+    *("network.weights", "images.source", "images.root"),
+    *("embed.classes", "embed.vocabulary", "name.classes", "name.vocabulary"),
+)
+CODE = ("network.name", "embed.model", "name.model")
 FILE_ENDINGS = (
     *(".safetensors", ".pth", ".pt", ".ckpt", ".bin", ".th", ".tar", ".pkl", ".pickle", ".pyth", ".chkpt"),
-    *(".parquet", ".txt"),
+    *(".parquet", ".txt", ".json"),
 )
 """Endings of values that are files even if there is no such file; those of weights come first."""
 
@@ -152,13 +155,21 @@ def _anchor(content: dict[str, Any], base: Path, only: set[str] | None = None) -
         value = content.get(group, {}).get(name) if isinstance(content.get(group), dict) else None
         if (only is not None and key not in only) or not isinstance(value, str) or not value:
             continue
-        looks_like_file = value.lower().endswith(FILE_ENDINGS) or value.startswith((".", "~"))
-        try:
-            target = _on_disk(base / Path(value).expanduser())
-            if "://" not in value and (looks_like_file or target.exists()):
-                content[group][name] = str(target.resolve())
-        except (OSError, RuntimeError, ValueError):
-            continue  # a path that this machine cannot have (`~nobody`, too long a name); opening it reports the error
+        if group in ("embed", "name") and ".safetensors" in value:  # a table: FILE#KEY, or FILE#KEY|FILE#KEY
+            files = (part.partition("#") for part in value.split("|"))
+            content[group][name] = "|".join(f"{_anchored(path, base)}{mark}{key}" for path, mark, key in files)
+        else:
+            content[group][name] = _anchored(value, base)
+
+
+def _anchored(value: str, base: Path) -> str:
+    """The path made absolute, if it looks like a file or is one below `base`."""
+    looks_like_file = value.lower().endswith(FILE_ENDINGS) or value.startswith((".", "~"))
+    try:
+        target = _on_disk(base / Path(value).expanduser())
+        return str(target.resolve()) if "://" not in value and (looks_like_file or target.exists()) else value
+    except (OSError, RuntimeError, ValueError):
+        return value  # a path that this machine cannot have (`~nobody`, too long a name); opening it reports the error
 
 
 def _on_disk(path: Path) -> Path:
