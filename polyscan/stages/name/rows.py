@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from polyscan.tables import Columns
 
-NAMES = 3
+NAMES = 5
 """Names of a cluster at most; one more if soft-WPMI prefers another word."""
 ALL = -1
 NONE = math.nan
