@@ -60,14 +60,16 @@ def _on_names(run: Run) -> Iterator[str]:
             sure = "" if about["p"] <= NAMED else ", no more than chance: names by this model mean nothing"
             yield (
                 f"Names by {about['model']}: of {about['n_images']:,} labelled images of {about['n_classes']} "
-                f"classes {about['accuracy']:.1%} are nearest to their own class name (chance {about['chance']:.1%}){sure}."
+                f"classes {about['accuracy']:.1%} are nearest to their own class name (chance "
+                f"{about['chance']:.1%}){sure}."
             )
         rows = run.read("names", ["rank", "p", "evidence"], where={"evidence": "exemplars"})
         rows = rows[rows["rank"] == 0]
         if len(rows):
+            beats = (rows["p"] <= NAMED).mean()
             yield (
-                f"{(rows['p'] <= NAMED).mean():.0%} of the clusters and sets of exemplars have a name that fits better "
-                f"than the best of {about['n_words']:,} words fits random crops (p <= {NAMED:g}; {NAMED:.0%} by chance)."
+                f"{beats:.0%} of the clusters and sets of exemplars have a name that fits better than the best of "
+                f"{about['n_words']:,} words fits random crops (p <= {NAMED:g}; {NAMED:.0%} by chance)."
             )
 
 

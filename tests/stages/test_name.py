@@ -18,6 +18,8 @@ from polyscan.errors import JobError, ModelError
 from polyscan.evidence import whole_images
 from polyscan.inputs import counts_labels, open_namer, open_network
 from polyscan.job import Job
+from polyscan.report import notes as notes_module
+from polyscan.report.notes import notes
 from polyscan.results import Results
 from polyscan.run import Run
 from polyscan.scores import naming
@@ -26,6 +28,8 @@ from polyscan.stages.name.labels import LEVEL, LabelNames, chance_of
 from polyscan.stages.name.members import MemberReader
 from polyscan.stages.name.rows import ALL, NAMES
 from polyscan.stages.name.words import open_word_names
+from polyscan.studies.plan.costs.name import cost as name_cost
+from polyscan.studies.plan.outlook import Outlook
 from polyscan.vision.embedders import EmbedderRequest, load_embedder
 
 COLOURS = list(toy.COLOURS)
@@ -312,6 +316,25 @@ def test_what_the_model_knows_of_the_classes_is_said(named_results: Results) -> 
     assert about["chance"] == pytest.approx(1 / 3, abs=0.05)
 
 
+def test_the_front_page_says_whether_names_mean_anything(named_results: Results) -> None:
+    (about,) = named_results.table("namers").to_dict("records")
+    said = [
+        sentence for sentence in notes(named_results.job, named_results.run, named_results.map) if "name" in sentence
+    ]
+    assert f"{about['accuracy']:.1%} are nearest to their own class name" in said[0]
+    assert "of 23 words fits random crops" in said[1]
+
+    class Ignorant:
+        """A run whose model finds no class."""
+
+        def read(self, table: str, *_: object, **__: object) -> pd.DataFrame:
+            ignorant = {**about, "accuracy": 0.01, "p": 0.9}
+            return pd.DataFrame([ignorant]) if table == "namers" else named_results.table(table)
+
+    (first, *_) = notes_module._on_names(Ignorant())  # type: ignore[arg-type]
+    assert first.endswith("no more than chance: names by this model mean nothing.")
+
+
 def test_names_do_not_depend_on_the_shards(named_results: Results) -> None:
     """One worker for all shards, with the vectors of earlier ones in memory, or a new worker for each."""
     job, run = named_results.job, named_results.run
@@ -387,3 +410,11 @@ def test_labels_need_no_model(wide_results: Results, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr("polyscan.inputs.naming.load_embedder", pytest.fail)
     worker = stage.Worker(wide_results.job, Run(wide_results.run.address))
     assert worker.words is None
+
+
+def test_the_plan_counts_the_crops_that_the_model_sees(toy_job, tmp_path) -> None:
+    by_labels, by_words = (Outlook(job) for job in (toy_job(), conse_job(toy_job, tmp_path)))
+    labels, words = name_cost(by_labels), name_cost(by_words)
+    assert words.shards == labels.shards + 1
+    assert words.seconds > labels.seconds
+    assert by_labels.naming_seconds == 0 < by_words.naming_seconds
