@@ -85,7 +85,12 @@ MAP_EXTRAS = (
     ("down_SCORE", "float64", 'scores of the downward exemplars, with `survey.sign = "both"`; `down_p` their p'),
     ("cluster_shares", "string", "shares of the best 2 to 5 clusters, ungated, largest first, as text: `0.60 0.40`"),
     ("direction", "string", "what a direction of one's own is called by its file; only in runs with `[directions]`"),
-    ("names", "string", "the best name of each cluster of a unit called several, else of all its exemplars"),
+    (
+        "names",
+        "string",
+        "the best name of each cluster of a unit called several, else of all its exemplars; names with p <= .05 alone",
+    ),
+    ("second_name", "string", "the best name of the images that its main meaning leaves unexplained, likewise"),
     ("nearest_unit", "string", "the unit of the same layer whose mean exemplar vector is nearest, as `conv2:3`"),
     ("nearest_cosine", "float64", "cosine of the two means"),
     ("visualization_activation", "float64", "largest activation among the unit's visualizations"),

@@ -67,7 +67,7 @@ STAGES = (
     ),
     Stage(calibrate, ("embed",), ("calibrate", "score", "scores")),
     Stage(score, ("calibrate",), ("calibrate", "score", "scores")),
-    Stage(name, ("score",), ("score",)),
+    Stage(name, ("score", "namer", "names"), ("score", "name"), uses_gpu=True, batches=("embed",)),
     Stage(swap, ("score",), ("swap",), uses_gpu=True, batches=("collect", "embed")),
     Stage(picture, ("swap",), ("picture",)),
 )

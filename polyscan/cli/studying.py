@@ -158,6 +158,38 @@ def figure(
 
 
 @app.command()
+def names(
+    run: Annotated[str, typer.Argument(help="the folder of a finished run")],
+    to: Annotated[
+        str, typer.Option("--to", help="write a CSV file with the columns layer, unit, description, similarity")
+    ] = "",
+    of: Annotated[
+        str, typer.Option("--from", help="a CSV file of this form, as of CLIP-Dissect, to print beside the run's names")
+    ] = "",
+) -> None:
+    """Print the name of each unit's exemplars, write them as CSV, or compare them with descriptions from elsewhere."""
+    from polyscan.studies import descriptions
+
+    if to:
+        out.print(f"{to}: names of {descriptions.write_names(run, to):,} units")
+        return
+    if not of:
+        rows = descriptions.names_of_units(run)
+        show_table(list(map(str, rows)), (list(map(_cell, row)) for row in rows.itertuples(index=False)))
+        return
+    found = descriptions.described(run, of)
+    show_table(list(map(str, found.rows)), (list(map(_cell, row)) for row in found.rows.itertuples(index=False)))
+    out.print(f"the same words for {found.same:.0%} of the units with a name")
+
+
+def _cell(value: object) -> str:
+    """A cell as text: numbers with three digits, nothing for a missing value."""
+    if isinstance(value, float):
+        return "" if value != value else f"{value:.3g}"  # noqa: PLR0124  # NaN alone differs from itself
+    return str(value)
+
+
+@app.command()
 def compare(
     runs: Annotated[list[str], typer.Argument(help="folders of finished runs; each is compared with the first")],
     untrained: Annotated[

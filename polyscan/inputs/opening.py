@@ -6,7 +6,7 @@ from polyscan.errors import JobError
 from polyscan.images import ImageOptions, ImageSource
 from polyscan.images import open_images as open_source
 from polyscan.inputs.virtual import OF_INPUTS, OWN, of_kind, virtual_readouts
-from polyscan.inputs.vocabulary import vocabulary_words
+from polyscan.inputs.wording import with_vocabulary
 from polyscan.job import Job, settled
 from polyscan.nulls.null_sets import LAYER_REACHES, allowed
 from polyscan.run import Run
@@ -79,15 +79,13 @@ def open_embedder(job: Job, network: Network) -> Embedder:
 
     Raises:
         JobError: if it can't embed the job's words, the network's crops or the job's visualizations.
+        ModelError: if it can't be loaded.
     """
-    device = pick_device(job.device)
-    words = vocabulary_words(job.embed.vocabulary) if job.embed.vocabulary else []
-    embedder = load_embedder(EmbedderRequest(job.embed.model, lambda: network, job.folder, job.embed.input_px, device))
-    if words and embedder.words is None:
-        raise JobError(
-            f"`embed.vocabulary` has {len(words)} words, but the embedder {job.embed.model} has no text tower to embed "
-            "them; choose an open_clip:MODEL/WEIGHTS, or leave `embed.vocabulary` out"
-        )
+    device, settings = pick_device(job.device), job.embed
+    request = EmbedderRequest(
+        settings.model, lambda: network, job.folder, settings.input_px, device, classes=settings.classes
+    )
+    embedder = with_vocabulary(load_embedder(request), settings.vocabulary)
     _check_channels(job, embedder, network.preprocessing.channels)
     return embedder
 

@@ -9,6 +9,7 @@ from typing import Any
 from polyscan.images import ImageSource
 from polyscan.inputs.checking import check_network
 from polyscan.inputs.directions import directions_digest, open_directions
+from polyscan.inputs.naming import namer_digests, open_namer
 from polyscan.inputs.opening import open_distance, open_embedder, open_reader
 from polyscan.inputs.vocabulary import vocabulary_digest
 from polyscan.job import Job
@@ -31,6 +32,7 @@ def digests_and_facts(job: Job, images: ImageSource) -> tuple[dict[str, str], di
     about_network = _about_network(job, reader)
     about_network["network"]["values_on_images"] = check_network(job, reader, images)
     embedder = open_embedder(job, reader.network)
+    namer = open_namer(job, reader.network)
     distance = _distance_version(job, reader)
     directions = open_directions(job, reader)
     digests = {
@@ -41,6 +43,7 @@ def digests_and_facts(job: Job, images: ImageSource) -> tuple[dict[str, str], di
         "distance": str(distance),
         "embedder": embedder.digest + own_code_digest(job.embed.model, job.folder),
         "words": vocabulary_digest(job.embed.vocabulary),
+        **namer_digests(job, namer),
     }
     about = {
         **about_network,

@@ -17,11 +17,16 @@ from polyscan.storage import from_printable
 
 DIRECTIONS = "directions"
 """The group whose keys are layers, dots included, and whose values are files."""
-PATHS = ("network.weights", "images.source", "images.root", "embed.vocabulary")
-CODE = ("network.name", "embed.model")
+PATHS = (
+    *("network.weights", "images.source", "images.root"),
+    *("embed.classes", "embed.vocabulary", "name.classes", "name.vocabulary"),
+)
+CODE = ("network.name", "embed.model", "name.model")
+TABLES = ("embed", "name")
+"""Groups whose files may be tables of vectors."""
 FILE_ENDINGS = (
     *(".safetensors", ".pth", ".pt", ".ckpt", ".bin", ".th", ".tar", ".pkl", ".pickle", ".pyth", ".chkpt"),
-    *(".parquet", ".txt"),
+    *(".parquet", ".txt", ".json"),
 )
 """Endings of values that are files even if there is no such file; those of weights come first."""
 
@@ -167,14 +172,21 @@ def _anchor(content: dict[str, Any], base: Path, only: set[str] | None = None) -
         value = content.get(group, {}).get(name) if isinstance(content.get(group), dict) else None
         if (only is not None and key not in only) or not isinstance(value, str) or not value:
             continue
-        value, mark, array = value.rpartition("#") if group == DIRECTIONS and "#" in value else (value, "", "")
-        looks_like_file = value.lower().endswith(FILE_ENDINGS) or value.startswith((".", "~"))
-        try:
-            target = _on_disk(base / Path(value).expanduser())
-            if "://" not in value and (looks_like_file or target.exists()):
-                content[group][name] = f"{target.resolve()}{mark}{array}"
-        except (OSError, RuntimeError, ValueError):
-            continue  # a path that this machine cannot have (`~nobody`, too long a name); opening it reports the error
+        if group == DIRECTIONS or (group in TABLES and ".safetensors" in value):  # FILE#KEY, or FILE#KEY|FILE#KEY
+            files = (part.partition("#") for part in value.split("|"))
+            content[group][name] = "|".join(f"{_anchored(path, base)}{mark}{key}" for path, mark, key in files)
+        else:
+            content[group][name] = _anchored(value, base)
+
+
+def _anchored(value: str, base: Path) -> str:
+    """The path made absolute, if it looks like a file or is one below `base`."""
+    looks_like_file = value.lower().endswith(FILE_ENDINGS) or value.startswith((".", "~"))
+    try:
+        target = _on_disk(base / Path(value).expanduser())
+        return str(target.resolve()) if "://" not in value and (looks_like_file or target.exists()) else value
+    except (OSError, RuntimeError, ValueError):
+        return value  # a path that this machine cannot have (`~nobody`, too long a name); opening it reports the error
 
 
 def _on_disk(path: Path) -> Path:

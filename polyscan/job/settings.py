@@ -10,6 +10,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from polyscan.errors import JobError
 from polyscan.job.explaining import explained
 from polyscan.job.input_settings import ImagesSettings, NetworkSettings, Settings
+from polyscan.job.naming_settings import CLASSES, NameSettings
 from polyscan.job.values import check_kinds
 from polyscan.nulls.null_sets import LAYER_NULL, POOLED
 from polyscan.scores import SCORES
@@ -143,8 +144,9 @@ class EmbedSettings(Settings):
 
     model: str = Field(
         "torchvision:resnet18/IMAGENET1K_V1",
-        description="`torchvision:NAME/WEIGHTS`, `timm:NAME/WEIGHTS`, `open_clip:MODEL/WEIGHTS`, `penultimate` (the "
-        "last layer but one of the scanned network), or `module:callable` (your own code)",
+        description="`torchvision:NAME/WEIGHTS`, `timm:NAME/WEIGHTS`, `open_clip:MODEL/WEIGHTS`, `conse:NETWORK` (a "
+        "classifier with `classes`), `penultimate` (the last layer but one of the scanned network), or "
+        "`module:callable` (your own code)",
     )
     input_px: int | None = Field(None, ge=16, description="side of the embedder's input; default: that of the model")
     crops: bool = Field(
@@ -152,8 +154,11 @@ class EmbedSettings(Settings):
         description="whether crops of real units are embedded and scored even if exemplars are compared by features",
     )
     pool: bool = Field(True, description="whether all whole images are embedded, as the pool of the embedding null")
+    classes: str = Field("", description=CLASSES)
     vocabulary: str = Field(
-        "", description="a text file of concepts, one per line, if the model has a text tower; empty: the class names"
+        "",
+        description="a text file of concepts, one per line, if the model has a text tower; or a table of text vectors, "
+        "`FILE.safetensors#KEY`; empty: the class names",
     )
     n_exemplars: int | None = Field(None, ge=8, description="embed only this many of the k exemplars; default: all")
     batch: int = Field(64, ge=1, description="crops per forward pass")
@@ -322,6 +327,7 @@ class Job(Settings):
     scores: dict[str, dict[str, Any]] = Field(
         default_factory=dict, description="settings per score; all scores are computed"
     )
+    name: NameSettings = NameSettings()  # pyright: ignore[reportCallIssue]
     swap: SwapSettings = SwapSettings()  # pyright: ignore[reportCallIssue]
     picture: PictureSettings = PictureSettings()  # pyright: ignore[reportCallIssue]
     show: ShowSettings = ShowSettings()  # pyright: ignore[reportCallIssue]

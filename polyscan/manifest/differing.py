@@ -19,6 +19,8 @@ INPUTS = {
     "distance": "the weights of the perceptual distance",
     "embedder": "the weights or the code of the embedder",
     "words": "the words of `embed.vocabulary`",
+    "namer": "the weights or the code of the model that names",
+    "names": "the words that clusters are named by",
 }
 
 

@@ -18,6 +18,7 @@ ABOUT_ARTEFACTS = {
     "repeated image": "copies of one image",
     "letterbox": "frames around images",
 }
+NAMED = 0.05
 FEW = 20
 """With fewer exemplars than this, the pages warn."""
 
@@ -32,6 +33,7 @@ def notes(job: Job, run: Run, frame: pd.DataFrame) -> Iterator[str]:
     else:
         yield from _on_null(job, frame)
     yield from _on_artefacts(run, frame)
+    yield from _on_names(run)
 
 
 def _on_artefacts(run: Run, frame: pd.DataFrame) -> Iterator[str]:
@@ -49,6 +51,26 @@ def _on_artefacts(run: Run, frame: pd.DataFrame) -> Iterator[str]:
         f"In {int(counts.sum()):,} units something that is no concept tells the clusters apart, so they are never "
         f"called several ({kinds}){also}."
     )
+
+
+def _on_names(run: Run) -> Iterator[str]:
+    """Whether the model that names knows the words at all, and how many clusters it names better than chance."""
+    for about in run.read("namers").to_dict("records"):
+        if about["n_images"]:
+            sure = "" if about["p"] <= NAMED else ", no more than chance: names by this model mean nothing"
+            yield (
+                f"Names by {about['model']}: of {about['n_images']:,} labelled images of {about['n_classes']} "
+                f"classes {about['accuracy']:.1%} are nearest to their own class name (chance "
+                f"{about['chance']:.1%}){sure}."
+            )
+        rows = run.read("names", ["rank", "p", "evidence"], where={"evidence": "exemplars"})
+        rows = rows[rows["rank"] == 0]
+        if len(rows):
+            beats = (rows["p"] <= NAMED).mean()
+            yield (
+                f"{beats:.0%} of the clusters and sets of exemplars have a name that fits better than the best of "
+                f"{about['n_words']:,} words fits random crops (p <= {NAMED:g}; {NAMED:.0%} by chance)."
+            )
 
 
 def _on_inputs(run: Run, frame: pd.DataFrame) -> Iterator[str]:

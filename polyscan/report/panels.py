@@ -19,6 +19,10 @@ PARTS = (("semanticity", "S"), ("semanticity_c", "C"), ("semanticity_d", "D"))
 ALL = -1
 NAMES = 3
 NO_SWAPS = {name: np.empty(0, object) for name in ("evidence", "cluster", "condition", "effect", "low", "high")}
+SECOND_HALF = 1
+NAMED = 0.05
+NAME = ("name", "kind", "similarity", "p")
+NO_BETTER = "no better than random images"
 
 UnitRows = Mapping[str, np.ndarray]
 """A unit's rows by column; not data frames, which would take minutes for all units of a network."""
@@ -40,7 +44,7 @@ class LayerEvidence:
         second: rank, activation, unexplained and origin of the images that main readouts leave unexplained.
         begun: index, n_exemplars and activation of images that were started from means of exemplars.
         tiles: evidence, item and box of each picture in the sprite.
-        names: cluster, rank, name, kind and similarity.
+        names: evidence, cluster, rank, name, kind, similarity and p.
         causes: clusters whose patches were swapped, with q.
         swaps: their effects by condition.
     """
@@ -155,6 +159,8 @@ def second_panel(row: MapRow, evidence: LayerEvidence) -> Panel:
     )
     facts = [("verdict", str(row["second_verdict"]).replace("_", " "))] if row.get("second_verdict") else []
     facts += [(label, number_text(float(row[name]))) for label, name in numbers if name in row]
+    if names := _second_names(channel, evidence):
+        facts.append(("names", names))
     if artefact := str(row.get("second_artefact") or ""):
         facts.append(("its halves differ by", ", ".join(filter(None, (artefact, str(row["second_artefact_mark"]))))))
     return Panel("deflated", len(rows["rank"]), facts, [Cluster(len(rows["rank"]), tiles)])
@@ -229,12 +235,24 @@ def _names(channel: int, evidence: LayerEvidence, *, is_best: bool) -> dict[int,
     if rows is None:
         return {}
     names: dict[int, list[tuple[str, str]]] = {}
-    for cluster, name, kind, similarity in _lines(rows, "cluster", "name", "kind", "similarity"):
-        if (cluster == ALL) == is_best:
-            continue
-        fit = f"{similarity:.0%} of them" if kind == "label" else f"cosine {number_text(similarity)}"
-        names.setdefault(0 if cluster == ALL else int(cluster), []).append((str(name), fit))
+    for evidence_kind, cluster, *name in _lines(rows, "evidence", "cluster", *NAME):
+        if evidence_kind == "exemplars" and (cluster == ALL) != is_best:
+            names.setdefault(0 if cluster == ALL else int(cluster), []).append(_named(*name))
     return {cluster: best[:NAMES] for cluster, best in names.items()}
+
+
+def _second_names(channel: int, evidence: LayerEvidence) -> str:
+    """Names of the images that the main meaning leaves unexplained; "" if there are none."""
+    rows = evidence.names.get(channel)
+    lines = () if rows is None else _lines(rows, "evidence", "cluster", *NAME)
+    named = [_named(*name) for kind, cluster, *name in lines if kind == "deflated" and cluster == SECOND_HALF]
+    return "; ".join(f"{name} ({fit})" for name, fit in named[:NAMES])
+
+
+def _named(name: str, kind: str, similarity: float, p: float) -> tuple[str, str]:
+    """A name, and how well it fits; said if chance gives one as good."""
+    fit = f"{similarity:.0%} of them" if kind == "label" else f"cosine {number_text(similarity)}"
+    return str(name), f"{fit}, {NO_BETTER}" if p > NAMED else fit
 
 
 def _lines(rows: UnitRows, *names: str) -> Iterator[tuple[Any, ...]]:

@@ -28,6 +28,8 @@ from polyscan.units import DIRECTION, JUDGED
 MAIN: Literal["exemplars"] = "exemplars"  # the evidence whose columns carry no prefix
 DEFLATED = "deflated"
 SECOND = "second_"
+NAMED = 0.05
+"""A name with a larger p is no better than chance, and not in the map."""
 """The prefix of the columns of deflated evidence: those of the second test."""
 KEY = ["layer", "channel"]
 MATCH = ["match_radius", "off_range", "incoherent"]
@@ -231,12 +233,17 @@ def _cluster_shares(run: Run) -> pd.DataFrame:
 
 
 def _names(run: Run) -> pd.DataFrame:
-    """The best name of each cluster, as in `crane · screen`, and of all exemplars; the verdict selects one."""
-    rows = run.read("names", [*KEY, "cluster", "rank", "name"])
-    rows = rows[rows["rank"] == 0].sort_values([*KEY, "cluster"], kind="stable")
-    whole = rows[rows["cluster"] < 0].set_index(KEY)["name"].rename("name")
-    parts = rows[rows["cluster"] >= 0].groupby(KEY)["name"].agg(" \N{MIDDLE DOT} ".join).rename("names")
-    return pd.concat([whole, parts], axis=1).reset_index()
+    """The best names that beat chance: of each cluster, as in `crane · screen`, and of all exemplars.
+
+    The verdict selects one. `second_name` is that of the images which the main meaning leaves unexplained.
+    """
+    rows = run.read("names", [*KEY, "evidence", "cluster", "rank", "name", "p"])
+    rows = rows[(rows["rank"] == 0) & (rows["p"] <= NAMED)].sort_values([*KEY, "cluster"], kind="stable")
+    first, second = (rows[rows["evidence"] == evidence] for evidence in ("exemplars", "deflated"))
+    whole = first[first["cluster"] < 0].set_index(KEY)["name"].rename("name")
+    parts = first[first["cluster"] >= 0].groupby(KEY)["name"].agg(" \N{MIDDLE DOT} ".join).rename("names")
+    left = second[second["cluster"] == 1].set_index(KEY)["name"].rename(f"{SECOND}name")
+    return pd.concat([whole, parts, *([left] if len(second) else [])], axis=1).reset_index()
 
 
 def _direction_names(run: Run, units: pd.DataFrame) -> Iterator[pd.DataFrame]:

@@ -357,13 +357,37 @@ TABLES: dict[str, Table] = {
             Column("width", "int32", "px", "width of the picture"),
             Column("height", "int32", "px", "height of the picture"),
         )),
-        Table("names", "name", 2, "unit, cluster and name above chance", (
-            LAYER, CHANNEL, EVIDENCE, SPACE,
-            Column("cluster", "int32", "", "as in `clusters`: the best K >= 2, ungated; -1: all exemplars"),
+        Table("names", "name", 3, "unit, evidence, cluster and name", (
+            LAYER, CHANNEL,
+            Column("evidence", "string", "", "`exemplars`; `deflated` for the halves of the second test"),
+            SPACE,
+            Column(
+                "cluster", "int32", "",
+                "as in `clusters`: the best K >= 2, ungated; -1: all exemplars; for `deflated`: 0 for the strongest "
+                "exemplars, 1 for the least explained images",
+            ),
+            Column("n", "int32", "", "items that the name was made from"),
             Column("rank", "int32", "", "0 for the name that fits best"),
             Column("name", "string", "", "a class name, or a word of the vocabulary"),
-            Column("kind", "string", "", "`label` or `text`"),
-            Column("similarity", "float64", "", "share of the cluster's items with the label; or cosine with the word"),
+            Column("kind", "string", "", "`label`: counted; `text`: a word; `prototype`: the mean of a class's images"),
+            Column("similarity", "float64", "", "share of items with the label; or cosine of their mean and the word"),
+            Column("margin", "float64", "", "similarity less that of the next name", nullable=True),
+            Column("p", "float64", "", "chance of a name as good for as many random images; for words: random crops"),
+            Column(
+                "contrast", "float64", "", "mean likeness of the items less that of its other items", nullable=True
+            ),
+            Column("contrast_p", "float64", "", "chance of it if the items were drawn from the unit's", nullable=True),
+            Column("wpmi", "float64", "", "soft-WPMI (CLIP-Dissect) against random sets; not of labels", nullable=True),
+            Column("wpmi_rank", "int32", "", "0 for the name with the largest; -1 for labels"),
+        )),
+        Table("namers", "name", 1, "model that names; no row if labels are counted", (
+            Column("model", "string", "", "its name"),
+            Column("n_words", "int32", "words", "size of the vocabulary"),
+            Column("n_images", "int32", "images", "labelled images whose class name the model knows, in a sample"),
+            Column("n_classes", "int32", "", "classes of these images"),
+            Column("accuracy", "float64", "", "share of them that are nearest to their own class name", nullable=True),
+            Column("chance", "float64", "", "the same if the answers were shuffled", nullable=True),
+            Column("p", "float64", "", "chance of such an accuracy", nullable=True),
         )),
     )
 }  # fmt: skip

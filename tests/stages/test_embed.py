@@ -17,8 +17,9 @@ from polyscan.inputs.opening import open_embedder, open_images, open_network
 from polyscan.job import Job
 from polyscan.results import Results
 from polyscan.run import Run
-from polyscan.stages.embed.crops import Crops, crops_in_use, jpeg
+from polyscan.stages.embed.crops import Crops, crops_in_use
 from polyscan.tables.keys import visualization_keys
+from polyscan.vision.channels import jpeg
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from polyscan.images import Picture
-from polyscan.inputs import CollectedImages, vocabulary_words
+from polyscan.inputs import CollectedImages, Crop, embedded, words_of
 from polyscan.inputs.views import views
 from polyscan.job import Job
 from polyscan.run import Run
@@ -16,7 +16,6 @@ from polyscan.shards import seed
 from polyscan.stats.whitening import Whitening
 from polyscan.tables import Columns
 from polyscan.vision.embedders import Embedder
-from polyscan.vision.embedders.batches import Crop, embedded
 from polyscan.vision.preprocessing import Preprocessing
 
 ConceptRow = tuple[str, str, int, int, Float32[np.ndarray, " d"]]
@@ -59,16 +58,11 @@ class ConceptVectors:
         """Words, embedded by the embedder's text tower; empty if it has none."""
         if self.embedder.words is None:
             return
-        words = self._vocabulary(sorted({str(name) for name in names if name}))
+        class_names = sorted({str(name) for name in names if name})
+        words = words_of(self.embedder, self.job.embed.vocabulary, class_names)
         if words:
             for word, vector in zip(words, self.embedder.words(words), strict=True):
                 yield word, "text", -1, 0, vector
-
-    def _vocabulary(self, class_names: list[str]) -> list[str]:
-        """The words that clusters may be named by: those of `embed.vocabulary`, else the names of the classes."""
-        if not self.job.embed.vocabulary:
-            return class_names
-        return vocabulary_words(self.job.embed.vocabulary)
 
     def _views(self, pictures: list[Picture]) -> Iterator[Crop]:
         """What the network sees of each image of the sample; appends those that could be read to `pictures`."""

@@ -6,20 +6,15 @@ from collections.abc import Iterator
 
 import pandas as pd
 
-from polyscan.errors import TableError
 from polyscan.evidence import has_pool, whole_images
-from polyscan.images import Picture
-from polyscan.inputs import CollectedImages
+from polyscan.inputs import BOX, CollectedImages, Crop, cut_out, embedded
 from polyscan.job import Job
 from polyscan.run import Run
 from polyscan.tables import Columns
 from polyscan.units import JUDGED
 from polyscan.vision.channels import jpeg
 from polyscan.vision.embedders import Embedder
-from polyscan.vision.embedders.batches import Crop, embedded
 from polyscan.vision.preprocessing import Preprocessing
-
-BOX = ["top", "left", "bottom", "right"]
 
 
 def crops_in_use(job: Job, run: Run) -> pd.DataFrame:
@@ -107,20 +102,9 @@ class Crops:
 
     def _embedded_crops(self, rows: pd.DataFrame, thumbnails: list[bytes]) -> Iterator[Crop]:
         """Crops to embed; appends a thumbnail of each crop that is shown to `thumbnails`."""
-        for crop, is_shown, is_embedded in zip(self._cut_out(rows), rows["is_shown"], rows["is_embedded"], strict=True):
+        crops = cut_out(rows, self.images, self.view)
+        for crop, is_shown, is_embedded in zip(crops, rows["is_shown"], rows["is_embedded"], strict=True):
             if is_shown:
                 thumbnails.append(jpeg(crop, self.job.embed.thumbnail_px))
             if is_embedded:
                 yield crop
-
-    def _cut_out(self, rows: pd.DataFrame) -> Iterator[Crop]:
-        """The crops of these rows; an image is decoded once for all consecutive crops of it."""
-        # Consecutive rows of an image, not all its rows: the crops must come in the order of their rows.
-        runs = [crops for _, crops in rows.groupby((rows["image"] != rows["image"].shift()).cumsum())]
-        ids = [int(crops["image"].iloc[0]) for crops in runs]
-        for crops, entry in zip(runs, self.images.read(ids), strict=True):
-            if not isinstance(entry, Picture):
-                raise TableError(f"image {entry.path} can no longer be read, but `collect` read it: {entry.reason}")
-            view = self.view(entry.pixels)
-            for top, left, bottom, right in crops[BOX].itertuples(index=False):
-                yield view[top:bottom, left:right]

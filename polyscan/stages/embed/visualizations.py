@@ -9,12 +9,12 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
+from polyscan.inputs import Crop, embedded
 from polyscan.job import Job
 from polyscan.run import Run
 from polyscan.tables import Columns
 from polyscan.tables.keys import visualization_keys
 from polyscan.vision.embedders import Embedder
-from polyscan.vision.embedders.batches import Crop, embedded
 
 
 class Visualizations:

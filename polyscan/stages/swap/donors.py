@@ -17,7 +17,7 @@ from jaxtyping import Float, Float32, Int64
 from torch import Tensor
 
 from polyscan.evidence import FEATURES, EvidenceReader, Subject
-from polyscan.inputs import open_embedder
+from polyscan.inputs import embedded, open_embedder
 from polyscan.inputs.peak_vectors import vectors_at
 from polyscan.job import Job
 from polyscan.run import Run
@@ -29,7 +29,6 @@ from polyscan.tables.boxes import boxes_of
 from polyscan.tables.keys import crop_keys
 from polyscan.units import Layer
 from polyscan.vision.embedders import Embedder
-from polyscan.vision.embedders.batches import embedded
 from polyscan.vision.networks import Network
 from polyscan.vision.readouts import Reader
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -48,6 +49,14 @@ def distinct_crops(outlook: Outlook) -> tuple[Count, Count]:
     if outlook.has_pool:
         embedded.whole = math.inf
     return embedded.count(), shown.count()
+
+
+def drawn_crops(outlook: Outlook, draws: Sequence[float]) -> Count:
+    """How many distinct crops there are if so many are drawn of each layer."""
+    tally = _CropTally(len(outlook.images))
+    for layer, count in zip(outlook.layers, draws, strict=True):
+        tally.add(count, *box_shares(layer.point, outlook.reader.network.preprocessing.size))
+    return tally.count()
 
 
 @dataclass

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import UInt8
 from torch import Tensor
 
-from polyscan.inputs import batches, open_directions, open_embedder, open_images, open_reader
+from polyscan.inputs import batches, open_directions, open_embedder, open_images, open_namer, open_reader
 from polyscan.job import Job, settled
 from polyscan.nulls.deflation import searched_share
 from polyscan.scores.concepts import Concepts
@@ -22,6 +22,7 @@ from polyscan.stages.survey.geometry import compared
 from polyscan.stats.whitening import COMPONENTS, Whitening
 from polyscan.studies.plan.measuring import once, seconds
 from polyscan.units import DIRECTION
+from polyscan.vision.embedders import Embedder
 from polyscan.vision.readouts import ReadPoint, chosen_layers
 
 MEASURED_SETS, WARMING_SETS = 64, 8
@@ -83,6 +84,7 @@ class Outlook:
         self.images = open_images(job)
         self.job = job = settled(job, len(self.images))
         self.embedder = open_embedder(job, self.reader.network)
+        self.namer = open_namer(job, self.reader.network)
         self.n = job.n_embedded
         self.n_scored = job.n_scored
         self.n_pictures = min(job.visualize.max_images, math.ceil(ELBOW * job.visualize.min_images))
@@ -147,16 +149,24 @@ class Outlook:
     @cached_property
     def embedding_width(self) -> int:
         """Length of an embedding."""
-        return self.embedder(self._blank(1)).shape[1]
+        return self.embedder(self._blank(1, self.embedder)).shape[1]
 
     @cached_property
     def embedding_seconds(self) -> float:
         """Seconds to embed one crop."""
-        crops = self._blank(self.job.embed.batch)
-        return seconds(lambda: self.embedder(crops)) / len(crops)
+        return self._seconds_of(self.embedder)
 
-    def _blank(self, n: int) -> UInt8[np.ndarray, "n y x c"]:
-        preprocessing = self.embedder.preprocessing
+    @cached_property
+    def naming_seconds(self) -> float:
+        """Seconds in which the model that names sees one crop; 0 if labels are counted."""
+        return self._seconds_of(self.namer) if self.namer else 0.0
+
+    def _seconds_of(self, embedder: Embedder) -> float:
+        crops = self._blank(self.job.embed.batch, embedder)
+        return seconds(lambda: embedder(crops)) / len(crops)
+
+    def _blank(self, n: int, embedder: Embedder) -> UInt8[np.ndarray, "n y x c"]:
+        preprocessing = embedder.preprocessing
         return np.zeros((n, *preprocessing.size, preprocessing.channels), dtype=np.uint8)
 
     @cached_property

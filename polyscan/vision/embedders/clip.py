@@ -16,6 +16,9 @@ from polyscan.vision.networks import Network
 from polyscan.vision.preprocessing import Preprocessing
 
 PHRASES_AT_ONCE = 256
+TINY = 1e-12
+
+Vectors = Float32[np.ndarray, "w d"]
 
 
 def of_open_clip(request: EmbedderRequest) -> Embedder:
@@ -33,7 +36,7 @@ def of_open_clip(request: EmbedderRequest) -> Embedder:
     clip = _loaded_clip(name, weights, request.device)
     preprocessing = _clip_preprocessing(clip, name, request.input_px)
     network = Network(request.model, clip.visual, preprocessing, request.device)
-    words = _text_encoder(clip, name, request.device)
+    words = _text_encoder(clip, name, request)
     return Embedder(request.model, preprocessing, request.device, clip.encode_image, network.digest, words)
 
 
@@ -65,17 +68,28 @@ def _clip_preprocessing(clip: Any, name: str, input_px: int | None) -> Preproces
     return Preprocessing(side, side, tuple(mean), tuple(std), "bicubic")
 
 
-def _text_encoder(clip: Any, name: str, device: torch.device) -> Callable[[Sequence[str]], Float32[np.ndarray, "w d"]]:
-    """The text tower as a function from phrases to vectors."""
+def _text_encoder(clip: Any, name: str, request: EmbedderRequest) -> Callable[[Sequence[str]], Vectors]:
+    """The text tower as a function from phrases to vectors: of one template as it gives them, else a mean."""
     import open_clip  # noqa: PLC0415  # as above
 
-    def encode(phrases: Sequence[str]) -> Float32[np.ndarray, "w d"]:
-        tokens: Any = open_clip.get_tokenizer(name)
-        vectors: list[Float32[np.ndarray, "_ d"]] = []
+    def encode(phrases: Sequence[str]) -> Vectors:
+        tokenizer: Any = open_clip.get_tokenizer(name)
+        vectors: list[Vectors] = []
         with torch.inference_mode():
             for start in range(0, len(phrases), PHRASES_AT_ONCE):
-                batch = tokens([f"a photo of {phrase}" for phrase in phrases[start : start + PHRASES_AT_ONCE]])
-                vectors.append(clip.encode_text(batch.to(device)).float().cpu().numpy())
+                batch = tokenizer(phrases[start : start + PHRASES_AT_ONCE])
+                vectors.append(clip.encode_text(batch.to(request.device)).float().cpu().numpy())
         return np.concatenate(vectors)
 
-    return encode
+    def words(phrases: Sequence[str]) -> Vectors:
+        of_templates = [
+            encode([template.replace("{}", phrase) for phrase in phrases]) for template in request.templates
+        ]
+        return of_templates[0] if len(of_templates) == 1 else ensemble(of_templates)
+
+    return words
+
+
+def ensemble(of_templates: Sequence[Vectors]) -> Vectors:
+    """The mean of the vectors of several prompts, each of length 1, as CLIP's own prompt ensembles take it."""
+    return np.mean([v / np.maximum(np.linalg.norm(v, axis=1, keepdims=True), TINY) for v in of_templates], axis=0)

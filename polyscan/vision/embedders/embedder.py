@@ -14,10 +14,22 @@ from polyscan.errors import ModelError
 from polyscan.vision.networks import Network
 from polyscan.vision.preprocessing import Preprocessing
 
+PHOTO = "a photo of {}"
+
 
 @dataclass(frozen=True)
 class Embedder:
-    """A space: its name, its input, the function from inputs to vectors, and `words` if it has a text tower."""
+    """A space: its name, its input, and the function from inputs to vectors.
+
+    Args:
+        name: as in the job.
+        preprocessing: what turns a crop into its input.
+        device: where it is.
+        encode: from inputs to vectors.
+        digest: of its weights.
+        words: from phrases to vectors, if it has a text tower or a table.
+        known: the only phrases that `words` has vectors of; None: any.
+    """
 
     name: str
     preprocessing: Preprocessing
@@ -25,6 +37,7 @@ class Embedder:
     encode: Callable[[Float[Tensor, "b c y x"]], Float[Tensor, "b d"]]
     digest: str
     words: Callable[[Sequence[str]], Float32[np.ndarray, "w d"]] | None = None
+    known: tuple[str, ...] | None = None
 
     def __call__(self, crops: UInt8[np.ndarray, "b y x c"]) -> Float32[np.ndarray, "b d"]:
         """Raw vectors of crops, which must have the size and channels of the input."""
@@ -42,6 +55,8 @@ class EmbedderRequest:
         folder: where a weights file or the user's own code is looked for.
         input_px: side of the input; None for the embedder's own.
         device: where the embedder runs.
+        classes: the table with the text vectors of a ConSE classifier's classes.
+        templates: what a text tower reads, with `{}` for the phrase; the mean over all.
     """
 
     model: str
@@ -49,6 +64,8 @@ class EmbedderRequest:
     folder: str
     input_px: int | None
     device: torch.device
+    classes: str = ""
+    templates: tuple[str, ...] = (PHOTO,)
 
     @property
     def name_and_weights(self) -> tuple[str, str]:

@@ -28,9 +28,18 @@ def of_scanned(request: EmbedderRequest) -> Embedder:
 
 def of_library(request: EmbedderRequest) -> Embedder:
     """A network of torchvision or timm with its weights."""
+    return _of_network(request.model, library_network(request), request.input_px)
+
+
+def library_network(request: EmbedderRequest) -> Network:
+    """The whole network of torchvision or timm, with its own preprocessing.
+
+    Raises:
+        ModelError: if the name is wrong or lacks its weights, or these can't be loaded.
+    """
     library = request.model.partition(":")[0]
     name, weights = request.name_and_weights
-    if not name:
+    if library not in ("torchvision", "timm") or not name:
         raise ModelError(unknown(request.model))
     if not weights:
         raise ModelError(
@@ -38,14 +47,13 @@ def of_library(request: EmbedderRequest) -> Embedder:
             "torchvision:resnet18/IMAGENET1K_V1"
         )
     try:
-        network = load_network(NetworkRequest(f"{library}:{name}", weights, request.folder), request.device)
+        return load_network(NetworkRequest(f"{library}:{name}", weights, request.folder), request.device)
     except ModelError as error:  # its advice is about the scanned network
         why = str(error).partition("; put them")[0]
         raise ModelError(
             f'embedder "{request.model}": {why}; allowed is any that can be loaded, among them `embed.model` = '
             '"penultimate", the scanned network itself'
         ) from error
-    return _of_network(request.model, network, request.input_px)
 
 
 def _of_network(name: str, network: Network, input_px: int | None) -> Embedder:

@@ -1,18 +1,45 @@
-"""Embeds crops in batches that all have the same shape."""
+"""Crops of images as the network sees these: cut out, and embedded in batches that all have the same shape."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
+import pandas as pd
 from jaxtyping import Float32, UInt8
 
+from polyscan.errors import TableError
+from polyscan.images import Picture
+from polyscan.inputs.collected import CollectedImages
 from polyscan.vision.embedders import Embedder
 
 log = logging.getLogger(__name__)
 
+BOX = ["top", "left", "bottom", "right"]
 Crop = UInt8[np.ndarray, "y x c"]
+
+
+def cut_out(rows: pd.DataFrame, images: CollectedImages, view: Callable[[Crop], Crop]) -> Iterator[Crop]:
+    """The crops of these rows, in their order; an image is decoded once for all consecutive crops of it.
+
+    Args:
+        rows: `image` and its box.
+        images: where they come from.
+        view: from a picture to what the network sees of it.
+
+    Raises:
+        TableError: if an image can no longer be read.
+    """
+    # Consecutive rows of an image, not all its rows: the crops must come in the order of their rows.
+    runs = [crops for _, crops in rows.groupby((rows["image"] != rows["image"].shift()).cumsum())]
+    ids = [int(crops["image"].iloc[0]) for crops in runs]
+    for crops, entry in zip(runs, images.read(ids), strict=True):
+        if not isinstance(entry, Picture):
+            raise TableError(f"image {entry.path} can no longer be read, but `collect` read it: {entry.reason}")
+        seen = view(entry.pixels)
+        for top, left, bottom, right in crops[BOX].itertuples(index=False):
+            yield seen[top:bottom, left:right]
 
 
 def embedded(embedder: Embedder, crops: Iterable[Crop], size: int) -> Float32[np.ndarray, "n d"]:
