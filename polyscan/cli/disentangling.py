@@ -30,7 +30,7 @@ def disentangle(
         str,
         typer.Option(
             help="vectors: concept vectors of the exemplars' clusters; second: readouts of the second test; split: "
-            "exact channel splits"
+            "exact channel splits; circuit: the channel with only those inputs that drive each cluster"
         ),
     ] = "vectors",
     separation: Annotated[

@@ -23,8 +23,10 @@ from polyscan.nulls.readouts import Activations
 from polyscan.results import Results
 from polyscan.run import Run
 from polyscan.studies.disentangle import HOWS, Wishes, disentangle, scan_parts
+from polyscan.studies.disentangle.channels import InputReadout
 from polyscan.studies.disentangle.explained import r_squared
 from polyscan.studies.disentangle.gathering import Items, Whole, gathered
+from polyscan.studies.disentangle.hows.circuit import circuit
 from polyscan.studies.disentangle.hows.split import served
 from polyscan.studies.disentangle.hows.vectors import vectors
 from polyscan.units import Unit, virtual_layer
@@ -68,6 +70,39 @@ def test_concept_vectors_find_planted_clusters_at_any_scale() -> None:
         values = whole.exemplars.vectors @ part.weights + part.bias
         own = np.isin(whole.exemplars.image, part.images)
         assert values[own].min() > values[~own].max()
+
+
+def test_a_circuit_keeps_the_inputs_that_drive_its_cluster() -> None:
+    generator = np.random.default_rng(0)
+    truth = np.arange(40) % 2
+    inputs = 0.1 * generator.random((40, 12))
+    inputs[truth == 0, :4] += 1  # inputs 0 to 3 drive the unit on one half, 4 to 7 on the other, 8 to 11 on none
+    inputs[truth == 1, 4:8] += 1
+    weights = np.array([1.0, 2, 1, 2, 1, 2, 1, 2, 0.5, 0.5, -1, -1])
+    nothing = Items(np.empty(0, np.int64), np.empty((0, 12), np.float32))
+    items = Items(np.arange(40), inputs.astype(np.float32))
+    whole = Whole(Unit("layer", 3), items, nothing, InputReadout(weights, 0.25))
+    parts = circuit(whole, Activations.of(generator.random((400, 12))), Wishes())
+    assert [set(truth[part.images]) for part in parts] == [{0}, {1}]
+    for part, (first, last) in zip(parts, ((0, 4), (4, 8)), strict=True):
+        kept = np.flatnonzero(part.weights)
+        assert set(kept) <= set(range(first, last))
+        assert np.array_equal(part.weights[kept], weights[kept].astype(np.float32))
+        assert part.bias == 0.25
+        own = truth[part.images][0] == truth
+        carried = np.maximum(part.weights * inputs, 0)[own].sum() / np.maximum(weights * inputs, 0)[own].sum()
+        assert carried > 0.75
+
+
+def test_a_channel_of_one_circuit_stays_whole() -> None:
+    alike = np.ones((40, 6), dtype=np.float32)
+    nothing = Items(np.empty(0, np.int64), np.empty((0, 6), np.float32))
+    few = Whole(Unit("layer", 0), Items(np.arange(9), alike[:9]), nothing, InputReadout(np.ones(6), 0.0))
+    assert circuit(few, Activations.of(alike + np.eye(40, 6)), Wishes()) == []
+    silent = Whole(Unit("layer", 0), Items(np.arange(40), alike), nothing, InputReadout(np.zeros(6), 0.0))
+    assert circuit(silent, Activations.of(alike + np.eye(40, 6)), Wishes()) == []
+    with pytest.raises(JobError, match="no circuit of it can be cut out"):
+        circuit(Whole(few.unit, silent.exemplars, nothing), Activations.of(alike + np.eye(40, 6)), Wishes())
 
 
 def test_the_threshold_decides_how_many_parts_there_are() -> None:
@@ -134,7 +169,8 @@ def test_every_way_writes_directions_that_are_scanned_on_other_images(base: str,
     found = disentangle(base, units, how=how, wishes=Wishes(separation=0.3), to=str(tmp_path / "parts"))
     rows, told = scan_parts(found)
     assert [(row.unit, row.part) for row in rows] == [(str(part.unit), part.number) for part in found.parts]
-    assert {row.unit for row in rows} == set(units)
+    assert {row.unit for row in rows} | {str(unit) for unit in found.left} == set(units)
+    assert rows
     assert all(0 <= row.explained <= row.explained_by_all <= 1 for row in rows)
     assert all(row.whole_on == "fresh" for row in rows)
     assert told

@@ -18,11 +18,13 @@ class Wishes:
     Args:
         separation: how far apart the means of two clusters of equal size must be to be two parts; see `hows.vectors`.
         shared: for channel splits: an input serves one part alone if it gives the other less than this share.
+        carried: for circuits: share of what drives a cluster that the inputs kept must carry.
         seed: of clusterings.
     """
 
     separation: float = 0.55
     shared: float = 0.5
+    carried: float = 0.8
     seed: int = 0
 
 

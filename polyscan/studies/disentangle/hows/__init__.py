@@ -1,7 +1,7 @@
 """The ways of taking a unit apart: one file each.
 
 Each is a function from a whole and the moments of its layer's vectors to parts, and says which vectors it takes.
-Another way (attribution circuits, say) is a file here and a line in `HOWS`.
+Another way is a file here and a line in `HOWS`.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from polyscan.inputs.virtual import OF_INPUTS, OWN
 from polyscan.nulls.readouts import Activations
 from polyscan.studies.disentangle.gathering import Whole
+from polyscan.studies.disentangle.hows.circuit import circuit
 from polyscan.studies.disentangle.hows.second import second
 from polyscan.studies.disentangle.hows.split import split
 from polyscan.studies.disentangle.hows.vectors import vectors
@@ -31,5 +32,10 @@ class How:
     of: str = OWN
 
 
-HOWS: dict[str, How] = {"vectors": How(vectors), "second": How(second), "split": How(split, OF_INPUTS)}
+HOWS: dict[str, How] = {
+    "vectors": How(vectors),
+    "second": How(second),
+    "split": How(split, OF_INPUTS),
+    "circuit": How(circuit, OF_INPUTS),
+}
 """Registry of the ways; its keys are what `--how` takes."""
