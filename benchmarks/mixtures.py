@@ -39,12 +39,15 @@ from polyscan.stats.significance import (
 
 PLANTED_SHARE = 0.1
 LEVELS = (0.05, 0.1)
+SMALL_P = 0.05
 CONTROL = "control"
 Q_VALUES: dict[str, Callable[[Any, Any], Any]] = {
     "BH": lambda p, _: benjamini_hochberg(p),
     "BY": lambda p, _: benjamini_yekutieli(p),
     "Storey by layer": storey_by_group,
     "group BH": group_benjamini_hochberg,
+    # The verdict's rule: where a layer seems to have few nulls, its q may be small for any p.
+    "group BH, p <= .05": lambda p, layer: np.where(p <= SMALL_P, group_benjamini_hochberg(p, layer), 1.0),
 }
 
 
