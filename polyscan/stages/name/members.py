@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -68,6 +68,13 @@ class MemberReader:
 def strongest(rows: pd.DataFrame, most: int) -> pd.DataFrame:
     """The first items of each cluster; among them are the first of all of a unit's."""
     return rows[rows.groupby(["channel", "kind", "cluster"]).cumcount() < most].reset_index(drop=True)
+
+
+def shares_of(rows: pd.DataFrame) -> Mapping[tuple[int, str, int], float]:
+    """For each channel, evidence and cluster, the share of the evidence's items that are in the cluster."""
+    sizes = rows.groupby(["channel", "kind", "cluster"]).size()
+    shares = sizes / sizes.groupby(level=["channel", "kind"]).transform("sum")
+    return {(int(c), KINDS[int(kind)], int(k)): float(share) for (c, kind, k), share in shares.items()}
 
 
 def each_evidence(rows: pd.DataFrame) -> Iterator[tuple[int, str, slice]]:
