@@ -393,7 +393,7 @@ TABLES: dict[str, Table] = {
             Column("chance", "float64", "", "the same if the answers were shuffled", nullable=True),
             Column("p", "float64", "", "chance of such an accuracy", nullable=True),
             Column("image_centre", "vector", "", "mean of whole images in a sample: what an image is seen from"),
-            Column("word_centre", "vector", "", "mean of the vocabulary, what a word is seen from; empty: no text side"),
+            Column("word_centre", "vector", "", "mean of the vocabulary: what a word is seen from; empty: none"),
         )),
     )
 }  # fmt: skip

@@ -74,7 +74,8 @@ def shares_of(rows: pd.DataFrame) -> Mapping[tuple[int, str, int], float]:
     """For each channel, evidence and cluster, the share of the evidence's items that are in the cluster."""
     sizes = rows.groupby(["channel", "kind", "cluster"]).size()
     shares = sizes / sizes.groupby(level=["channel", "kind"]).transform("sum")
-    return {(int(c), KINDS[int(kind)], int(k)): float(share) for (c, kind, k), share in shares.items()}
+    channels, kinds, clusters = (shares.index.get_level_values(level).tolist() for level in range(3))
+    return dict(zip(zip(channels, map(KINDS.__getitem__, kinds), clusters, strict=True), shares.tolist(), strict=True))
 
 
 def each_evidence(rows: pd.DataFrame) -> Iterator[tuple[int, str, slice]]:
