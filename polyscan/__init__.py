@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from polyscan.results import open_run
     from polyscan.studies.compare import compare
     from polyscan.studies.figure import figure
+    from polyscan.studies.find import find
     from polyscan.studies.plan import plan
     from polyscan.studies.robustness import robustness
     from polyscan.studies.scanning import scan
@@ -29,12 +30,13 @@ if TYPE_CHECKING:
 
     __version__: str
 
-__all__ = ["Job", "__version__", "compare", "figure", "open_run", "plan", "robustness", "scan", "validate"]
+__all__ = ["Job", "__version__", "compare", "figure", "find", "open_run", "plan", "robustness", "scan", "validate"]
 
 _MODULES = {
     "Job": "polyscan.job",
     "compare": "polyscan.studies.compare",
     "figure": "polyscan.studies.figure",
+    "find": "polyscan.studies.find",
     "open_run": "polyscan.results",
     "plan": "polyscan.studies.plan",
     "robustness": "polyscan.studies.robustness",

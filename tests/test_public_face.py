@@ -15,7 +15,7 @@ import polyscan
 from polyscan.errors import JobError
 from polyscan.results import Results
 
-PUBLIC = ["Job", "__version__", "compare", "figure", "open_run", "plan", "robustness", "scan", "validate"]
+PUBLIC = ["Job", "__version__", "compare", "figure", "find", "open_run", "plan", "robustness", "scan", "validate"]
 
 
 def test_public_names_are_exact_and_reachable() -> None:

@@ -12,14 +12,14 @@ from typing import Any
 
 import typer
 
-from polyscan.cli import circuits, disentangling, scanning, studying
+from polyscan.cli import circuits, disentangling, finding, scanning, studying
 from polyscan.cli.console import app, tell
 from polyscan.errors import PolyscanError, ShardError
 
 __all__ = ["app", "main"]
 
 WRONG, SHARDS_FAILED, INTERRUPTED = 2, 3, 130
-COMMANDS = (scanning, studying, circuits, disentangling)
+COMMANDS = (scanning, studying, finding, circuits, disentangling)
 """The modules that hold the commands; each adds its commands to `app` when it is imported."""
 
 

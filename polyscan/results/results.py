@@ -5,9 +5,11 @@ from __future__ import annotations
 import base64
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from html import escape
+from importlib import import_module
 from importlib.metadata import version
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -23,6 +25,9 @@ from polyscan.results.tiers import is_called, is_judged
 from polyscan.run import Run
 from polyscan.tables import TABLES
 from polyscan.units import Unit
+
+if TYPE_CHECKING:
+    from polyscan.studies.find import Finder
 
 RANKED_BY = "separation"
 """The default column for ranking units: the statistic of the test "one thing or several", which the map shows first."""
@@ -212,6 +217,28 @@ class Results:
 
         evidence = (rows_of(table) for table in ("exemplars", "visualizations", "clusters"))
         return UnitView(unit, row.iloc[0], *evidence, run=self.run)
+
+    def find(
+        self, text: str = "", *, image: str = "", like: str = "", top: int = 20, clusters: bool = False
+    ) -> pd.DataFrame:
+        """The units that answer to a text, an image or the same as another unit; what it loads is kept for the next.
+
+        Args:
+            text: words, as "round fruit".
+            image: an image file.
+            like: a unit, as "conv2:3".
+            top: number of units.
+            clusters: whether every cluster has a row of its own, rather than each unit once, by its best cluster.
+
+        Raises:
+            PolyscanError: as `polyscan.find`, which also says what the columns are.
+        """
+        return self._finder(text, image=image, like=like, top=top, clusters=clusters)
+
+    @cached_property
+    def _finder(self) -> Finder:
+        # By name: it opens the model that named the run, which this room neither knows nor loads.
+        return import_module("polyscan.studies.find").Finder(self)
 
     def _repr_html_(self) -> str:
         return str(self._repr_mimebundle_()["text/html"])

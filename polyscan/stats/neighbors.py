@@ -11,9 +11,10 @@ from __future__ import annotations
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from importlib.metadata import PackageNotFoundError, distribution
 from types import ModuleType
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 from jaxtyping import Bool, Float, Float32, Float64, Int64
@@ -31,6 +32,16 @@ _GPU_BYTES = 2**30
 _ROWS_AT_ONCE = 4096
 _LEAST_MARGIN = 2.0**-22
 _UNIT_TOLERANCE = 1e-3
+Proposals: TypeAlias = tuple[Float32[np.ndarray, "q w"], Int64[np.ndarray, "q w"]]
+"""Similarities in float32, and rows of the pool, best first."""
+
+
+class Propose(Protocol):
+    """Proposes `count` vectors of the pool for each query."""
+
+    def __call__(self, queries: Float32[np.ndarray, "q d"], *, count: int) -> Proposals:
+        """The proposals."""
+        ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,13 +76,64 @@ def nearest(
     >>> nearest(np.eye(2)[:1], np.array([[0.0, 1.0], [1.0, 0.0], [0.6, 0.8]]), 2).index.tolist()
     [[1, 2]]
     """
-    queries, pool = _unit_rows("queries", queries), _unit_rows("pool", pool)
+    pool = _unit_rows("pool", pool)
+    return _nearest(_unit_rows("queries", queries), pool, k, threads, partial(_proposals, pool=pool))
+
+
+class VectorIndex:
+    """A pool that is searched many times: checked once, and kept on the GPU where FAISS has one.
+
+    Args:
+        pool: vectors of length 1, or of length 0, which are equally near to all.
+        threads: OpenMP threads for FAISS during a search.
+
+    Raises:
+        InstallError: if FAISS is missing or installed twice.
+        ValueError: if a vector is not finite or of another length than 1 or 0.
+
+    >>> VectorIndex(np.eye(3)).nearest(np.eye(3)[1:2], 1).index.tolist()
+    [[1]]
+    """
+
+    def __init__(self, pool: Float[np.ndarray, "p d"], *, threads: int = 1) -> None:
+        self._pool = _unit_rows("pool", pool)
+        self._threads = threads
+        self._on_gpu = self._resident() if _faiss().get_num_gpus() and len(self._pool) else None
+
+    def __len__(self) -> int:
+        return len(self._pool)
+
+    def nearest(self, queries: Float[np.ndarray, "q d"], k: int) -> Neighbors:
+        """The `k` vectors of the pool with the largest inner product with each query; exact, as `nearest`.
+
+        Raises:
+            ValueError: as `nearest`.
+        """
+        return _nearest(_unit_rows("queries", queries), self._pool, k, self._threads, self._proposed)
+
+    def _resident(self) -> Any:
+        """The pool in the GPU's memory."""
+        faiss = _faiss()
+        index = faiss.GpuIndexFlatIP(_gpu(), self._pool.shape[1])
+        index.add(self._pool)
+        return index
+
+    def _proposed(self, queries: Float32[np.ndarray, "q d"], *, count: int) -> Proposals:
+        if self._on_gpu is None or not count <= _MOST_ON_GPU or count == len(self._pool):
+            return _proposals(queries, pool=self._pool, count=count)
+        return self._on_gpu.search(queries, count)
+
+
+def _nearest(
+    queries: Float32[np.ndarray, "q d"], pool: Float32[np.ndarray, "p d"], k: int, threads: int, propose: Propose
+) -> Neighbors:
+    """The nearest of the proposals; a query that is too close to call gets more of them."""
     _check_search(queries, pool, k)
     index, similarity = np.empty((len(queries), k), dtype=np.int64), np.empty((len(queries), k), dtype=np.float32)
     undecided, spare = np.arange(len(queries)), _SPARE
     while len(undecided):
         with _pinned(threads):
-            proposals = _proposals(queries[undecided], pool, min(k + spare, len(pool)))
+            proposals = propose(queries[undecided], count=min(k + spare, len(pool)))
         best, is_sure = _best(queries[undecided], pool, proposals, k)
         index[undecided], similarity[undecided] = best.index, best.similarity
         undecided, spare = undecided[~is_sure], 8 * spare
@@ -185,9 +247,7 @@ def _unit_rows(name: str, vectors: Float[np.ndarray, "n d"]) -> Float32[np.ndarr
     return vectors
 
 
-def _proposals(
-    queries: Float32[np.ndarray, "q d"], pool: Float32[np.ndarray, "p d"], count: int
-) -> tuple[Float32[np.ndarray, "q w"], Int64[np.ndarray, "q w"]]:
+def _proposals(queries: Float32[np.ndarray, "q d"], *, pool: Float32[np.ndarray, "p d"], count: int) -> Proposals:
     """Similarities in float32 and indices, by FAISS; without a search if the whole pool is requested."""
     faiss = _faiss()
     if count == len(pool):
@@ -208,7 +268,7 @@ def _gpu() -> object:
 def _best(
     queries: Float32[np.ndarray, "q d"],
     pool: Float32[np.ndarray, "p d"],
-    proposals: tuple[Float32[np.ndarray, "q w"], Int64[np.ndarray, "q w"]],
+    proposals: Proposals,
     k: int,
 ) -> tuple[Neighbors, Bool[np.ndarray, " q"]]:
     """The best k of the proposals, and whether no vector outside the proposals can belong to them."""

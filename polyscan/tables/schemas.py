@@ -212,11 +212,8 @@ TABLES: dict[str, Table] = {
             LAYER, PARENT, ROLE, CHANNEL,
             Column("n", "int32", "images", "images in the second half of its deflated evidence"),
             Column(
-                "strength",
-                "float64",
-                "",
-                "mean activation of the second half over that of the first, both above the unit's mean",
-                nullable=True,
+                "strength", "float64", "",
+                "mean activation of the second half over that of the first, both above the unit's mean", nullable=True,
             ),
         )),
         Table("visualizations", "visualize", 1, "unit and visualization", (
@@ -373,14 +370,21 @@ TABLES: dict[str, Table] = {
             Column("similarity", "float64", "", "share of items with the label; or cosine of their mean and the word"),
             Column("margin", "float64", "", "similarity less that of the next name", nullable=True),
             Column("p", "float64", "", "chance of a name as good for as many random images; for words: random crops"),
-            Column(
-                "contrast", "float64", "", "mean likeness of the items less that of its other items", nullable=True
-            ),
+            Column("contrast", "float64", "", "mean likeness of the items less that of the others", nullable=True),
             Column("contrast_p", "float64", "", "chance of it if the items were drawn from the unit's", nullable=True),
             Column("wpmi", "float64", "", "soft-WPMI (CLIP-Dissect) against random sets; not of labels", nullable=True),
             Column("wpmi_rank", "int32", "", "0 for the name with the largest; -1 for labels"),
         )),
-        Table("namers", "name", 1, "model that names; no row if labels are counted", (
+        Table("cluster_vectors", "name", 1, "unit, evidence and cluster that a model has named", (
+            LAYER, PARENT, ROLE, CHANNEL,
+            Column("evidence", "string", "", "as in `names`"),
+            Column("cluster", "int32", "", "as in `names`, without -1"),
+            Column("space", "string", "", "the model that names"),
+            Column("n", "int32", "", "items that the vector was made from: the strongest of the cluster"),
+            Column("share", "float64", "", "of the evidence's items that are in the cluster"),
+            Column("vector", "vector", "", "mean of the items, seen from the layer's random crops; of length 1 or 0"),
+        )),
+        Table("namers", "name", 2, "model that names; no row if labels are counted", (
             Column("model", "string", "", "its name"),
             Column("n_words", "int32", "words", "size of the vocabulary"),
             Column("n_images", "int32", "images", "labelled images whose class name the model knows, in a sample"),
@@ -388,6 +392,8 @@ TABLES: dict[str, Table] = {
             Column("accuracy", "float64", "", "share of them that are nearest to their own class name", nullable=True),
             Column("chance", "float64", "", "the same if the answers were shuffled", nullable=True),
             Column("p", "float64", "", "chance of such an accuracy", nullable=True),
+            Column("image_centre", "vector", "", "mean of whole images in a sample: what an image is seen from"),
+            Column("word_centre", "vector", "", "mean of the vocabulary: what a word is seen from; empty: none"),
         )),
     )
 }  # fmt: skip

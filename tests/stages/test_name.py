@@ -356,10 +356,11 @@ def test_units_of_one_exemplar_have_names(named_results: Results) -> None:
     members = members_of(named_results, "fine")
     one = members.groupby(["channel", "kind"]).head(1).reset_index(drop=True)
     assert words is not None
-    rows = list(words("fine", one))
+    rows = words("fine", one).names
     assert rows
     assert all(row.n == 1 and np.isnan(row.contrast) and np.isfinite(row.p) for row in rows)
-    assert list(words("fine", members.head(0))) == []
+    nothing = words("fine", members.head(0))
+    assert nothing.names == nothing.vectors == []
 
 
 def test_a_model_without_words_names_by_prototypes(named_results: Results) -> None:
@@ -371,7 +372,7 @@ def test_a_model_without_words_names_by_prototypes(named_results: Results) -> No
     assert words.words is not None
     assert (words.words.kind, sorted(words.words.names)) == ("prototype", sorted(COLOURS))
     planted = planted_members(named_results, "red", "blue")
-    rows = [row for row in words("fine", planted) if row.rank == 0 and row.cluster != ALL]
+    rows = [row for row in words("fine", planted).names if row.rank == 0 and row.cluster != ALL]
     assert [row.name for row in rows] == ["red", "blue"]
     assert all(row.p <= 0.05 and row.contrast > 0 and row.contrast_p <= 0.05 for row in rows)
     assert {row.kind for row in rows} == {"prototype"}

@@ -8,7 +8,7 @@ from sklearn.cluster import KMeans
 
 from polyscan.errors import InstallError
 from polyscan.stats import neighbors
-from polyscan.stats.neighbors import kmeans_large, nearest
+from polyscan.stats.neighbors import VectorIndex, kmeans_large, nearest
 
 faiss = neighbors._faiss()
 
@@ -46,6 +46,35 @@ def test_ties_go_to_the_smaller_index_however_many_there_are():
     found = nearest(unit(10, 8), pool, 20)
     for kind, index in enumerate(found.index):
         assert index.tolist() == np.flatnonzero(kinds == kind)[:20].tolist()
+
+
+@pytest.mark.parametrize("k", [1, 20, 900])
+def test_a_pool_that_is_searched_often_has_the_neighbors_of_one_search(k):
+    kinds = generator(2).permutation(np.repeat(np.arange(10), 90))  # with more ties than FAISS is asked for at first
+    pool = np.concatenate([unit(10, 8)[kinds], np.zeros((3, 8), np.float32)])
+    index = VectorIndex(pool)
+    for queries in (unit(5, 8, seed=3), unit(10, 8)[:1]):
+        once, often = nearest(queries, pool, k), index.nearest(queries, k)
+        np.testing.assert_array_equal(often.index, once.index)
+        np.testing.assert_array_equal(often.similarity, once.similarity)
+    assert len(index) == 903
+    with pytest.raises(ValueError, match=r"`k` must be in \[1, 903\]"):
+        index.nearest(unit(1, 8), 904)
+    with pytest.raises(ValueError, match="of one dimension, got 6 and 8"):
+        index.nearest(unit(1, 6), 1)
+    with pytest.raises(ValueError, match="`pool` must be of length 1 or 0, got 2 in row 0"):
+        VectorIndex(2 * unit(1, 4))
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not faiss.get_num_gpus(), reason="FAISS has no GPU here")
+def test_a_pool_on_the_gpu_has_the_same_neighbors(monkeypatch):
+    pool, queries = unit(5000, 64), unit(9, 64, seed=1)
+    index = VectorIndex(pool)
+    assert index._on_gpu is not None
+    found = index.nearest(queries, 30)
+    monkeypatch.setattr(faiss, "get_num_gpus", lambda: 0)
+    np.testing.assert_array_equal(found.index, nearest(queries, pool, 30).index)
 
 
 def test_a_query_is_served_the_same_alone_and_on_more_threads():

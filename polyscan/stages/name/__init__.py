@@ -14,7 +14,7 @@ from polyscan.run import Run
 from polyscan.shards import Shard, split_ranges
 from polyscan.stages.name.labels import LabelNames
 from polyscan.stages.name.members import MemberReader
-from polyscan.stages.name.rows import NAMES, NameRow, columns_of
+from polyscan.stages.name.rows import NAMES, columns_of, vector_columns
 from polyscan.stages.name.words import open_word_names
 from polyscan.tables import Columns
 
@@ -47,5 +47,9 @@ class Worker:
             return {"namers": self.words.knowledge()} if self.words else {}
         layer, channels = self.order.within_layer(shard.start, shard.stop)
         members = self.members(layer.name, channels)
-        names: list[NameRow] = list((self.words or self.labels)(layer.name, members))
-        return {"names": columns_of(layer.name, self.members.space(layer.name), names)}
+        space = self.members.space(layer.name)
+        if self.words is None:
+            return {"names": columns_of(layer.name, space, list(self.labels(layer.name, members)))}
+        named = self.words(layer.name, members)
+        vectors = vector_columns(layer.name, self.words.namer.name, named.vectors)
+        return {"names": columns_of(layer.name, space, named.names), "cluster_vectors": vectors}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float32
+from jaxtyping import Float32, Float64
 
 from polyscan.evidence import whole_images
 from polyscan.inputs import BOX, CollectedImages, cut_out, embedded
@@ -62,6 +62,10 @@ class CropVectors:
         boxes = boxes_of(places, about, self.run.input_size)
         crops = pd.DataFrame({"image": rows["image"].to_numpy(), **dict(zip(BOX, boxes.T, strict=True))})
         return self(crops.assign(crop=crop_keys(crops["image"].to_numpy(), boxes)))
+
+    def image_centre(self) -> Float64[np.ndarray, " d"]:
+        """The mean of whole images, of as many as there are random crops of a layer: what an image is seen from."""
+        return self(self.sampled(POOL, "random crops of names")).mean(axis=0, dtype=np.float64)
 
     def sampled(self, most: int, purpose: str) -> pd.DataFrame:
         """A seeded sample of whole images as crops, by image."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -68,6 +68,14 @@ class MemberReader:
 def strongest(rows: pd.DataFrame, most: int) -> pd.DataFrame:
     """The first items of each cluster; among them are the first of all of a unit's."""
     return rows[rows.groupby(["channel", "kind", "cluster"]).cumcount() < most].reset_index(drop=True)
+
+
+def shares_of(rows: pd.DataFrame) -> Mapping[tuple[int, str, int], float]:
+    """For each channel, evidence and cluster, the share of the evidence's items that are in the cluster."""
+    sizes = rows.groupby(["channel", "kind", "cluster"]).size()
+    shares = sizes / sizes.groupby(level=["channel", "kind"]).transform("sum")
+    channels, kinds, clusters = (shares.index.get_level_values(level).tolist() for level in range(3))
+    return dict(zip(zip(channels, map(KINDS.__getitem__, kinds), clusters, strict=True), shares.tolist(), strict=True))
 
 
 def each_evidence(rows: pd.DataFrame) -> Iterator[tuple[int, str, slice]]:

@@ -1,4 +1,4 @@
-"""Rows of the table `names`."""
+"""Rows of the tables `names` and `cluster_vectors`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,11 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import numpy as np
+from jaxtyping import Float32
+
 from polyscan.tables import Columns
+from polyscan.units import parent_and_role
 
 NAMES = 5
 """Names of a cluster at most; one more if soft-WPMI prefers another word."""
@@ -38,3 +42,23 @@ def columns_of(layer: str, space: str, rows: Sequence[NameRow]) -> Columns:
     columns = list(zip(*rows, strict=True)) or [()] * len(NameRow._fields)
     named = dict(zip(NameRow._fields, columns, strict=True))
     return {"layer": [layer] * len(rows), "space": [space] * len(rows), **named}
+
+
+class VectorRow(NamedTuple):
+    """The mean of one cluster's items; see the table `cluster_vectors`."""
+
+    channel: int
+    evidence: str
+    cluster: int
+    n: int
+    share: float
+    vector: Float32[np.ndarray, " d"]
+
+
+def vector_columns(layer: str, model: str, rows: Sequence[VectorRow]) -> Columns:
+    """The columns of `cluster_vectors`."""
+    columns = list(zip(*rows, strict=True)) or [()] * len(VectorRow._fields)
+    parent, role = parent_and_role(layer)
+    about = {"layer": layer, "parent": parent, "role": role, "space": model}
+    repeated = {name: [value] * len(rows) for name, value in about.items()}
+    return {**repeated, **dict(zip(VectorRow._fields, columns, strict=True))}

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, partial
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Bool, Float32, Float64
+from jaxtyping import Bool, Float, Float32, Float64
 
 from polyscan.inputs import CollectedImages, check_worker, names_of, open_images, open_namer, open_network
 from polyscan.job import Job
@@ -18,12 +18,15 @@ from polyscan.scores import naming
 from polyscan.shards import seed
 from polyscan.stages.name.crops import CropVectors, Vectors
 from polyscan.stages.name.knowledge import Knowledge
-from polyscan.stages.name.members import NamedGroup, each_evidence, groups_of, strongest
-from polyscan.stages.name.rows import ALL, NAMES, NameRow
+from polyscan.stages.name.members import NamedGroup, each_evidence, groups_of, shares_of, strongest
+from polyscan.stages.name.rows import ALL, NAMES, NameRow, VectorRow
 from polyscan.tables import Columns
 from polyscan.vision.embedders import Embedder
 
 FEWEST = 2
+TEXT = "text"
+"""The kind of words that have a text side: other words than the vocabulary's can be looked for."""
+NOTHING = np.zeros(0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,11 +37,31 @@ class Words:
         names: the words.
         kind: `text`; `prototype` for classes that are means of their images.
         vectors: of length 1, seen from their mean.
+        centre: their mean.
     """
 
     names: list[str]
     kind: str
     vectors: Float32[np.ndarray, "w d"]
+    centre: Float64[np.ndarray, " d"]
+
+    @classmethod
+    def seen(cls, names: list[str], kind: str, vectors: Float[np.ndarray, "w d"], centre: np.ndarray) -> Words:
+        """Words seen from a centre."""
+        return cls(names, kind, naming.unit_rows(vectors, centre), centre)
+
+
+@dataclass(frozen=True)
+class NamedClusters:
+    """What a model says of some units' clusters.
+
+    Args:
+        names: the best words of each cluster, and of all exemplars.
+        vectors: the mean of each cluster's items.
+    """
+
+    names: list[NameRow] = field(default_factory=list)
+    vectors: list[VectorRow] = field(default_factory=list)
 
 
 def open_word_names(job: Job, run: Run) -> WordNames | None:
@@ -103,11 +126,12 @@ class WordNames:
         self.crops = crops
         self._random: Memo[str, RandomCrops] = Memo(self._random_crops, 1)
 
-    def __call__(self, layer: str, members: pd.DataFrame) -> Iterator[NameRow]:
-        """The best words of each cluster of these units; none if there are fewer than two words."""
+    def __call__(self, layer: str, members: pd.DataFrame) -> NamedClusters:
+        """The best words of each cluster of these units, and its mean; none if there are fewer than two words."""
+        named = NamedClusters()
         if self.words is None or members.empty:
-            return
-        rows = strongest(members, self.job.name.items)
+            return named
+        rows, shares = strongest(members, self.job.name.items), shares_of(members)
         random = self._random(layer)
         items = naming.unit_rows(self.crops(rows), random.centre)
         clusters = rows["cluster"].to_numpy(np.int64)
@@ -116,11 +140,17 @@ class WordNames:
             for group in groups_of(clusters[part], evidence, self.job.name.items):
                 number = seed(self.job.seed, f"contrast of names of {evidence}", layer, channel, group.cluster)
                 ranked = _Ranked.of(group, items[part], likeness, random, number)
-                yield from ranked.rows((channel, evidence, group.cluster, int(group.members.sum())))
+                key = (channel, evidence, group.cluster, ranked.n)
+                named.names.extend(ranked.rows(key))
+                if group.cluster != ALL:
+                    named.vectors.append(VectorRow(*key, shares[channel, evidence, group.cluster], ranked.mean))
+        return named
 
     def knowledge(self) -> Columns:
         """What the model knows of the names of the images' classes."""
-        return Knowledge(self.run, self.namer, self.crops).columns(0 if self.words is None else len(self.words.names))
+        about = Knowledge(self.run, self.namer, self.crops).columns(0 if self.words is None else len(self.words.names))
+        word_centre = self.words.centre if self.words is not None and self.words.kind == TEXT else NOTHING
+        return {**about, "image_centre": [self.crops.image_centre()], "word_centre": [word_centre]}
 
     @cached_property
     def words(self) -> Words | None:
@@ -132,7 +162,7 @@ class WordNames:
         if len(names) < FEWEST:
             return None
         vectors = self.namer.words(names)
-        return Words(names, "text", naming.unit_rows(vectors, vectors.mean(axis=0, dtype=np.float64)))
+        return Words.seen(names, TEXT, vectors, vectors.mean(axis=0, dtype=np.float64))
 
     def _prototypes(self) -> Words | None:
         """Classes as the means of their whole images in a seeded sample as large as the survey's."""
@@ -145,7 +175,7 @@ class WordNames:
         means = np.stack([vectors[places].mean(axis=0, dtype=np.float64) for places in by_label.values()])
         first = rows.groupby("label", sort=True)[["label", "label_name"]].first()
         names = [str(name or int(label)) for label, name in first.itertuples(index=False)]
-        return Words(names, "prototype", naming.unit_rows(means, vectors.mean(axis=0, dtype=np.float64)))
+        return Words.seen(names, "prototype", means, vectors.mean(axis=0, dtype=np.float64))
 
     def _random_crops(self, layer: str) -> RandomCrops:
         assert self.words is not None, "without words there are no names of random crops"
@@ -159,6 +189,7 @@ class _Ranked:
 
     random: RandomCrops
     n: int
+    mean: Float32[np.ndarray, " d"]
     similarity: Float32[np.ndarray, " w"]
     contrasts: Float64[np.ndarray, " w"]
     draws: Float32[np.ndarray, " b"]
@@ -168,13 +199,14 @@ class _Ranked:
     def of(
         cls, group: NamedGroup, items: Vectors, likeness: Float32[np.ndarray, "n w"], random: RandomCrops, number: int
     ) -> _Ranked:
-        n, words = int(group.members.sum()), random.words
+        n, words, mean = int(group.members.sum()), random.words, naming.mean_direction(items[group.members])
         contrasted = _contrasted(group)
         draw = partial(naming.random_differences, likeness, int(contrasted.sum()), random.count)
         return cls(
             random,
             n,
-            (naming.mean_direction(items[group.members])[None] @ words.vectors.T)[0],
+            mean,
+            (mean[None] @ words.vectors.T)[0],
             naming.differences(likeness, contrasted),
             draw(np.random.default_rng(number)),
             naming.log_chances(likeness[group.members]) - random.log_mean(n),

@@ -161,6 +161,11 @@ class Outlook:
         """Seconds in which the model that names sees one crop; 0 if labels are counted."""
         return self._seconds_of(self.namer) if self.namer else 0.0
 
+    @cached_property
+    def naming_width(self) -> int:
+        """Length of a vector of the model that names; 0 if labels are counted."""
+        return self.namer(self._blank(1, self.namer)).shape[1] if self.namer else 0
+
     def _seconds_of(self, embedder: Embedder) -> float:
         crops = self._blank(self.job.embed.batch, embedder)
         return seconds(lambda: embedder(crops)) / len(crops)

@@ -26,13 +26,16 @@ def cost(outlook: Outlook) -> PlanRow:
     """Names of each cluster of both tests, and of all exemplars of a unit."""
     sizes = [layer.n_judged for layer in outlook.layers]
     n_units, by_labels = sum(sizes), counts_labels(outlook.job)
-    rows = n_units * (NAMES + (not by_labels)) * (1 + MOST_PARTS + 2 * bool(outlook.second_layers))
+    clusters = MOST_PARTS + 2 * bool(outlook.second_layers)
+    rows = n_units * (NAMES + (not by_labels)) * (1 + clusters)
+    vectors = 0 if by_labels else n_units * clusters
     shards = sum(math.ceil(n / outlook.job.score.units_per_shard) for n in sizes) + (not by_labels)
     seconds = n_units * (LABELLING_S if by_labels else NAMING_S)
     if not by_labels:
-        crops = IMAGES + drawn_crops(outlook, [_draws(outlook, layer) for layer in outlook.layers]).expected
+        crops = IMAGES + POOL + drawn_crops(outlook, [_draws(outlook, layer) for layer in outlook.layers]).expected
         seconds += crops * (outlook.naming_seconds + CUTTING_S)
-    return PlanRow("name", shards, rows, rows * NAME_BYTES, seconds, evidence_held(outlook))
+    n_bytes = rows * NAME_BYTES + vectors * (NAME_BYTES + 4 * outlook.naming_width)
+    return PlanRow("name", shards, rows + vectors, n_bytes, seconds, evidence_held(outlook))
 
 
 def _draws(outlook: Outlook, layer: LayerOutlook) -> float:
