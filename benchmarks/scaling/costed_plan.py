@@ -293,6 +293,7 @@ def stages() -> list[Stage]:
               f"{n.units:,} of visualizations"),
         Stage("name", n.units / rate("name"), sum(math.ceil(layer.channels / SCORED_PER_SHARD) for layer in layers),
               False, OPENING_S, False, f"{n.units:,} units"),
+        Stage("swap", 0, 1, True, 0, False, "off by default"),
         Stage("picture", n.units / rate("picture"),
               sum(math.ceil(layer.channels / PICTURED_PER_SHARD) for layer in layers), False, OPENING_S, False,
               f"{n.units:,} units"),

@@ -358,8 +358,13 @@ def names(plan: Plan, place: Place, truth: Truth) -> Columns:
         "evidence": words("exemplars", n),
         "space": words(space_name(place.space), n),
         "cluster": np.repeat(cluster, RANKS).astype(np.int32),
+        "n": np.full(n, K // 2, dtype=np.int32),
         "rank": np.tile(np.arange(RANKS, dtype=np.int32), len(unit)),
         "name": np.array(CLASSES, dtype=object)[classes.reshape(-1)],
         "kind": words("label", n),
         "similarity": (fits[:, None] * np.array([1.0, 0.5, 0.2])).reshape(-1),
+        "margin": (fits[:, None] * np.array([0.5, 0.3, np.nan])).reshape(-1),
+        "p": np.full(n, 0.001),
+        **{name: np.full(n, np.nan) for name in ("contrast", "contrast_p", "wpmi")},
+        "wpmi_rank": np.full(n, -1, dtype=np.int32),
     }
