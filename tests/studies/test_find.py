@@ -254,7 +254,10 @@ def test_where_labels_were_counted_there_is_no_image_to_look_for(wide_results: R
 
 def test_a_run_without_names_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("polyscan.maps.pages", lambda _: [])
-    job = toy.job(tmp_path / "images", visualize__enabled=False, images__label_column="")
+    (tmp_path / "images").mkdir()
+    for path in toy.paint(tmp_path / "painted").glob("*/*.png"):
+        path.rename(tmp_path / "images" / path.name)  # without folders there are no labels
+    job = toy.job(tmp_path / "images", visualize__enabled=False)
     results = polyscan.scan(job, str(tmp_path / "run"))
     with pytest.raises(TableError, match="has no names: its images have no labels"):
         results.find("red")

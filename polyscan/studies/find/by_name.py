@@ -46,7 +46,7 @@ def named(names: pd.DataFrame, text: str) -> pd.DataFrame:
         words = {word for name in known for word in (str(name), *_words(str(name)))}
         raise JobError(
             f'no cluster of this run has a name with a word of "{text}"; nearest: {nearest(text, sorted(words))}. The '
-            f"run has {len(known):,} names, since its labels were counted; with a model that has words (name.model, as "
-            "open_clip:MODEL/WEIGHTS) any text can be looked for"
+            f"run has {len(known):,} names and no model with words; scanned with one (name.model, as "
+            "open_clip:MODEL/WEIGHTS), any text can be looked for"
         )
     return found.sort_values(["likeness", "similarity"], ascending=False, kind="stable")
