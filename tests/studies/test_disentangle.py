@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 import toy
+from safetensors.numpy import load_file
 from sklearn.metrics import adjusted_mutual_info_score
 
 from polyscan import job as jobs
@@ -162,9 +163,19 @@ def test_parts_of_planted_units_are_their_sources(base: str) -> None:
     assert np.median(amis) >= 0.9
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("how", list(HOWS))
-def test_every_way_writes_directions_that_are_scanned_on_other_images(base: str, how: str, tmp_path: Path) -> None:
+def test_every_way_writes_a_direction_for_each_part(base: str, how: str, tmp_path: Path) -> None:
+    found = disentangle(base, ["head:0", "head:3"], how=how, to=str(tmp_path / "parts"))  # a linear layer: any way can
+    assert found.parts
+    written = load_file(found.directions["head"])
+    assert len(written["weights"]) == len(written["bias"]) == len(found.parts)
+    for part, weights in zip(found.parts, written["weights"], strict=True):
+        assert np.array_equal(weights, part.weights)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", ["vectors", "circuit"])  # of the layer's own vectors, and of its inputs
+def test_parts_are_scanned_on_other_images(base: str, how: str, tmp_path: Path) -> None:
     units = ["head:0", "head:3"]  # a linear layer: each way can take its channels
     found = disentangle(base, units, how=how, wishes=Wishes(separation=0.3), to=str(tmp_path / "parts"))
     rows, told = scan_parts(found)
