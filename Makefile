@@ -10,7 +10,7 @@ ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1
 # A file's tests share fixtures and so a process; more processes are worth it where there are more cores.
 TEST_WORKERS ?= 2
 
-.PHONY: env demo test test-portable test-faults test-pages fuzz check format bench validity docs wheel clean
+.PHONY: env demo test test-portable test-faults test-pages test-long fuzz check format bench validity docs wheel clean
 
 env: $(STAMP)
 
@@ -45,6 +45,10 @@ test-faults: env
 # The pages of a run of 30,000 units in a real browser, and every page kind by axe-core.
 test-pages: env
 	$(ONE_THREAD) $(BIN)/python -m pytest -q -m 'pages or not pages' --numprocesses $(TEST_WORKERS) --dist loadfile tests/maps
+
+# Studies that scan a network several times.
+test-long: env
+	$(ONE_THREAD) $(BIN)/python -m pytest -q -m long --numprocesses $(TEST_WORKERS) --dist loadfile
 
 # As `make fuzz N=1000 SEED=7`: so many files of each kind, made to hurt.
 N ?= 10000

@@ -173,7 +173,7 @@ def test_every_way_writes_a_direction_for_each_part(base: str, how: str, tmp_pat
         assert np.array_equal(weights, part.weights)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("how", ["vectors", "circuit"])  # of the layer's own vectors, and of its inputs
 def test_parts_are_scanned_on_other_images(base: str, how: str, tmp_path: Path) -> None:
     units = ["head:0", "head:3"]  # a linear layer: each way can take its channels
@@ -195,7 +195,7 @@ def test_parts_are_scanned_on_other_images(base: str, how: str, tmp_path: Path) 
         assert len(list(csv.DictReader(file))) == len(rows)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_split_is_exact_and_can_be_scanned(base: str, tmp_path: Path) -> None:
     found = disentangle(base, ["head:0", "head:3"], how="split", to=str(tmp_path / "parts"))
     job = jobs.load(tmp_path / "parts" / "split-job.toml")
@@ -244,7 +244,7 @@ def test_without_other_images_nothing_is_compared(base: str, tmp_path: Path) -> 
         scan_parts(found, {"half": "first"})
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_command_prints_parts_and_purity(base: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     command = ["disentangle", base, "--top", "2", "--how", "second", "--to", str(tmp_path), "--scan", "--quiet"]
     app(command, standalone_mode=False)
